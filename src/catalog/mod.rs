@@ -1,0 +1,99 @@
+//! The catalog: what is known of schedules, connections, segments, seams and assemblies, in one SQLite
+//! file (`catalog.db`, mode 0600). The schema documents itself: `migrations/`.
+//!
+//! Functions of the submodules take a plain [`rusqlite::Connection`], so that a test uses an in-memory
+//! catalog and the daemon the one [`writer::Writer`]. Every writer begins `IMMEDIATE`; readers keep
+//! their transactions short, since an open one lets the write-ahead log grow.
+
+pub mod open;
+pub mod writer;
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+pub use open::{open_in_memory, open_reader, open_writer};
+
+/// File name of the catalog in the data directory.
+pub const FILE_NAME: &str = "catalog.db";
+
+/// What can go wrong with the catalog.
+#[derive(Debug, Error)]
+pub enum CatalogError {
+    /// The directory or file cannot be made or read.
+    #[error("cannot open the catalog {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Written by a newer streamrip.
+    #[error("the catalog {path} has version {found}; this streamrip knows versions up to {known}")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest this program knows.
+        known: i64,
+    },
+    /// Not a database, or a damaged one.
+    #[error("the catalog {path} is damaged or is not a catalog: {source}")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's word.
+        source: rusqlite::Error,
+    },
+    /// There is none, and reading must not make one.
+    #[error("there is no catalog in {0} yet")]
+    Missing(PathBuf),
+    /// Someone else holds the lock for longer than we wait.
+    #[error("the catalog is locked by another program")]
+    Locked,
+    /// A stored word that this program does not know.
+    #[error("the catalog holds a value that this streamrip does not understand: {0}")]
+    Value(String),
+    /// Any other fault of SQLite.
+    #[error("catalog: {0}")]
+    Sqlite(rusqlite::Error),
+    /// The writer thread has ended.
+    #[error("the catalog's writer has stopped")]
+    WriterGone,
+}
+
+impl CatalogError {
+    /// True where trying again later may help: a lock, a full disk, an I/O fault.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        use rusqlite::ErrorCode as Code;
+        match self {
+            Self::Locked => true,
+            Self::Sqlite(e) => matches!(
+                e.sqlite_error_code(),
+                Some(
+                    Code::DatabaseBusy
+                        | Code::DatabaseLocked
+                        | Code::DiskFull
+                        | Code::SystemIoFailure
+                        | Code::OutOfMemory
+                )
+            ),
+            _ => false,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for CatalogError {
+    fn from(e: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode as Code;
+        match e.sqlite_error_code() {
+            Some(Code::DatabaseBusy | Code::DatabaseLocked) => Self::Locked,
+            _ => Self::Sqlite(e),
+        }
+    }
+}
+
+/// Result of the catalog.
+pub type Result<T> = std::result::Result<T, CatalogError>;

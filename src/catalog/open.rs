@@ -1,0 +1,205 @@
+//! Opening, and bringing an older catalog up to date.
+
+use std::path::Path;
+use std::time::Duration;
+
+use include_dir::{Dir, include_dir};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use super::{CatalogError, FILE_NAME, Result};
+
+static MIGRATIONS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/migrations");
+
+/// How long a writer or reader waits for a lock before it says `Locked`.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The migrations, in order: the version each leads to, and its SQL.
+///
+/// # Panics
+/// Never in a program that was built from a sound source tree: names are checked by a test.
+fn migrations() -> Vec<(i64, &'static str)> {
+    let mut all: Vec<_> = MIGRATIONS
+        .files()
+        .filter_map(|file| {
+            let name = file.path().file_name()?.to_str()?;
+            let version = name.split_once('_')?.0.parse().ok()?;
+            Some((version, file.contents_utf8()?))
+        })
+        .collect();
+    all.sort_unstable_by_key(|(version, _)| *version);
+    all
+}
+
+/// Opens the catalog in `data_dir` for writing; makes the directory, the file and its tables where they
+/// are missing, and brings an older one up to date.
+///
+/// # Errors
+/// When it cannot be opened, is damaged, is locked for longer than 10 s, or is from a newer streamrip.
+pub fn open_writer(data_dir: &Path) -> Result<Connection> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    let path = data_dir.join(FILE_NAME);
+    let io = |source| CatalogError::Io { path: path.clone(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(io)?;
+    // SQLite would make it with the umask's mode; the URLs in it may hold passwords.
+    match std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path) {
+        Ok(_) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(io(e)),
+    }
+    let mut db =
+        Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(|e| named(&path, e))?;
+    configure(&db).map_err(|e| named(&path, e))?;
+    // Written once, it stays; asking for it needs no lock where it is so already.
+    db.pragma_update(None, "journal_mode", "wal").map_err(|e| named(&path, e))?;
+    db.pragma_update(None, "synchronous", "full").map_err(|e| named(&path, e))?;
+    migrate(&mut db, &path)?;
+    Ok(db)
+}
+
+/// Opens the catalog in `data_dir` for reading only: never blocks the daemon, never changes anything.
+///
+/// # Errors
+/// When there is none, or as [`open_writer`]. An older catalog is brought up to date first.
+pub fn open_reader(data_dir: &Path) -> Result<Connection> {
+    let path = data_dir.join(FILE_NAME);
+    if !path.exists() {
+        return Err(CatalogError::Missing(data_dir.to_owned()));
+    }
+    let open = || -> Result<Connection> {
+        let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(|e| named(&path, e))?;
+        configure(&db).map_err(|e| named(&path, e))?;
+        Ok(db)
+    };
+    let db = open()?;
+    let found = version(&db).map_err(|e| named(&path, e))?;
+    let known = newest();
+    if found > known {
+        return Err(CatalogError::Newer { path, found, known });
+    }
+    if found < known {
+        drop(db);
+        drop(open_writer(data_dir)?);
+        return open();
+    }
+    Ok(db)
+}
+
+/// A fresh catalog in memory, for tests and dry runs.
+///
+/// # Errors
+/// When SQLite cannot make it.
+pub fn open_in_memory() -> Result<Connection> {
+    let mut db = Connection::open_in_memory()?;
+    configure(&db)?;
+    migrate(&mut db, Path::new(":memory:"))?;
+    Ok(db)
+}
+
+fn configure(db: &Connection) -> rusqlite::Result<()> {
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    db.pragma_update(None, "foreign_keys", true)?;
+    db.pragma_update(None, "trusted_schema", false)?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+fn version(db: &Connection) -> rusqlite::Result<i64> {
+    db.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn newest() -> i64 {
+    migrations().last().map_or(0, |(version, _)| *version)
+}
+
+fn migrate(db: &mut Connection, path: &Path) -> Result<()> {
+    let known = newest();
+    let named = |e| named(path, e);
+    let found = version(db).map_err(named)?;
+    if found > known {
+        return Err(CatalogError::Newer { path: path.to_owned(), found, known });
+    }
+    if found == known {
+        return Ok(());
+    }
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(named)?;
+    // Again under the lock: another process may have been faster.
+    let found = version(&tx).map_err(named)?;
+    for (to, sql) in migrations().into_iter().filter(|(to, _)| *to > found) {
+        tx.execute_batch(sql).map_err(named)?;
+        tx.pragma_update(None, "user_version", to).map_err(named)?;
+    }
+    tx.commit().map_err(named)?;
+    Ok(())
+}
+
+fn named(path: &Path, e: rusqlite::Error) -> CatalogError {
+    match e.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            CatalogError::Corrupt { path: path.to_owned(), source: e }
+        }
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+            CatalogError::Io { path: path.to_owned(), source: std::io::Error::other(e.to_string()) }
+        }
+        _ => e.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_are_numbered_without_holes() {
+        let versions: Vec<_> = migrations().into_iter().map(|(v, _)| v).collect();
+        assert_eq!(versions.len(), MIGRATIONS.files().count());
+        assert_eq!(versions, (1..=versions.len() as i64).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_column_has_a_comment_that_says_what_it_means() {
+        for (version, sql) in migrations() {
+            let mut inside = false;
+            for line in sql.lines() {
+                inside |= line.starts_with("CREATE TABLE");
+                let column =
+                    inside && line.starts_with("  ") && line.trim_start().starts_with(|c: char| c.is_ascii_lowercase());
+                assert!(!column || line.contains("--"), "migration {version}: no comment at {line:?}");
+                inside &= !line.starts_with(')');
+            }
+        }
+    }
+
+    #[test]
+    fn the_catalog_is_private_and_its_second_opening_changes_nothing() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("dir");
+        let data = dir.path().join("a/b");
+        drop(open_writer(&data).expect("made"));
+        let mode = std::fs::metadata(data.join(FILE_NAME)).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let db = open_reader(&data).expect("opened");
+        assert_eq!(version(&db).expect("version"), newest());
+        assert!(db.execute("DELETE FROM meta", []).is_err(), "a reader can write");
+    }
+
+    #[test]
+    fn newer_damaged_and_missing_catalogs_are_named() {
+        let dir = tempfile::tempdir().expect("dir");
+        assert!(matches!(open_reader(dir.path()), Err(CatalogError::Missing(_))));
+        let db = open_writer(dir.path()).expect("made");
+        db.pragma_update(None, "user_version", 999).expect("set");
+        drop(db);
+        for opened in [open_reader(dir.path()), open_writer(dir.path())] {
+            assert!(matches!(opened, Err(CatalogError::Newer { found: 999, .. })));
+        }
+        let path = dir.path().join(FILE_NAME);
+        std::fs::remove_file(path.with_file_name("catalog.db-wal")).ok();
+        std::fs::write(&path, "<html>not a database, and long enough to be taken for one</html>".repeat(20))
+            .expect("written");
+        for opened in [open_reader(dir.path()), open_writer(dir.path())] {
+            assert!(matches!(opened, Err(CatalogError::Corrupt { .. })), "{opened:?}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The daemon's one writer: a thread that owns the connection and commits in groups.
+//!
+//! Each job runs in a savepoint of its own, so that one that fails takes nothing else along; the answer
+//! comes after the commit. A fault that may pass (locked, disk full, I/O) is tried again without end, with
+//! all jobs kept in order: a tape must never stop, nor a row be lost, because the catalog is busy.
+
+use std::fmt;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{CatalogError, Result};
+
+/// Runs on the writer's thread, perhaps more than once: its first tries may be rolled back.
+type Job = Box<dyn FnMut(&Connection) -> Result<()> + Send>;
+
+struct Queued {
+    job: Job,
+    done: oneshot::Sender<Result<()>>,
+}
+
+/// Handle to the writer thread; cheap to clone. The thread ends when the last handle is gone and
+/// everything queued is written.
+#[derive(Clone)]
+pub struct Writer {
+    queue: mpsc::UnboundedSender<Queued>,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Writer")
+    }
+}
+
+/// At most so many jobs share a transaction, so that the first one's answer does not wait for ever.
+const GROUP: usize = 256;
+
+/// Between two tries after a fault that may pass.
+const RETRY: Duration = Duration::from_millis(500);
+
+impl Writer {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn start(db: Connection) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (queue, jobs) = mpsc::unbounded_channel();
+        let thread = std::thread::Builder::new().name("catalog".to_owned()).spawn(move || run(db, jobs))?;
+        Ok((Self { queue }, thread))
+    }
+
+    /// Queues a job at once and returns the answer to wait for, or to drop: the job runs all the same,
+    /// after all that were queued before it.
+    pub fn send<F>(&self, job: F) -> impl Future<Output = Result<()>> + Send + use<F>
+    where
+        F: FnMut(&Connection) -> Result<()> + Send + 'static,
+    {
+        let (done, answer) = oneshot::channel();
+        // A closed queue drops `done`, which the answer shows.
+        let _ = self.queue.send(Queued { job: Box::new(job), done });
+        async move { answer.await.unwrap_or(Err(CatalogError::WriterGone)) }
+    }
+
+    /// Runs a job and gives back its value.
+    ///
+    /// # Errors
+    /// What the job returned, or that the writer has stopped.
+    pub async fn call<T, F>(&self, mut job: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T> + Send + 'static,
+    {
+        let (give, take) = std::sync::mpsc::channel();
+        self.send(move |db| {
+            // Of several tries the last one counts; the receiver takes just that.
+            let value = job(db)?;
+            let _ = give.send(value);
+            Ok(())
+        })
+        .await?;
+        take.try_iter().last().ok_or(CatalogError::WriterGone)
+    }
+}
+
+fn run(mut db: Connection, mut jobs: mpsc::UnboundedReceiver<Queued>) {
+    let mut batch = Vec::with_capacity(GROUP);
+    while jobs.blocking_recv_many(&mut batch, GROUP) > 0 {
+        let results = loop {
+            match commit(&mut db, &mut batch) {
+                Ok(results) => break results,
+                Err(e) if e.is_transient() => {
+                    tracing::warn!("catalog: {e}; {} writes wait", batch.len() + jobs.len());
+                    std::thread::sleep(RETRY);
+                }
+                Err(e) => {
+                    tracing::error!("catalog: {e}");
+                    let text = e.to_string();
+                    break batch.iter().map(|_| Err(CatalogError::Value(text.clone()))).collect();
+                }
+            }
+        };
+        for (queued, result) in batch.drain(..).zip(results) {
+            if let Err(e) = &result {
+                tracing::debug!("catalog: a write was refused: {e}");
+            }
+            let _ = queued.done.send(result);
+        }
+    }
+}
+
+/// One transaction for all jobs of the batch; each one's own answer, or the fault that undid them all.
+fn commit(db: &mut Connection, batch: &mut [Queued]) -> Result<Vec<Result<()>>> {
+    let mut tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut results = Vec::with_capacity(batch.len());
+    for queued in batch.iter_mut() {
+        let savepoint = tx.savepoint()?;
+        let result = (queued.job)(&savepoint);
+        match result {
+            Ok(()) => {
+                savepoint.commit()?;
+                results.push(Ok(()));
+            }
+            Err(e) if e.is_transient() => return Err(e),
+            // Dropping the savepoint rolls it back.
+            Err(e) => results.push(Err(e)),
+        }
+    }
+    tx.commit()?;
+    Ok(results)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{open_in_memory, open_reader, open_writer};
+
+    fn bump(db: &Connection) -> Result<()> {
+        db.execute("UPDATE meta SET schedule_version = schedule_version + 1", [])?;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_failed_job_takes_no_other_along() {
+        let (writer, thread) = Writer::start(open_in_memory().expect("db")).expect("thread");
+        let good = writer.send(bump);
+        let bad = writer.send(|db| {
+            bump(db)?;
+            Err(CatalogError::Value("no".to_owned()))
+        });
+        let also_good = writer.send(bump);
+        assert!(good.await.is_ok());
+        assert!(bad.await.is_err());
+        assert!(also_good.await.is_ok());
+        let count =
+            |db: &Connection| Ok(db.query_row("SELECT schedule_version FROM meta", [], |r| r.get::<_, i64>(0))?);
+        assert_eq!(writer.call(count).await.expect("read"), 2);
+        drop(writer);
+        thread.join().expect("ended");
+    }
+
+    #[tokio::test]
+    async fn what_is_queued_while_the_catalog_is_locked_is_written_afterwards() {
+        let dir = tempfile::tempdir().expect("dir");
+        let db = open_writer(dir.path()).expect("db");
+        db.busy_timeout(Duration::from_millis(1)).expect("set");
+        let other = open_writer(dir.path()).expect("second");
+        other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+        let (writer, thread) = Writer::start(db).expect("thread");
+        let waiting: Vec<_> = (0..20).map(|_| writer.send(bump)).collect();
+        tokio::task::spawn_blocking(move || {
+            // Held until the writer has met the lock at least once.
+            std::thread::sleep(Duration::from_millis(50));
+            other.execute_batch("ROLLBACK").expect("released");
+        })
+        .await
+        .expect("released");
+        for answer in waiting {
+            answer.await.expect("written");
+        }
+        drop(writer);
+        thread.join().expect("ended");
+        let db = open_reader(dir.path()).expect("reader");
+        let count: i64 = db.query_row("SELECT schedule_version FROM meta", [], |r| r.get(0)).expect("read");
+        assert_eq!(count, 20);
+    }
+}

@@ -1,0 +1,54 @@
+//! Gaps and their causes.
+
+use std::fmt;
+
+use super::interval::Interval;
+use super::segment::EndReason;
+
+/// Why a part of a slot was not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GapCause {
+    /// The talk is opted out of recording.
+    OptedOut,
+    /// The schedule named the talk only after that time.
+    ImportedLate,
+    /// No daemon ran on this data directory.
+    DaemonNotRunning,
+    /// The hall had no stream.
+    NoStream,
+    /// A connection was being opened, and none had failed before.
+    Connecting,
+    /// A connection ended, or could not be opened, for this reason.
+    Connection(EndReason),
+    /// The file was there once and is gone, or was pruned.
+    FileLost,
+    /// Connected and bytes came, yet no media that could be recognised.
+    NoMedia,
+    /// Nothing in the catalog explains it.
+    Unknown,
+}
+
+impl fmt::Display for GapCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OptedOut => "opted-out",
+            Self::ImportedLate => "imported-late",
+            Self::DaemonNotRunning => "daemon-not-running",
+            Self::NoStream => "no-stream",
+            Self::Connecting => "connecting",
+            Self::Connection(reason) => return reason.fmt(f),
+            Self::FileLost => "file-lost",
+            Self::NoMedia => "no-media",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// A part of a slot that no recorded media covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// From, to.
+    pub at: Interval,
+    /// Why.
+    pub cause: GapCause,
+}

@@ -1,0 +1,88 @@
+//! Halls and how to reach them.
+
+use std::str::FromStr;
+
+use super::ids::{EventId, HallId, StreamId};
+use super::stream_url::StreamUrl;
+
+/// A room with streams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hall {
+    /// Row id.
+    pub id: HallId,
+    /// The conference it belongs to.
+    pub event: EventId,
+    /// As the schedule's LOCATION names it.
+    pub name: String,
+    /// Other names of it.
+    pub aliases: Vec<String>,
+    /// Mirrors, the preferred one first.
+    pub streams: Vec<Stream>,
+    /// What turns its streams into bytes.
+    pub recorder: Recorder,
+    /// How many connections its server allows us at once; 1 means no handover overlap.
+    pub max_connections: u32,
+}
+
+/// One URL of a hall.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Row id.
+    pub id: StreamId,
+    /// Where it is.
+    pub url: StreamUrl,
+}
+
+/// Which source tapes a hall.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Recorder {
+    /// ffmpeg for RTSP and HLS, mplayer otherwise.
+    #[default]
+    Auto,
+    /// `mplayer -dumpstream`.
+    Mplayer,
+    /// `ffmpeg -c copy`.
+    Ffmpeg,
+}
+
+impl Recorder {
+    /// The word used in settings, halls files and the catalog.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Mplayer => "mplayer",
+            Self::Ffmpeg => "ffmpeg",
+        }
+    }
+
+    /// The program for one stream, never `Auto`. mplayer dumps nothing from RTSP and saves the
+    /// playlist of an HLS stream (both measured with 1.5), so those go to ffmpeg.
+    #[must_use]
+    pub fn for_url(self, url: &StreamUrl) -> Self {
+        match self {
+            Self::Auto if url.is_rtsp() || url.is_hls() => Self::Ffmpeg,
+            Self::Auto => Self::Mplayer,
+            chosen => chosen,
+        }
+    }
+}
+
+impl FromStr for Recorder {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        [Self::Auto, Self::Mplayer, Self::Ffmpeg]
+            .into_iter()
+            .find(|r| r.as_str() == word)
+            .ok_or_else(|| format!("unknown recorder {word:?}: use auto, mplayer or ffmpeg"))
+    }
+}
+
+/// A hall's name folded for comparison: case, spacing and compatibility forms do not matter, so
+/// `Saal 1`, `saal1` and ` SAAL  1` are one hall.
+#[must_use]
+pub fn fold_name(name: &str) -> String {
+    use unicode_normalization::UnicodeNormalization;
+    name.nfkc().filter(|c| !c.is_whitespace() && !c.is_control()).flat_map(char::to_lowercase).collect()
+}

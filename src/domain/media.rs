@@ -1,0 +1,94 @@
+//! What is known of the media inside a segment.
+
+use super::interval::Interval;
+use super::time::Ms;
+
+/// What a track carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TrackKind {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+    /// Subtitles and the rest: not carried into assemblies.
+    Other,
+}
+
+/// One track of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Track {
+    /// Number of the track, from 1, in the order of the tracks that are carried into an assembly.
+    pub number: u32,
+    /// Pictures or sound.
+    pub kind: TrackKind,
+    /// Matroska codec id, such as `V_MPEG4/ISO/AVC`.
+    pub codec: String,
+    /// Hash of everything that must be equal for two segments to share a track of an assembly: codec
+    /// id, codec private data, and the picture's or the sound's format.
+    pub format_hash: u64,
+}
+
+/// One packet: a coded picture or a stretch of coded sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Number of its track.
+    pub track: u32,
+    /// Presentation time in the segment's own clock, milliseconds.
+    pub pts_ms: i64,
+    /// Duration in milliseconds, 0 where the container does not say.
+    pub duration_ms: i64,
+    /// Decoding may begin here.
+    pub key: bool,
+    /// Payload bytes.
+    pub size: u32,
+    /// Hash of the payload.
+    pub hash: u64,
+}
+
+/// A stretch of continuous media of one segment and where it lies in wall time. A timestamp reset
+/// inside a segment, or a hole in its media, begins a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaSpan {
+    /// First presentation time, in the segment's own clock, milliseconds.
+    pub media_start_ms: i64,
+    /// End of the last packet, same clock.
+    pub media_end_ms: i64,
+    /// Wall time = media time + this: the smallest (arrival - media time) seen.
+    pub offset_ms: i64,
+}
+
+impl MediaSpan {
+    /// Where it lies in wall time.
+    #[must_use]
+    pub fn wall(self) -> Interval {
+        Interval::new(Ms(self.media_start_ms).plus(self.offset_ms), Ms(self.media_end_ms).plus(self.offset_ms))
+    }
+}
+
+/// What indexing a closed segment found. Kept in the catalog, so that coverage, seams and assembly
+/// plans need not read the file again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MediaIndex {
+    /// The tracks that can be carried into an assembly.
+    pub tracks: Vec<Track>,
+    /// Stretches of media, in the order of the file.
+    pub spans: Vec<MediaSpan>,
+    /// Packets of the first [`EDGE_MS`] of the segment, in file order.
+    pub head: Vec<Packet>,
+    /// Packets of the last [`EDGE_MS`], in file order. A segment shorter than that has the same
+    /// packets in both.
+    pub tail: Vec<Packet>,
+    /// Presentation times of the first track's key packets, milliseconds: where a cut may begin.
+    pub keys_ms: Vec<i64>,
+}
+
+impl MediaIndex {
+    /// Milliseconds of media, holes not counted.
+    #[must_use]
+    pub fn media_ms(&self) -> i64 {
+        self.spans.iter().map(|s| s.media_end_ms - s.media_start_ms).sum()
+    }
+}
+
+/// How much of each end of a segment is kept as packets for finding seams, in milliseconds.
+pub const EDGE_MS: i64 = 60_000;

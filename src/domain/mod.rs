@@ -1,0 +1,16 @@
+//! Plain types and arithmetic: no I/O, no tasks, no clocks.
+//!
+//! The words are those of README.md, "Words".
+
+pub mod gap;
+pub mod hall;
+pub mod ids;
+pub mod interval;
+pub mod media;
+pub mod name;
+pub mod schedule;
+pub mod segment;
+pub mod settings;
+pub mod stream_url;
+pub mod talk;
+pub mod time;

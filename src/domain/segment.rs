@@ -1,0 +1,272 @@
+//! What taping leaves behind: connections, segments, marks, and why they ended.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::time::Ms;
+
+/// Why a connection (and with it its segment) ended. The words are stored in the catalog, printed by
+/// `list` and `show` and used as gap causes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndReason {
+    /// The server ended the stream, or the source ended without saying why.
+    Eof,
+    /// No bytes for `stall_timeout`.
+    Stalled,
+    /// No first byte within `first_byte_timeout`.
+    NoFirstByte,
+    /// Connection refused.
+    Refused,
+    /// The server answered with this HTTP status.
+    Http(u16),
+    /// The host's name could not be looked up.
+    Dns,
+    /// The network said no: unreachable, reset, TLS and the like.
+    Network,
+    /// What came was not media: a web page, a playlist, a redirect file.
+    NotMedia,
+    /// The source program could not be started.
+    SourceMissing,
+    /// The source program failed or was killed by a signal.
+    SourceFailed,
+    /// The file could not be written.
+    DiskFull,
+    /// Another connection took over at a talk boundary.
+    Handover,
+    /// A handover's new connection that did not become good in time; the old one went on.
+    HandoverFailed,
+    /// The union of windows ended.
+    WindowEnd,
+    /// The user stopped the daemon.
+    Shutdown,
+    /// The talk was opted out of recording, or the hall is no longer wanted.
+    Unwanted,
+    /// The daemon died; recovery closed it.
+    Crash,
+}
+
+impl EndReason {
+    const PLAIN: [Self; 16] = [
+        Self::Eof,
+        Self::Stalled,
+        Self::NoFirstByte,
+        Self::Refused,
+        Self::Dns,
+        Self::Network,
+        Self::NotMedia,
+        Self::SourceMissing,
+        Self::SourceFailed,
+        Self::DiskFull,
+        Self::Handover,
+        Self::HandoverFailed,
+        Self::WindowEnd,
+        Self::Shutdown,
+        Self::Unwanted,
+        Self::Crash,
+    ];
+
+    /// True where the end was our wish: no failure, no backoff, no cause of a gap.
+    #[must_use]
+    pub fn is_wanted(self) -> bool {
+        matches!(self, Self::Handover | Self::HandoverFailed | Self::WindowEnd | Self::Shutdown | Self::Unwanted)
+    }
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Eof => "eof",
+            Self::Stalled => "stalled",
+            Self::NoFirstByte => "no-first-byte",
+            Self::Refused => "refused",
+            Self::Http(status) => return write!(f, "http-{status}"),
+            Self::Dns => "dns",
+            Self::Network => "network",
+            Self::NotMedia => "not-media",
+            Self::SourceMissing => "source-missing",
+            Self::SourceFailed => "source-failed",
+            Self::DiskFull => "disk-full",
+            Self::Handover => "handover",
+            Self::HandoverFailed => "handover-failed",
+            Self::WindowEnd => "window-end",
+            Self::Shutdown => "shutdown",
+            Self::Unwanted => "unwanted",
+            Self::Crash => "crash",
+        })
+    }
+}
+
+impl FromStr for EndReason {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        if let Some(status) = word.strip_prefix("http-").and_then(|s| s.parse().ok()) {
+            return Ok(Self::Http(status));
+        }
+        Self::PLAIN.into_iter().find(|r| r.to_string() == word).ok_or_else(|| format!("unknown end reason {word:?}"))
+    }
+}
+
+/// What a file holds, read from its first bytes, never from its name or a server's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Container {
+    /// MPEG transport stream.
+    MpegTs,
+    /// Matroska.
+    Matroska,
+    /// WebM.
+    WebM,
+    /// Ogg.
+    Ogg,
+    /// Windows Media.
+    Asf,
+    /// MPEG audio (MP3, MP2) without a container.
+    Mp3,
+    /// AAC in ADTS frames.
+    Adts,
+    /// Flash video.
+    Flv,
+    /// MP4, also fragmented.
+    Mp4,
+    /// MPEG program stream.
+    MpegPs,
+    /// FLAC without a container.
+    Flac,
+    /// WAV.
+    Wav,
+    /// None of the above.
+    Unknown,
+}
+
+impl Container {
+    const ALL: [Self; 13] = [
+        Self::MpegTs,
+        Self::Matroska,
+        Self::WebM,
+        Self::Ogg,
+        Self::Asf,
+        Self::Mp3,
+        Self::Adts,
+        Self::Flv,
+        Self::Mp4,
+        Self::MpegPs,
+        Self::Flac,
+        Self::Wav,
+        Self::Unknown,
+    ];
+
+    /// The word in the catalog and in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MpegTs => "mpegts",
+            Self::Matroska => "matroska",
+            Self::WebM => "webm",
+            Self::Ogg => "ogg",
+            Self::Asf => "asf",
+            Self::Mp3 => "mp3",
+            Self::Adts => "adts",
+            Self::Flv => "flv",
+            Self::Mp4 => "mp4",
+            Self::MpegPs => "mpegps",
+            Self::Flac => "flac",
+            Self::Wav => "wav",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The file name extension, without dot.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::MpegTs => "ts",
+            Self::Matroska => "mkv",
+            Self::MpegPs => "mpg",
+            Self::Adts => "aac",
+            Self::Unknown => "bin",
+            other => other.as_str(),
+        }
+    }
+}
+
+impl FromStr for Container {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|c| c.as_str() == word).ok_or_else(|| format!("unknown container {word:?}"))
+    }
+}
+
+/// What a segment is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Still being written.
+    Open,
+    /// Closed, its media not looked at yet.
+    Unchecked,
+    /// Recognised media.
+    Media,
+    /// Closed, and not media.
+    NotMedia,
+    /// The row is there and the file is not.
+    Lost,
+    /// Deleted on purpose; the row stays with sha256, size and reason.
+    Pruned,
+    /// Of an opted-out talk: kept aside, never assembled or shown.
+    Quarantined,
+}
+
+impl Verdict {
+    const ALL: [Self; 7] =
+        [Self::Open, Self::Unchecked, Self::Media, Self::NotMedia, Self::Lost, Self::Pruned, Self::Quarantined];
+
+    /// The word in the catalog and in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Unchecked => "unchecked",
+            Self::Media => "media",
+            Self::NotMedia => "not-media",
+            Self::Lost => "lost",
+            Self::Pruned => "pruned",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
+impl FromStr for Verdict {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|v| v.as_str() == word).ok_or_else(|| format!("unknown verdict {word:?}"))
+    }
+}
+
+/// "By this wall time, this many bytes of the segment had arrived."
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Wall time.
+    pub at: Ms,
+    /// Bytes from the start of the segment.
+    pub offset: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_read_back_as_what_they_were_written_from() {
+        for reason in EndReason::PLAIN.into_iter().chain([EndReason::Http(404)]) {
+            assert_eq!(reason.to_string().parse(), Ok(reason));
+        }
+        for container in Container::ALL {
+            assert_eq!(container.as_str().parse(), Ok(container));
+        }
+        for verdict in Verdict::ALL {
+            assert_eq!(verdict.as_str().parse(), Ok(verdict));
+        }
+        assert!("http-abc".parse::<EndReason>().is_err());
+    }
+}

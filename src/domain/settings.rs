@@ -1,0 +1,119 @@
+//! The settings in force, as plain values. The `config` adapter reads them; their defaults and the
+//! reason for each are here. Lengths of time in milliseconds, sizes in bytes.
+
+use super::hall::Recorder;
+use super::time::{MINUTE, SECOND};
+
+/// Everything that can be set.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// `[record]`
+    pub record: Record,
+    /// `[assemble]`
+    pub assemble: Assemble,
+    /// `[prune]`
+    pub prune: Prune,
+    /// `[list]`
+    pub list: List,
+    /// `[disk]`
+    pub disk: Disk,
+    /// `[refresh]`
+    pub refresh: Refresh,
+}
+
+/// Taping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The source of halls that name none.
+    pub recorder: Recorder,
+    /// Recorded before a slot, where the halls file says nothing.
+    pub pre_padding_ms: i64,
+    /// Recorded after a slot, where the halls file says nothing: talks overrun daily.
+    pub post_padding_ms: i64,
+    /// No bytes for so long is a stall.
+    pub stall_timeout_ms: i64,
+    /// The first byte must come within this time; mplayer makes up to three requests of its own.
+    pub first_byte_timeout_ms: i64,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            recorder: Recorder::Auto,
+            pre_padding_ms: 5 * MINUTE,
+            post_padding_ms: 15 * MINUTE,
+            stall_timeout_ms: 10 * SECOND,
+            first_byte_timeout_ms: 15 * SECOND,
+        }
+    }
+}
+
+/// Joining.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assemble {
+    /// How long after a window's end the talk is assembled.
+    pub settle_ms: i64,
+    /// Mark gaps (and the edges of the slot) with chapters.
+    pub chapters: bool,
+}
+
+impl Default for Assemble {
+    fn default() -> Self {
+        Self { settle_ms: 30 * SECOND, chapters: true }
+    }
+}
+
+/// Deleting fragments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prune {
+    /// Segments smaller than this may be deleted once the assembly used or rejected them.
+    pub min_segment_bytes: u64,
+}
+
+impl Default for Prune {
+    fn default() -> Self {
+        // Two seconds of a 2 Mbit/s stream.
+        Self { min_segment_bytes: 512 * 1024 }
+    }
+}
+
+/// What `list` calls complete, and where a day begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List {
+    /// So much of a slot may be missing in a complete talk.
+    pub complete_tolerance_ms: i64,
+    /// A congress day begins at this many minutes after midnight: talks at 00:15 belong to the evening.
+    pub day_starts_at_min: u32,
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self { complete_tolerance_ms: 5 * SECOND, day_starts_at_min: 6 * 60 }
+    }
+}
+
+/// Space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Kept free: below it assembly pauses and what may be pruned is pruned.
+    pub reserve_bytes: u64,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self { reserve_bytes: 5 << 30 }
+    }
+}
+
+/// Fetching the schedule again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refresh {
+    /// When: a cron expression with seconds, UTC. Empty: never.
+    pub cron: String,
+}
+
+impl Default for Refresh {
+    fn default() -> Self {
+        Self { cron: "0 */5 * * * *".to_owned() }
+    }
+}

@@ -1,0 +1,13 @@
+//! streamrip records whole conferences unattended.
+//!
+//! # Layers
+//!
+//! ```text
+//! main -> cli -> app -> adapters (ical, catalog, source, tape, media, config, fetch) -> plan -> domain
+//! ```
+
+pub mod catalog;
+pub mod domain;
+pub mod plan;
+pub mod source;
+pub mod tape;

@@ -1,0 +1,3 @@
+//! Tapes: the continuous recording of one hall.
+
+pub mod events;
