@@ -6,6 +6,7 @@
 //! main -> cli -> app -> adapters (ical, catalog, source, tape, media, config, fetch) -> plan -> domain
 //! ```
 
+pub mod app;
 pub mod catalog;
 pub mod domain;
 pub mod plan;

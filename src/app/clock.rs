@@ -1,0 +1,51 @@
+//! The one place where the time of day is read.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crate::domain::time::Ms;
+
+/// The wall clock. Slots are wall time; timeouts are monotonic time and use tokio's timers.
+pub trait Clock: Send + Sync + fmt::Debug {
+    /// Now.
+    fn now(&self) -> Ms;
+}
+
+/// The system's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Ms {
+        chrono::Utc::now().into()
+    }
+}
+
+/// A clock for tests: follows tokio's time, which tests pause and advance, from a start of the test's
+/// choice, and can be stepped as a real wall clock can.
+#[derive(Clone, Debug)]
+pub struct TestClock {
+    start: tokio::time::Instant,
+    base: Arc<AtomicI64>,
+}
+
+impl TestClock {
+    /// Shows `start` now.
+    #[must_use]
+    pub fn starting_at(start: Ms) -> Self {
+        Self { start: tokio::time::Instant::now(), base: Arc::new(AtomicI64::new(start.0)) }
+    }
+
+    /// Steps the wall clock by so many milliseconds; timers do not notice.
+    pub fn step(&self, ms: i64) {
+        self.base.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Ms {
+        let passed = i64::try_from(self.start.elapsed().as_millis()).unwrap_or(i64::MAX);
+        Ms(self.base.load(Ordering::Relaxed)).plus(passed)
+    }
+}

@@ -1,0 +1,5 @@
+//! Use cases: one file each. They join the adapters and follow the plans; they print nothing.
+
+pub mod clock;
+pub mod env;
+pub mod failure;
