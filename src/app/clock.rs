@@ -1,16 +1,10 @@
 //! The one place where the time of day is read.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+pub use crate::domain::clock::Clock;
 use crate::domain::time::Ms;
-
-/// The wall clock. Slots are wall time; timeouts are monotonic time and use tokio's timers.
-pub trait Clock: Send + Sync + fmt::Debug {
-    /// Now.
-    fn now(&self) -> Ms;
-}
 
 /// The system's clock.
 #[derive(Clone, Copy, Debug, Default)]

@@ -2,6 +2,8 @@
 //!
 //! The words are those of README.md, "Words".
 
+pub mod clock;
+pub mod event;
 pub mod gap;
 pub mod hall;
 pub mod ids;
