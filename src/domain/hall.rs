@@ -14,12 +14,14 @@ pub struct Hall {
     pub event: EventId,
     /// As the schedule's LOCATION names it.
     pub name: String,
+    /// Name of its folder, unique in its event.
+    pub slug: String,
     /// Other names of it.
     pub aliases: Vec<String>,
     /// Mirrors, the preferred one first.
     pub streams: Vec<Stream>,
-    /// What turns its streams into bytes.
-    pub recorder: Recorder,
+    /// What turns its streams into bytes; `None`: the setting decides.
+    pub recorder: Option<Recorder>,
     /// How many connections its server allows us at once; 1 means no handover overlap.
     pub max_connections: u32,
 }
