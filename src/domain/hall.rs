@@ -1,5 +1,6 @@
 //! Halls and how to reach them.
 
+use std::fmt;
 use std::str::FromStr;
 
 use super::ids::{EventId, HallId, StreamId};
@@ -67,6 +68,12 @@ impl Recorder {
             Self::Auto => Self::Mplayer,
             chosen => chosen,
         }
+    }
+}
+
+impl fmt::Display for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
