@@ -66,17 +66,37 @@ pub fn alive(db: &Connection, event: EventId, within: Interval, now: Ms) -> Resu
     Ok(rows.collect::<rusqlite::Result<IntervalSet>>()?)
 }
 
-/// The newest run: started, last heartbeat, stopped, process id.
+/// One life of a daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DaemonRun {
+    /// When it began.
+    pub started: Ms,
+    /// Its last sign of life.
+    pub heartbeat: Ms,
+    /// When it ended as it should.
+    pub stopped: Option<Ms>,
+    /// Process id.
+    pub pid: u32,
+}
+
+/// The newest run.
 ///
 /// # Errors
 /// When SQLite cannot answer.
-pub fn newest(db: &Connection) -> Result<Option<(Ms, Ms, Option<Ms>, u32)>> {
+pub fn newest(db: &Connection) -> Result<Option<DaemonRun>> {
     use rusqlite::OptionalExtension;
     Ok(db
         .query_row(
             "SELECT started_ms, heartbeat_ms, stopped_ms, pid FROM daemon_run ORDER BY id DESC LIMIT 1",
             [],
-            |row| Ok((Ms(row.get(0)?), Ms(row.get(1)?), row.get::<_, Option<i64>>(2)?.map(Ms), row.get(3)?)),
+            |row| {
+                Ok(DaemonRun {
+                    started: Ms(row.get(0)?),
+                    heartbeat: Ms(row.get(1)?),
+                    stopped: row.get::<_, Option<i64>>(2)?.map(Ms),
+                    pid: row.get(3)?,
+                })
+            },
         )
         .optional()?)
 }

@@ -10,6 +10,8 @@ pub mod marks;
 pub mod open;
 pub mod schedule;
 pub mod segments;
+pub mod todo;
+pub mod troubles;
 pub mod writer;
 
 use std::path::PathBuf;
