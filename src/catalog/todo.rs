@@ -56,7 +56,7 @@ pub fn failed(db: &Connection, talk: TalkId, problem: &str, now: Ms) -> Result<(
         db.query_row("SELECT coalesce(max(tries), 0) FROM assembly_todo WHERE talk_id = ?1", [talk.0], |row| {
             row.get(0)
         })?;
-    let wait = (5 * SECOND << tries.min(10)).min(10 * MINUTE);
+    let wait = ((5 * SECOND) << tries.min(10)).min(10 * MINUTE);
     db.execute(
         "UPDATE assembly_todo SET tries = tries + 1, not_before_ms = ?2, problem = ?3 WHERE talk_id = ?1",
         (talk.0, now.plus(wait).0, problem),
