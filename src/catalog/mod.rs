@@ -10,6 +10,7 @@ pub mod daemon_runs;
 pub mod marks;
 pub mod open;
 pub mod schedule;
+pub mod schedule_changes;
 pub mod seams;
 pub mod segments;
 pub mod todo;
