@@ -1,0 +1,3 @@
+//! The demo (not yet).
+
+fn main() {}
