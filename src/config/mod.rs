@@ -1,0 +1,3 @@
+//! Files that people write: settings and halls. Errors say file, line and column, and what was meant.
+
+pub mod settings;
