@@ -158,7 +158,7 @@ impl Recipe {
         if self.format.has_video() {
             if let Some(label) = self.label.as_ref().filter(|_| can_draw_text()) {
                 let text = format!(
-                    "drawtext=fontsize=22:fontcolor=white:box=1:boxcolor=black@0.7:x=10:y=h-34:text='{label}  %{{localtime}}'"
+                    "drawtext=fontsize=18:fontcolor=white:box=1:boxcolor=black@0.7:x=10:y=h-30:text='{label}  %{{localtime}}'"
                 );
                 ffmpeg.args(["-vf", &text]);
             }
