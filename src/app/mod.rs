@@ -5,3 +5,4 @@ pub mod env;
 pub mod failure;
 pub mod journal;
 pub mod lock;
+pub mod report;

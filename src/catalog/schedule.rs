@@ -276,3 +276,32 @@ pub fn event_by_name(db: &Connection, name: &str) -> Result<Option<EventId>> {
     let id = db.query_row("SELECT id FROM event WHERE name = ?1", [name], |row| row.get(0)).optional()?;
     Ok(id.map(EventId))
 }
+
+/// Everything that decides what is taped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// See [`schedule_version`].
+    pub version: i64,
+    /// All events.
+    pub events: Vec<Event>,
+    /// All halls.
+    pub halls: Vec<Hall>,
+    /// Talks, by start.
+    pub talks: Vec<Talk>,
+}
+
+/// Reads events, halls and the talks of `filter` as they stand at one instant.
+///
+/// # Errors
+/// When SQLite cannot answer, or a stored value is not known.
+pub fn snapshot(db: &Connection, filter: TalkFilter) -> Result<Snapshot> {
+    let tx = db.unchecked_transaction()?;
+    let snapshot = Snapshot {
+        version: schedule_version(&tx)?,
+        events: events(&tx)?,
+        halls: halls(&tx)?,
+        talks: talks(&tx, filter)?,
+    };
+    tx.commit()?;
+    Ok(snapshot)
+}

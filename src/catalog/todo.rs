@@ -26,14 +26,15 @@ pub fn due(db: &Connection, now: Ms) -> Result<Vec<Talk>> {
     Ok(out)
 }
 
-/// How many talks are on the list, of those that the filter lets through.
+/// How many talks that have begun are on the list, but for those that failed `give_up` times.
 ///
 /// # Errors
 /// When SQLite cannot answer.
-pub fn count(db: &Connection, filter: TalkFilter) -> Result<i64> {
+pub fn count(db: &Connection, filter: TalkFilter, give_up: u32, now: Ms) -> Result<i64> {
     Ok(db.query_row(
-        "SELECT count(*) FROM assembly_todo JOIN talk ON talk.id = talk_id WHERE ?1 IS NULL OR event_id = ?1",
-        [filter.event.map(|e| e.0)],
+        "SELECT count(*) FROM assembly_todo JOIN talk ON talk.id = talk_id
+         WHERE (?1 IS NULL OR event_id = ?1) AND tries < ?2 AND start_ms <= ?3",
+        (filter.event.map(|e| e.0), give_up, now.0),
         |row| row.get(0),
     )?)
 }
@@ -56,7 +57,7 @@ pub fn failed(db: &Connection, talk: TalkId, problem: &str, now: Ms) -> Result<(
         db.query_row("SELECT coalesce(max(tries), 0) FROM assembly_todo WHERE talk_id = ?1", [talk.0], |row| {
             row.get(0)
         })?;
-    let wait = (5 * SECOND << tries.min(10)).min(10 * MINUTE);
+    let wait = ((5 * SECOND) << tries.min(10)).min(10 * MINUTE);
     db.execute(
         "UPDATE assembly_todo SET tries = tries + 1, not_before_ms = ?2, problem = ?3 WHERE talk_id = ?1",
         (talk.0, now.plus(wait).0, problem),

@@ -38,6 +38,8 @@ pub struct TalkFacts<'a> {
     /// Stretches without media between segments whose packets are known to follow each other: a seam
     /// says more than two arrival times.
     pub bridges: &'a IntervalSet,
+    /// When the hall's tape could not write for want of space.
+    pub disk_full: &'a IntervalSet,
 }
 
 /// What became of one talk.
@@ -103,6 +105,7 @@ fn explain(gap: Interval, facts: &TalkFacts<'_>, now: Ms) -> Vec<Gap> {
     let mut cuts = vec![gap.start, gap.end, facts.talk.known_since];
     cuts.extend(facts.alive.iter().flat_map(|i| [i.start, i.end]));
     cuts.extend(facts.streams.iter().flat_map(|i| [i.start, i.end]));
+    cuts.extend(facts.disk_full.iter().flat_map(|i| [i.start, i.end]));
     cuts.extend(facts.segments.iter().filter(|s| is_gone(s)).flat_map(|s| [s.at.start, s.at.end]));
     for c in facts.connections {
         cuts.extend([Some(c.opened), c.first_byte, c.closed].into_iter().flatten());
@@ -164,6 +167,9 @@ fn cause(at: Ms, facts: &TalkFacts<'_>, now: Ms) -> GapCause {
     }
     if !facts.streams.contains(at) {
         return GapCause::NoStream;
+    }
+    if facts.disk_full.contains(at) {
+        return GapCause::Connection(EndReason::DiskFull);
     }
     connection_cause(at, facts.connections, now)
 }

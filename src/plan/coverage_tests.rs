@@ -83,6 +83,7 @@ impl Case {
             alive: &self.alive,
             streams: &self.streams,
             bridges: &IntervalSet::new(),
+            disk_full: &IntervalSet::new(),
         };
         report(&facts, now, 5 * SECOND)
     }
