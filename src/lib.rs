@@ -9,6 +9,7 @@
 pub mod app;
 pub mod catalog;
 pub mod domain;
+pub mod ical;
 pub mod plan;
 pub mod source;
 pub mod tape;

@@ -15,4 +15,5 @@ pub mod segment;
 pub mod settings;
 pub mod stream_url;
 pub mod talk;
+pub mod text;
 pub mod time;
