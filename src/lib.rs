@@ -8,8 +8,10 @@
 
 pub mod app;
 pub mod catalog;
+pub mod config;
 pub mod domain;
 pub mod ical;
 pub mod plan;
+pub mod schedule_xml;
 pub mod source;
 pub mod tape;

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod event;
 pub mod gap;
 pub mod hall;
+pub mod halls_file;
 pub mod ids;
 pub mod interval;
 pub mod media;
