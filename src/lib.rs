@@ -11,6 +11,8 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod ical;
 pub mod plan;
+pub mod schedule_xml;
 pub mod source;
 pub mod tape;
