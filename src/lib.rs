@@ -9,6 +9,7 @@
 pub mod app;
 pub mod catalog;
 pub mod domain;
+pub mod media;
 pub mod plan;
 pub mod source;
 pub mod tape;
