@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod ical;
+pub mod media;
 pub mod plan;
 pub mod schedule_xml;
 pub mod source;
