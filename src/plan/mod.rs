@@ -8,3 +8,4 @@ pub(crate) mod fixtures;
 pub mod overlap;
 pub mod reconcile;
 pub mod wanted;
+pub mod backoff;
