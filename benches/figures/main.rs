@@ -13,9 +13,11 @@ mod taping;
 
 use measure::Figure;
 
+type Group = (&'static str, fn() -> Vec<Figure>);
+
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let groups: [(&str, fn() -> Vec<Figure>); 5] = [
+    let groups: [Group; 5] = [
         ("import", import::figures),
         ("list", list::figures),
         ("idle", taping::idle),
