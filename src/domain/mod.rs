@@ -13,6 +13,7 @@ pub mod name;
 pub mod schedule;
 pub mod segment;
 pub mod settings;
+pub mod sniff;
 pub mod stream_url;
 pub mod talk;
 pub mod time;
