@@ -83,14 +83,14 @@ fn record(data_dir: &Path, media: &[u8]) {
         let (start, end) = (START_MS + from * 1000, START_MS + to * 1000);
         db.execute(
             "INSERT INTO connection (id, uuid, hall_id, source, opened_ms, first_byte_ms, closed_ms, bytes, end_reason)
-             VALUES (?1, 'c' || ?1, 1, 'mplayer', ?2, ?2, ?3, ?4, 'handover')",
+             VALUES (?1, printf('00000000-0000-7000-8000-c%011d', ?1), 1, 'mplayer', ?2, ?2, ?3, ?4, 'handover')",
             params![n + 1, start, end, bytes.len() as i64],
         )
         .expect("a connection");
         db.execute(
             "INSERT INTO segment (id, uuid, hall_id, connection_id, path, container, start_ms, end_ms, opened_ms, closed_ms,
                bytes, sha256, verdict, end_reason)
-             VALUES (?1, 's' || ?1, 1, ?1, 'segments/bench/saal-1/2020-01-01/' || ?5, 'mpegts', ?2, ?3, ?2, ?3, ?4, ?6,
+             VALUES (?1, printf('00000000-0000-7000-8000-a%011d', ?1), 1, ?1, 'segments/bench/saal-1/2020-01-01/' || ?5, 'mpegts', ?2, ?3, ?2, ?3, ?4, ?6,
                'unchecked', 'handover')",
             params![n + 1, start, end, bytes.len() as i64, name, Sha256::digest(bytes).as_slice()],
         )

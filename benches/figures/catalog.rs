@@ -48,14 +48,14 @@ pub fn make(data_dir: &Path) {
         let mut connection = tx
             .prepare(
                 "INSERT INTO connection (id, uuid, hall_id, source, opened_ms, first_byte_ms, closed_ms, bytes, end_reason)
-                 VALUES (?1, 'c' || ?1, ?2, 'mplayer', ?3, ?3 + 400, ?4, 7500000, 'eof')",
+                 VALUES (?1, printf('00000000-0000-7000-8000-c%011d', ?1), ?2, 'mplayer', ?3, ?3 + 400, ?4, 7500000, 'eof')",
             )
             .expect("a statement");
         let mut segment = tx
             .prepare(
                 "INSERT INTO segment (id, uuid, hall_id, connection_id, path, container, start_ms, end_ms, opened_ms, closed_ms,
                    bytes, sha256, media_ms, verdict, end_reason)
-                 VALUES (?1, 's' || ?1, ?2, ?1, 'segments/large/saal-' || ?2 || '/' || ?1 || '.ts', 'mpegts', ?3, ?4, ?3, ?4,
+                 VALUES (?1, printf('00000000-0000-7000-8000-a%011d', ?1), ?2, ?1, 'segments/large/saal-' || ?2 || '/' || ?1 || '.ts', 'mpegts', ?3, ?4, ?3, ?4,
                    7500000, zeroblob(32), ?4 - ?3, 'media', 'eof')",
             )
             .expect("a statement");
@@ -76,7 +76,7 @@ pub fn make(data_dir: &Path) {
             for n in 0..SEGMENTS_PER_TALK {
                 let segment_id = (id - 1) * SEGMENTS_PER_TALK + n + 1;
                 let (from, to) =
-                    (start + n * TALK_MS / SEGMENTS_PER_TALK, start + (n + 1) * TALK_MS / SEGMENTS_PER_TALK - 500);
+                    (start + n * TALK_MS / SEGMENTS_PER_TALK, start + (n + 1) * TALK_MS / SEGMENTS_PER_TALK - 20);
                 connection.execute(params![segment_id, hall, from, to]).expect("a connection");
                 segment.execute(params![segment_id, hall, from, to]).expect("a segment");
                 span.execute(params![segment_id, from, to]).expect("a span");

@@ -24,6 +24,12 @@ fn main() {
         ("taping", taping::figures),
         ("assembly", assembly::figures),
     ];
+    if let [word, folder] = &wanted[..]
+        && word == "catalog"
+    {
+        // Only the large catalog, to try things on.
+        return catalog::make(std::path::Path::new(folder));
+    }
     measure::print_machine();
     println!("| what | measured | compared with | limit |\n|---|---|---|---|");
     for (name, figures) in groups {
