@@ -5,5 +5,6 @@
 pub mod coverage;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod overlap;
 pub mod reconcile;
 pub mod wanted;
