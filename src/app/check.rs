@@ -8,9 +8,9 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::disk;
 use super::env::Env;
 use super::failure::Result;
-use super::disk;
 use crate::catalog;
 use crate::catalog::schedule::{Snapshot, TalkFilter, snapshot};
 use crate::domain::hall::{Hall, Recorder, Stream};
@@ -20,7 +20,7 @@ use crate::domain::sniff::{self, Sniff};
 use crate::domain::time::{HOUR, Ms, SECOND};
 use crate::plan::overlap::overlaps;
 use crate::plan::wanted::wanted;
-use crate::source::{Sources, SourceEnd};
+use crate::source::{SourceEnd, Sources};
 
 /// How long each stream is listened to once it delivers.
 const LISTEN: Duration = Duration::from_secs(5);
@@ -87,9 +87,9 @@ pub async fn check(
     let schedule = {
         let env = env.clone();
         let name = event.map(str::to_owned);
-        tokio::task::spawn_blocking(move || read(&env, name.as_deref()))
-            .await
-            .unwrap_or_else(|e| Err(super::failure::Failure::new(super::failure::Kind::Failed, "a reader ended").because(e)))?
+        tokio::task::spawn_blocking(move || read(&env, name.as_deref())).await.unwrap_or_else(|e| {
+            Err(super::failure::Failure::new(super::failure::Kind::Failed, "a reader ended").because(e))
+        })?
     };
     let tell = |level, kind, what: &str, message: String| {
         // Whoever asked may have gone away.
@@ -112,7 +112,8 @@ pub async fn check(
     let used: Vec<&Hall> = schedule.halls.iter().filter(|h| coming.iter().any(|t| t.hall == h.id)).collect();
     for hall in used.iter().filter(|h| h.streams.is_empty()) {
         let talks = coming.iter().filter(|t| t.hall == hall.id).count();
-        let message = format!("no stream: {talks} talk(s) will be missed; set one with: streamrip halls set {:?} URL", hall.name);
+        let message =
+            format!("no stream: {talks} talk(s) will be missed; set one with: streamrip halls set {:?} URL", hall.name);
         tell(Level::Problem, "hall", &hall.name, message);
     }
     for (a, b) in overlaps(&coming) {
@@ -193,7 +194,12 @@ fn disk_space(
     tell: &impl Fn(Level, &'static str, &str, String),
 ) {
     let Some(free) = disk::free_bytes(&env.data_dir) else {
-        return tell(Level::Warning, "disk", &env.data_dir.display().to_string(), "the free space cannot be told".to_owned());
+        return tell(
+            Level::Warning,
+            "disk",
+            &env.data_dir.display().to_string(),
+            "the free space cannot be told".to_owned(),
+        );
     };
     let hours = plan.tapes.iter().map(|t| t.window.len_ms()).sum::<i64>() as f64 / HOUR as f64;
     let gb = |bytes: u64| bytes as f64 / 1e9;
@@ -241,7 +247,12 @@ async fn programs(env: &Env, halls: &[&Hall], tell: &impl Fn(Level, &'static str
             }
             Ok(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => {
                 let package = if program == "mplayer" { "mplayer" } else { "ffmpeg" };
-                tell(Level::Problem, "program", program, format!("is missing and needed for {need}: apt install {package}"));
+                tell(
+                    Level::Problem,
+                    "program",
+                    program,
+                    format!("is missing and needed for {need}: apt install {package}"),
+                );
             }
             Ok(Err(e)) => tell(Level::Problem, "program", program, format!("cannot be started: {e}")),
             Err(_) => tell(Level::Problem, "program", program, "does not answer within 10 s".to_owned()),
@@ -281,9 +292,14 @@ async fn listen(env: &Env, sources: &Sources, hall: &Hall, stream: &Stream) -> s
     }
     running.stop.cancel();
     drop(running.bytes);
-    let end = timeout(Duration::from_secs(8), running.ended).await.ok().and_then(std::result::Result::ok).unwrap_or_default();
+    let end =
+        timeout(Duration::from_secs(8), running.ended).await.ok().and_then(std::result::Result::ok).unwrap_or_default();
     let Some(first) = first else {
-        return Err(if end.reason.is_some() { why(&end) } else { format!("not a byte within {} s", patience.as_secs()) });
+        return Err(if end.reason.is_some() {
+            why(&end)
+        } else {
+            format!("not a byte within {} s", patience.as_secs())
+        });
     };
     let seconds = first.elapsed().as_secs_f64().max(0.1);
     match sniff::sniff(&head, true) {

@@ -22,7 +22,10 @@ pub fn extend(db: &mut Db, talk: &str, by_ms: i64) -> Result<Talk> {
     let talk = find_talk(&tx, talk)?;
     if !talk.is_on() {
         let why = if talk.opted_out { "opted out of recording" } else { talk.status.as_str() };
-        return Err(Failure::new(Kind::BadInput, format!("talk {} {:?} is {why}: nothing to extend", talk.id, talk.title)));
+        return Err(Failure::new(
+            Kind::BadInput,
+            format!("talk {} {:?} is {why}: nothing to extend", talk.id, talk.title),
+        ));
     }
     schedule::extend_talk(&tx, talk.id, by_ms)?;
     let extended = schedule::talk(&tx, talk.id)?.unwrap_or(talk);
@@ -34,7 +37,14 @@ pub fn extend(db: &mut Db, talk: &str, by_ms: i64) -> Result<Talk> {
 ///
 /// # Errors
 /// When no hall, or several, fit, or it has no stream.
-pub fn record(db: &mut Db, env: &Env, event: Option<&str>, hall: &str, for_ms: i64, title: Option<&str>) -> Result<Talk> {
+pub fn record(
+    db: &mut Db,
+    env: &Env,
+    event: Option<&str>,
+    hall: &str,
+    for_ms: i64,
+    title: Option<&str>,
+) -> Result<Talk> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (events, halls) = (schedule::events(&tx)?, schedule::halls(&tx)?);
     let event = event.map(|name| find_event(&events, name)).transpose()?;
@@ -56,7 +66,8 @@ pub fn record(db: &mut Db, env: &Env, event: Option<&str>, hall: &str, for_ms: i
     let event = events.iter().find(|e| e.id == hall.event);
     let now = env.clock.now();
     let zone = event.map_or(chrono_tz::Tz::UTC, |e| e.zone);
-    let title = title.map_or_else(|| format!("Recording of {}", now.in_zone(zone).format("%Y-%m-%d %H:%M")), str::to_owned);
+    let title =
+        title.map_or_else(|| format!("Recording of {}", now.in_zone(zone).format("%Y-%m-%d %H:%M")), str::to_owned);
     let talk = schedule::add_manual_talk(&tx, hall.event, hall.id, &title, Interval::new(now, now.plus(for_ms)), now)?;
     let talk = schedule::talk(&tx, talk)?.ok_or_else(|| Failure::new(Kind::Catalog, "the new talk is gone"))?;
     tx.commit()?;
@@ -70,7 +81,13 @@ pub const DUMP_EVENT: &str = "dump";
 ///
 /// # Errors
 /// When the catalog cannot be written.
-pub fn dump(db: &mut Db, urls: &[StreamUrl], name: Option<&str>, for_ms: Option<i64>, now: Ms) -> Result<(EventId, Vec<TalkId>)> {
+pub fn dump(
+    db: &mut Db,
+    urls: &[StreamUrl],
+    name: Option<&str>,
+    for_ms: Option<i64>,
+    now: Ms,
+) -> Result<(EventId, Vec<TalkId>)> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let zone = iana_time_zone::get_timezone().unwrap_or_else(|_| "UTC".to_owned());
     let zone = if zone.parse::<chrono_tz::Tz>().is_ok() { zone } else { "UTC".to_owned() };
@@ -79,7 +96,8 @@ pub fn dump(db: &mut Db, urls: &[StreamUrl], name: Option<&str>, for_ms: Option<
          ON CONFLICT (name) DO NOTHING",
         (DUMP_EVENT, zone),
     )?;
-    let event = schedule::event_by_name(&tx, DUMP_EVENT)?.ok_or_else(|| Failure::new(Kind::Catalog, "the dump event is gone"))?;
+    let event = schedule::event_by_name(&tx, DUMP_EVENT)?
+        .ok_or_else(|| Failure::new(Kind::Catalog, "the dump event is gone"))?;
     let end = for_ms.map_or(now.plus(FOREVER_MS), |ms| now.plus(ms));
     let mut talks = Vec::new();
     for url in urls {
@@ -115,7 +133,10 @@ fn dump_hall(db: &Db, event: EventId, name: &str, url: &StreamUrl, now: Ms) -> R
     };
     let known = halls.iter().any(|h| h.id == hall && h.streams.iter().map(|s| &s.url).eq([url]));
     if !known {
-        db.execute("UPDATE stream SET removed_ms = max(added_ms, ?2) WHERE hall_id = ?1 AND removed_ms IS NULL", [hall.0, now.0])?;
+        db.execute(
+            "UPDATE stream SET removed_ms = max(added_ms, ?2) WHERE hall_id = ?1 AND removed_ms IS NULL",
+            [hall.0, now.0],
+        )?;
         db.execute(
             "INSERT INTO stream (hall_id, url, priority, origin, added_ms) VALUES (?1, ?2, 0, 'command', ?3)",
             (hall.0, url.secret(), now.0),

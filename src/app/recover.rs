@@ -124,9 +124,8 @@ fn end_survivors(db: &Db) -> Result<usize> {
 /// Closes segments that a crash left open, from what is on disk.
 fn close_open(db: &Db, env: &Env, now: Ms) -> Result<usize> {
     let mut query = db.prepare("SELECT id, path, start_ms, end_ms FROM segment WHERE verdict = 'open'")?;
-    let rows = query.query_map([], |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, Ms(row.get(2)?), Ms(row.get(3)?)))
-    })?;
+    let rows = query
+        .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, Ms(row.get(2)?), Ms(row.get(3)?))))?;
     let open = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     for (id, path, start, end) in &open {
         match read_all(&env.data_dir.join(path)) {
@@ -210,7 +209,9 @@ fn files(dir: &Path, root: &Path) -> Vec<PathBuf> {
 
 /// Marks rows whose file is gone, and those whose file has come back.
 fn compare(db: &Db, on_disk: &[PathBuf], now: Ms) -> Result<(usize, usize)> {
-    let mut query = db.prepare("SELECT id, path, verdict FROM segment WHERE verdict IN ('unchecked', 'media', 'not-media', 'lost')")?;
+    let mut query = db.prepare(
+        "SELECT id, path, verdict FROM segment WHERE verdict IN ('unchecked', 'media', 'not-media', 'lost')",
+    )?;
     let mut rows = query.query([])?;
     let (mut lost, mut found) = (Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
@@ -261,8 +262,12 @@ fn adopt(db: &Db, env: &Env, on_disk: &[PathBuf]) -> Result<usize> {
             [_, event, hall, _, _] => places.get(&(event.clone(), hall.clone())),
             _ => None,
         };
-        let (Some((hall, zone)), Some(at)) = (place, path.file_name().and_then(|n| time_in_name(&n.to_string_lossy()))) else {
-            tracing::warn!("{} is no segment that the catalog could take in: its folder names no known hall", path.display());
+        let (Some((hall, zone)), Some(at)) = (place, path.file_name().and_then(|n| time_in_name(&n.to_string_lossy())))
+        else {
+            tracing::warn!(
+                "{} is no segment that the catalog could take in: its folder names no known hall",
+                path.display()
+            );
             continue;
         };
         // Where the clock went back an hour, the name may mean two instants: the file's time decides.
@@ -275,7 +280,10 @@ fn adopt(db: &Db, env: &Env, on_disk: &[PathBuf]) -> Result<usize> {
         };
         let local = at.and_local_timezone(*zone);
         let candidates = [local.earliest(), local.latest()].into_iter().flatten().map(|t| Ms(t.timestamp_millis()));
-        let start = candidates.filter(|at| file.modified.is_none_or(|m| *at <= m)).max().unwrap_or(Ms(at.and_utc().timestamp_millis()));
+        let start = candidates
+            .filter(|at| file.modified.is_none_or(|m| *at <= m))
+            .max()
+            .unwrap_or(Ms(at.and_utc().timestamp_millis()));
         insert_adopted(db, hall.id, path, &file, start)?;
         adopted += 1;
     }
@@ -304,7 +312,10 @@ fn insert_adopted(db: &Db, hall: HallId, path: &Path, file: &Content, start: Ms)
         ),
     )?;
     let id = crate::domain::ids::SegmentId(db.last_insert_rowid());
-    let marks = [crate::domain::segment::Mark { at: start, offset: 1 }, crate::domain::segment::Mark { at: end, offset: file.bytes }];
+    let marks = [
+        crate::domain::segment::Mark { at: start, offset: 1 },
+        crate::domain::segment::Mark { at: end, offset: file.bytes },
+    ];
     crate::catalog::marks::append(db, id, &marks)?;
     // As an update, so that the talks it belongs to come on the list.
     db.execute("UPDATE segment SET verdict = 'unchecked' WHERE id = ?1", [id.0])?;

@@ -42,9 +42,18 @@ impl Place {
     fn open(&self, path: &str, process: Option<(u32, u64)>) {
         let (connection, segment) = (Uuid::now_v7(), Uuid::now_v7());
         let at = Ms(1_293_476_687_132);
-        let new = NewConnection { uuid: connection, hall: HallId(1), stream: StreamId(1), daemon_run: None, source: "mplayer", process, at };
+        let new = NewConnection {
+            uuid: connection,
+            hall: HallId(1),
+            stream: StreamId(1),
+            daemon_run: None,
+            source: "mplayer",
+            process,
+            at,
+        };
         segments::open_connection(&self.db, &new).expect("connection");
-        segments::open_segment(&self.db, segment, Some(connection), HallId(1), Path::new(path), Container::MpegTs, at).expect("segment");
+        segments::open_segment(&self.db, segment, Some(connection), HallId(1), Path::new(path), Container::MpegTs, at)
+            .expect("segment");
         segments::progress(&self.db, segment, &[Mark { at: at.plus(2000), offset: 3 }], 3).expect("progress");
     }
 
@@ -68,7 +77,8 @@ fn what_a_crash_left_open_is_closed_from_disk_and_a_second_run_does_nothing() {
     assert_eq!((segment.verdict, segment.bytes, segment.end_reason), (Verdict::Unchecked, 6, Some(EndReason::Crash)));
     assert_eq!(segment.sha256, Some(Sha256::digest(b"abcdef").into()));
     assert_eq!(segment.at.len_ms(), 2000, "its last mark: the file's time is years away");
-    let open: i64 = place.db.query_row("SELECT count(*) FROM connection WHERE closed_ms IS NULL", [], |r| r.get(0)).expect("count");
+    let open: i64 =
+        place.db.query_row("SELECT count(*) FROM connection WHERE closed_ms IS NULL", [], |r| r.get(0)).expect("count");
     assert_eq!(open, 0);
     assert_eq!(place.recover(), Recovery::default());
 }
@@ -98,7 +108,8 @@ fn files_without_a_row_are_adopted_into_hall_and_time() {
     place.write("saal-1_2010-12-27_20-04-47.132_0001.ts", &ts);
     place.write("no time in this name.ts", b"x");
     std::fs::create_dir_all(place.dir.path().join("segments/other/hall/2010-12-27")).expect("made");
-    std::fs::write(place.dir.path().join("segments/other/hall/2010-12-27/hall_2010-12-27_20-04-47.132_0001.ts"), b"x").expect("written");
+    std::fs::write(place.dir.path().join("segments/other/hall/2010-12-27/hall_2010-12-27_20-04-47.132_0001.ts"), b"x")
+        .expect("written");
     assert_eq!(place.recover(), Recovery { adopted: 1, ..Recovery::default() });
     let all = place.segments();
     assert_eq!(all.len(), 1);

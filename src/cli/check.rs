@@ -41,7 +41,8 @@ pub async fn run(env: &Env, args: &CheckArgs, out: &mut dyn Write) -> Result<Exi
     let (checked, ()) = tokio::join!(check(env, &sources, args.event.as_deref(), daemon, tell), async {
         while let Some(finding) = found.recv().await {
             if !args.json && printed.is_ok() {
-                printed = writeln!(out, "{:7}  {}", finding.level.as_str(), finding_line(&finding)).and_then(|()| out.flush());
+                printed = writeln!(out, "{:7}  {}", finding.level.as_str(), finding_line(&finding))
+                    .and_then(|()| out.flush());
             }
             all.push(finding);
         }

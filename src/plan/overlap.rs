@@ -32,7 +32,8 @@ mod tests {
 
     #[test]
     fn only_talks_of_one_hall_that_share_time_overlap() {
-        let talks = [talk(1, 1, 0, 60), talk(2, 1, 60, 120), talk(3, 2, 30, 90), talk(4, 1, 50, 55), talk(5, 1, 100, 130)];
+        let talks =
+            [talk(1, 1, 0, 60), talk(2, 1, 60, 120), talk(3, 2, 30, 90), talk(4, 1, 50, 55), talk(5, 1, 100, 130)];
         let found: Vec<_> = overlaps(&talks.iter().collect::<Vec<_>>()).iter().map(|(a, b)| (a.id.0, b.id.0)).collect();
         assert_eq!(found, [(1, 4), (2, 5)]);
     }
