@@ -1,3 +1,6 @@
 //! What should be, computed from what is: pure functions of (schedule, halls, settings, observed
 //! state, `now`). No I/O, no tasks, no clock. Each result is a value that can be printed with its
 //! reasons.
+
+pub mod cut;
+pub mod seam;
