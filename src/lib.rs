@@ -8,8 +8,12 @@
 
 pub mod app;
 pub mod catalog;
+pub mod cli;
+pub mod config;
 pub mod domain;
+pub mod ical;
 pub mod media;
 pub mod plan;
+pub mod schedule_xml;
 pub mod source;
 pub mod tape;

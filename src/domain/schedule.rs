@@ -32,6 +32,8 @@ pub struct ScheduledTalk {
     pub cancelled: bool,
     /// schedule.xml says that it must not be recorded.
     pub opted_out: bool,
+    /// schedule.xml has this talk. Where it is false, `opted_out` says nothing: what was known stays.
+    pub in_schedule_xml: bool,
     /// Streams named in the VEVENT itself, as written, not yet checked.
     pub stream_urls: Vec<String>,
     /// The talk's page.

@@ -2,5 +2,12 @@
 //! state, `now`). No I/O, no tasks, no clock. Each result is a value that can be printed with its
 //! reasons.
 
+pub mod backoff;
+pub mod coverage;
 pub mod cut;
+#[cfg(test)]
+pub(crate) mod fixtures;
+pub mod overlap;
+pub mod reconcile;
 pub mod seam;
+pub mod wanted;

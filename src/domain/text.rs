@@ -1,0 +1,52 @@
+//! Text of strangers, made fit for one line of ours.
+
+/// One line: line breaks, tabs, NUL and other control characters become spaces, runs of spaces one,
+/// and the ends are trimmed. Nothing else is taken away: emoji and marks of direction are part of a title.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()) {
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        out.push_str(word);
+    }
+    out
+}
+
+/// At most `max` characters, with `…` in place of the rest.
+#[must_use]
+pub fn shortened(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        None => text.to_owned(),
+        Some(_) => {
+            let cut = text.char_indices().nth(max.saturating_sub(1)).map_or(0, |(at, _)| at);
+            format!("{}…", &text[..cut])
+        }
+    }
+}
+
+/// Without the marks that turn the direction of what follows them on a terminal (Unicode's embeddings,
+/// overrides and isolates) and without control characters: safe to print beside other text.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .filter(|c| !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_text_becomes_one_line() {
+        assert_eq!(one_line("  a\0b\r\n\tc\u{85}d  "), "a b c d");
+        assert_eq!(one_line("🎉 \u{200f}שלום"), "🎉 \u{200f}שלום");
+        assert_eq!(printable("a\u{202e}b\u{1b}[31m"), "ab\u{fffd}[31m");
+        assert_eq!(shortened("äöü", 3), "äöü");
+        assert_eq!(shortened("äöüß", 3), "äö…");
+        assert_eq!(shortened("x", 0), "…");
+    }
+}
