@@ -4,8 +4,10 @@
 
 pub mod backoff;
 pub mod coverage;
+pub mod cut;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod overlap;
 pub mod reconcile;
+pub mod seam;
 pub mod wanted;
