@@ -320,3 +320,7 @@ fn positive(ms: i64) -> Option<Duration> {
 fn clock_time(at: Ms, order: &TapeOrder) -> impl std::fmt::Display + use<> {
     at.in_zone(order.zone).format("%H:%M:%S")
 }
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;
