@@ -420,3 +420,6 @@ impl Writer {
         drop(self.shelf.sink.send(event));
     }
 }
+
+#[cfg(test)]
+mod tests;
