@@ -213,6 +213,13 @@ CREATE TABLE assembly_part (                                -- what an assembly 
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX assembly_part_by_segment ON assembly_part (segment_id);
 
+CREATE TABLE assembly_todo (                                -- talks whose assembly may be missing or out of date; triggers fill it, so that nothing is forgotten
+  talk_id           INTEGER PRIMARY KEY REFERENCES talk (id), -- which talk
+  tries             INTEGER NOT NULL DEFAULT 0,             -- failed attempts since the last change
+  not_before_ms     INTEGER NOT NULL DEFAULT 0,             -- try again then
+  problem           TEXT                                    -- why the last attempt failed, for people
+) STRICT;
+
 CREATE TABLE trouble (                                      -- what happened to the recorder itself: disk full, clock step, recovery
   id                INTEGER PRIMARY KEY,                    -- row id
   daemon_run_id     INTEGER REFERENCES daemon_run (id),     -- under which daemon
@@ -229,6 +236,17 @@ CREATE VIEW talk_segment AS
   SELECT talk.id AS talk_id, segment.id AS segment_id
   FROM talk JOIN segment ON segment.hall_id = talk.hall_id
     AND segment.start_ms < talk.end_ms + talk.extended_ms AND segment.end_ms > talk.start_ms;
+
+-- Whatever changes what an assembly would be made of puts its talk on the list. One hour is more than any
+-- padding needs to be: a talk that is looked at in vain costs little.
+CREATE TRIGGER todo_talk_added AFTER INSERT ON talk BEGIN INSERT OR REPLACE INTO assembly_todo (talk_id) VALUES (new.id); END;
+CREATE TRIGGER todo_talk_changed AFTER UPDATE ON talk BEGIN INSERT OR REPLACE INTO assembly_todo (talk_id) VALUES (new.id); END;
+CREATE TRIGGER todo_segment_changed AFTER UPDATE OF verdict, hall_id ON segment
+  WHEN new.verdict <> old.verdict OR new.hall_id <> old.hall_id BEGIN
+    INSERT OR REPLACE INTO assembly_todo (talk_id)
+      SELECT id FROM talk
+      WHERE hall_id = new.hall_id AND start_ms < new.end_ms + 3600000 AND end_ms + extended_ms > new.start_ms - 3600000;
+  END;
 
 -- Whatever changes what should be taped is counted, so that no writer can forget to tell the daemon.
 CREATE TRIGGER schedule_talk_added AFTER INSERT ON talk BEGIN UPDATE meta SET schedule_version = schedule_version + 1; END;

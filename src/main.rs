@@ -1,3 +1,8 @@
-//! The program: parse, run, exit.
+//! The program: parse, run, exit. Everything else is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    streamrip::cli::main(std::env::args_os()).await
+}

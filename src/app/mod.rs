@@ -3,3 +3,6 @@
 pub mod clock;
 pub mod env;
 pub mod failure;
+pub mod journal;
+pub mod lock;
+pub mod report;

@@ -5,7 +5,16 @@
 //! catalog and the daemon the one [`writer::Writer`]. Every writer begins `IMMEDIATE`; readers keep
 //! their transactions short, since an open one lets the write-ahead log grow.
 
+pub mod assemblies;
+pub mod daemon_runs;
+pub mod marks;
 pub mod open;
+pub mod schedule;
+pub mod schedule_changes;
+pub mod seams;
+pub mod segments;
+pub mod todo;
+pub mod troubles;
 pub mod writer;
 
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Files that people write: settings and halls.
+//! Files that people write: settings and halls. Errors say file, line and column, and what was meant.
 
 pub mod halls_file;
-pub mod suggest;
+pub mod settings;

@@ -1,5 +1,6 @@
 //! Halls and how to reach them.
 
+use std::fmt;
 use std::str::FromStr;
 
 use super::ids::{EventId, HallId, StreamId};
@@ -14,12 +15,14 @@ pub struct Hall {
     pub event: EventId,
     /// As the schedule's LOCATION names it.
     pub name: String,
+    /// Name of its folder, unique in its event.
+    pub slug: String,
     /// Other names of it.
     pub aliases: Vec<String>,
     /// Mirrors, the preferred one first.
     pub streams: Vec<Stream>,
-    /// What turns its streams into bytes.
-    pub recorder: Recorder,
+    /// What turns its streams into bytes; `None`: the setting decides.
+    pub recorder: Option<Recorder>,
     /// How many connections its server allows us at once; 1 means no handover overlap.
     pub max_connections: u32,
 }
@@ -65,6 +68,12 @@ impl Recorder {
             Self::Auto => Self::Mplayer,
             chosen => chosen,
         }
+    }
+}
+
+impl fmt::Display for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -14,6 +14,7 @@ pub mod name;
 pub mod schedule;
 pub mod segment;
 pub mod settings;
+pub mod sniff;
 pub mod stream_url;
 pub mod talk;
 pub mod text;

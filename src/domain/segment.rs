@@ -1,8 +1,14 @@
 //! What taping leaves behind: connections, segments, marks, and why they ended.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
+use uuid::Uuid;
+
+use super::ids::{ConnectionId, HallId, SegmentId, StreamId};
+use super::interval::{Interval, IntervalSet};
+use super::media::MediaSpan;
 use super::time::Ms;
 
 /// Why a connection (and with it its segment) ended. The words are stored in the catalog, printed by
@@ -250,6 +256,84 @@ pub struct Mark {
     pub at: Ms,
     /// Bytes from the start of the segment.
     pub offset: u64,
+}
+
+/// A segment, as the catalog knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Row id.
+    pub id: SegmentId,
+    /// The same on every machine.
+    pub uuid: Uuid,
+    /// Whose.
+    pub hall: HallId,
+    /// From which connection; `None`: adopted from disk.
+    pub connection: Option<ConnectionId>,
+    /// From which stream.
+    pub stream: Option<StreamId>,
+    /// Relative to the data directory.
+    pub path: PathBuf,
+    /// What it holds.
+    pub container: Container,
+    /// Where its media lies in wall time; arrival of its first and last byte until it is indexed.
+    pub at: Interval,
+    /// Arrival of the first byte.
+    pub opened: Ms,
+    /// When it was closed.
+    pub closed: Option<Ms>,
+    /// Bytes in the file.
+    pub bytes: u64,
+    /// Bytes that came and could not be written.
+    pub lost_bytes: u64,
+    /// SHA-256 of the file; `None` while open.
+    pub sha256: Option<[u8; 32]>,
+    /// Length of its media in milliseconds, holes not counted; `None`: not indexed.
+    pub media_ms: Option<i64>,
+    /// What it is worth.
+    pub verdict: Verdict,
+    /// Why it is lost, pruned, quarantined or no media.
+    pub verdict_reason: Option<String>,
+    /// Why it ended.
+    pub end_reason: Option<EndReason>,
+    /// Its stretches of media, in file order; empty until it is indexed.
+    pub spans: Vec<MediaSpan>,
+}
+
+impl Segment {
+    /// Where it covers wall time with media: its spans, or, while it is not indexed, where bytes came.
+    /// Lost, quarantined and not-media files cover nothing. A pruned fragment still counts: its media
+    /// stands in the assembly that allowed the pruning.
+    #[must_use]
+    pub fn covered(&self) -> IntervalSet {
+        match self.verdict {
+            Verdict::Media | Verdict::Pruned => self.spans.iter().map(|s| s.wall()).collect(),
+            Verdict::Open | Verdict::Unchecked => self.at.into(),
+            Verdict::NotMedia | Verdict::Lost | Verdict::Quarantined => IntervalSet::new(),
+        }
+    }
+}
+
+/// One life of a source on a stream, as the catalog knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Row id.
+    pub id: ConnectionId,
+    /// Whose.
+    pub hall: HallId,
+    /// On which stream.
+    pub stream: Option<StreamId>,
+    /// When it was asked for.
+    pub opened: Ms,
+    /// When its first byte came.
+    pub first_byte: Option<Ms>,
+    /// When it ended; `None`: it is open, or the daemon died.
+    pub closed: Option<Ms>,
+    /// Bytes it delivered.
+    pub bytes: u64,
+    /// Why it ended.
+    pub end: Option<EndReason>,
+    /// The source's own words.
+    pub detail: Option<String>,
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! The settings in force, as plain values. The `config` adapter reads them; their defaults and the
 //! reason for each are here. Lengths of time in milliseconds, sizes in bytes.
 
+use std::fmt;
+use std::str::FromStr;
+
 use super::hall::Recorder;
 use super::time::{MINUTE, SECOND};
 
@@ -34,6 +37,8 @@ pub struct Record {
     pub stall_timeout_ms: i64,
     /// The first byte must come within this time; mplayer makes up to three requests of its own.
     pub first_byte_timeout_ms: i64,
+    /// Handovers of several halls begin this far apart, so that they do not all open a connection at once.
+    pub handover_spread_ms: i64,
 }
 
 impl Default for Record {
@@ -44,6 +49,32 @@ impl Default for Record {
             post_padding_ms: 15 * MINUTE,
             stall_timeout_ms: 10 * SECOND,
             first_byte_timeout_ms: 15 * SECOND,
+            handover_spread_ms: 2 * SECOND,
+        }
+    }
+}
+
+/// Containers that assemblies can have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AssemblyContainer {
+    /// Matroska carries every codec that the sources deliver.
+    #[default]
+    Matroska,
+}
+
+impl fmt::Display for AssemblyContainer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("matroska")
+    }
+}
+
+impl FromStr for AssemblyContainer {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "matroska" => Ok(Self::Matroska),
+            other => Err(format!("unknown container {other:?}: only matroska is written")),
         }
     }
 }
@@ -51,6 +82,8 @@ impl Default for Record {
 /// Joining.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assemble {
+    /// What joined files are.
+    pub container: AssemblyContainer,
     /// How long after a window's end the talk is assembled.
     pub settle_ms: i64,
     /// Mark gaps (and the edges of the slot) with chapters.
@@ -59,7 +92,7 @@ pub struct Assemble {
 
 impl Default for Assemble {
     fn default() -> Self {
-        Self { settle_ms: 30 * SECOND, chapters: true }
+        Self { container: AssemblyContainer::Matroska, settle_ms: 30 * SECOND, chapters: true }
     }
 }
 

@@ -3,15 +3,24 @@
 //! A source is opened, gives bytes until they end, can be told to stop, and says in the end what it
 //! knows about why. The rest of the program sees no difference between them.
 
+pub mod child;
+pub mod ffmpeg;
+mod lines;
+pub mod log;
+pub mod mplayer;
+
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::io::AsyncRead;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::hall::Recorder;
 use crate::domain::segment::EndReason;
 use crate::domain::stream_url::StreamUrl;
+use log::LineLog;
 
 /// A running source: one connection to a stream.
 pub struct Running {
@@ -20,6 +29,8 @@ pub struct Running {
     /// Cancel to stop it: TERM, after 5 s KILL, for the whole process group. What is left in the pipe
     /// can still be read.
     pub stop: CancellationToken,
+    /// Cancel to end it at once (KILL), where there is nothing left to wait for.
+    pub kill: CancellationToken,
     /// Resolves once, after the source has ended and its process was waited for.
     pub ended: oneshot::Receiver<SourceEnd>,
     /// The child process, if it is one.
@@ -62,4 +73,40 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// When it cannot be started at all (program missing, no process to be had). What goes wrong later
     /// shows as an end.
     fn open(&self, url: &StreamUrl, label: &str) -> Result<Running, SourceEnd>;
+}
+
+/// The sources there are.
+#[derive(Clone, Debug)]
+pub struct Sources(Vec<Arc<dyn Source>>);
+
+impl Sources {
+    /// mplayer and ffmpeg, as found in `PATH` when they are needed. `log` takes their lines.
+    #[must_use]
+    pub fn programs(log: &Arc<dyn LineLog>) -> Self {
+        Self(vec![Arc::new(mplayer::Mplayer::new(log.clone())), Arc::new(ffmpeg::Ffmpeg::new(log.clone()))])
+    }
+
+    /// Others, for tests.
+    #[must_use]
+    pub fn of(sources: Vec<Arc<dyn Source>>) -> Self {
+        Self(sources)
+    }
+
+    /// The source with that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn Source>> {
+        self.0.iter().find(|s| s.name() == name)
+    }
+
+    /// The source for a stream, as the hall's recorder says.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn for_stream(&self, recorder: Recorder, url: &StreamUrl) -> Result<&Arc<dyn Source>, SourceEnd> {
+        let name = recorder.for_url(url).as_str();
+        self.get(name).ok_or_else(|| SourceEnd {
+            reason: Some(EndReason::SourceMissing),
+            detail: Some(format!("there is no source named {name}")),
+        })
+    }
 }

@@ -1,0 +1,47 @@
+# The two commands of the README are `make demo` and `make test`.
+
+CARGO ?= cargo
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help demo test bench fmt lint clean
+
+help:
+	@echo "make demo    a small congress on this machine, recorded: about two minutes"
+	@echo "make test    everything that is tested (installs what the tests need)"
+	@echo "make bench   the measurements of docs/BENCHMARKS.md"
+	@echo "make lint    formatting, clippy, licences"
+	@echo "make fmt     formats the code"
+	@echo "make clean   removes what was built"
+
+demo:
+	@.ci/install-deps demo
+	$(CARGO) build --locked --workspace --bins
+	@$(TARGET)/debug/demo
+
+# nextest runs the tests of all files side by side, which the ones that wait for real streams gain from;
+# it knows no documentation tests. Plain cargo does all of it.
+test:
+	@.ci/install-deps test
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		set -ex; \
+		$(CARGO) nextest run --locked --workspace; \
+		$(CARGO) test --locked --workspace --doc; \
+	else \
+		set -ex; \
+		$(CARGO) test --locked --workspace; \
+	fi
+
+bench:
+	@.ci/install-deps demo
+	$(CARGO) bench --locked
+
+fmt:
+	$(CARGO) fmt --all
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) run --locked --quiet -p streamrip-lab --bin licences
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,317 @@
+//! The state of a daemon, and the one operation on it: `reconcile`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex as SyncMutex};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
+
+use crate::app::env::Env;
+use crate::catalog::schedule::{Snapshot, TalkFilter, schedule_version, snapshot};
+use crate::domain::event::Event;
+use crate::domain::hall::{Hall, Recorder};
+use crate::domain::ids::{EventId, HallId, TalkId};
+use crate::domain::interval::Interval;
+use crate::domain::segment::EndReason;
+use crate::domain::time::{HOUR, Ms};
+use crate::plan::reconcile::{RunningTape, Step, reconcile};
+use crate::plan::wanted::{Wanted, wanted};
+use crate::tape::{self, TapeDeps, TapeHandle, TapeOrder, TapeStatus};
+
+/// A boundary nearer than this gets a timer of its own, for ticks come late by up to half a second.
+const LOOK_AHEAD_MS: i64 = 2000;
+
+/// A timer sleeps no longer than this before it reads the wall clock again, which may have been stepped.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// The plan is computed anew this often even where nothing changed, so that past talks leave it.
+const PLAN_AGAIN: Duration = Duration::from_secs(60);
+
+/// Talks that ended so long ago are not read: no padding is longer.
+const PAST_MS: i64 = 24 * HOUR;
+
+/// A tape that runs, and what it was told.
+#[derive(Debug)]
+struct Taping {
+    handle: TapeHandle,
+    order: TapeOrder,
+    talks: Vec<TalkId>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    schedule: Arc<Snapshot>,
+    wanted: Wanted,
+    planned_at: Option<Instant>,
+    tapes: BTreeMap<HallId, Taping>,
+    timers: BTreeSet<Ms>,
+    stopping: bool,
+    read_failed: bool,
+}
+
+/// What a tape is doing, for people.
+#[derive(Clone, Debug)]
+pub struct TapeView {
+    /// Where.
+    pub hall: Hall,
+    /// Of which event.
+    pub event: Option<Event>,
+    /// Until when.
+    pub until: Ms,
+    /// For whom.
+    pub talks: Vec<TalkId>,
+    /// What it says of itself.
+    pub status: TapeStatus,
+}
+
+/// A daemon without its clockwork: tests drive [`Core::reconcile`] themselves.
+#[derive(Debug)]
+pub struct Core {
+    env: Env,
+    reader: Arc<SyncMutex<Connection>>,
+    deps: TapeDeps,
+    scope: Option<EventId>,
+    state: Mutex<State>,
+    reconciled: watch::Sender<Instant>,
+}
+
+impl Core {
+    /// A daemon that reads its schedule from `reader`; `scope` limits it to one event.
+    #[must_use]
+    pub fn new(env: Env, reader: Connection, deps: TapeDeps, scope: Option<EventId>) -> Arc<Self> {
+        Arc::new(Self {
+            env,
+            reader: Arc::new(SyncMutex::new(reader)),
+            deps,
+            scope,
+            state: Mutex::default(),
+            reconciled: watch::Sender::new(Instant::now()),
+        })
+    }
+
+    /// When the last reconciliation was finished, on the monotonic clock.
+    #[must_use]
+    pub fn last_reconciled(&self) -> Instant {
+        *self.reconciled.borrow()
+    }
+
+    /// Brings what runs in line with what is wanted. Idempotent; a call that finds another one at work
+    /// returns at once.
+    pub async fn reconcile(self: &Arc<Self>) {
+        let Ok(mut state) = self.state.try_lock() else { return };
+        if state.stopping {
+            return;
+        }
+        self.reread(&mut state).await;
+        let now = self.env.clock.now();
+        state.tapes.retain(|_, taping| !taping.handle.is_finished());
+        let running = state
+            .tapes
+            .iter()
+            .map(|(hall, t)| (*hall, RunningTape { until: t.order.until, boundaries: t.order.boundaries.clone() }))
+            .collect();
+        for step in reconcile(now, &state.wanted, &running) {
+            tracing::debug!("{step}");
+            self.act(&mut state, step);
+        }
+        self.follow_halls(&mut state);
+        self.look_ahead(&mut state, now);
+        self.reconciled.send_replace(Instant::now());
+    }
+
+    /// Reads the schedule again where it changed, and plans anew where that or the time asks for it.
+    async fn reread(&self, state: &mut State) {
+        let known = state.schedule.version;
+        let first = state.planned_at.is_none();
+        let reader = Arc::clone(&self.reader);
+        let now = self.env.clock.now();
+        let read = tokio::task::spawn_blocking(move || {
+            let db = reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if !first && schedule_version(&db)? == known {
+                return Ok(None);
+            }
+            let within = Some(Interval::new(now.minus(PAST_MS), Ms(i64::MAX)));
+            snapshot(&db, TalkFilter { within, ..TalkFilter::default() }).map(Some)
+        })
+        .await;
+        let changed = match read {
+            Ok(Ok(fresh)) => {
+                state.read_failed = false;
+                fresh
+            }
+            // What is known stays in force: a catalog that cannot be read must not stop a tape.
+            Ok(Err(e)) => {
+                if !std::mem::replace(&mut state.read_failed, true) {
+                    tracing::error!("cannot read the schedule, the known one stays in force: {e}");
+                }
+                None
+            }
+            Err(e) => {
+                tracing::error!("reading the schedule failed: {e}");
+                None
+            }
+        };
+        let due = state.planned_at.is_none_or(|at| at.elapsed() >= PLAN_AGAIN);
+        if let Some(fresh) = changed {
+            if !first {
+                tracing::info!("the schedule changed: planned anew");
+            }
+            state.schedule = Arc::new(self.in_scope(fresh));
+        } else if !due {
+            return;
+        }
+        let s = &state.schedule;
+        state.wanted = wanted(now, &s.events, &s.halls, &s.talks, &self.env.settings.record);
+        state.planned_at = Some(Instant::now());
+    }
+
+    fn in_scope(&self, mut schedule: Snapshot) -> Snapshot {
+        if let Some(scope) = self.scope {
+            schedule.talks.retain(|t| t.event == scope);
+            schedule.halls.retain(|h| h.event == scope);
+        }
+        schedule
+    }
+
+    fn act(&self, state: &mut State, step: Step) {
+        match step {
+            Step::Start(tape) => {
+                let Some(order) = self.order(&state.schedule, tape.hall, tape.window.end, tape.boundaries) else { return };
+                tracing::info!("{}: taping until {}", order.hall_name, clock_time(order.until, &order));
+                let handle = tape::start(order.clone(), self.deps.clone());
+                state.tapes.insert(tape.hall, Taping { handle, order, talks: tape.talks });
+            }
+            Step::Retarget { hall, until, boundaries } => {
+                let talks = state.wanted.tapes.iter().find(|t| t.hall == hall).map(|t| t.talks.clone());
+                let Some(taping) = state.tapes.get_mut(&hall) else { return };
+                if until != taping.order.until {
+                    tracing::info!("{}: taping until {} now", taping.order.hall_name, clock_time(until, &taping.order));
+                }
+                taping.order.until = until;
+                taping.order.boundaries = boundaries;
+                taping.talks = talks.unwrap_or_else(|| taping.talks.clone());
+                taping.handle.retarget(taping.order.clone());
+            }
+            Step::Stop { hall, reason } => {
+                let Some(taping) = state.tapes.get(&hall) else { return };
+                tracing::info!("{}: stopped ({reason})", taping.order.hall_name);
+                taping.handle.stop(reason);
+            }
+        }
+    }
+
+    /// A changed list of streams, or another recorder, reaches tapes that run.
+    fn follow_halls(&self, state: &mut State) {
+        let schedule = Arc::clone(&state.schedule);
+        for (hall, taping) in &mut state.tapes {
+            let Some(mut order) = self.order(&schedule, *hall, taping.order.until, taping.order.boundaries.clone()) else {
+                continue;
+            };
+            // A hall that lost its streams keeps the ones that work.
+            if order.streams.is_empty() {
+                order.streams.clone_from(&taping.order.streams);
+            }
+            if order != taping.order {
+                tracing::info!("{}: its streams changed", order.hall_name);
+                taping.order = order;
+                taping.handle.retarget(taping.order.clone());
+            }
+        }
+    }
+
+    fn order(&self, schedule: &Snapshot, hall: HallId, until: Ms, boundaries: Vec<Ms>) -> Option<TapeOrder> {
+        let place = schedule.halls.iter().position(|h| h.id == hall)?;
+        let hall = &schedule.halls[place];
+        let event = schedule.events.iter().find(|e| e.id == hall.event)?;
+        let record = &self.env.settings.record;
+        // Halls take their turns; ten of them, then the first turn again.
+        let turn = i64::try_from(place % 10).unwrap_or_default();
+        Some(TapeOrder {
+            hall: hall.id,
+            hall_name: hall.name.clone(),
+            event_slug: event.slug.clone(),
+            hall_slug: hall.slug.clone(),
+            zone: event.zone,
+            streams: hall.streams.clone(),
+            recorder: match hall.recorder.unwrap_or(record.recorder) {
+                Recorder::Auto => record.recorder,
+                chosen => chosen,
+            },
+            max_connections: hall.max_connections,
+            until,
+            boundaries,
+            handover_lead_ms: HANDOVER_LEAD_MS + turn * record.handover_spread_ms,
+        })
+    }
+
+    /// For a start within the next two ticks, a timer that reconciles on time.
+    fn look_ahead(self: &Arc<Self>, state: &mut State, now: Ms) {
+        let soon = now.plus(LOOK_AHEAD_MS);
+        let starts: Vec<Ms> =
+            state.wanted.tapes.iter().map(|t| t.window.start).filter(|at| now < *at && *at <= soon).collect();
+        for at in starts {
+            if !state.timers.insert(at) {
+                continue;
+            }
+            let core = Arc::clone(self);
+            tokio::spawn(async move {
+                while let Some(left) = positive(at.since(core.env.clock.now())) {
+                    tokio::time::sleep(left.min(LOOK_AGAIN)).await;
+                }
+                core.state.lock().await.timers.remove(&at);
+                core.reconcile().await;
+            });
+        }
+    }
+
+    /// What each tape is doing.
+    pub async fn tapes(&self) -> Vec<TapeView> {
+        let state = self.state.lock().await;
+        let view = |(hall, taping): (&HallId, &Taping)| {
+            let hall = state.schedule.halls.iter().find(|h| h.id == *hall)?.clone();
+            let event = state.schedule.events.iter().find(|e| e.id == hall.event).cloned();
+            let (until, talks, status) = (taping.order.until, taping.talks.clone(), taping.handle.status());
+            Some(TapeView { hall, event, until, talks, status })
+        };
+        state.tapes.iter().filter(|(_, t)| !t.handle.is_finished()).filter_map(view).collect()
+    }
+
+    /// The schedule in force.
+    pub async fn schedule(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.state.lock().await.schedule)
+    }
+
+    /// What the plan wants.
+    pub async fn wanted(&self) -> Wanted {
+        self.state.lock().await.wanted.clone()
+    }
+
+    /// Stops all tapes and waits until their files are closed and their rows written. No tape starts
+    /// afterwards.
+    pub async fn stop(&self, reason: EndReason) {
+        let tapes = {
+            let mut state = self.state.lock().await;
+            state.stopping = true;
+            std::mem::take(&mut state.tapes)
+        };
+        for taping in tapes.values() {
+            taping.handle.stop(reason);
+        }
+        for (_, mut taping) in tapes {
+            taping.handle.finished().await;
+        }
+    }
+}
+
+/// A handover begins so long before its window, so that the new connection has proven itself by then.
+const HANDOVER_LEAD_MS: i64 = 3000;
+
+fn positive(ms: i64) -> Option<Duration> {
+    u64::try_from(ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
+}
+
+fn clock_time(at: Ms, order: &TapeOrder) -> impl std::fmt::Display + use<> {
+    at.in_zone(order.zone).format("%H:%M:%S")
+}

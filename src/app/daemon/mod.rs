@@ -1,0 +1,14 @@
+//! The daemon: reconciles what runs with what the plan wants, all day.
+//!
+//! One tick a second asks the plan; what it wants and what runs are compared; tapes are started,
+//! retargeted or stopped. Nothing is triggered once and then forgotten, so that a restart, a late import,
+//! a changed schedule and a clock step all take the same road.
+
+mod core;
+mod run;
+pub mod status;
+pub mod ticker;
+mod worker;
+
+pub use core::Core;
+pub use run::{Outcome, RunOptions, run};

@@ -1,0 +1,187 @@
+//! What is done with segments once they are closed: look at their media, join talks, prune fragments.
+//! One thing at a time, beside the tapes and never in their way.
+
+use std::sync::{Arc, Mutex};
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+use crate::app::assemble::{self, AssembleOutcome};
+use crate::app::env::Env;
+use crate::app::failure::Result;
+use crate::app::{disk, index, prune};
+use crate::catalog::schedule::{self, TalkFilter};
+use crate::catalog::writer::Writer;
+use crate::catalog::{segments, todo};
+use crate::domain::ids::EventId;
+use crate::domain::interval::Interval;
+use crate::domain::segment::Verdict;
+use crate::domain::talk::Talk;
+use crate::domain::time::{Ms, SECOND};
+use crate::plan::wanted::window_of;
+
+/// Without news the worker looks this often: settling times run out by themselves.
+const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// A talk whose assembly failed so often no longer holds up `--until-done`.
+const GIVE_UP: u32 = 4;
+
+/// The worker of a daemon.
+#[derive(Debug)]
+pub(super) struct Worker {
+    env: Env,
+    reader: Arc<Mutex<Connection>>,
+    writer: Writer,
+    scope: Option<EventId>,
+    closed: mpsc::UnboundedReceiver<Uuid>,
+    doing: watch::Sender<Doing>,
+}
+
+/// What the worker is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Doing {
+    /// In words, `None` while it rests.
+    pub what: Option<String>,
+    /// Talks that wait to be joined, or segments to be looked at; 0: nothing is left to do now.
+    pub waiting: i64,
+    /// Rounds finished since the start.
+    pub rounds: u64,
+}
+
+impl Worker {
+    pub(super) fn new(
+        env: Env,
+        reader: Connection,
+        writer: Writer,
+        scope: Option<EventId>,
+        closed: mpsc::UnboundedReceiver<Uuid>,
+    ) -> (Self, watch::Receiver<Doing>) {
+        let (doing, seen) = watch::channel(Doing::default());
+        (Self { env, reader: Arc::new(Mutex::new(reader)), writer, scope, closed, doing }, seen)
+    }
+
+    /// Works for ever; to be dropped when the daemon ends (children die with their handles, half-made
+    /// files are found at the next start).
+    pub(super) async fn run(mut self) {
+        loop {
+            if let Err(e) = self.round().await {
+                tracing::error!("after the recording: {e}");
+            }
+            self.doing.send_modify(|d| {
+                d.what = None;
+                d.rounds += 1;
+            });
+            let _ = tokio::time::timeout(LOOK, self.closed.recv()).await;
+        }
+    }
+
+    fn say(&self, what: String) {
+        self.doing.send_modify(|d| d.what = Some(what));
+    }
+
+    async fn round(&mut self) -> Result<()> {
+        let unchecked = self.read(|db| Ok(segments::unfinished(db, Verdict::Unchecked)?)).await?;
+        for segment in unchecked {
+            self.say(format!("looking at segment {segment}"));
+            index::index_segment(&self.env, &self.reader, &self.writer, segment).await?;
+        }
+        let due = self.due().await?;
+        let mut left = i64::try_from(due.len()).unwrap_or(i64::MAX);
+        for talk in due {
+            self.doing.send_modify(|d| d.waiting = left);
+            if disk::free_bytes(&self.env.data_dir).is_some_and(|free| free < self.env.settings.disk.reserve_bytes) {
+                tracing::warn!("less than the reserve is free on the disk: joining waits, taping goes on");
+                break;
+            }
+            self.say(format!("joining talk {}: {}", talk.id, talk.title));
+            self.assemble(&talk).await?;
+            left -= 1;
+        }
+        self.doing.send_modify(|d| d.waiting = left);
+        Ok(())
+    }
+
+    async fn assemble(&self, talk: &Talk) -> Result<()> {
+        let now = self.env.clock.now();
+        match assemble::assemble_talk(&self.env, &self.reader, &self.writer, talk.id, false, &mut |_| ()).await {
+            Ok(outcome) => {
+                let id = talk.id;
+                self.writer.call(move |db| todo::done(db, id)).await?;
+                if let AssembleOutcome::Made { path, .. } = &outcome {
+                    tracing::info!("joined {:?}: {}", talk.title, path.display());
+                    prune::prune(&self.env, &self.reader, &self.writer, false).await?;
+                }
+            }
+            Err(e) => {
+                tracing::error!("talk {} {:?} cannot be joined now: {e}", talk.id, talk.title);
+                let (id, problem) = (talk.id, e.to_string());
+                self.writer.call(move |db| todo::failed(db, id, &problem, now)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Talks whose window ended long enough ago and whose media is all closed.
+    async fn due(&self) -> Result<Vec<Talk>> {
+        let now = self.env.clock.now();
+        let (record, settle) = (self.env.settings.record.clone(), self.env.settings.assemble.settle_ms);
+        let scope = self.scope;
+        self.read(move |db| {
+            let listed = todo::due(db, now)?;
+            if listed.is_empty() {
+                return Ok(listed);
+            }
+            let events = schedule::events(db)?;
+            let mut out = Vec::new();
+            for talk in listed {
+                let window = window_of(&talk, events.iter().find(|e| e.id == talk.event), &record);
+                if scope.is_none_or(|e| e == talk.event)
+                    && window.end.plus(settle) <= now
+                    && !is_open(db, &talk, window)?
+                {
+                    out.push(talk);
+                }
+            }
+            Ok(out)
+        })
+        .await
+    }
+
+    async fn read<T: Send + 'static>(&self, job: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
+        read(&self.reader, job).await
+    }
+}
+
+/// Runs a reading job off the async threads.
+pub(crate) async fn read<T: Send + 'static>(
+    reader: &Arc<Mutex<Connection>>,
+    job: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let reader = Arc::clone(reader);
+    tokio::task::spawn_blocking(move || job(&reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner)))
+        .await
+        .unwrap_or_else(|e| Err(crate::app::failure::Failure::new(crate::app::failure::Kind::Failed, "a reader ended").because(e)))
+}
+
+/// True while a segment that holds part of the window is being written or waits to be looked at.
+fn is_open(db: &Connection, talk: &Talk, window: Interval) -> Result<bool> {
+    // A minute more: a segment's own clock is known only once it is indexed.
+    let near = window.padded(0, 60 * SECOND);
+    let found = segments::segments_of_hall(db, talk.hall, near)?;
+    Ok(found.iter().any(|s| match s.verdict {
+        Verdict::Open => s.at.start < window.end,
+        Verdict::Unchecked => true,
+        _ => false,
+    }))
+}
+
+/// True when nothing is left to do for talks whose window is past: for `--until-done`.
+pub(super) fn is_done(db: &Connection, env: &Env, scope: Option<EventId>) -> Result<bool> {
+    let now: Ms = env.clock.now();
+    if !segments::unfinished(db, Verdict::Unchecked)?.is_empty() || !segments::unfinished(db, Verdict::Open)?.is_empty() {
+        return Ok(false);
+    }
+    let filter = TalkFilter { event: scope, ..TalkFilter::default() };
+    Ok(todo::count(db, filter, GIVE_UP, now)? == 0)
+}

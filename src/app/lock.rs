@@ -1,0 +1,73 @@
+//! One daemon a data directory.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use super::failure::{Failure, Kind, Result};
+
+/// File name of the lock in the data directory. It stays; what counts is who holds it.
+pub const FILE_NAME: &str = "daemon.lock";
+
+/// Held while it lives; the system lets go of it however the process ends.
+#[derive(Debug)]
+pub struct DaemonLock {
+    _file: File,
+}
+
+/// Takes the lock of a data directory.
+///
+/// # Errors
+/// `Busy` when a daemon runs there.
+pub fn take(data_dir: &Path) -> Result<DaemonLock> {
+    let path = data_dir.join(FILE_NAME);
+    let io = |e: std::io::Error| {
+        Failure::new(Kind::Failed, format!("cannot use {}", path.display()))
+            .because(e)
+            .hint("check the data directory's owner, or name another with --data-dir")
+    };
+    std::fs::create_dir_all(data_dir).map_err(io)?;
+    let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            let who = if pid.trim().is_empty() { String::new() } else { format!(" (process {})", pid.trim()) };
+            return Err(Failure::new(
+                Kind::Busy,
+                format!("a streamrip daemon{who} already runs on {}", data_dir.display()),
+            )
+            .hint("see what it does with: streamrip status; what you import or extend takes effect in it by itself"));
+        }
+        Err(TryLockError::Error(e)) => return Err(io(e)),
+    }
+    // Only for the message above, so a failure here is none.
+    let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    Ok(DaemonLock { _file: file })
+}
+
+/// True where a daemon holds the lock of this data directory.
+#[must_use]
+pub fn is_taken(data_dir: &Path) -> bool {
+    File::open(data_dir.join(FILE_NAME))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_daemon_is_refused_until_the_first_is_gone() {
+        let dir = tempfile::tempdir().expect("dir");
+        assert!(!is_taken(dir.path()));
+        let first = take(dir.path()).expect("free");
+        assert!(is_taken(dir.path()));
+        let second = take(dir.path()).expect_err("taken");
+        assert_eq!(second.kind, Kind::Busy);
+        assert!(second.message.contains(&std::process::id().to_string()), "{second}");
+        drop(first);
+        assert!(take(dir.path()).is_ok());
+    }
+}

@@ -1,0 +1,247 @@
+//! What became of talks: the facts of the catalog, put before the planner.
+
+use std::collections::BTreeMap;
+
+use chrono_tz::Tz;
+use rusqlite::Connection as Db;
+
+use super::env::Env;
+use super::failure::{Failure, Kind, Result};
+use crate::catalog::assemblies::{self, Assembly};
+use crate::catalog::schedule::{self, TalkFilter};
+use crate::catalog::{daemon_runs, seams, segments, troubles};
+use crate::domain::event::Event;
+use crate::domain::hall::Hall;
+use crate::domain::ids::{EventId, HallId, StreamId};
+use crate::domain::interval::{Interval, IntervalSet};
+use crate::domain::segment::{Connection, Segment};
+use crate::domain::settings::Settings;
+use crate::domain::talk::{Talk, TalkState};
+use crate::domain::time::{HOUR, MINUTE, Ms};
+use crate::plan::coverage::{TalkFacts, TalkReport, report};
+use crate::plan::wanted::window_of;
+
+/// Everything about one talk.
+#[derive(Clone, Debug)]
+pub struct TalkView {
+    /// The talk.
+    pub talk: Talk,
+    /// Its event.
+    pub event: Event,
+    /// Its hall.
+    pub hall: Hall,
+    /// Its slot with padding.
+    pub window: Interval,
+    /// What became of it.
+    pub report: TalkReport,
+    /// Segments of its hall that touch its window, by start.
+    pub segments: Vec<Segment>,
+    /// Connections of its hall in its window, by opening.
+    pub connections: Vec<Connection>,
+    /// Addresses of the hall's streams, without passwords.
+    pub streams: BTreeMap<StreamId, String>,
+    /// The file made for it.
+    pub assembly: Option<Assembly>,
+}
+
+/// Which talks a person asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Name of an event.
+    pub event: Option<String>,
+    /// Name or alias of a hall.
+    pub hall: Option<String>,
+    /// A congress day.
+    pub day: Option<chrono::NaiveDate>,
+    /// Only talks in this state.
+    pub state: Option<TalkState>,
+}
+
+/// Reads events, halls and the talks of a selection, and says what became of each.
+///
+/// # Errors
+/// When there is no such event or hall, or the catalog cannot be read.
+pub fn select(db: &Db, env: &Env, selection: &Selection) -> Result<Vec<TalkView>> {
+    let events = schedule::events(db)?;
+    let halls = schedule::halls(db)?;
+    let event = selection.event.as_deref().map(|name| find_event(&events, name)).transpose()?;
+    let hall_ids = selection.hall.as_deref().map(|name| find_halls(&halls, &events, event, name)).transpose()?;
+    // A day is a different stretch of time in each zone: read what any of them may mean, then look closer.
+    let within = selection.day.map(|day| {
+        let zones = events.iter().filter(|e| event.is_none_or(|id| id == e.id)).map(|e| e.zone);
+        zones
+            .map(|zone| day_of(day, zone, &env.settings))
+            .fold(Interval::new(Ms(i64::MAX), Ms(i64::MIN)), |all, one| {
+                Interval::new(all.start.min(one.start), all.end.max(one.end))
+            })
+    });
+    let mut views = Vec::new();
+    let mut reader = Reader::new(db, env, events, halls);
+    for talk in schedule::talks(db, TalkFilter { event, hall: None, within })? {
+        if hall_ids.as_ref().is_some_and(|ids| !ids.contains(&talk.hall)) {
+            continue;
+        }
+        if let Some(day) = selection.day {
+            let Some(event) = reader.events.get(&talk.event) else { continue };
+            if !day_of(day, event.zone, &env.settings).contains(talk.slot.start) {
+                continue;
+            }
+        }
+        let view = reader.view(talk)?;
+        if selection.state.is_none_or(|state| state == view.report.state) {
+            views.push(view);
+        }
+    }
+    Ok(views)
+}
+
+/// One talk by id, UID, or a unique piece of its title, with everything about it.
+///
+/// # Errors
+/// `NotFound` when none or several fit.
+pub fn one(db: &Db, env: &Env, text: &str) -> Result<TalkView> {
+    let talk = find_talk(db, text)?;
+    Reader::new(db, env, schedule::events(db)?, schedule::halls(db)?).view(talk)
+}
+
+/// The talk that a person means: an id, a UID, or a unique piece of a title.
+///
+/// # Errors
+/// `NotFound` when none or several fit.
+pub fn find_talk(db: &Db, text: &str) -> Result<Talk> {
+    let mut found = schedule::find_talks(db, text)?;
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        0 => Err(Failure::new(Kind::NotFound, format!("no talk has the id or UID {text:?}, or this in its title"))
+            .hint("streamrip list shows all talks with their ids")),
+        _ => {
+            let some: Vec<_> = found.iter().take(5).map(|t| format!("{} {:?}", t.id, t.title)).collect();
+            let more = if found.len() > 5 { ", …" } else { "" };
+            Err(Failure::new(Kind::NotFound, format!("{text:?} fits several talks: {}{more}", some.join(", ")))
+                .hint("use the id"))
+        }
+    }
+}
+
+/// The event of this name.
+///
+/// # Errors
+/// `NotFound`, with the names there are.
+pub fn find_event(events: &[Event], name: &str) -> Result<EventId> {
+    events.iter().find(|e| e.name == name || e.slug == name).map(|e| e.id).ok_or_else(|| {
+        let names: Vec<_> = events.iter().map(|e| e.name.as_str()).collect();
+        let known =
+            if names.is_empty() { "there are none yet".to_owned() } else { format!("known: {}", names.join(", ")) };
+        Failure::new(Kind::NotFound, format!("there is no event {name:?} ({known})"))
+    })
+}
+
+/// The halls of this name or alias: one in each event that has it.
+///
+/// # Errors
+/// `NotFound`, with the names there are.
+pub fn find_halls(halls: &[Hall], events: &[Event], event: Option<EventId>, name: &str) -> Result<Vec<HallId>> {
+    use crate::domain::hall::fold_name;
+    let wanted = fold_name(name);
+    let near: Vec<&Hall> = halls.iter().filter(|h| event.is_none_or(|e| e == h.event)).collect();
+    let found: Vec<HallId> = near
+        .iter()
+        .filter(|h| fold_name(&h.name) == wanted || h.slug == name || h.aliases.iter().any(|a| fold_name(a) == wanted))
+        .map(|h| h.id)
+        .collect();
+    if found.is_empty() {
+        let names: Vec<_> = near
+            .iter()
+            .map(|h| match events.iter().find(|e| e.id == h.event) {
+                Some(e) if event.is_none() && events.len() > 1 => format!("{} ({})", h.name, e.name),
+                _ => h.name.clone(),
+            })
+            .collect();
+        return Err(Failure::new(Kind::NotFound, format!("there is no hall {name:?} (known: {})", names.join(", "))));
+    }
+    Ok(found)
+}
+
+/// A congress day: it begins at `list.day_starts_at`, so that a talk at 00:15 belongs to the evening.
+#[must_use]
+pub fn day_of(day: chrono::NaiveDate, zone: Tz, settings: &Settings) -> Interval {
+    let turn = |day: chrono::NaiveDate| {
+        let minutes = settings.list.day_starts_at_min;
+        let local = day.and_hms_opt(minutes / 60, minutes % 60, 0).unwrap_or_default();
+        // In a DST gap the day begins when the clock has jumped.
+        let at = local
+            .and_local_timezone(zone)
+            .earliest()
+            .or_else(|| (local + chrono::Duration::hours(1)).and_local_timezone(zone).earliest());
+        at.map_or(Ms(local.and_utc().timestamp_millis()), |at| Ms(at.timestamp_millis()))
+    };
+    Interval::new(turn(day), turn(day.succ_opt().unwrap_or(day)))
+}
+
+/// The congress day that an instant belongs to.
+#[must_use]
+pub fn congress_day(at: Ms, zone: Tz, settings: &Settings) -> chrono::NaiveDate {
+    at.minus(i64::from(settings.list.day_starts_at_min) * MINUTE).in_zone(zone).date_naive()
+}
+
+/// Reads the facts of many talks, asking for what they share only once.
+struct Reader<'a> {
+    db: &'a Db,
+    env: &'a Env,
+    events: BTreeMap<EventId, Event>,
+    halls: BTreeMap<HallId, Hall>,
+    streams: BTreeMap<HallId, (IntervalSet, BTreeMap<StreamId, String>)>,
+    now: Ms,
+}
+
+impl<'a> Reader<'a> {
+    fn new(db: &'a Db, env: &'a Env, events: Vec<Event>, halls: Vec<Hall>) -> Self {
+        Self {
+            db,
+            env,
+            events: events.into_iter().map(|e| (e.id, e)).collect(),
+            halls: halls.into_iter().map(|h| (h.id, h)).collect(),
+            streams: BTreeMap::new(),
+            now: env.clock.now(),
+        }
+    }
+
+    fn view(&mut self, talk: Talk) -> Result<TalkView> {
+        let (Some(event), Some(hall)) = (self.events.get(&talk.event), self.halls.get(&talk.hall)) else {
+            return Err(Failure::new(Kind::Catalog, format!("talk {} has no event or hall in the catalog", talk.id)));
+        };
+        let (event, hall) = (event.clone(), hall.clone());
+        let window = window_of(&talk, Some(&event), &self.env.settings.record);
+        let (mut found, mut connections, mut alive) = Default::default();
+        if window.start <= self.now {
+            found = segments::segments_of_hall(self.db, hall.id, window)?;
+            connections = segments::connections_of_hall(self.db, hall.id, window.padded(HOUR, 0))?;
+            alive = daemon_runs::alive(self.db, event.id, window, self.now)?;
+        }
+        if !self.streams.contains_key(&hall.id) {
+            let times = schedule::stream_times(self.db, hall.id)?;
+            self.streams.insert(hall.id, (times, schedule::stream_urls(self.db, hall.id)?));
+        }
+        let (times, urls) = self.streams.get(&hall.id).cloned().unwrap_or_default();
+        let bridges = if found.len() > 1 { seams::bridges(self.db, &found)? } else { IntervalSet::new() };
+        let disk_full = if found.iter().any(|s| s.lost_bytes > 0) || found.is_empty() {
+            troubles::disk_full_times(self.db, hall.id, window, self.now)?
+        } else {
+            IntervalSet::new()
+        };
+        let facts = TalkFacts {
+            talk: &talk,
+            window,
+            segments: &found,
+            connections: &connections,
+            alive: &alive,
+            streams: &times,
+            bridges: &bridges,
+            disk_full: &disk_full,
+        };
+        let report = report(&facts, self.now, self.env.settings.list.complete_tolerance_ms);
+        let assembly = assemblies::current(self.db, talk.id)?;
+        connections.retain(|c| c.closed.is_none_or(|closed| closed >= window.start));
+        Ok(TalkView { talk, event, hall, window, report, segments: found, connections, streams: urls, assembly })
+    }
+}

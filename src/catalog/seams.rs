@@ -1,0 +1,97 @@
+//! Seams between neighbouring segments.
+
+use rusqlite::Connection;
+
+use super::Result;
+use crate::domain::ids::SegmentId;
+use crate::domain::interval::{Interval, IntervalSet};
+use crate::domain::segment::Segment;
+
+/// Stretches between neighbouring segments whose packets are known to follow each other without loss:
+/// what their arrival times leave open there is no gap.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn bridges(db: &Connection, segments: &[Segment]) -> Result<IntervalSet> {
+    let mut query =
+        db.prepare_cached("SELECT second_id FROM seam WHERE first_id = ?1 AND kind = 'overlap' AND missing_ms = 0")?;
+    let mut out = Vec::new();
+    for first in segments {
+        let mut rows = query.query([first.id.0])?;
+        while let Some(row) = rows.next()? {
+            let second: i64 = row.get(0)?;
+            if let Some(second) = segments.iter().find(|s| s.id.0 == second) {
+                out.push(Interval::new(first.at.end, second.at.start));
+            }
+        }
+    }
+    Ok(out.into_iter().collect())
+}
+
+/// A seam as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeamRow {
+    /// The earlier segment.
+    pub first: SegmentId,
+    /// The later one.
+    pub second: SegmentId,
+    /// overlap, gap, format.
+    pub kind: String,
+    /// How it was found.
+    pub method: String,
+    /// Length of what stands in both, milliseconds.
+    pub shared_ms: i64,
+    /// Length of what stands in neither, milliseconds.
+    pub missing_ms: i64,
+    /// Equal packets.
+    pub matched_packets: i64,
+}
+
+impl SeamRow {
+    /// In one line.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let between = format!("{} | {}", self.first, self.second);
+        match self.kind.as_str() {
+            "overlap" => format!(
+                "{between}  exact: {:.1} s stand in both, {} equal packets (found by {})",
+                self.shared_ms as f64 / 1000.0,
+                self.matched_packets,
+                self.method
+            ),
+            "gap" => format!("{between}  {:.1} s are missing between them", self.missing_ms as f64 / 1000.0),
+            other => format!("{between}  cannot be joined ({other})"),
+        }
+    }
+}
+
+/// Seams between these segments.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn between(db: &Connection, segments: &[Segment]) -> Result<Vec<SeamRow>> {
+    let mut query = db.prepare_cached(
+        "SELECT second_id, kind, method, shared_ms, missing_ms, matched_packets FROM seam WHERE first_id = ?1",
+    )?;
+    let mut out = Vec::new();
+    for first in segments {
+        let rows = query.query_map([first.id.0], |row| {
+            Ok(SeamRow {
+                first: first.id,
+                second: SegmentId(row.get(0)?),
+                kind: row.get(1)?,
+                method: row.get(2)?,
+                shared_ms: row.get(3)?,
+                missing_ms: row.get(4)?,
+                matched_packets: row.get(5)?,
+            })
+        })?;
+        for row in rows {
+            let row = row?;
+            if segments.iter().any(|s| s.id == row.second) {
+                out.push(row);
+            }
+        }
+    }
+    Ok(out)
+}

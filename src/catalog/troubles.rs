@@ -1,0 +1,56 @@
+//! What happened to the recorder itself.
+
+use rusqlite::Connection;
+
+use super::Result;
+use crate::domain::ids::HallId;
+use crate::domain::interval::{Interval, IntervalSet};
+use crate::domain::time::Ms;
+
+/// A hall's tape could not write, or can again.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn disk_full(db: &Connection, daemon_run: Option<i64>, hall: HallId, full: bool, at: Ms) -> Result<()> {
+    if full {
+        db.execute(
+            "INSERT INTO trouble (daemon_run_id, hall_id, kind, from_ms, message)
+             SELECT ?1, ?2, 'disk-full', ?3, 'the disk is full'
+             WHERE NOT EXISTS (SELECT 1 FROM trouble WHERE hall_id = ?2 AND kind = 'disk-full' AND until_ms IS NULL)",
+            (daemon_run, hall.0, at.0),
+        )?;
+    } else {
+        db.execute(
+            "UPDATE trouble SET until_ms = max(from_ms, ?2) WHERE hall_id = ?1 AND kind = 'disk-full' AND until_ms IS NULL",
+            [hall.0, at.0],
+        )?;
+    }
+    Ok(())
+}
+
+/// Notes something for people.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn note(db: &Connection, daemon_run: Option<i64>, kind: &str, message: &str, at: Ms) -> Result<()> {
+    db.execute(
+        "INSERT INTO trouble (daemon_run_id, kind, from_ms, until_ms, message) VALUES (?1, ?2, ?3, ?3, ?4)",
+        (daemon_run, kind, at.0, message),
+    )?;
+    Ok(())
+}
+
+/// When a hall's tape could not write for want of space. One that lasts is taken to last up to `now`.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn disk_full_times(db: &Connection, hall: HallId, within: Interval, now: Ms) -> Result<IntervalSet> {
+    let mut query = db.prepare_cached(
+        "SELECT from_ms, coalesce(until_ms, ?4) FROM trouble
+         WHERE kind = 'disk-full' AND hall_id = ?1 AND from_ms < ?3 AND coalesce(until_ms, ?4) >= ?2",
+    )?;
+    let rows = query.query_map([hall.0, within.start.0, within.end.0, now.0], |row| {
+        Ok(Interval::new(Ms(row.get(0)?), Ms(row.get(1)?)))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}

@@ -1,0 +1,133 @@
+//! The command line: parses and prints, decides nothing. Data goes to standard output, everything else to
+//! standard error.
+
+pub mod config;
+pub mod list;
+pub mod render;
+pub mod show;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::clock::SystemClock;
+use crate::app::env::Env;
+use crate::app::failure::{Failure, Kind, Result};
+use crate::config::settings;
+
+/// Records whole conferences unattended: a schedule in, one playable file per talk out.
+#[derive(Debug, Parser)]
+#[command(name = "streamrip", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// Where the catalog and the recordings are [default: streamrip in the XDG data directory]
+    #[arg(long, global = true, value_name = "DIR", env = "STREAMRIP_DATA_DIR", hide_env_values = true)]
+    data_dir: Option<PathBuf>,
+    /// Settings file [default: streamrip.toml in the data directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Say more (twice: everything)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Say only what went wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+A congress day:
+  streamrip import 27c3.ics     talks, halls and stream addresses into the catalog
+  streamrip check               does everything work, now, before it begins?
+  streamrip run                 record, reconnect, join: all day, unattended
+  streamrip list --gaps         every talk: state, coverage, what is missing and why
+
+Exit codes: 0 done; 1 failed; 2 wrong usage or settings; 3 bad input, nothing changed;
+4 done, but something is missing; 5 busy, try later; 6 no such talk, hall or event; 7 catalog damaged.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List talks: state, coverage, segments, gaps
+    List(list::ListArgs),
+    /// Everything about one talk
+    Show(show::ShowArgs),
+    /// Print the settings in force and where each came from
+    Config(config::ConfigArgs),
+}
+
+/// Runs the program with these arguments.
+pub async fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        // clap prints help to standard output and errors to standard error by itself.
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(u8::from(e.use_stderr()) * Kind::Usage as u8);
+        }
+    };
+    log_to_stderr(&cli);
+    let mut out = std::io::stdout().lock();
+    let result = run(&cli, &mut out).await;
+    // A reader that has gone away (`| head`) is no failure of ours.
+    let _ = out.flush();
+    result.unwrap_or_else(|failure| {
+        let _ = render::failure(&failure, &mut std::io::stderr());
+        ExitCode::from(failure.kind as u8)
+    })
+}
+
+async fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode> {
+    let data_dir = data_dir(cli.data_dir.clone())?;
+    let loaded = settings::load(cli.config.as_deref(), &data_dir).map_err(|e| {
+        Failure::new(Kind::Usage, e.to_string()).hint("streamrip config prints every key with its default")
+    })?;
+    let env = Env { data_dir, settings: loaded.settings.clone(), clock: Arc::new(SystemClock) };
+    match &cli.command {
+        Command::List(args) => list::run(&env, args, out),
+        Command::Show(args) => show::run(&env, args, out),
+        Command::Config(args) => config::run(&env, &loaded, args, out),
+    }
+}
+
+/// The data directory as an absolute path.
+fn data_dir(given: Option<PathBuf>) -> Result<PathBuf> {
+    let no_home = |e: String| {
+        Failure::new(Kind::Usage, "cannot tell where the data belongs").because(e).hint("name it with --data-dir")
+    };
+    let dir = match given {
+        Some(dir) if dir.as_os_str().is_empty() => return Err(no_home("--data-dir is empty".to_owned())),
+        Some(dir) => dir,
+        None => {
+            use etcetera::BaseStrategy;
+            etcetera::choose_base_strategy().map_err(|e| no_home(e.to_string()))?.data_dir().join("streamrip")
+        }
+    };
+    std::path::absolute(&dir).map_err(|e| no_home(e.to_string()))
+}
+
+fn log_to_stderr(cli: &Cli) {
+    use tracing_subscriber::EnvFilter;
+    let level = match (cli.quiet, cli.verbose) {
+        (true, _) => "streamrip=error",
+        (_, 0) => "streamrip=info",
+        (_, 1) => "streamrip=debug",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_env("STREAMRIP_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(render::log_writer)
+        .with_ansi(render::stderr_is_terminal())
+        .with_target(false)
+        .with_timer(render::LocalTime)
+        .try_init();
+}
+
+/// A write to standard output failed: a closed pipe, a full disk.
+pub(crate) fn printing(e: std::io::Error) -> Failure {
+    Failure::new(Kind::Failed, "cannot print").because(e)
+}

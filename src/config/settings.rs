@@ -1,0 +1,359 @@
+//! `streamrip.toml`: every key has a default, an unknown one is an error.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+use toml::de::{DeTable, DeValue};
+
+use crate::domain::settings::Settings;
+
+/// File name of the settings in the data directory.
+pub const FILE_NAME: &str = "streamrip.toml";
+
+/// Why settings cannot be used.
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Something in it is wrong.
+    #[error("{path}:{line}:{column}: {message}")]
+    Wrong {
+        /// Which file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        /// What.
+        message: String,
+    },
+}
+
+/// Settings with the place each came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// In force.
+    pub settings: Settings,
+    /// The file that was read, if there is one.
+    pub file: Option<PathBuf>,
+    /// `section.key`s that the file sets.
+    pub set: Vec<&'static str>,
+}
+
+/// One key, for `streamrip config`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// `section.key`.
+    pub name: &'static str,
+    /// As it would be written in the file.
+    pub value: String,
+    /// What it does.
+    pub help: &'static str,
+}
+
+type Set = fn(&mut Settings, &DeValue<'_>) -> Result<(), String>;
+
+struct Key {
+    name: &'static str,
+    help: &'static str,
+    get: fn(&Settings) -> String,
+    set: Set,
+}
+
+macro_rules! key {
+    ($section:ident . $key:ident $field:ident : $kind:ident, $help:literal) => {
+        Key {
+            name: concat!(stringify!($section), ".", stringify!($key)),
+            help: $help,
+            get: |s| $kind::write(&s.$section.$field),
+            set: |s, v| {
+                s.$section.$field = $kind::read(v)?;
+                Ok(())
+            },
+        }
+    };
+}
+
+const KEYS: [Key; 14] = [
+    key!(record.recorder recorder: word, "source of halls that name none: auto, mplayer or ffmpeg"),
+    key!(record.pre_padding pre_padding_ms: duration, "recorded before each talk, where the halls file says nothing"),
+    key!(record.post_padding post_padding_ms: duration, "recorded after each talk, where the halls file says nothing"),
+    key!(record.stall_timeout stall_timeout_ms: duration, "no bytes for so long is a stall: reconnect"),
+    key!(record.first_byte_timeout first_byte_timeout_ms: duration, "the first byte of a connection must come within this time"),
+    key!(record.handover_spread handover_spread_ms: duration, "handovers of several halls are this far apart"),
+    key!(assemble.container container: word, "container of the joined files: matroska"),
+    key!(assemble.settle settle_ms: duration, "how long after a talk's padding it is joined"),
+    key!(assemble.chapters chapters: boolean, "mark the slot and its gaps with chapters"),
+    key!(prune.min_segment min_segment_bytes: size, "smaller segments may be deleted once they were joined"),
+    key!(list.complete_tolerance complete_tolerance_ms: duration, "so much may be missing in a complete talk"),
+    key!(list.day_starts_at day_starts_at_min: time_of_day, "when a congress day begins"),
+    key!(disk.reserve reserve_bytes: size, "kept free: below it joining pauses"),
+    key!(refresh.cron cron: text, "when schedules are fetched again: cron with seconds, UTC; empty: never"),
+];
+
+mod duration {
+    use super::{DeValue, Duration};
+
+    pub(super) fn write(ms: &i64) -> String {
+        let text = humantime::format_duration(Duration::from_millis(ms.unsigned_abs())).to_string();
+        format!("{text:?}")
+    }
+
+    pub(super) fn read(value: &DeValue<'_>) -> Result<i64, String> {
+        let text = value.as_str().ok_or("a length of time in quotes is wanted, such as \"10s\" or \"5m\"")?;
+        super::parse_duration(text)
+    }
+}
+
+mod size {
+    use super::DeValue;
+
+    const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+
+    pub(super) fn write(bytes: &u64) -> String {
+        match UNITS.into_iter().find(|(_, unit)| *bytes > 0 && bytes.is_multiple_of(*unit)) {
+            Some((name, unit)) => format!("\"{}{name}\"", bytes / unit),
+            None => format!("\"{bytes}B\""),
+        }
+    }
+
+    pub(super) fn read(value: &DeValue<'_>) -> Result<u64, String> {
+        let wanted = "a size in quotes is wanted, such as \"512KiB\" or \"5GiB\"";
+        let text = value.as_str().ok_or(wanted)?.trim();
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+        let number: u64 = digits.trim().parse().map_err(|_| wanted)?;
+        let unit = match text[digits.len()..].trim() {
+            "" | "B" => 1,
+            name => UNITS.into_iter().find(|(unit, _)| unit.eq_ignore_ascii_case(name)).ok_or(wanted)?.1,
+        };
+        number
+            .checked_mul(unit)
+            .filter(|b| i64::try_from(*b).is_ok())
+            .ok_or_else(|| "this size is too large".to_owned())
+    }
+}
+
+mod time_of_day {
+    use super::DeValue;
+
+    pub(super) fn write(minutes: &u32) -> String {
+        format!("\"{:02}:{:02}\"", minutes / 60, minutes % 60)
+    }
+
+    pub(super) fn read(value: &DeValue<'_>) -> Result<u32, String> {
+        let wanted = "a time of day in quotes is wanted, such as \"06:00\"";
+        let (hours, minutes) = value.as_str().and_then(|t| t.split_once(':')).ok_or(wanted)?;
+        match (hours.parse::<u32>(), minutes.parse::<u32>()) {
+            (Ok(h), Ok(m)) if h < 24 && m < 60 => Ok(h * 60 + m),
+            _ => Err(wanted.to_owned()),
+        }
+    }
+}
+
+mod boolean {
+    use super::DeValue;
+
+    pub(super) fn write(value: &bool) -> String {
+        value.to_string()
+    }
+
+    pub(super) fn read(value: &DeValue<'_>) -> Result<bool, String> {
+        value.as_bool().ok_or_else(|| "true or false is wanted".to_owned())
+    }
+}
+
+mod text {
+    use super::DeValue;
+
+    pub(super) fn write(value: &str) -> String {
+        format!("{value:?}")
+    }
+
+    pub(super) fn read(value: &DeValue<'_>) -> Result<String, String> {
+        value.as_str().map(str::to_owned).ok_or_else(|| "text in quotes is wanted".to_owned())
+    }
+}
+
+mod word {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use super::DeValue;
+
+    pub(super) fn write(value: &impl Display) -> String {
+        format!("\"{value}\"")
+    }
+
+    pub(super) fn read<T: FromStr<Err = String>>(value: &DeValue<'_>) -> Result<T, String> {
+        value.as_str().ok_or("a word in quotes is wanted")?.parse()
+    }
+}
+
+/// Reads a length of time such as `90s`, `5m` or `1h 30m`, in milliseconds; a hundred years at most.
+///
+/// # Errors
+/// When it is none.
+pub fn parse_duration(text: &str) -> Result<i64, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|e| format!("{text:?} is not a length of time ({e}); write it like \"10s\", \"5m\" or \"1h 30m\""))?;
+    i64::try_from(duration.as_millis())
+        .ok()
+        .filter(|ms| *ms <= 100 * 366 * 24 * crate::domain::time::HOUR)
+        .ok_or_else(|| format!("{text:?} is too long"))
+}
+
+/// Reads the settings: `file`, where the user names one; else `streamrip.toml` in the data directory,
+/// where there is one; else the defaults.
+///
+/// # Errors
+/// When the file cannot be read, or something in it is wrong: then nothing of it is used.
+pub fn load(file: Option<&Path>, data_dir: &Path) -> Result<Loaded, SettingsError> {
+    let path = file.map_or_else(|| data_dir.join(FILE_NAME), Path::to_owned);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => parse(&text, &path),
+        Err(e) if file.is_none() && e.kind() == std::io::ErrorKind::NotFound => {
+            Ok(Loaded { settings: Settings::default(), file: None, set: Vec::new() })
+        }
+        Err(source) => Err(SettingsError::Read { path, source }),
+    }
+}
+
+/// Reads settings from the text of a file.
+///
+/// # Errors
+/// When something in it is wrong.
+pub fn parse(text: &str, path: &Path) -> Result<Loaded, SettingsError> {
+    let wrong = |span: Option<Range<usize>>, message: String| {
+        let (line, column) = position(text, span.map_or(0, |s| s.start));
+        SettingsError::Wrong { path: path.to_owned(), line, column, message }
+    };
+    let table = DeTable::parse(text).map_err(|e| wrong(e.span(), e.message().to_owned()))?;
+    let mut settings = Settings::default();
+    let mut set = Vec::new();
+    for (section, inner) in table.get_ref() {
+        let Some(keys) = inner.get_ref().as_table() else {
+            let message = suggest(section.get_ref(), sections(), "section");
+            return Err(wrong(Some(section.span()), message));
+        };
+        if !sections().any(|s| s == section.get_ref()) {
+            return Err(wrong(Some(section.span()), suggest(section.get_ref(), sections(), "section")));
+        }
+        for (key, value) in keys {
+            let name = format!("{}.{}", section.get_ref(), key.get_ref());
+            let Some(known) = KEYS.iter().find(|k| k.name == name) else {
+                let prefix = format!("{}.", section.get_ref());
+                let known = KEYS.iter().filter_map(|k| k.name.strip_prefix(prefix.as_str()));
+                return Err(wrong(Some(key.span()), suggest(key.get_ref(), known, "key")));
+            };
+            (known.set)(&mut settings, value.get_ref())
+                .map_err(|e| wrong(Some(value.span()), format!("{name}: {e}")))?;
+            set.push(known.name);
+        }
+    }
+    Ok(Loaded { settings, file: Some(path.to_owned()), set })
+}
+
+/// Every key with its value in force, in the order of the documentation.
+#[must_use]
+pub fn entries(settings: &Settings) -> Vec<Entry> {
+    KEYS.iter().map(|k| Entry { name: k.name, value: (k.get)(settings), help: k.help }).collect()
+}
+
+fn sections() -> impl Iterator<Item = &'static str> {
+    let mut seen = Vec::new();
+    KEYS.iter().filter_map(|k| k.name.split_once('.')).map(|(section, _)| section).filter(move |section| {
+        let new = !seen.contains(section);
+        seen.push(*section);
+        new
+    })
+}
+
+/// "unknown key `x`: did you mean `y`?"
+pub(crate) fn suggest<'a>(found: &str, known: impl Iterator<Item = &'a str>, what: impl fmt::Display) -> String {
+    let known: Vec<_> = known.collect();
+    let near = known
+        .iter()
+        .map(|k| (strsim::damerau_levenshtein(found, k), *k))
+        .filter(|(distance, k)| *distance <= 1 + k.len() / 3)
+        .min();
+    match near {
+        Some((_, near)) => format!("unknown {what} {found:?}: did you mean {near:?}?"),
+        None => format!("unknown {what} {found:?} (known: {})", known.join(", ")),
+    }
+}
+
+/// Line and column, from 1, of a byte offset.
+pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::hall::Recorder;
+    use crate::domain::time::{MINUTE, SECOND};
+
+    fn wrong(text: &str) -> String {
+        parse(text, Path::new("s.toml")).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn what_config_prints_reads_back_as_itself() {
+        let mut text = String::new();
+        for section in sections() {
+            text += &format!("[{section}]\n");
+            for entry in entries(&Settings::default()) {
+                if let Some(key) = entry.name.strip_prefix(&format!("{section}.")) {
+                    text += &format!("{key} = {}\n", entry.value);
+                }
+            }
+        }
+        let loaded = parse(&text, Path::new("s.toml")).expect(&text);
+        assert_eq!(loaded.settings, Settings::default());
+        assert_eq!(loaded.set.len(), KEYS.len());
+    }
+
+    #[test]
+    fn values_are_read() {
+        let text = "[record]\nrecorder = \"ffmpeg\"\npre_padding = \"2m 30s\"\n[disk]\nreserve = \"100MiB\"\n[list]\nday_starts_at = \"04:30\"\n[assemble]\nchapters = false\n";
+        let settings = parse(text, Path::new("s.toml")).expect("good").settings;
+        assert_eq!(settings.record.recorder, Recorder::Ffmpeg);
+        assert_eq!(settings.record.pre_padding_ms, 2 * MINUTE + 30 * SECOND);
+        assert_eq!(settings.disk.reserve_bytes, 100 << 20);
+        assert_eq!(settings.list.day_starts_at_min, 270);
+        assert!(!settings.assemble.chapters);
+    }
+
+    #[test]
+    fn errors_name_the_place_and_the_fix() {
+        assert_eq!(
+            wrong("[record]\nstall_timout = \"3s\"\n"),
+            "s.toml:2:1: unknown key \"stall_timout\": did you mean \"stall_timeout\"?"
+        );
+        assert_eq!(wrong("[recrod]\n"), "s.toml:1:2: unknown section \"recrod\": did you mean \"record\"?");
+        assert!(
+            wrong("[record]\npre_padding = 5\n")
+                .starts_with("s.toml:2:15: record.pre_padding: a length of time in quotes")
+        );
+        assert!(wrong("[record]\npre_padding = \"5 apples\"\n").contains("5 apples"));
+        assert!(wrong("[record]\nrecorder = \"vlc\"\n").contains("use auto, mplayer or ffmpeg"));
+        assert!(wrong("[disk]\nreserve = \"99999999TiB\"\n").contains("too large"));
+        assert!(wrong("[list]\nday_starts_at = \"25:00\"\n").contains("06:00"));
+        assert!(wrong("a = \n").starts_with("s.toml:1:"));
+        assert!(
+            wrong("record = 5\n").starts_with("s.toml:1:1: unknown section")
+                || wrong("record = 5\n").contains("record")
+        );
+    }
+}

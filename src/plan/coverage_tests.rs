@@ -1,0 +1,241 @@
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::domain::ids::{ConnectionId, HallId, SegmentId};
+use crate::domain::media::MediaSpan;
+use crate::domain::segment::Container;
+use crate::domain::time::MINUTE;
+use crate::plan::fixtures::{at, slot, talk};
+
+/// Media from `from` to `to`, seconds after 10:00.
+fn media(from: i64, to: i64) -> Segment {
+    let at = secs(from, to);
+    Segment {
+        id: SegmentId(from),
+        uuid: Uuid::nil(),
+        hall: HallId(1),
+        connection: None,
+        stream: None,
+        path: "x".into(),
+        container: Container::MpegTs,
+        at,
+        opened: at.start,
+        closed: Some(at.end),
+        bytes: 1,
+        lost_bytes: 0,
+        sha256: None,
+        media_ms: Some(at.len_ms()),
+        verdict: Verdict::Media,
+        verdict_reason: None,
+        end_reason: None,
+        spans: vec![MediaSpan { media_start_ms: 0, media_end_ms: at.len_ms(), offset_ms: at.start.0 }],
+    }
+}
+
+fn second(s: i64) -> Ms {
+    at(600).plus(s * SECOND)
+}
+
+fn secs(from: i64, to: i64) -> Interval {
+    Interval::new(second(from), second(to))
+}
+
+fn connection(opened: i64, first_byte: Option<i64>, closed: i64, end: EndReason) -> Connection {
+    Connection {
+        id: ConnectionId(opened),
+        hall: HallId(1),
+        stream: None,
+        opened: second(opened),
+        first_byte: first_byte.map(second),
+        closed: Some(second(closed)),
+        bytes: 1,
+        end: Some(end),
+        detail: None,
+    }
+}
+
+struct Case {
+    segments: Vec<Segment>,
+    connections: Vec<Connection>,
+    alive: IntervalSet,
+    streams: IntervalSet,
+    known: i64,
+    opted_out: bool,
+}
+
+impl Case {
+    fn new(segments: Vec<Segment>, connections: Vec<Connection>) -> Self {
+        let always: IntervalSet = Interval::new(at(0), at(2000)).into();
+        Self { segments, connections, alive: always.clone(), streams: always, known: -10_000, opted_out: false }
+    }
+
+    /// The report of a talk from 10:00 to 11:00, at `now` minutes.
+    fn report(&self, now: Ms) -> TalkReport {
+        let mut talk = talk(1, 1, 600, 660);
+        talk.known_since = at(self.known);
+        talk.opted_out = self.opted_out;
+        let facts = TalkFacts {
+            talk: &talk,
+            window: slot(595, 675),
+            segments: &self.segments,
+            connections: &self.connections,
+            alive: &self.alive,
+            streams: &self.streams,
+            bridges: &IntervalSet::new(),
+            disk_full: &IntervalSet::new(),
+        };
+        report(&facts, now, 5 * SECOND)
+    }
+
+    fn gaps(&self) -> Vec<(i64, i64, String)> {
+        let seconds = |at: Ms| at.since(second(0)) / SECOND;
+        self.report(at(700))
+            .gaps
+            .iter()
+            .map(|g| (seconds(g.at.start), seconds(g.at.end), g.cause.to_string()))
+            .collect()
+    }
+}
+
+fn gap(from: i64, to: i64, cause: &str) -> (i64, i64, String) {
+    (from, to, cause.to_owned())
+}
+
+#[test]
+fn a_talk_that_is_whole_is_complete() {
+    let report = Case::new(vec![media(-300, 4500)], vec![]).report(at(700));
+    assert_eq!((report.state, report.gaps.len(), report.recorded_ms), (TalkState::Complete, 0, 60 * MINUTE));
+}
+
+#[test]
+fn states_follow_the_clock_and_the_media() {
+    let nothing = Case::new(vec![], vec![]);
+    assert_eq!(nothing.report(at(594)).state, TalkState::Scheduled);
+    assert_eq!(nothing.report(at(595)).state, TalkState::Recording);
+    assert_eq!(nothing.report(at(675)).state, TalkState::Missed);
+    let state = |to| Case::new(vec![media(0, to)], vec![]).report(at(675)).state;
+    assert_eq!(state(3595), TalkState::Complete, "5 s may be missing");
+    assert_eq!(state(3594), TalkState::Partial);
+}
+
+#[test]
+fn the_cause_of_a_reconnect_is_the_end_before_it() {
+    let case = Case::new(
+        vec![media(0, 100), media(110, 3600)],
+        vec![
+            connection(-300, Some(-299), 101, EndReason::Stalled),
+            connection(101, Some(110), 4500, EndReason::WindowEnd),
+        ],
+    );
+    assert_eq!(case.gaps(), [gap(100, 110, "stalled")]);
+}
+
+#[test]
+fn many_refusals_are_one_gap() {
+    let mut connections = vec![connection(-300, Some(-299), 100, EndReason::Eof)];
+    connections.extend((0..10).map(|i| connection(100 + 10 * i, None, 100 + 10 * i, EndReason::Refused)));
+    connections.push(connection(200, Some(201), 4500, EndReason::WindowEnd));
+    let case = Case::new(vec![media(0, 100), media(201, 3600)], connections);
+    assert_eq!(case.gaps(), [gap(100, 201, "refused")]);
+}
+
+#[test]
+fn a_change_of_cause_cuts_the_gap() {
+    let case = Case::new(
+        vec![media(0, 100), media(400, 3600)],
+        vec![
+            connection(-300, Some(-299), 100, EndReason::Eof),
+            connection(110, None, 111, EndReason::Http(503)),
+            connection(200, None, 215, EndReason::Http(404)),
+            connection(399, Some(400), 4500, EndReason::WindowEnd),
+        ],
+    );
+    assert_eq!(case.gaps(), [gap(100, 111, "eof"), gap(111, 215, "http-503"), gap(215, 400, "http-404")]);
+}
+
+#[test]
+fn what_stopped_us_altogether_comes_before_what_failed() {
+    let mut case = Case::new(vec![media(600, 3600)], vec![connection(-300, None, -290, EndReason::Refused)]);
+    case.alive = Interval::new(at(605), at(700)).into();
+    assert_eq!(case.gaps(), [gap(0, 300, "daemon-not-running"), gap(300, 600, "refused")]);
+    case.known = 606;
+    assert_eq!(case.gaps(), [gap(0, 360, "imported-late"), gap(360, 600, "refused")]);
+    case.known = -1;
+    case.alive = Interval::new(at(0), at(700)).into();
+    case.streams = Interval::new(at(609), at(700)).into();
+    assert_eq!(case.gaps(), [gap(0, 540, "no-stream"), gap(540, 600, "refused")]);
+    case.opted_out = true;
+    assert_eq!(case.gaps(), [gap(0, 600, "opted-out")]);
+}
+
+#[test]
+fn a_start_without_trouble_is_connecting() {
+    let case = Case::new(vec![media(2, 3600)], vec![connection(0, Some(2), 4500, EndReason::WindowEnd)]);
+    assert_eq!(case.gaps(), [gap(0, 2, "connecting")]);
+}
+
+#[test]
+fn pages_instead_of_media_are_named() {
+    let case = Case::new(
+        vec![media(50, 3600)],
+        vec![connection(0, Some(1), 40, EndReason::NotMedia), connection(40, Some(50), 4500, EndReason::WindowEnd)],
+    );
+    assert_eq!(case.gaps(), [gap(0, 50, "not-media")]);
+}
+
+#[test]
+fn a_lost_file_is_a_gap_and_its_jitter_is_none() {
+    let mut lost = media(100, 200);
+    lost.verdict = Verdict::Lost;
+    let mut late = media(300, 3600);
+    late.spans[0].offset_ms += ANCHOR_JITTER_MS - 1;
+    let case = Case::new(vec![media(0, 100), lost, media(200, 300), late], vec![]);
+    assert_eq!(case.gaps(), [gap(100, 200, "file-lost")]);
+}
+
+#[test]
+fn an_open_segment_reaches_now_while_its_progress_is_fresh() {
+    let mut open = media(0, 600);
+    open.verdict = Verdict::Open;
+    open.media_ms = None;
+    open.spans.clear();
+    let case = Case::new(
+        vec![open],
+        vec![Connection { closed: None, end: None, ..connection(0, Some(0), 0, EndReason::Eof) }],
+    );
+    assert_eq!(case.report(second(605)).gaps, []);
+    let stalled = case.report(second(630));
+    assert_eq!(stalled.gaps.len(), 1);
+    assert_eq!(stalled.gaps[0].at, secs(600, 630));
+}
+
+proptest! {
+    /// DESIGN 8.6, on random histories.
+    #[test]
+    fn every_second_of_the_past_is_covered_or_a_gap(
+        pieces in prop::collection::vec((-400_i64..3700, 1_i64..900), 0..8),
+        connections in prop::collection::vec((-400_i64..3700, prop::option::of(0_i64..20), 0_i64..900, 0_usize..4), 0..8),
+        alive in prop::collection::vec((0_i64..60, 1_i64..60), 0..4),
+        now in 0_i64..4000,
+    ) {
+        let mut segments: Vec<_> = pieces.into_iter().map(|(from, len)| media(from, from + len)).collect();
+        segments.sort_by_key(|s| s.at.start);
+        let ends = [EndReason::Eof, EndReason::Refused, EndReason::WindowEnd, EndReason::Stalled];
+        let mut connections: Vec<_> = connections
+            .into_iter()
+            .map(|(at, first, len, end)| connection(at, first.map(|f| at + f.min(len)), at + len, ends[end]))
+            .collect();
+        connections.sort_by_key(|c| c.opened);
+        let mut case = Case::new(segments, connections);
+        case.alive = alive.into_iter().map(|(from, len)| slot(600 + from, 600 + from + len)).collect();
+        let report = case.report(second(now));
+        let past = Interval::new(second(0), second(now.min(3600)));
+        let missing: IntervalSet = report.gaps.iter().map(|g| g.at).collect();
+        prop_assert_eq!(missing.total_ms(), report.gaps.iter().map(|g| g.at.len_ms()).sum::<i64>(), "gaps overlap");
+        prop_assert!(missing.intersect(&report.covered).is_empty());
+        prop_assert_eq!(missing.union(&report.covered), past.into());
+        prop_assert_eq!(report.recorded_ms + missing.total_ms(), past.len_ms());
+        prop_assert!(report.gaps.iter().all(|g| !g.at.is_empty()));
+    }
+}

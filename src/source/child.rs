@@ -1,0 +1,299 @@
+//! One owner for each source program: start, read, stop, and always wait.
+//!
+//! The child writes media into its standard input, which is the write end of a pipe, and messages into
+//! standard output and error, which are a second pipe. It leads a process group of its own. Whatever it
+//! does (ignores TERM, closes its pipe and lives on, forks and leaves), its end is seen and its bytes end.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::unix::pipe;
+use tokio::process::Child;
+use tokio::sync::oneshot;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::lines::{self, Judge};
+use super::log::LineLog;
+use super::{ProcessId, Running, SourceEnd};
+use crate::domain::segment::EndReason;
+
+/// From TERM to KILL.
+pub const TERM_GRACE: Duration = Duration::from_secs(5);
+
+/// How long the pipes are still read after the child has ended, where a grandchild holds them open.
+const PIPE_GRACE: Duration = Duration::from_millis(500);
+
+/// Size asked for the media pipe. The default of 64 KiB holds 0.26 s of 2 Mbit/s, too little for reading
+/// ten times a second through a burst; 1 MiB is what an unprivileged process may have.
+const PIPE_BYTES: usize = 1 << 20;
+
+/// What to start.
+pub(super) struct Job {
+    /// Name to look up in `PATH`, or a path.
+    pub program: PathBuf,
+    /// Debian package that brings it.
+    pub package: &'static str,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Whose lines they are, in the log.
+    pub label: String,
+    /// Where its lines go.
+    pub log: Arc<dyn LineLog>,
+    /// What its lines mean.
+    pub judge: Box<dyn Judge>,
+}
+
+/// Starts a child. To be called from an async worker thread that lives as long as the program: the
+/// parent-death signal follows the thread, so neither `spawn_blocking` nor `block_in_place` will do.
+pub(super) fn start(job: Job) -> Result<Running, SourceEnd> {
+    let Some(program) = find(&job.program) else {
+        return Err(SourceEnd {
+            reason: Some(EndReason::SourceMissing),
+            detail: Some(format!(
+                "{} is not installed; to install it: apt install {}",
+                job.program.display(),
+                job.package
+            )),
+        });
+    };
+    spawn(&program, job).map_err(|e| SourceEnd {
+        reason: Some(EndReason::SourceMissing),
+        detail: Some(format!("cannot start {}: {e}", program.display())),
+    })
+}
+
+fn spawn(program: &Path, job: Job) -> io::Result<Running> {
+    let (bytes, bytes_in) = io::pipe()?;
+    let (messages, messages_in) = io::pipe()?;
+    // Fails where the user's pipes are many: then it is 64 KiB.
+    let _ = rustix::pipe::fcntl_setpipe_size(&bytes, PIPE_BYTES);
+    let mut command = with_death_signal(program);
+    command
+        .args(&job.args)
+        .env_clear()
+        .env("PATH", search_path())
+        // Nobody's configuration and caches; both programs are content without a home.
+        .env("HOME", "/nonexistent")
+        .env("LANG", "C")
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .process_group(0)
+        .stdin(bytes_in)
+        .stdout(messages_in.try_clone()?)
+        .stderr(messages_in)
+        // Only for the case that the runtime is torn down around us.
+        .kill_on_drop(true);
+    let child = command.spawn()?;
+    // It holds our copies of the write ends.
+    drop(command);
+    let process = child.id().and_then(process_id);
+    let (stop, kill, closed) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let bytes = PipeBytes {
+        pipe: pipe::Receiver::from_owned_fd(OwnedFd::from(bytes))?,
+        closed: closed.clone(),
+        closing: Box::pin(closed.clone().cancelled_owned()),
+        allowance: PIPE_BYTES,
+    };
+    let messages = pipe::Receiver::from_owned_fd(OwnedFd::from(messages))?;
+    let (done, ended) = oneshot::channel();
+    let owner = Owner { child, job, messages, stop: stop.clone(), kill: kill.clone(), closed };
+    tokio::spawn(owner.run(done));
+    Ok(Running { bytes: Box::pin(bytes), stop, kill, ended, process })
+}
+
+/// The program, under `setpriv --pdeathsig TERM` where there is one: mplayer never sees that its reader
+/// died (it opens the pipe for reading too), and would block for ever.
+fn with_death_signal(program: &Path) -> tokio::process::Command {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if let Some(setpriv) = find(Path::new("setpriv")) {
+        let mut command = tokio::process::Command::new(setpriv);
+        command.args(["--pdeathsig", "TERM", "--"]).arg(program);
+        return command;
+    }
+    if !WARNED.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            "setpriv is not installed (package util-linux): should streamrip be killed, its source programs stay until the next start"
+        );
+    }
+    tokio::process::Command::new(program)
+}
+
+fn search_path() -> OsString {
+    std::env::var_os("PATH").filter(|p| !p.is_empty()).unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
+}
+
+/// The program's file: as it is where it names a directory, else the first executable in `PATH`.
+pub(super) fn find(program: &Path) -> Option<PathBuf> {
+    let usable = |path: &Path| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
+    if program.components().count() > 1 {
+        return Some(program.to_owned()).filter(|p| usable(p));
+    }
+    // Relative entries would find programs of wherever we happen to be.
+    std::env::split_paths(&search_path())
+        .filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join(program))
+        .find(|p| usable(p))
+}
+
+/// Pid with start time. `None` where it has ended already or there is no `/proc`.
+fn process_id(pid: u32) -> Option<ProcessId> {
+    start_ticks(pid).map(|start_ticks| ProcessId { pid, start_ticks })
+}
+
+/// When process `pid` was started, in clock ticks since boot (field 22 of `/proc/PID/stat`); `None` where
+/// there is no such process.
+#[must_use]
+pub fn start_ticks(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, field 2, may hold spaces and brackets: the rest begins behind its last bracket.
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+struct Owner {
+    child: Child,
+    job: Job,
+    messages: pipe::Receiver,
+    stop: CancellationToken,
+    kill: CancellationToken,
+    closed: CancellationToken,
+}
+
+impl Owner {
+    async fn run(self, mut done: oneshot::Sender<SourceEnd>) {
+        let Self { mut child, job, messages, stop, kill, closed } = self;
+        let (exited, hurry) = (CancellationToken::new(), CancellationToken::new());
+        let mut reader = tokio::spawn(lines::read(
+            messages,
+            job.judge,
+            job.log,
+            job.label,
+            stop.clone(),
+            exited.clone(),
+            hurry.clone(),
+        ));
+        // The leader's pid is the group's id as long as we have not waited for it.
+        let group = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        let signal = |signal| {
+            if let Some(group) = group {
+                // No such group: all have ended, which is what is wanted.
+                let _ = kill_process_group(group, signal);
+            }
+        };
+        let mut wanted = true;
+        let status = tokio::select! {
+            status = child.wait() => {
+                wanted = false;
+                status
+            }
+            () = kill.cancelled() => {
+                signal(Signal::KILL);
+                child.wait().await
+            }
+            // Nobody is left to hear of its end.
+            () = done.closed() => {
+                signal(Signal::KILL);
+                child.wait().await
+            }
+            () = stop.cancelled() => {
+                signal(Signal::TERM);
+                tokio::select! {
+                    status = child.wait() => status,
+                    () = kill_after(&kill) => {
+                        signal(Signal::KILL);
+                        child.wait().await
+                    }
+                }
+            }
+        };
+        // Grandchildren, if any: the group's id is free for others only when the last of them is gone.
+        signal(Signal::KILL);
+        exited.cancel();
+        let judge = match tokio::time::timeout(PIPE_GRACE, &mut reader).await {
+            Ok(judge) => judge,
+            Err(_) => {
+                hurry.cancel();
+                reader.await
+            }
+        };
+        let said = judge.map(|mut judge| judge.end()).unwrap_or_default();
+        let _ = done.send(exit(said, status, wanted));
+        tokio::time::sleep(PIPE_GRACE).await;
+        closed.cancel();
+    }
+}
+
+async fn kill_after(kill: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(TERM_GRACE) => {}
+        () = kill.cancelled() => {}
+    }
+}
+
+/// Puts together what the lines said and how the process ended.
+fn exit(mut said: SourceEnd, status: io::Result<ExitStatus>, wanted: bool) -> SourceEnd {
+    if wanted {
+        return said;
+    }
+    let how = match status {
+        Ok(status) => match (status.signal(), status.code()) {
+            (Some(signal), _) => format!("killed by signal {signal}"),
+            (None, Some(0)) => return said,
+            (None, code) => {
+                // A program that failed has mostly said why.
+                said.reason.get_or_insert(EndReason::SourceFailed);
+                said.detail.get_or_insert_with(|| format!("exit code {}", code.unwrap_or(-1)));
+                return said;
+            }
+        },
+        Err(e) => format!("could not be waited for: {e}"),
+    };
+    SourceEnd { reason: Some(EndReason::SourceFailed), detail: Some(how) }
+}
+
+/// The read end of the media pipe. Ends when all writers are gone, or when the child is and the rest of its
+/// family holds the pipe open for longer than [`PIPE_GRACE`].
+struct PipeBytes {
+    pipe: pipe::Receiver,
+    closed: CancellationToken,
+    closing: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// So many bytes may still be read after `closed`: what the pipe can hold.
+    allowance: usize,
+}
+
+impl AsyncRead for PipeBytes {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let closed = this.closed.is_cancelled();
+        if closed && this.allowance == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut this.pipe).poll_read(cx, buf) {
+            Poll::Ready(result) => {
+                if closed {
+                    this.allowance = this.allowance.saturating_sub(buf.filled().len() - before);
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending if closed => Poll::Ready(Ok(())),
+            Poll::Pending => match this.closing.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(Ok(())),
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

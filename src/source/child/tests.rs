@@ -1,0 +1,186 @@
+//! Real processes that behave badly: shell scripts in real time.
+
+use std::sync::Mutex;
+
+use tokio::io::AsyncReadExt as _;
+
+use super::*;
+
+#[derive(Debug, Default)]
+struct Kept(Mutex<Vec<(String, String)>>);
+
+impl LineLog for Kept {
+    fn line(&self, label: &str, line: &str) {
+        self.0.lock().expect("lock").push((label.to_owned(), line.to_owned()));
+    }
+}
+
+impl Kept {
+    fn lines(&self) -> Vec<String> {
+        self.0.lock().expect("lock").iter().map(|(_, line)| line.clone()).collect()
+    }
+}
+
+struct Deaf;
+
+impl Judge for Deaf {
+    fn line(&mut self, _: &str) -> bool {
+        false
+    }
+
+    fn end(&mut self) -> SourceEnd {
+        SourceEnd::default()
+    }
+}
+
+fn sh(script: &str) -> (Running, Arc<Kept>) {
+    let log = Arc::new(Kept::default());
+    let job = Job {
+        program: "sh".into(),
+        package: "dash",
+        args: vec!["-c".into(), script.into()],
+        label: "27c3/saal-1 #1".to_owned(),
+        log: log.clone(),
+        judge: Box::new(Deaf),
+    };
+    (start(job).expect("started"), log)
+}
+
+/// Everything within a generous deadline, so that a stuck child fails the test instead of hanging it.
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), future).await.unwrap_or_else(|_| panic!("stuck: {what}"))
+}
+
+async fn bytes_of(running: &mut Running) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    soon("bytes", running.bytes.read_to_end(&mut bytes)).await.expect("read");
+    bytes
+}
+
+/// Gone for good: neither running nor a zombie.
+async fn assert_gone(process: ProcessId) {
+    soon("still there", async {
+        while start_ticks(process.pid) == Some(process.start_ticks) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bytes_and_lines_arrive_and_the_end_is_seen() {
+    let (mut running, log) = sh("printf media >&0; echo out; echo err >&2; env | sort; pwd");
+    assert_eq!(bytes_of(&mut running).await, b"media");
+    assert_eq!(soon("end", &mut running.ended).await.expect("sent"), SourceEnd::default());
+    let lines = log.lines();
+    assert_eq!(lines[..2], ["out", "err"]);
+    for secret in ["CARGO", "USER", "SSH"] {
+        assert!(!lines.iter().any(|l| l.starts_with(secret)), "{lines:?}");
+    }
+    assert!(lines.contains(&"HOME=/nonexistent".to_owned()) && lines.last().is_some_and(|l| l == "/"), "{lines:?}");
+    assert_eq!(log.0.lock().expect("lock")[0].0, "27c3/saal-1 #1");
+    assert_gone(running.process.expect("a process")).await;
+}
+
+#[tokio::test]
+async fn a_polite_child_ends_at_term_and_says_what_it_still_has() {
+    let (mut running, _) = sh("trap 'printf last >&0; exit 1' TERM; printf first >&0; while :; do sleep 0.05; done");
+    let mut first = [0; 5];
+    soon("first", running.bytes.read_exact(&mut first)).await.expect("read");
+    running.stop.cancel();
+    assert_eq!(bytes_of(&mut running).await, b"last");
+    // Whatever its exit code: we wanted it.
+    assert_eq!(soon("end", &mut running.ended).await.expect("sent"), SourceEnd::default());
+}
+
+#[tokio::test]
+async fn one_that_ignores_term_is_killed_with_its_children() {
+    let (mut running, log) = sh("trap '' TERM; sleep 1000 & echo child $!; while :; do sleep 1000; done");
+    soon("line", async {
+        while log.lines().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let child = log.lines()[0].strip_prefix("child ").and_then(|pid| pid.parse().ok()).and_then(process_id);
+    running.stop.cancel();
+    soon("end", &mut running.ended).await.expect("sent");
+    assert_eq!(bytes_of(&mut running).await, b"");
+    assert_gone(running.process.expect("a process")).await;
+    assert_gone(child.expect("a grandchild")).await;
+}
+
+#[tokio::test]
+async fn kill_does_not_wait() {
+    let (mut running, _) = sh("trap '' TERM; while :; do sleep 1000; done");
+    running.stop.cancel();
+    running.kill.cancel();
+    soon("end", &mut running.ended).await.expect("sent");
+    assert_gone(running.process.expect("a process")).await;
+}
+
+#[tokio::test]
+async fn one_that_closes_its_pipe_and_lives_on_ends_the_bytes_and_can_be_stopped() {
+    let (mut running, _) = sh("printf media >&0; exec 0>&-; exec sleep 1000 0</dev/null");
+    assert_eq!(bytes_of(&mut running).await, b"media");
+    assert!(running.ended.try_recv().is_err(), "it lives");
+    running.stop.cancel();
+    soon("end", &mut running.ended).await.expect("sent");
+    assert_gone(running.process.expect("a process")).await;
+}
+
+#[tokio::test]
+async fn a_grandchild_that_left_the_group_does_not_hold_the_bytes_open() {
+    let (mut running, log) = sh("setsid sh -c 'echo $$; exec sleep 1000' & printf media >&0; sleep 0.2; exit 0");
+    assert_eq!(bytes_of(&mut running).await, b"media");
+    soon("end", &mut running.ended).await.expect("sent");
+    let pid = log.lines()[0].parse().ok().and_then(Pid::from_raw).expect("its pid");
+    rustix::process::kill_process(pid, Signal::KILL).expect("it lived");
+}
+
+#[tokio::test]
+async fn ten_megabytes_of_messages_do_not_stop_the_bytes() {
+    let script = "(head -c 5000000 /dev/zero | tr '\\0' x; printf '\\377\\n'; yes http://me:s3cret@h/ | head -c 5000000) >&2; \
+                  printf media >&0";
+    let (mut running, log) = sh(script);
+    assert_eq!(bytes_of(&mut running).await, b"media");
+    soon("end", &mut running.ended).await.expect("sent");
+    let lines = log.lines();
+    let kept: usize = lines.iter().map(String::len).sum();
+    assert!(kept < 5 << 20, "{kept} bytes kept");
+    assert!(lines.iter().all(|l| !l.contains("s3cret")));
+    assert!(lines.last().is_some_and(|l| l.contains("too many messages")));
+}
+
+#[tokio::test]
+async fn a_crash_and_a_failure_are_told_apart_from_an_end() {
+    for (script, detail) in [("kill -SEGV $$", "killed by signal 11"), ("exit 3", "exit code 3")] {
+        let (mut running, _) = sh(script);
+        assert_eq!(bytes_of(&mut running).await, b"");
+        let end = soon("end", &mut running.ended).await.expect("sent");
+        assert_eq!(end, SourceEnd { reason: Some(EndReason::SourceFailed), detail: Some(detail.to_owned()) });
+    }
+}
+
+#[tokio::test]
+async fn a_child_whose_tape_is_gone_does_not_stay() {
+    let (running, _) = sh("trap '' TERM; while :; do sleep 1000; done");
+    let process = running.process.expect("a process");
+    drop(running);
+    assert_gone(process).await;
+}
+
+#[tokio::test]
+async fn a_missing_program_is_named_with_its_package() {
+    let job = Job {
+        program: "no-such-mplayer".into(),
+        package: "mplayer",
+        args: Vec::new(),
+        label: String::new(),
+        log: Arc::new(Kept::default()),
+        judge: Box::new(Deaf),
+    };
+    let end = start(job).expect_err("missing");
+    assert_eq!(end.reason, Some(EndReason::SourceMissing));
+    assert!(end.detail.expect("said").contains("apt install mplayer"));
+}

@@ -1,0 +1,84 @@
+//! The test laboratory: everything around streamrip that a test or the demo needs, on loopback and real.
+//!
+//! - [`Encoder`]: an ffmpeg child that makes a live stream in real time, with a burnt-in clock.
+//! - [`Live`]: what a live stream has sent so far, byte by byte with times; every client gets the same bytes.
+//! - [`FaultServer`]: an HTTP server that serves live streams and files and misbehaves on command.
+//! - [`Icecast`]: a real Icecast.
+//! - [`Streamrip`], [`Daemon`]: the real program on a data directory of its own.
+//! - [`schedule`]: calendars and halls files of a congress that begins in some seconds.
+//!
+//! Nothing here needs an async runtime; a server brings its own, so tests with tokio's paused time can
+//! use it too. What is started is ended on drop. A failure panics: that is how a test hears of it.
+
+pub mod child;
+mod encoder;
+mod fault;
+mod icecast;
+mod live;
+mod program;
+pub mod schedule;
+mod serve;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub use encoder::{Encoder, Format, Recipe};
+pub use fault::{Act, Answer, End, Limit, Streaming};
+pub use icecast::Icecast;
+pub use live::Live;
+pub use program::{Daemon, Output, Streamrip};
+pub use server::{ConnectionLog, Excess, FaultServer, Route};
+
+/// For [`wait_until`] where nothing better is known: generous, since test machines are slow.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Milliseconds since the Unix epoch, as in the catalog.
+#[must_use]
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Looks every 20 ms until `condition` gives something, and returns it.
+///
+/// # Panics
+/// With `what`, when `deadline` has passed.
+pub fn wait_for<T>(what: &str, deadline: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(began.elapsed() < deadline, "waited {deadline:?} in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Looks every 20 ms until `condition` is true.
+///
+/// # Panics
+/// With `what`, when `deadline` has passed.
+pub fn wait_until(what: &str, deadline: Duration, mut condition: impl FnMut() -> bool) {
+    wait_for(what, deadline, || condition().then_some(()));
+}
+
+/// As [`wait_until`], for tests that run in a tokio runtime whose tasks must go on meanwhile. With paused
+/// time the deadline counts tokio's time.
+///
+/// # Panics
+/// With `what`, when `deadline` has passed.
+pub async fn eventually(what: &str, deadline: Duration, mut condition: impl FnMut() -> bool) {
+    let began = tokio::time::Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < deadline, "waited {deadline:?} in vain for: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// True where `program` can be found in PATH.
+#[must_use]
+pub fn has_program(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
+}
