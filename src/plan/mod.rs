@@ -5,5 +5,9 @@
 pub mod coverage;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod hall_plan;
 pub mod reconcile;
+pub mod refresh_guard;
+pub mod schedule_diff;
+pub mod schedule_warnings;
 pub mod wanted;
