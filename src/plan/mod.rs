@@ -10,4 +10,8 @@ pub(crate) mod fixtures;
 pub mod overlap;
 pub mod reconcile;
 pub mod seam;
+pub mod hall_plan;
+pub mod refresh_guard;
+pub mod schedule_diff;
+pub mod schedule_warnings;
 pub mod wanted;
