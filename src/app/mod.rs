@@ -2,7 +2,7 @@
 
 pub mod check;
 pub mod clock;
-//S pub mod daemon;
+pub mod daemon;
 pub mod disk;
 pub mod env;
 pub mod failure;

@@ -135,6 +135,6 @@ mod tests {
         // 160 and 180 are shown before the end and need 200, which is not.
         assert_eq!(kept(From::Start, To::Time(190)), [80, 40, 60, 140, 100, 120]);
         assert_eq!(kept(From::Time(220), To::End), [260, 220, 240]);
-        assert_eq!(kept(From::Nothing, To::End), []);
+        assert_eq!(kept(From::Nothing, To::End), Vec::<i64>::new());
     }
 }

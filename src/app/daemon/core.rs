@@ -246,11 +246,13 @@ impl Core {
         })
     }
 
-    /// For a start within the next two ticks, a timer that reconciles on time.
+    /// For an instant within the next two ticks at which something must change, a timer that reconciles on time.
     fn look_ahead(self: &Arc<Self>, state: &mut State, now: Ms) {
         let soon = now.plus(LOOK_AHEAD_MS);
-        let starts: Vec<Ms> =
-            state.wanted.tapes.iter().map(|t| t.window.start).filter(|at| now < *at && *at <= soon).collect();
+        // Starts of tapes, and starts of slots in which none may run.
+        let tapes = state.wanted.tapes.iter().map(|t| t.window.start);
+        let forbidden = state.wanted.forbidden.values().flat_map(|slots| slots.iter().map(|slot| slot.start));
+        let starts: Vec<Ms> = tapes.chain(forbidden).filter(|at| now < *at && *at <= soon).collect();
         for at in starts {
             if !state.timers.insert(at) {
                 continue;

@@ -88,13 +88,13 @@ pub async fn run(
     let (writer, thread) = Writer::start(db).map_err(|e| Failure::new(Kind::Failed, "cannot start the catalog's writer").because(e))?;
 
     let (closed, closed_segments) = mpsc::unbounded_channel();
-    let deps = TapeDeps {
-        clock: Arc::clone(&env.clock),
-        sink: Arc::new(Journal::new(writer.clone(), Some(run_id), closed)),
-        sources: Sources::programs(&source_log(env)),
-        data_dir: env.data_dir.clone(),
-        record: env.settings.record.clone(),
-    };
+    let deps = TapeDeps::new(
+        Arc::clone(&env.clock),
+        Arc::new(Journal::new(writer.clone(), Some(run_id), closed)),
+        Sources::programs(&source_log(env)),
+        env.data_dir.clone(),
+        env.settings.record.clone(),
+    );
     let reader = || catalog::open_reader(&env.data_dir);
     let core = Core::new(env.clone(), reader()?, deps, options.scope);
     let (worker, doing) = Worker::new(env.clone(), reader()?, writer.clone(), options.scope, closed_segments);
