@@ -255,7 +255,14 @@ mod tests {
         let packet = (1_u32..9, any::<i64>(), any::<i64>(), any::<bool>(), any::<u32>(), any::<u64>());
         prop::collection::vec(packet, 0..20).prop_map(|all| {
             all.into_iter()
-                .map(|(track, pts_ms, duration_ms, key, size, hash)| Packet { track, pts_ms, duration_ms, key, size, hash })
+                .map(|(track, pts_ms, duration_ms, key, size, hash)| Packet {
+                    track,
+                    pts_ms,
+                    duration_ms,
+                    key,
+                    size,
+                    hash,
+                })
                 .collect()
         })
     }
@@ -270,31 +277,33 @@ mod tests {
             prop::collection::vec(any::<i64>(), 0..20),
             ("[a-z,]{0,10}", prop::option::of("\\PC{1,20}"), any::<bool>()),
         )
-            .prop_map(|((head, tail, same), parts, tracks, keys_ms, (format, problem, ragged_end))| MediaIndex {
-                tracks: tracks
-                    .into_iter()
-                    .map(|(number, kind, codec, format_hash, stream, adts, packet_ms)| Track {
-                        number,
-                        kind: [TrackKind::Video, TrackKind::Audio, TrackKind::Other][usize::from(kind)],
-                        codec,
-                        format_hash,
-                        stream,
-                        adts,
-                        packet_ms,
-                        packets: format_hash,
-                    })
-                    .collect(),
-                spans: Vec::new(),
-                tail: if same { head.clone() } else { tail },
-                head,
-                keys_ms,
-                format,
-                parts: parts
-                    .into_iter()
-                    .map(|(from_byte, to_byte, shift_ms, start_ms)| Part { from_byte, to_byte, shift_ms, start_ms })
-                    .collect(),
-                ragged_end,
-                problem,
+            .prop_map(|((head, tail, same), parts, tracks, keys_ms, (format, problem, ragged_end))| {
+                MediaIndex {
+                    tracks: tracks
+                        .into_iter()
+                        .map(|(number, kind, codec, format_hash, stream, adts, packet_ms)| Track {
+                            number,
+                            kind: [TrackKind::Video, TrackKind::Audio, TrackKind::Other][usize::from(kind)],
+                            codec,
+                            format_hash,
+                            stream,
+                            adts,
+                            packet_ms,
+                            packets: format_hash,
+                        })
+                        .collect(),
+                    spans: Vec::new(),
+                    tail: if same { head.clone() } else { tail },
+                    head,
+                    keys_ms,
+                    format,
+                    parts: parts
+                        .into_iter()
+                        .map(|(from_byte, to_byte, shift_ms, start_ms)| Part { from_byte, to_byte, shift_ms, start_ms })
+                        .collect(),
+                    ragged_end,
+                    problem,
+                }
             })
     }
 

@@ -178,7 +178,9 @@ impl Core {
     fn act(&self, state: &mut State, step: Step) {
         match step {
             Step::Start(tape) => {
-                let Some(order) = self.order(&state.schedule, tape.hall, tape.window.end, tape.boundaries) else { return };
+                let Some(order) = self.order(&state.schedule, tape.hall, tape.window.end, tape.boundaries) else {
+                    return;
+                };
                 tracing::info!("{}: taping until {}", order.hall_name, clock_time(order.until, &order));
                 let handle = tape::start(order.clone(), self.deps.clone());
                 state.tapes.insert(tape.hall, Taping { handle, order, talks: tape.talks });
@@ -206,7 +208,8 @@ impl Core {
     fn follow_halls(&self, state: &mut State) {
         let schedule = Arc::clone(&state.schedule);
         for (hall, taping) in &mut state.tapes {
-            let Some(mut order) = self.order(&schedule, *hall, taping.order.until, taping.order.boundaries.clone()) else {
+            let Some(mut order) = self.order(&schedule, *hall, taping.order.until, taping.order.boundaries.clone())
+            else {
                 continue;
             };
             // A hall that lost its streams keeps the ones that work.

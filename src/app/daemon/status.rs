@@ -171,13 +171,20 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
         })
         .collect();
     status.problems.extend(
-        schedule.events.iter().filter_map(|e| e.refresh_problem.as_ref().map(|p| format!("{}: {}", e.name, redact_text(p)))),
+        schedule
+            .events
+            .iter()
+            .filter_map(|e| e.refresh_problem.as_ref().map(|p| format!("{}: {}", e.name, redact_text(p)))),
     );
     if disk_full {
-        status.problems.push("disk-full: a recording cannot be written; it goes on by itself when there is space".to_owned());
+        status
+            .problems
+            .push("disk-full: a recording cannot be written; it goes on by itself when there is space".to_owned());
     }
     if status.disk_free.is_some_and(|free| free < status.disk_reserve) {
-        status.problems.push("disk-full: less than the reserve is free; joining pauses until there is space".to_owned());
+        status
+            .problems
+            .push("disk-full: less than the reserve is free; joining pauses until there is space".to_owned());
     }
     for tape in &status.tapes {
         if let (Some(silent), Some(trouble)) = (tape.silent_seconds, &tape.last_trouble)
