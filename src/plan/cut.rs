@@ -34,8 +34,8 @@ impl fmt::Display for From {
         match self {
             Self::Start => f.write_str("start"),
             Self::Packet(n) => write!(f, "packet {n}"),
-            Self::Key(ms) => write!(f, "key picture at {} ms", ms),
-            Self::Time(ms) => write!(f, "{} ms", ms),
+            Self::Key(ms) => write!(f, "key picture at {ms} ms"),
+            Self::Time(ms) => write!(f, "{ms} ms"),
             Self::Nothing => f.write_str("nothing"),
         }
     }
@@ -46,7 +46,7 @@ impl fmt::Display for To {
         match self {
             Self::End => f.write_str("end"),
             Self::Packet(n) => write!(f, "packet {n}"),
-            Self::Time(ms) => write!(f, "{} ms", ms),
+            Self::Time(ms) => write!(f, "{ms} ms"),
         }
     }
 }

@@ -201,8 +201,8 @@ pub fn find(first: &MediaIndex, second: &MediaIndex) -> Seam {
     let fits: Vec<Vec<Fit>> = edges.iter().map(|(a, b)| fits(a, b, expected)).collect();
     let seam = Seam { shift_ms: expected, ..none };
     match best(&fits, expected, same_clock) {
-        Some(best) => by_packets(&pairs, &edges, &fits, best, second, seam),
-        None => by_clock(&pairs, &edges, first, second, if same_clock { 0 } else { expected }, same_clock, seam),
+        Some(best) => by_packets(&pairs, &edges, &fits, best, second, &seam),
+        None => by_clock(&pairs, &edges, first, second, if same_clock { 0 } else { expected }, same_clock, &seam),
     }
 }
 
@@ -313,7 +313,7 @@ fn by_packets(
     fits: &[Vec<Fit>],
     best: Fit,
     second: &MediaIndex,
-    seam: Seam,
+    seam: &Seam,
 ) -> Seam {
     let shift = best.shift_ms;
     let mut cuts = Vec::with_capacity(pairs.len());
@@ -378,7 +378,7 @@ fn by_packets(
         matched_packets: matched,
         shared_ms,
         method: Method::Packets,
-        ..seam
+        ..seam.clone()
     }
 }
 
@@ -390,7 +390,7 @@ fn by_clock(
     second: &MediaIndex,
     shift: i64,
     same_clock: bool,
-    seam: Seam,
+    seam: &Seam,
 ) -> Seam {
     let (tolerance, method) = if same_clock { (SAME_CLOCK_MS, Method::Clock) } else { (ARRIVAL_MS, Method::Arrival) };
     let a_end = first.spans.iter().map(|s| s.media_end_ms).max().unwrap_or_default();
@@ -421,7 +421,7 @@ fn by_clock(
             missing_ms: (-overlap).max(0),
             method: if overlap < 0 { method } else { Method::None },
             shift_ms: shift,
-            ..seam
+            ..seam.clone()
         };
     }
     let cuts = pairs
@@ -445,7 +445,7 @@ fn by_clock(
         shared_ms: (a_end.min(b_end) - b_start).max(0),
         method,
         shift_ms: shift,
-        ..seam
+        ..seam.clone()
     }
 }
 
