@@ -7,11 +7,11 @@ pub mod coverage;
 pub mod cut;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod hall_plan;
 pub mod overlap;
 pub mod reconcile;
-pub mod seam;
-pub mod hall_plan;
 pub mod refresh_guard;
 pub mod schedule_diff;
 pub mod schedule_warnings;
+pub mod seam;
 pub mod wanted;

@@ -40,7 +40,7 @@ impl Source for Endless {
         let (stopped, open) = (stop.clone(), Arc::clone(&self.open));
         self.most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         tokio::spawn(async move {
-            let mut packet = vec![0xee_u8; 188];
+            let mut packet = [0xee_u8; 188];
             packet[..4].copy_from_slice(&[0x47, 0x40, 0x11, 0x10]);
             let second = packet.repeat(100);
             while !stopped.is_cancelled() && theirs.write_all(&second).await.is_ok() {
