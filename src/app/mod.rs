@@ -2,10 +2,11 @@
 
 pub mod check;
 pub mod clock;
-//S pub mod daemon;
+pub mod daemon;
 pub mod disk;
 pub mod env;
 pub mod failure;
+pub mod index;
 pub mod journal;
 pub mod lock;
 pub mod manual;
@@ -15,17 +16,6 @@ pub mod report;
 // STUBS
 type Reader = std::sync::Arc<std::sync::Mutex<rusqlite::Connection>>;
 use crate::catalog::writer::Writer;
-pub mod index {
-    use super::*;
-    pub async fn index_segment(
-        _: &env::Env,
-        _: &Reader,
-        _: &Writer,
-        _: crate::domain::ids::SegmentId,
-    ) -> failure::Result<()> {
-        Ok(())
-    }
-}
 pub mod assemble {
     use super::*;
     #[derive(Debug)]

@@ -7,7 +7,9 @@
 
 pub mod assemblies;
 pub mod daemon_runs;
+pub mod import;
 pub mod marks;
+pub mod media_index;
 pub mod open;
 pub mod schedule;
 pub mod schedule_changes;

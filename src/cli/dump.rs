@@ -47,8 +47,7 @@ pub async fn run(env: &Env, args: &DumpArgs, out: &mut dyn Write) -> Result<Exit
             .hint("it can record a hall with: streamrip record HALL --for 1h; or dump elsewhere with --data-dir DIR"));
     }
     let now = env.clock.now();
-    let (event, talks) =
-        manual::dump(&mut open_writer(&env.data_dir)?, &urls, args.name.as_deref(), args.length, now)?;
+    let (event, talks) = manual::dump(&mut open_writer(&env.data_dir)?, &urls, args.name.as_deref(), args.length, now)?;
     let (seen, status) = watch::channel(Status::default());
     let display = tokio::spawn(display(status));
     // With a length the daemon ends by itself once everything is joined.
@@ -72,7 +71,14 @@ pub async fn run(env: &Env, args: &DumpArgs, out: &mut dyn Write) -> Result<Exit
         match &view.assembly {
             Some(a) => {
                 let path = env.data_dir.join(&a.path);
-                writeln!(out, "{}  {}, {}, {} missing", path.display(), length(a.duration_ms), size(a.bytes), length(missing))
+                writeln!(
+                    out,
+                    "{}  {}, {}, {} missing",
+                    path.display(),
+                    length(a.duration_ms),
+                    size(a.bytes),
+                    length(missing)
+                )
             }
             None => {
                 nothing += 1;

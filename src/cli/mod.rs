@@ -4,16 +4,16 @@
 //S pub mod assemble;
 pub mod check;
 pub mod config;
-//S pub mod dump;
+pub mod dump;
 pub mod extend;
 //S pub mod halls;
 //S pub mod import;
 pub mod list;
 //S pub mod prune;
 pub mod render;
-//S pub mod run;
+pub mod run;
 pub mod show;
-//S pub mod status;
+pub mod status;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -67,9 +67,9 @@ enum Command {
     /// Look at programs, streams, disk and schedule before it begins
     Check(check::CheckArgs),
     /// Record all day, unattended: connect, reconnect, join, prune
-    //S Run(run::RunArgs),
+    Run(run::RunArgs),
     /// What the daemon is doing now
-    //S Status(status::StatusArgs),
+    Status(status::StatusArgs),
     /// List talks: state, coverage, segments, gaps
     List(list::ListArgs),
     /// Everything about one talk
@@ -79,7 +79,7 @@ enum Command {
     /// Record a hall now, whatever its schedule says
     Record(extend::RecordArgs),
     /// Record addresses now, without a schedule
-    //S Dump(dump::DumpArgs),
+    Dump(dump::DumpArgs),
     /// Join the recordings of talks into one file each
     //S Assemble(assemble::AssembleArgs),
     /// Delete fragments that were joined, and what is no media
@@ -119,11 +119,11 @@ async fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode> {
         //S Command::Import(args) => import::run(&env, args, out).await,
         //S Command::Halls(args) => halls::run(&env, args, out).await,
         Command::Check(args) => check::run(&env, args, out).await,
-        //S Command::Run(args) => run::run(&env, args, out).await,
-        //S Command::Status(args) => status::run(&env, args, out),
+        Command::Run(args) => run::run(&env, args, out).await,
+        Command::Status(args) => status::run(&env, args, out),
         Command::Extend(args) => extend::extend(&env, args, out),
         Command::Record(args) => extend::record(&env, args, out),
-        //S Command::Dump(args) => dump::run(&env, args, out).await,
+        Command::Dump(args) => dump::run(&env, args, out).await,
         //S Command::Assemble(args) => assemble::run(&env, args, out).await,
         //S Command::Prune(args) => prune::run(&env, args, out).await,
         Command::List(args) => list::run(&env, args, out),

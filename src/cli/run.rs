@@ -129,7 +129,8 @@ pub(super) async fn display(mut status: watch::Receiver<Status>) {
         let lines = lines_of(&status.borrow_and_update());
         if terminal {
             while shown.len() < lines.len() {
-                let style = ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+                let style = ProgressStyle::with_template("{spinner} {msg}")
+                    .unwrap_or_else(|_| ProgressStyle::default_spinner());
                 shown.push(bars().add(ProgressBar::new_spinner().with_style(style)));
             }
             while shown.len() > lines.len() {

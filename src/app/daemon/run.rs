@@ -85,23 +85,26 @@ pub async fn run(
     crate::app::assemble::remove_half_made(&env.data_dir);
     let started = env.clock.now();
     let run_id = daemon_runs::begin(&db, Uuid::now_v7(), options.scope, started)?;
-    let (writer, thread) = Writer::start(db).map_err(|e| Failure::new(Kind::Failed, "cannot start the catalog's writer").because(e))?;
+    let (writer, thread) =
+        Writer::start(db).map_err(|e| Failure::new(Kind::Failed, "cannot start the catalog's writer").because(e))?;
 
     let (closed, closed_segments) = mpsc::unbounded_channel();
-    let deps = TapeDeps {
-        clock: Arc::clone(&env.clock),
-        sink: Arc::new(Journal::new(writer.clone(), Some(run_id), closed)),
-        sources: Sources::programs(&source_log(env)),
-        data_dir: env.data_dir.clone(),
-        record: env.settings.record.clone(),
-    };
+    let deps = TapeDeps::new(
+        Arc::clone(&env.clock),
+        Arc::new(Journal::new(writer.clone(), Some(run_id), closed)),
+        Sources::programs(&source_log(env)),
+        env.data_dir.clone(),
+        env.settings.record.clone(),
+    );
     let reader = || catalog::open_reader(&env.data_dir);
     let core = Core::new(env.clone(), reader()?, deps, options.scope);
     let (worker, doing) = Worker::new(env.clone(), reader()?, writer.clone(), options.scope, closed_segments);
     let watcher = Arc::new(Mutex::new(reader()?));
 
     core.reconcile().await;
-    let failed = |e: tokio_cron_scheduler::JobSchedulerError| Failure::new(Kind::Failed, "cannot start the scheduler").because(e);
+    let failed = |e: tokio_cron_scheduler::JobSchedulerError| {
+        Failure::new(Kind::Failed, "cannot start the scheduler").because(e)
+    };
     let mut ticker = Ticker::start(Arc::clone(&core)).await.map_err(failed)?;
     add_refresh(&ticker, env, &writer, &watcher).await?;
     let working = tokio::spawn(worker.run());
@@ -156,7 +159,9 @@ pub async fn run(
 }
 
 async fn blocking<T: Send + 'static>(job: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(job).await.unwrap_or_else(|e| Err(Failure::new(Kind::Failed, "a task ended").because(e)))
+    tokio::task::spawn_blocking(job)
+        .await
+        .unwrap_or_else(|e| Err(Failure::new(Kind::Failed, "a task ended").because(e)))
 }
 
 fn source_log(env: &Env) -> Arc<dyn LineLog> {
