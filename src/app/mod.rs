@@ -3,6 +3,9 @@
 pub mod clock;
 pub mod env;
 pub mod failure;
+pub mod halls;
+pub mod import;
 pub mod journal;
 pub mod lock;
+pub mod refresh;
 pub mod report;

@@ -2,6 +2,8 @@
 //! standard error.
 
 pub mod config;
+pub mod halls;
+pub mod import;
 pub mod list;
 pub mod render;
 pub mod show;
