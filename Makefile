@@ -3,6 +3,10 @@
 CARGO ?= cargo
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
+# The tests that record in real time wait more than they compute: more of them at once than there are cores.
+test: export RUST_TEST_THREADS ?= 4
+test: export NEXTEST_TEST_THREADS ?= 4
+
 .PHONY: help demo test bench fmt lint clean
 
 help:

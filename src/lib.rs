@@ -13,6 +13,7 @@ pub mod config;
 pub mod domain;
 pub mod fetch;
 pub mod ical;
+pub mod media;
 pub mod plan;
 pub mod schedule_xml;
 pub mod source;

@@ -1,12 +1,17 @@
 //! Reading schedules again while the congress runs. A schedule that is not to be believed is not
 //! applied: the last good one stays, and `status` says why.
 
+use std::sync::Arc;
+
 use rusqlite::Connection;
 
+use super::env::Env;
 use super::failure::Result;
 use super::import::{ApplyOptions, ImportReport, Inputs, Outcome, Prepared, apply, gather_with, read_xml, same_places};
+use super::index::Reader;
 use crate::catalog;
 use crate::catalog::import::{self as catalog_import, EventRow, Known};
+use crate::catalog::writer::Writer;
 use crate::domain::ids::{EventId, TalkId};
 use crate::domain::schedule::{Schedule, ScheduledTalk};
 use crate::domain::stream_url::redact_text;
@@ -82,8 +87,52 @@ pub struct Refreshed {
     pub report: Option<ImportReport>,
     /// Why it was not applied.
     pub problem: Option<String>,
+    /// The problem is another one than at the last refresh.
+    pub is_news: bool,
     /// Talks that were opted out although the schedule was not applied.
     pub opted_out: Vec<TalkId>,
+}
+
+/// Refreshes every event that is not over, one after another, and logs what came of it. A failure ends
+/// nothing: the next refresh tries again.
+pub async fn refresh_all(env: &Env, reader: &Reader, writer: &Writer) {
+    let (db, now) = (Arc::clone(reader), env.clock.now());
+    let events = tokio::task::spawn_blocking(move || {
+        let db = db.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        remembered(&db, now)
+    });
+    let events = match events.await {
+        Ok(Ok(events)) => events,
+        Ok(Err(e)) => return tracing::warn!("refresh: {e}"),
+        Err(e) => return tracing::warn!("refresh: {e}"),
+    };
+    for event in events {
+        let name = event.name.clone();
+        let fetched = Arc::new(fetch(event).await);
+        let clock = Arc::clone(&env.clock);
+        match writer.call(move |db| apply_fetched(db, &fetched, clock.now())).await {
+            Ok(done) => log(&done),
+            Err(e) => tracing::warn!("refresh of {name:?}: {e}"),
+        }
+    }
+}
+
+fn log(done: &Refreshed) {
+    let event = &done.event;
+    if let Some(problem) = &done.problem {
+        if done.is_news {
+            tracing::warn!("{event}: its new schedule is not applied: {problem} (streamrip import --force applies it)");
+        }
+        for talk in &done.opted_out {
+            tracing::warn!("{event}: talk {talk} is opted out of recording");
+        }
+    }
+    for change in done.report.iter().flat_map(|r| &r.changes) {
+        let text = |t: &Option<String>| t.clone().unwrap_or_default();
+        let id = change.talk.map_or_else(String::new, |id| id.to_string());
+        let (before, after) = (text(&change.before), text(&change.after));
+        tracing::info!("{event}: {} {id} {:?}: {before} -> {after}", change.kind, change.title);
+    }
 }
 
 /// Applies what was fetched, in the caller's transaction; stores a problem with the event.
@@ -92,7 +141,8 @@ pub struct Refreshed {
 /// When the catalog fails; the transaction must then be given up.
 pub fn apply_fetched(db: &Connection, fetched: &Fetched, now: Ms) -> catalog::Result<Refreshed> {
     let event = &fetched.event;
-    let mut done = Refreshed { event: event.name.clone(), report: None, problem: None, opted_out: Vec::new() };
+    let mut done =
+        Refreshed { event: event.name.clone(), report: None, problem: None, is_news: false, opted_out: Vec::new() };
     let Some(known) = catalog_import::known(db, &event.name)? else { return Ok(done) };
     if known.id != event.id || !same_places(&known, &event.row) {
         // It was imported from somewhere else in the meantime.
@@ -112,6 +162,7 @@ pub fn apply_fetched(db: &Connection, fetched: &Fetched, now: Ms) -> catalog::Re
         Outcome::LooksLike(other) => done.problem = Some(format!("it seems to be a schedule of {other:?}")),
     }
     if let Some(problem) = &done.problem {
+        done.is_news = known.refresh_problem.as_ref() != Some(problem);
         catalog_import::note_refresh(db, known.id, Some(problem), now)?;
         if let Some(xml) = &fetched.xml {
             done.opted_out = new_opt_outs(&known, xml);

@@ -10,6 +10,7 @@ pub mod daemon_runs;
 pub mod halls;
 pub mod import;
 pub mod marks;
+pub mod media_index;
 pub mod open;
 pub mod schedule;
 pub mod schedule_changes;

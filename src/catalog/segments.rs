@@ -262,6 +262,18 @@ fn with_spans(db: &Db, segments: &mut [Segment]) -> Result<()> {
     Ok(())
 }
 
+/// Changes what a segment is worth, with the reason. A segment that is being written is left alone.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_verdict(db: &Db, segment: SegmentId, verdict: Verdict, reason: &str, at: Ms) -> Result<()> {
+    db.prepare_cached(
+        "UPDATE segment SET verdict = ?2, verdict_reason = ?3, verdict_ms = ?4 WHERE id = ?1 AND verdict <> 'open'",
+    )?
+    .execute((segment.0, verdict.as_str(), reason, at.0))?;
+    Ok(())
+}
+
 /// Segments that are open or closed but not indexed, oldest first.
 ///
 /// # Errors

@@ -1,12 +1,19 @@
 //! The command line: parses and prints, decides nothing. Data goes to standard output, everything else to
 //! standard error.
 
+//S pub mod assemble;
+pub mod check;
 pub mod config;
+pub mod dump;
+pub mod extend;
 pub mod halls;
 pub mod import;
 pub mod list;
+//S pub mod prune;
 pub mod render;
+pub mod run;
 pub mod show;
+pub mod status;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -53,10 +60,30 @@ Exit codes: 0 done; 1 failed; 2 wrong usage or settings; 3 bad input, nothing ch
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Import a conference schedule (iCal): talks, halls, stream addresses
+    Import(import::ImportArgs),
+    /// List halls and their streams, or set them
+    Halls(halls::HallsArgs),
+    /// Look at programs, streams, disk and schedule before it begins
+    Check(check::CheckArgs),
+    /// Record all day, unattended: connect, reconnect, join, prune
+    Run(run::RunArgs),
+    /// What the daemon is doing now
+    Status(status::StatusArgs),
     /// List talks: state, coverage, segments, gaps
     List(list::ListArgs),
     /// Everything about one talk
     Show(show::ShowArgs),
+    /// Prolong a talk that overruns
+    Extend(extend::ExtendArgs),
+    /// Record a hall now, whatever its schedule says
+    Record(extend::RecordArgs),
+    /// Record addresses now, without a schedule
+    Dump(dump::DumpArgs),
+    /// Join the recordings of talks into one file each
+    //S Assemble(assemble::AssembleArgs),
+    /// Delete fragments that were joined, and what is no media
+    //S Prune(prune::PruneArgs),
     /// Print the settings in force and where each came from
     Config(config::ConfigArgs),
 }
@@ -89,6 +116,16 @@ async fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode> {
     })?;
     let env = Env { data_dir, settings: loaded.settings.clone(), clock: Arc::new(SystemClock) };
     match &cli.command {
+        Command::Import(args) => import::run(&env, args, out).await,
+        Command::Halls(args) => halls::run(&env, args, out).await,
+        Command::Check(args) => check::run(&env, args, out).await,
+        Command::Run(args) => run::run(&env, args, out).await,
+        Command::Status(args) => status::run(&env, args, out),
+        Command::Extend(args) => extend::extend(&env, args, out),
+        Command::Record(args) => extend::record(&env, args, out),
+        Command::Dump(args) => dump::run(&env, args, out).await,
+        //S Command::Assemble(args) => assemble::run(&env, args, out).await,
+        //S Command::Prune(args) => prune::run(&env, args, out).await,
         Command::List(args) => list::run(&env, args, out),
         Command::Show(args) => show::run(&env, args, out),
         Command::Config(args) => config::run(&env, &loaded, args, out),

@@ -1,6 +1,5 @@
 //! `streamrip.toml`: every key has a default, an unknown one is an error.
 
-use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -278,7 +277,7 @@ fn sections() -> impl Iterator<Item = &'static str> {
 }
 
 /// "unknown key `x`: did you mean `y`?"
-pub(crate) fn suggest<'a>(found: &str, known: impl Iterator<Item = &'a str>, what: impl fmt::Display) -> String {
+pub(crate) fn suggest<'a>(found: &str, known: impl Iterator<Item = &'a str>, what: &str) -> String {
     let known: Vec<_> = known.collect();
     let near = known
         .iter()

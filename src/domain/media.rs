@@ -26,6 +26,15 @@ pub struct Track {
     /// Hash of everything that must be equal for two segments to share a track of an assembly: codec
     /// id, codec private data, and the picture's or the sound's format.
     pub format_hash: u64,
+    /// Which stream of the file it is, as ffprobe counts, from 0.
+    pub stream: u32,
+    /// True for AAC whose frames carry ADTS heads (MPEG-TS, Icecast): the demuxer takes them off.
+    pub adts: bool,
+    /// Usual length of a packet in milliseconds, 0 where unknown.
+    pub packet_ms: i64,
+    /// Number of its packets in the whole segment. The tail's packets are the last of them, which
+    /// gives each its ordinal.
+    pub packets: u64,
 }
 
 /// One packet: a coded picture or a stretch of coded sound.
@@ -78,8 +87,32 @@ pub struct MediaIndex {
     /// Packets of the last [`EDGE_MS`], in file order. A segment shorter than that has the same
     /// packets in both.
     pub tail: Vec<Packet>,
-    /// Presentation times of the first track's key packets, milliseconds: where a cut may begin.
+    /// Presentation times of the first track's key packets, milliseconds, rising: where a cut may
+    /// begin. Empty where the first track is no video: sound can be cut anywhere.
     pub keys_ms: Vec<i64>,
+    /// ffprobe's name of the container, such as `mpegts`; empty where it knows none.
+    pub format: String,
+    /// Byte ranges that are read one after the other, each with a clock of its own: more than one
+    /// where timestamps start anew inside the file. Empty where nothing could be read.
+    pub parts: Vec<Part>,
+    /// The very last packet of each track may be a torn one: the container has no frames around its
+    /// packets that would tell.
+    pub ragged_end: bool,
+    /// Why there is no media in it, or what was odd.
+    pub problem: Option<String>,
+}
+
+/// A stretch of bytes whose timestamps belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// First byte.
+    pub from_byte: u64,
+    /// First byte after; `None`: the end of the file.
+    pub to_byte: Option<u64>,
+    /// Added to the timestamps found there to get the segment's own clock, which only rises.
+    pub shift_ms: i64,
+    /// Its earliest media, in the segment's own clock.
+    pub start_ms: i64,
 }
 
 impl MediaIndex {

@@ -1,3 +1,12 @@
 //! Tapes: the continuous recording of one hall.
 
+mod connection;
+pub mod disk;
 pub mod events;
+mod handle;
+mod narrate;
+mod segment_file;
+mod session;
+
+pub use handle::{TapeDeps, TapeHandle, TapeOrder, TapeState, TapeStatus};
+pub use session::start;

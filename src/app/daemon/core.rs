@@ -178,8 +178,14 @@ impl Core {
     fn act(&self, state: &mut State, step: Step) {
         match step {
             Step::Start(tape) => {
-                let Some(order) = self.order(&state.schedule, tape.hall, tape.window.end, tape.boundaries) else { return };
-                tracing::info!("{}: taping until {}", order.hall_name, clock_time(order.until, &order));
+                let Some(order) = self.order(&state.schedule, tape.hall, tape.window.end, tape.boundaries) else {
+                    return;
+                };
+                tracing::info!(
+                    "{}: taping until {}",
+                    order.hall_name,
+                    clock_time(order.until, self.env.clock.now(), &order)
+                );
                 let handle = tape::start(order.clone(), self.deps.clone());
                 state.tapes.insert(tape.hall, Taping { handle, order, talks: tape.talks });
             }
@@ -187,7 +193,11 @@ impl Core {
                 let talks = state.wanted.tapes.iter().find(|t| t.hall == hall).map(|t| t.talks.clone());
                 let Some(taping) = state.tapes.get_mut(&hall) else { return };
                 if until != taping.order.until {
-                    tracing::info!("{}: taping until {} now", taping.order.hall_name, clock_time(until, &taping.order));
+                    tracing::info!(
+                        "{}: taping until {} now",
+                        taping.order.hall_name,
+                        clock_time(until, self.env.clock.now(), &taping.order)
+                    );
                 }
                 taping.order.until = until;
                 taping.order.boundaries = boundaries;
@@ -206,7 +216,8 @@ impl Core {
     fn follow_halls(&self, state: &mut State) {
         let schedule = Arc::clone(&state.schedule);
         for (hall, taping) in &mut state.tapes {
-            let Some(mut order) = self.order(&schedule, *hall, taping.order.until, taping.order.boundaries.clone()) else {
+            let Some(mut order) = self.order(&schedule, *hall, taping.order.until, taping.order.boundaries.clone())
+            else {
                 continue;
             };
             // A hall that lost its streams keeps the ones that work.
@@ -246,11 +257,13 @@ impl Core {
         })
     }
 
-    /// For a start within the next two ticks, a timer that reconciles on time.
+    /// For an instant within the next two ticks at which something must change, a timer that reconciles on time.
     fn look_ahead(self: &Arc<Self>, state: &mut State, now: Ms) {
         let soon = now.plus(LOOK_AHEAD_MS);
-        let starts: Vec<Ms> =
-            state.wanted.tapes.iter().map(|t| t.window.start).filter(|at| now < *at && *at <= soon).collect();
+        // Starts of tapes, and starts of slots in which none may run.
+        let tapes = state.wanted.tapes.iter().map(|t| t.window.start);
+        let forbidden = state.wanted.forbidden.values().flat_map(|slots| slots.iter().map(|slot| slot.start));
+        let starts: Vec<Ms> = tapes.chain(forbidden).filter(|at| now < *at && *at <= soon).collect();
         for at in starts {
             if !state.timers.insert(at) {
                 continue;
@@ -312,6 +325,11 @@ fn positive(ms: i64) -> Option<Duration> {
     u64::try_from(ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
 }
 
-fn clock_time(at: Ms, order: &TapeOrder) -> impl std::fmt::Display + use<> {
-    at.in_zone(order.zone).format("%H:%M:%S")
+/// A time of day; with its day where that is not soon.
+fn clock_time(at: Ms, now: Ms, order: &TapeOrder) -> impl std::fmt::Display + use<> {
+    at.in_zone(order.zone).format(if at.since(now) < 20 * HOUR { "%H:%M:%S" } else { "%Y-%m-%d %H:%M" })
 }
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;

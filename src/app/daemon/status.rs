@@ -12,6 +12,7 @@ use crate::domain::clock::Clock;
 use crate::domain::stream_url::redact_text;
 use crate::domain::time::{Ms, SECOND};
 use crate::plan::wanted::window_of;
+use crate::tape::TapeState;
 
 /// File name of the status in the data directory.
 pub const FILE_NAME: &str = "status.json";
@@ -77,7 +78,7 @@ pub struct Tape {
     /// Over the last seconds.
     pub bytes_per_second: u64,
     /// Connections so far.
-    pub connections: u64,
+    pub connections: u32,
     /// The last trouble, and when.
     pub last_trouble: Option<String>,
     /// See `last_trouble`.
@@ -116,7 +117,9 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
         disk_reserve: env.settings.disk.reserve_bytes,
         ..Status::default()
     };
+    let mut disk_full = false;
     for view in core.tapes().await {
+        disk_full |= view.status.disk_full;
         let zone = view.event.as_ref().map_or(chrono_tz::Tz::UTC, |e| e.zone);
         let talks: Vec<_> = schedule
             .talks
@@ -129,16 +132,19 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
             hall: view.hall.name.clone(),
             talks: talks.iter().map(|t| t.id.0).collect(),
             titles: talks.iter().map(|t| t.title.clone()).collect(),
-            state: view.status.state.to_string(),
+            state: state_word(view.status.state, zone),
             since: view.status.since.rfc3339(zone),
             until: view.until.rfc3339(zone),
             stream: view.status.stream.as_ref().map(ToString::to_string),
             bytes: view.status.bytes,
-            bytes_per_second: view.status.bytes_per_second,
+            bytes_per_second: view.status.bytes_per_second.max(0.0) as u64,
             connections: view.status.connections,
-            last_trouble: view.status.last_trouble.as_ref().map(|t| redact_text(&t.what)),
-            last_trouble_at: view.status.last_trouble.as_ref().map(|t| t.at.rfc3339(zone)),
-            silent_seconds: view.status.last_byte.map(|at| (now.since(at).max(0)) as f64 / 1000.0),
+            last_trouble: view.status.last_trouble.as_ref().map(|(_, why, detail)| match detail {
+                Some(detail) => redact_text(&format!("{why}: {detail}")),
+                None => why.to_string(),
+            }),
+            last_trouble_at: view.status.last_trouble.as_ref().map(|(at, ..)| at.rfc3339(zone)),
+            silent_seconds: view.status.last_byte_at.map(|at| (now.since(at).max(0)) as f64 / 1000.0),
         });
     }
     let mut coming: Vec<_> = schedule
@@ -165,10 +171,20 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
         })
         .collect();
     status.problems.extend(
-        schedule.events.iter().filter_map(|e| e.refresh_problem.as_ref().map(|p| format!("{}: {}", e.name, redact_text(p)))),
+        schedule
+            .events
+            .iter()
+            .filter_map(|e| e.refresh_problem.as_ref().map(|p| format!("{}: {}", e.name, redact_text(p)))),
     );
+    if disk_full {
+        status
+            .problems
+            .push("disk-full: a recording cannot be written; it goes on by itself when there is space".to_owned());
+    }
     if status.disk_free.is_some_and(|free| free < status.disk_reserve) {
-        status.problems.push("disk-full: less than the reserve is free; joining pauses until there is space".to_owned());
+        status
+            .problems
+            .push("disk-full: less than the reserve is free; joining pauses until there is space".to_owned());
     }
     for tape in &status.tapes {
         if let (Some(silent), Some(trouble)) = (tape.silent_seconds, &tape.last_trouble)
@@ -180,6 +196,17 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
         }
     }
     status
+}
+
+fn state_word(state: TapeState, zone: chrono_tz::Tz) -> String {
+    match state {
+        TapeState::NoStream => "no stream".to_owned(),
+        TapeState::Connecting => "connecting".to_owned(),
+        TapeState::Taping => "recording".to_owned(),
+        TapeState::Waiting(until) => format!("next try at {}", until.in_zone(zone).format("%H:%M:%S")),
+        TapeState::Stopping => "stopping".to_owned(),
+        TapeState::Ended => "ended".to_owned(),
+    }
 }
 
 /// Writes the status where [`read`] finds it. A reader sees the old or the new one, never half.

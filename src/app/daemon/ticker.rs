@@ -49,7 +49,7 @@ impl Ticker {
     /// # Errors
     /// When the scheduler cannot be made.
     pub async fn start(core: Arc<Core>) -> Result<Self, JobSchedulerError> {
-        let mut scheduler = JobScheduler::new_with_channel_size(CHANNEL).await?;
+        let scheduler = JobScheduler::new_with_channel_size(CHANNEL).await?;
         scheduler.start().await?;
         let mut ticker = Self { scheduler, core, tick: None };
         ticker.add_tick().await?;

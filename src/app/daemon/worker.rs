@@ -161,7 +161,9 @@ pub(crate) async fn read<T: Send + 'static>(
     let reader = Arc::clone(reader);
     tokio::task::spawn_blocking(move || job(&reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner)))
         .await
-        .unwrap_or_else(|e| Err(crate::app::failure::Failure::new(crate::app::failure::Kind::Failed, "a reader ended").because(e)))
+        .unwrap_or_else(|e| {
+            Err(crate::app::failure::Failure::new(crate::app::failure::Kind::Failed, "a reader ended").because(e))
+        })
 }
 
 /// True while a segment that holds part of the window is being written or waits to be looked at.
@@ -179,7 +181,8 @@ fn is_open(db: &Connection, talk: &Talk, window: Interval) -> Result<bool> {
 /// True when nothing is left to do for talks whose window is past: for `--until-done`.
 pub(super) fn is_done(db: &Connection, env: &Env, scope: Option<EventId>) -> Result<bool> {
     let now: Ms = env.clock.now();
-    if !segments::unfinished(db, Verdict::Unchecked)?.is_empty() || !segments::unfinished(db, Verdict::Open)?.is_empty() {
+    if !segments::unfinished(db, Verdict::Unchecked)?.is_empty() || !segments::unfinished(db, Verdict::Open)?.is_empty()
+    {
         return Ok(false);
     }
     let filter = TalkFilter { event: scope, ..TalkFilter::default() };

@@ -1,0 +1,309 @@
+//! Before the congress: does everything work, now?
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::disk;
+use super::env::Env;
+use super::failure::Result;
+use crate::catalog;
+use crate::catalog::schedule::{Snapshot, TalkFilter, snapshot};
+use crate::domain::hall::{Hall, Recorder, Stream};
+use crate::domain::interval::Interval;
+use crate::domain::segment::Container;
+use crate::domain::sniff::{self, Sniff};
+use crate::domain::time::{HOUR, Ms, SECOND};
+use crate::plan::overlap::overlaps;
+use crate::plan::wanted::wanted;
+use crate::source::{SourceEnd, Sources};
+
+/// How long each stream is listened to once it delivers.
+const LISTEN: Duration = Duration::from_secs(5);
+
+/// A tape that begins within this time might meet our own listening.
+const SOON_MS: i64 = 30 * SECOND;
+
+/// How good a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// As it should be.
+    Good,
+    /// Worth a look.
+    Warning,
+    /// Something will not be recorded.
+    Problem,
+}
+
+impl Level {
+    /// The word in tables and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Warning => "warning",
+            Self::Problem => "problem",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How good.
+    pub level: Level,
+    /// What was looked at: `program`, `stream`, `hall`, `disk`, `overlap`, `clock`, `schedule`.
+    pub kind: &'static str,
+    /// Which one.
+    pub what: String,
+    /// What was found, and what to do.
+    pub message: String,
+}
+
+/// What a stream delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Heard {
+    container: Option<Container>,
+    bytes_per_second: u64,
+}
+
+/// Looks at everything that the coming talks need, and tells each finding as soon as it is there.
+/// `daemon`: one runs, or is about to. Streams that allow one connection and are being taped, or will be
+/// in a moment, are then left alone.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub async fn check(
+    env: &Env,
+    sources: &Sources,
+    event: Option<&str>,
+    daemon: bool,
+    tell: mpsc::UnboundedSender<Finding>,
+) -> Result<()> {
+    let schedule = {
+        let env = env.clone();
+        let name = event.map(str::to_owned);
+        tokio::task::spawn_blocking(move || read(&env, name.as_deref())).await.unwrap_or_else(|e| {
+            Err(super::failure::Failure::new(super::failure::Kind::Failed, "a reader ended").because(e))
+        })?
+    };
+    let tell = |level, kind, what: &str, message: String| {
+        // Whoever asked may have gone away.
+        let _ = tell.send(Finding { level, kind, what: what.to_owned(), message });
+    };
+    let now = env.clock.now();
+    let plan = wanted(now, &schedule.events, &schedule.halls, &schedule.talks, &env.settings.record);
+    let coming: Vec<_> = schedule.talks.iter().filter(|t| t.is_on() && t.slot.end > now).collect();
+
+    for event in &schedule.events {
+        let local = now.in_zone(event.zone).format("%A %Y-%m-%d %H:%M:%S");
+        tell(Level::Good, "clock", &event.name, format!("it is {local} in {}", event.zone));
+        if let Some(problem) = &event.refresh_problem {
+            tell(Level::Warning, "schedule", &event.name, format!("the last refresh was not applied: {problem}"));
+        }
+    }
+    if coming.is_empty() {
+        tell(Level::Warning, "schedule", "talks", "no talk is to come: nothing will be recorded".to_owned());
+    }
+    let used: Vec<&Hall> = schedule.halls.iter().filter(|h| coming.iter().any(|t| t.hall == h.id)).collect();
+    for hall in used.iter().filter(|h| h.streams.is_empty()) {
+        let talks = coming.iter().filter(|t| t.hall == hall.id).count();
+        let message =
+            format!("no stream: {talks} talk(s) will be missed; set one with: streamrip halls set {:?} URL", hall.name);
+        tell(Level::Problem, "hall", &hall.name, message);
+    }
+    for (a, b) in overlaps(&coming) {
+        let message = format!("{:?} is at the same time; both get the shared minutes", b.title);
+        tell(Level::Warning, "overlap", &a.title, message);
+    }
+    programs(env, &used, &tell).await;
+
+    // Streams, all at once: a check of ten halls takes as long as the slowest.
+    let mut listening = tokio::task::JoinSet::new();
+    for hall in &used {
+        for (nth, stream) in hall.streams.iter().enumerate() {
+            let (hall, stream, sources, env) = ((*hall).clone(), stream.clone(), sources.clone(), env.clone());
+            let soon = plan.tapes.iter().any(|t| t.hall == hall.id && t.window.start <= now.plus(SOON_MS));
+            let taped = daemon && soon && hall.max_connections == 1;
+            listening.spawn(async move {
+                let heard = if taped { None } else { Some(listen(&env, &sources, &hall, &stream).await) };
+                (hall, nth, stream, heard)
+            });
+        }
+    }
+    let mut rates: BTreeMap<_, u64> = BTreeMap::new();
+    while let Some(Ok((hall, nth, stream, heard))) = listening.join_next().await {
+        let what = format!("{} {}", hall.name, stream.url);
+        let bad = if nth == 0 { Level::Problem } else { Level::Warning };
+        match heard {
+            None => tell(Level::Good, "stream", &what, "is being recorded: not opened a second time".to_owned()),
+            Some(Ok(Heard { container: Some(container), bytes_per_second })) => {
+                let kbits = bytes_per_second * 8 / 1000;
+                tell(Level::Good, "stream", &what, format!("{}, {kbits} kbit/s", container.as_str()));
+                let rate = rates.entry(hall.id).or_default();
+                *rate = (*rate).max(bytes_per_second);
+            }
+            Some(Ok(Heard { container: None, .. })) => {
+                tell(Level::Warning, "stream", &what, "delivers something, but no media that is known".to_owned());
+            }
+            Some(Err(why)) => tell(bad, "stream", &what, why),
+        }
+    }
+
+    let needed: u64 = plan
+        .tapes
+        .iter()
+        .map(|t| {
+            let seconds = t.window.intersect(Interval::new(now, Ms(i64::MAX))).len_ms().unsigned_abs() / 1000;
+            // Segments and assemblies both stay.
+            2 * seconds * rates.get(&t.hall).copied().unwrap_or(0)
+        })
+        .sum();
+    disk_space(env, needed, &plan, &tell);
+    Ok(())
+}
+
+fn read(env: &Env, event: Option<&str>) -> Result<Snapshot> {
+    let db = catalog::open_reader(&env.data_dir)?;
+    let within = Some(Interval::new(env.clock.now().minus(24 * HOUR), Ms(i64::MAX)));
+    let mut schedule = snapshot(&db, TalkFilter { within, ..TalkFilter::default() })?;
+    if let Some(name) = event {
+        let id = super::report::find_event(&schedule.events, name)?;
+        schedule.events.retain(|e| e.id == id);
+        schedule.halls.retain(|h| h.event == id);
+        schedule.talks.retain(|t| t.event == id);
+    } else {
+        // Events that are over need no check.
+        let now = env.clock.now();
+        let to_come: BTreeSet<_> = schedule.talks.iter().filter(|t| t.slot.end > now).map(|t| t.event).collect();
+        if !to_come.is_empty() {
+            schedule.events.retain(|e| to_come.contains(&e.id));
+        }
+    }
+    Ok(schedule)
+}
+
+fn disk_space(
+    env: &Env,
+    needed: u64,
+    plan: &crate::plan::wanted::Wanted,
+    tell: &impl Fn(Level, &'static str, &str, String),
+) {
+    let Some(free) = disk::free_bytes(&env.data_dir) else {
+        return tell(
+            Level::Warning,
+            "disk",
+            &env.data_dir.display().to_string(),
+            "the free space cannot be told".to_owned(),
+        );
+    };
+    let hours = plan.tapes.iter().map(|t| t.window.len_ms()).sum::<i64>() as f64 / HOUR as f64;
+    let gb = |bytes: u64| bytes as f64 / 1e9;
+    let usable = free.saturating_sub(env.settings.disk.reserve_bytes);
+    let message = format!(
+        "{:.1} GB free; {hours:.1} hours to record need about {:.1} GB (2 x measured rate x hours: segments and joined files both stay), {:.1} GB are kept in reserve",
+        gb(free),
+        gb(needed),
+        gb(env.settings.disk.reserve_bytes)
+    );
+    let level = if usable == 0 || needed > 2 * usable {
+        Level::Problem
+    } else if needed > usable {
+        Level::Warning
+    } else {
+        Level::Good
+    };
+    tell(level, "disk", &env.data_dir.display().to_string(), message);
+}
+
+/// The programs that the halls' streams need, and what joining needs.
+async fn programs(env: &Env, halls: &[&Hall], tell: &impl Fn(Level, &'static str, &str, String)) {
+    let mut needed: BTreeMap<&str, &str> = BTreeMap::from([("ffmpeg", "joining"), ("ffprobe", "joining")]);
+    for hall in halls {
+        for stream in &hall.streams {
+            match recorder_of(env, hall, stream) {
+                Recorder::Ffmpeg => needed.insert("ffmpeg", "recording"),
+                Recorder::Mplayer | Recorder::Auto => needed.insert("mplayer", "recording"),
+            };
+        }
+    }
+    for (program, need) in needed {
+        let argument = if program == "mplayer" { "-V" } else { "-version" };
+        let asked = tokio::process::Command::new(program)
+            .arg(argument)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        match timeout(Duration::from_secs(10), asked).await {
+            Ok(Ok(output)) => {
+                let text = String::from_utf8_lossy(&output.stdout);
+                let first = text.lines().find(|l| !l.trim().is_empty()).unwrap_or("no version").trim();
+                tell(Level::Good, "program", program, first.chars().take(60).collect());
+            }
+            Ok(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => {
+                let package = if program == "mplayer" { "mplayer" } else { "ffmpeg" };
+                tell(
+                    Level::Problem,
+                    "program",
+                    program,
+                    format!("is missing and needed for {need}: apt install {package}"),
+                );
+            }
+            Ok(Err(e)) => tell(Level::Problem, "program", program, format!("cannot be started: {e}")),
+            Err(_) => tell(Level::Problem, "program", program, "does not answer within 10 s".to_owned()),
+        }
+    }
+}
+
+fn recorder_of(env: &Env, hall: &Hall, stream: &Stream) -> Recorder {
+    let chosen = match hall.recorder.unwrap_or_default() {
+        Recorder::Auto => env.settings.record.recorder,
+        chosen => chosen,
+    };
+    chosen.for_url(&stream.url)
+}
+
+/// Opens a stream and listens for some seconds.
+async fn listen(env: &Env, sources: &Sources, hall: &Hall, stream: &Stream) -> std::result::Result<Heard, String> {
+    let why = |end: &SourceEnd| match (&end.reason, &end.detail) {
+        (Some(reason), Some(detail)) => format!("{reason}: {detail}"),
+        (Some(reason), None) => reason.to_string(),
+        (None, Some(detail)) => detail.clone(),
+        (None, None) => "it ended without a byte".to_owned(),
+    };
+    let source = sources.for_stream(recorder_of(env, hall, stream), &stream.url).map_err(|e| why(&e))?;
+    let mut running = source.open(&stream.url, &format!("{} check", hall.name)).map_err(|e| why(&e))?;
+    let patience = Duration::from_millis(env.settings.record.first_byte_timeout_ms.unsigned_abs());
+    let (mut head, mut bytes, mut buffer) = (Vec::new(), 0_u64, vec![0; 64 * 1024]);
+    let mut until = Instant::now() + patience;
+    let mut first = None;
+    while let Ok(Ok(n @ 1..)) = timeout_at(until, running.bytes.read(&mut buffer)).await {
+        if first.is_none() {
+            first = Some(Instant::now());
+            until = Instant::now() + LISTEN;
+        }
+        bytes += n as u64;
+        head.extend_from_slice(&buffer[..n.min(sniff::MAX.saturating_sub(head.len()))]);
+    }
+    running.stop.cancel();
+    drop(running.bytes);
+    let end =
+        timeout(Duration::from_secs(8), running.ended).await.ok().and_then(std::result::Result::ok).unwrap_or_default();
+    let Some(first) = first else {
+        return Err(if end.reason.is_some() {
+            why(&end)
+        } else {
+            format!("not a byte within {} s", patience.as_secs())
+        });
+    };
+    let seconds = first.elapsed().as_secs_f64().max(0.1);
+    match sniff::sniff(&head, true) {
+        Sniff::NotMedia(what) => Err(what.to_string()),
+        found => Ok(Heard { container: found.recognised(), bytes_per_second: (bytes as f64 / seconds) as u64 }),
+    }
+}

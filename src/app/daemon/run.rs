@@ -1,0 +1,259 @@
+//! One life of a daemon: lock, recover, tick, work, stop.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+use super::core::Core;
+use super::status::{self, Status};
+use super::ticker::Ticker;
+use super::worker::{self, Doing, Worker};
+use crate::app::env::Env;
+use crate::app::failure::{Failure, Kind, Result};
+use crate::app::journal::Journal;
+use crate::app::report::{self, Selection};
+use crate::app::{lock, recover, refresh};
+use crate::catalog::daemon_runs::HEARTBEAT_MS;
+use crate::catalog::writer::Writer;
+use crate::catalog::{self, daemon_runs};
+use crate::domain::clock::Clock;
+use crate::domain::ids::EventId;
+use crate::domain::segment::EndReason;
+use crate::domain::talk::TalkState;
+use crate::domain::time::Ms;
+use crate::source::Sources;
+use crate::source::log::{FileLog, LineLog, NoLog};
+use crate::tape::TapeDeps;
+
+/// How a daemon is to run.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// End when the last window is past and everything is joined.
+    pub until_done: bool,
+    /// Tape only this event.
+    pub scope: Option<EventId>,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was told to stop.
+    Stopped,
+    /// All talks are past and complete.
+    Complete,
+    /// All talks are past; so many are partial or missed.
+    Incomplete(usize),
+}
+
+/// Where the lines of mplayer and ffmpeg go, in the data directory.
+pub const SOURCE_LOG: &str = "log/sources.log";
+
+/// Between two looks at whether everything is done.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What is queued for the catalog at the end has this long to get there.
+const LAST_WRITES: Duration = Duration::from_secs(3);
+
+/// Runs a daemon until `shutdown` resolves, or until done.
+///
+/// # Errors
+/// When another daemon runs on the data directory, or the catalog cannot be used. Once taping has begun
+/// nothing that goes wrong ends it.
+pub async fn run(
+    env: &Env,
+    options: RunOptions,
+    seen: watch::Sender<Status>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Outcome> {
+    let _lock = lock::take(&env.data_dir)?;
+    let (db, recovery) = {
+        let env = env.clone();
+        blocking(move || {
+            let mut db = catalog::open_writer(&env.data_dir)?;
+            let recovery = recover::recover(&env, &mut db)?;
+            Ok((db, recovery))
+        })
+        .await?
+    };
+    if let Some(done) = recovery.describe() {
+        tracing::warn!("recovered: {done}");
+    }
+    crate::app::assemble::remove_half_made(&env.data_dir);
+    let started = env.clock.now();
+    let run_id = daemon_runs::begin(&db, Uuid::now_v7(), options.scope, started)?;
+    let (writer, thread) =
+        Writer::start(db).map_err(|e| Failure::new(Kind::Failed, "cannot start the catalog's writer").because(e))?;
+
+    let (closed, closed_segments) = mpsc::unbounded_channel();
+    let deps = TapeDeps::new(
+        Arc::clone(&env.clock),
+        Arc::new(Journal::new(writer.clone(), Some(run_id), closed)),
+        Sources::programs(&source_log(env)),
+        env.data_dir.clone(),
+        env.settings.record.clone(),
+    );
+    let reader = || catalog::open_reader(&env.data_dir);
+    let core = Core::new(env.clone(), reader()?, deps, options.scope);
+    let (worker, doing) = Worker::new(env.clone(), reader()?, writer.clone(), options.scope, closed_segments);
+    let watcher = Arc::new(Mutex::new(reader()?));
+
+    core.reconcile().await;
+    let failed = |e: tokio_cron_scheduler::JobSchedulerError| {
+        Failure::new(Kind::Failed, "cannot start the scheduler").because(e)
+    };
+    let mut ticker = Ticker::start(Arc::clone(&core)).await.map_err(failed)?;
+    add_refresh(&ticker, env, &writer, &watcher).await?;
+    let working = tokio::spawn(worker.run());
+    let telling = tokio::spawn(tell(Arc::clone(&core), env.clone(), started, doing.clone(), seen));
+    let beating = tokio::spawn(beat(writer.clone(), run_id, Arc::clone(&env.clock)));
+
+    let done = async {
+        if options.until_done {
+            until_done(&core, env, &watcher, options.scope, &doing).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    let finished = {
+        let (shutdown, done, watch) = (pin!(shutdown), pin!(done), pin!(ticker.watch()));
+        tokio::select! {
+            () = shutdown => false,
+            () = done => true,
+            () = watch => false,
+        }
+    };
+
+    tracing::info!("stopping: closing files");
+    telling.abort();
+    beating.abort();
+    core.stop(EndReason::Shutdown).await;
+    // Only now: what it was joining is made again at the next start.
+    working.abort();
+    let _ = working.await;
+    ticker.stop().await;
+    let _ = std::fs::remove_file(env.data_dir.join(status::FILE_NAME));
+    let stopped = env.clock.now();
+    let last = writer.send(move |db| daemon_runs::end(db, run_id, stopped));
+    if tokio::time::timeout(LAST_WRITES, last).await.is_err() {
+        tracing::error!("the catalog did not take the last rows in time; the next start recovers them from the files");
+    } else {
+        drop((core, writer));
+        let _ = tokio::time::timeout(LAST_WRITES, tokio::task::spawn_blocking(move || thread.join())).await;
+    }
+    if !finished {
+        return Ok(Outcome::Stopped);
+    }
+    let env = env.clone();
+    let missing = blocking(move || {
+        let db = watcher.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let scope = catalog::schedule::events(&db)?.into_iter().find(|e| Some(e.id) == options.scope).map(|e| e.name);
+        let views = report::select(&db, &env, &Selection { event: scope, ..Selection::default() })?;
+        Ok(views.iter().filter(|v| matches!(v.report.state, TalkState::Partial | TalkState::Missed)).count())
+    })
+    .await?;
+    Ok(if missing == 0 { Outcome::Complete } else { Outcome::Incomplete(missing) })
+}
+
+async fn blocking<T: Send + 'static>(job: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(job)
+        .await
+        .unwrap_or_else(|e| Err(Failure::new(Kind::Failed, "a task ended").because(e)))
+}
+
+fn source_log(env: &Env) -> Arc<dyn LineLog> {
+    match FileLog::open(&env.data_dir.join(SOURCE_LOG), Arc::clone(&env.clock)) {
+        Ok(log) => Arc::new(log),
+        Err(e) => {
+            tracing::warn!("the lines of mplayer and ffmpeg are not kept: {SOURCE_LOG}: {e}");
+            Arc::new(NoLog)
+        }
+    }
+}
+
+async fn add_refresh(ticker: &Ticker, env: &Env, writer: &Writer, reader: &Arc<Mutex<Connection>>) -> Result<()> {
+    let cron = env.settings.refresh.cron.trim();
+    if cron.is_empty() {
+        return Ok(());
+    }
+    let busy = Arc::new(tokio::sync::Mutex::new(()));
+    let (env, writer, reader) = (env.clone(), writer.clone(), Arc::clone(reader));
+    let expression = cron.to_owned();
+    ticker
+        .add(
+            &expression,
+            Arc::new(move || {
+                let (env, writer, reader, busy) = (env.clone(), writer.clone(), Arc::clone(&reader), Arc::clone(&busy));
+                Box::pin(async move {
+                    // A slow server must not make refreshes pile up.
+                    let Ok(_one_at_a_time) = busy.try_lock() else { return };
+                    refresh::refresh_all(&env, &reader, &writer).await;
+                })
+            }),
+        )
+        .await
+        .map_err(|e| {
+            Failure::new(Kind::Usage, format!("refresh.cron: {expression:?} is no cron expression"))
+                .because(e)
+                .hint("six fields: second minute hour day month weekday, UTC; \"0 */5 * * * *\" is every five minutes, \"\" is never")
+        })
+}
+
+/// Tells what the daemon does, every second: to the file that `status` reads, and to whoever looks on.
+async fn tell(core: Arc<Core>, env: Env, started: Ms, doing: watch::Receiver<Doing>, seen: watch::Sender<Status>) {
+    let mut failed = false;
+    loop {
+        let mut status = status::of_core(&core, &env, started).await;
+        {
+            let doing = doing.borrow();
+            status.working_on.clone_from(&doing.what);
+            status.waiting = doing.waiting;
+        }
+        let data_dir = env.data_dir.clone();
+        let copy = status.clone();
+        let written = tokio::task::spawn_blocking(move || status::write(&data_dir, &copy)).await;
+        if let Ok(Err(e)) = written
+            && !std::mem::replace(&mut failed, true)
+        {
+            tracing::warn!("the status cannot be written: {e}");
+        }
+        seen.send_replace(status);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn beat(writer: Writer, run: i64, clock: Arc<dyn Clock>) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(HEARTBEAT_MS.unsigned_abs())).await;
+        let now = clock.now();
+        // Not waited for: a catalog that is locked gets the heartbeat later.
+        drop(writer.send(move |db| daemon_runs::beat(db, run, now)));
+    }
+}
+
+/// Resolves when no tape runs or will run, and everything that was taped is joined.
+async fn until_done(
+    core: &Core,
+    env: &Env,
+    reader: &Arc<Mutex<Connection>>,
+    scope: Option<EventId>,
+    doing: &watch::Receiver<Doing>,
+) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let now = env.clock.now();
+        if !core.tapes().await.is_empty() || core.wanted().await.tapes.iter().any(|t| t.window.end > now) {
+            continue;
+        }
+        let asked = env.clone();
+        let idle = doing.borrow().what.is_none();
+        match worker::read(reader, move |db| worker::is_done(db, &asked, scope)).await {
+            Ok(true) if idle => return,
+            Ok(_) => {}
+            Err(e) => tracing::debug!("cannot tell yet whether everything is done: {e}"),
+        }
+    }
+}

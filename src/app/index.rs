@@ -1,0 +1,86 @@
+//! Looking at what a closed segment holds.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+
+use super::env::Env;
+use super::failure::{Failure, Kind, Result};
+use crate::catalog::writer::Writer;
+use crate::catalog::{marks, media_index, segments};
+use crate::domain::ids::SegmentId;
+use crate::domain::media::MediaIndex;
+use crate::domain::segment::{Mark, Segment, Verdict};
+use crate::media::{CancellationToken, MediaError, index};
+
+/// A reading connection that tasks share.
+pub(crate) type Reader = Arc<Mutex<Connection>>;
+
+/// Indexes one closed segment: spans, packets at its edges and verdict go into the catalog. A segment
+/// that is open, or judged already, is left as it is.
+///
+/// # Errors
+/// When ffmpeg is missing, the file cannot be read, or the catalog cannot be used: then it stays
+/// unchecked.
+pub async fn index_segment(env: &Env, reader: &Reader, writer: &Writer, id: SegmentId) -> Result<()> {
+    let (segment, marks) = read(reader, move |db| Ok((segments::segment(db, id)?, marks::of_segment(db, id)?))).await?;
+    let Some(segment) = segment.filter(|s| s.verdict == Verdict::Unchecked) else { return Ok(()) };
+    let now = env.clock.now();
+    match index_file(env, &segment, marks).await {
+        Ok(index) => writer.call(move |db| media_index::store(db, id, &index, now)).await?,
+        Err(MediaError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            writer.call(move |db| segments::set_verdict(db, id, Verdict::Lost, "the file is gone", now)).await?;
+        }
+        Err(e) => return Err(media_failure(&e)),
+    }
+    Ok(())
+}
+
+/// The index of a segment's file, made anew.
+///
+/// # Errors
+/// As [`index::index`].
+pub(crate) async fn index_file(
+    env: &Env,
+    segment: &Segment,
+    mut marks: Vec<Mark>,
+) -> std::result::Result<MediaIndex, MediaError> {
+    if marks.is_empty() {
+        let end = segment.closed.unwrap_or(segment.at.end).min(segment.at.end.max(segment.opened));
+        marks = vec![Mark { at: segment.opened, offset: 1 }, Mark { at: end, offset: segment.bytes }];
+    }
+    let path = env.data_dir.join(&segment.path);
+    media(move |cancel| index::index(&path, &marks, cancel)).await
+}
+
+/// Runs media work on a blocking thread; dropping the future stops it, with its children.
+pub(crate) async fn media<T: Send + 'static>(
+    job: impl FnOnce(&CancellationToken) -> crate::media::Result<T> + Send + 'static,
+) -> crate::media::Result<T> {
+    let cancel = CancellationToken::new();
+    let _stop = cancel.clone().drop_guard();
+    tokio::task::spawn_blocking(move || job(&cancel)).await.unwrap_or(Err(MediaError::Cancelled))
+}
+
+/// Runs a reading job off the async threads.
+pub(crate) async fn read<T: Send + 'static>(
+    reader: &Reader,
+    job: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let reader = Arc::clone(reader);
+    tokio::task::spawn_blocking(move || job(&reader.lock().unwrap_or_else(PoisonError::into_inner)))
+        .await
+        .unwrap_or_else(|e| Err(Failure::new(Kind::Failed, "a reader of the catalog ended").because(e)))
+}
+
+/// As the user meets it.
+pub(crate) fn media_failure(e: &MediaError) -> Failure {
+    let failure = Failure::new(Kind::Failed, e.to_string());
+    match e {
+        MediaError::ProgramMissing(_) => failure.hint("install it with: apt-get install ffmpeg"),
+        MediaError::Stale { .. } => {
+            failure.hint("the file was changed after it was recorded; streamrip assemble --force indexes it anew")
+        }
+        _ => failure,
+    }
+}

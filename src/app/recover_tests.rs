@@ -1,0 +1,149 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::app::clock::SystemClock;
+use crate::catalog::segments::{self, NewConnection};
+use crate::catalog::{open_in_memory, open_writer};
+use crate::domain::ids::StreamId;
+use crate::domain::interval::Interval;
+use crate::domain::segment::{Container, Mark, Verdict};
+use crate::domain::settings::Settings;
+
+const DIR: &str = "segments/27c3/saal-1/2010-12-27";
+
+struct Place {
+    dir: tempfile::TempDir,
+    env: Env,
+    db: Db,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("dir");
+        std::fs::create_dir_all(dir.path().join(DIR)).expect("made");
+        let db = open_in_memory().expect("db");
+        db.execute_batch(
+            "INSERT INTO event (id, name, slug, time_zone) VALUES (1, '27c3', '27c3', 'Europe/Berlin');
+             INSERT INTO hall (id, event_id, name, slug) VALUES (1, 1, 'Saal 1', 'saal-1');
+             INSERT INTO stream (id, hall_id, url, priority, origin, added_ms) VALUES (1, 1, 'http://h.example/x', 0, 'command', 0);",
+        )
+        .expect("schedule");
+        let env = Env { data_dir: dir.path().to_owned(), settings: Settings::default(), clock: Arc::new(SystemClock) };
+        Self { dir, env, db }
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> String {
+        let path = format!("{DIR}/{name}");
+        std::fs::write(self.dir.path().join(&path), content).expect("written");
+        path
+    }
+
+    /// An open connection with an open segment, as a crash leaves them.
+    fn open(&self, path: &str, process: Option<(u32, u64)>) {
+        let (connection, segment) = (Uuid::now_v7(), Uuid::now_v7());
+        let at = Ms(1_293_476_687_132);
+        let new = NewConnection {
+            uuid: connection,
+            hall: HallId(1),
+            stream: StreamId(1),
+            daemon_run: None,
+            source: "mplayer",
+            process,
+            at,
+        };
+        segments::open_connection(&self.db, &new).expect("connection");
+        segments::open_segment(&self.db, segment, Some(connection), HallId(1), Path::new(path), Container::MpegTs, at)
+            .expect("segment");
+        segments::progress(&self.db, segment, &[Mark { at: at.plus(2000), offset: 3 }], 3).expect("progress");
+    }
+
+    fn recover(&mut self) -> Recovery {
+        recover(&self.env, &mut self.db).expect("recovered")
+    }
+
+    fn segments(&self) -> Vec<crate::domain::segment::Segment> {
+        segments::segments_of_hall(&self.db, HallId(1), Interval::new(Ms(0), Ms(i64::MAX))).expect("read")
+    }
+}
+
+#[test]
+fn what_a_crash_left_open_is_closed_from_disk_and_a_second_run_does_nothing() {
+    let mut place = Place::new();
+    let path = place.write("saal-1_2010-12-27_20-04-47.132_0001.ts", b"abcdef");
+    place.open(&path, None);
+    let done = place.recover();
+    assert_eq!(done, Recovery { closed: 1, ..Recovery::default() });
+    let segment = &place.segments()[0];
+    assert_eq!((segment.verdict, segment.bytes, segment.end_reason), (Verdict::Unchecked, 6, Some(EndReason::Crash)));
+    assert_eq!(segment.sha256, Some(Sha256::digest(b"abcdef").into()));
+    assert_eq!(segment.at.len_ms(), 2000, "its last mark: the file's time is years away");
+    let open: i64 =
+        place.db.query_row("SELECT count(*) FROM connection WHERE closed_ms IS NULL", [], |r| r.get(0)).expect("count");
+    assert_eq!(open, 0);
+    assert_eq!(place.recover(), Recovery::default());
+}
+
+#[test]
+fn a_row_without_a_file_is_lost_and_a_file_that_comes_back_is_found() {
+    let mut place = Place::new();
+    let path = place.write("saal-1_2010-12-27_20-04-47.132_0001.ts", b"abcdef");
+    place.open(&path, None);
+    place.open(&format!("{DIR}/never.ts"), None);
+    assert_eq!(place.recover().closed, 2);
+    let full = place.dir.path().join(&path);
+    std::fs::rename(&full, place.dir.path().join("aside")).expect("moved");
+    assert_eq!(place.recover().lost, 1);
+    std::fs::rename(place.dir.path().join("aside"), &full).expect("moved back");
+    assert_eq!(place.recover(), Recovery { found: 1, ..Recovery::default() });
+}
+
+#[test]
+fn files_without_a_row_are_adopted_into_hall_and_time() {
+    let mut place = Place::new();
+    let mut ts = Vec::new();
+    for _ in 0..50 {
+        ts.push(0x47);
+        ts.resize(ts.len() + 187, 0);
+    }
+    place.write("saal-1_2010-12-27_20-04-47.132_0001.ts", &ts);
+    place.write("no time in this name.ts", b"x");
+    std::fs::create_dir_all(place.dir.path().join("segments/other/hall/2010-12-27")).expect("made");
+    std::fs::write(place.dir.path().join("segments/other/hall/2010-12-27/hall_2010-12-27_20-04-47.132_0001.ts"), b"x")
+        .expect("written");
+    assert_eq!(place.recover(), Recovery { adopted: 1, ..Recovery::default() });
+    let all = place.segments();
+    assert_eq!(all.len(), 1);
+    // 20:04:47.132 in Berlin, winter.
+    assert_eq!(all[0].opened.rfc3339(chrono_tz::Tz::UTC), "2010-12-27T19:04:47.132Z");
+    assert_eq!(all[0].container, Container::MpegTs);
+    assert_eq!(place.recover(), Recovery::default());
+    assert!(place.dir.path().join(DIR).join("no time in this name.ts").exists(), "nothing is deleted");
+}
+
+#[test]
+fn a_source_that_outlived_its_daemon_is_ended_and_a_stranger_with_its_number_is_not() {
+    use std::os::unix::process::CommandExt;
+    let mut place = Place::new();
+    let spawn = || std::process::Command::new("sleep").arg("600").process_group(0).spawn().expect("spawned");
+    let (mut ours, mut stranger) = (spawn(), spawn());
+    let start = |pid| start_ticks(pid).expect("alive");
+    place.open(&format!("{DIR}/a.ts"), Some((ours.id(), start(ours.id()))));
+    place.open(&format!("{DIR}/b.ts"), Some((stranger.id(), start(stranger.id()) + 1)));
+    // Reaped beside the recovery, as init would do it.
+    let reaper = std::thread::spawn(move || ours.wait().expect("waited"));
+    assert_eq!(place.recover().ended, 1);
+    assert!(!reaper.join().expect("joined").success());
+    assert_eq!(stranger.try_wait().expect("asked"), None, "the stranger lives");
+    stranger.kill().expect("killed");
+    stranger.wait().expect("waited");
+}
+
+#[test]
+fn a_sound_catalog_is_not_written_to() {
+    let dir = tempfile::tempdir().expect("dir");
+    let mut db = open_writer(dir.path()).expect("db");
+    let env = Env { data_dir: dir.path().to_owned(), settings: Settings::default(), clock: Arc::new(SystemClock) };
+    let before = db.total_changes();
+    assert_eq!(recover(&env, &mut db).expect("recovered"), Recovery::default());
+    assert_eq!(db.total_changes(), before);
+}

@@ -1,0 +1,178 @@
+//! `streamrip run`.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::{mpsc, watch};
+
+use super::check::finding_line;
+use super::render::{self, bars, size};
+use crate::app::check::{Level, check};
+use crate::app::daemon::status::Status;
+use crate::app::daemon::{self, Outcome, RunOptions};
+use crate::app::env::Env;
+use crate::app::failure::{Kind, Result};
+use crate::source::Sources;
+use crate::source::log::{LineLog, NoLog};
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// End when the last talk is over and everything is joined: exit code 0 if all is complete, 4 if not
+    #[arg(long)]
+    until_done: bool,
+    /// Do not look at programs, streams and disk first
+    #[arg(long)]
+    no_check: bool,
+}
+
+/// Without a terminal, a line about each tape comes this often.
+const SUMMARY: Duration = Duration::from_secs(60);
+
+/// Records until it is told to stop, or until done.
+///
+/// # Errors
+/// When it cannot begin: another daemon runs, the catalog cannot be used.
+pub async fn run(env: &Env, args: &RunArgs, out: &mut dyn Write) -> Result<ExitCode> {
+    // Opened first, so that a missing or damaged catalog is an error here and not a day without a tape.
+    drop(crate::catalog::open_reader(&env.data_dir)?);
+    let (seen, status) = watch::channel(Status::default());
+    let checking = (!args.no_check).then(|| tokio::spawn(preflight(env.clone())));
+    let display = tokio::spawn(display(status));
+    let options = RunOptions { until_done: args.until_done, scope: None };
+    let outcome = daemon::run(env, options, seen, stop_signal()).await;
+    display.abort();
+    if let Some(checking) = checking {
+        checking.abort();
+    }
+    let _ = bars().clear();
+    finish(outcome?, out)
+}
+
+/// Prints how it ended.
+pub(super) fn finish(outcome: Outcome, out: &mut dyn Write) -> Result<ExitCode> {
+    let printed = match outcome {
+        Outcome::Stopped => writeln!(out, "stopped; every file is closed and in the catalog"),
+        Outcome::Complete => writeln!(out, "done: all talks are complete"),
+        Outcome::Incomplete(n) => {
+            writeln!(out, "done: {} not complete; see streamrip list --gaps", render::count(n, "talk"))
+        }
+    };
+    printed.map_err(super::printing)?;
+    Ok(match outcome {
+        Outcome::Incomplete(_) => ExitCode::from(Kind::Incomplete as u8),
+        Outcome::Stopped | Outcome::Complete => ExitCode::SUCCESS,
+    })
+}
+
+/// Resolves at SIGTERM, SIGINT or SIGHUP. A second one ends the process at once: sources die with it, and
+/// the next start recovers.
+pub(super) async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+    let (told, mut tell) = mpsc::channel::<()>(4);
+    for kind in signals {
+        match signal(kind) {
+            Ok(mut stream) => {
+                let told = told.clone();
+                tokio::spawn(async move {
+                    while stream.recv().await.is_some() {
+                        let _ = told.send(()).await;
+                    }
+                });
+            }
+            Err(e) => tracing::error!("cannot listen for a signal: {e}"),
+        }
+    }
+    tell.recv().await;
+    tokio::spawn(async move {
+        tell.recv().await;
+        tracing::error!("told twice to stop: ending at once");
+        std::process::exit(130);
+    });
+}
+
+/// What `streamrip check` prints, as log lines beside the daemon: a problem is shown, it stops nothing.
+async fn preflight(env: Env) {
+    let log: std::sync::Arc<dyn LineLog> = std::sync::Arc::new(NoLog);
+    let sources = Sources::programs(&log);
+    let (tell, mut findings) = mpsc::unbounded_channel();
+    let checking = check(&env, &sources, None, true, tell);
+    let telling = async {
+        let (mut warnings, mut problems) = (0, 0);
+        while let Some(finding) = findings.recv().await {
+            let line = finding_line(&finding);
+            match finding.level {
+                Level::Good => tracing::info!("check: {line}"),
+                Level::Warning => tracing::warn!("check: {line}"),
+                Level::Problem => tracing::error!("check: {line}"),
+            }
+            warnings += usize::from(finding.level == Level::Warning);
+            problems += usize::from(finding.level == Level::Problem);
+        }
+        tracing::info!("check: {}, {}", render::count(problems, "problem"), render::count(warnings, "warning"));
+    };
+    if let (Err(e), ()) = tokio::join!(checking, telling) {
+        tracing::error!("check: {e}");
+    }
+}
+
+/// Shows the tapes: as bars on a terminal, as a line now and then elsewhere.
+pub(super) async fn display(mut status: watch::Receiver<Status>) {
+    let terminal = render::stderr_is_terminal();
+    let mut shown: Vec<ProgressBar> = Vec::new();
+    let mut last_summary = tokio::time::Instant::now();
+    while status.changed().await.is_ok() {
+        let lines = lines_of(&status.borrow_and_update());
+        if terminal {
+            while shown.len() < lines.len() {
+                let style = ProgressStyle::with_template("{spinner} {msg}")
+                    .unwrap_or_else(|_| ProgressStyle::default_spinner());
+                shown.push(bars().add(ProgressBar::new_spinner().with_style(style)));
+            }
+            while shown.len() > lines.len() {
+                if let Some(bar) = shown.pop() {
+                    bar.finish_and_clear();
+                }
+            }
+            for (bar, line) in shown.iter().zip(&lines) {
+                bar.set_message(render::fit(line, render::width().saturating_sub(4)));
+                bar.tick();
+            }
+        } else if last_summary.elapsed() >= SUMMARY {
+            last_summary = tokio::time::Instant::now();
+            for line in lines {
+                tracing::info!("{line}");
+            }
+        }
+    }
+}
+
+fn lines_of(status: &Status) -> Vec<String> {
+    let mut lines: Vec<String> = status
+        .tapes
+        .iter()
+        .map(|t| {
+            let title = t.titles.first().map(|t| format!("  {t}")).unwrap_or_default();
+            let kbits = t.bytes_per_second * 8 / 1000;
+            let silent = match t.silent_seconds {
+                Some(s) if s >= 3.0 => format!(", silent for {s:.0} s"),
+                _ => String::new(),
+            };
+            format!("{}: {}, {}, {kbits} kbit/s{silent}{title}", t.hall, t.state, size(t.bytes))
+        })
+        .collect();
+    if let Some(what) = &status.working_on {
+        lines.push(what.clone());
+    }
+    if lines.is_empty()
+        && let Some(next) = status.next.first()
+    {
+        let at = next.at.get(..16).unwrap_or(&next.at).replace('T', " ");
+        lines.push(format!("waiting; next: {at} {} {}", next.hall, next.title));
+    }
+    lines
+}

@@ -1,0 +1,424 @@
+//! Packets with their payloads, out of any container: ffmpeg takes it apart and writes Matroska into a
+//! pipe, which is read here.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::ChildStdout;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::adts::Splitter;
+use super::child::{self, Child};
+use super::ebml::{self, Element, Reader, id};
+use super::keyframe::PictureHead;
+use super::track::TrackEntry;
+use super::{CancellationToken, MediaError, Result};
+use crate::domain::media::{Packet, Part, TrackKind};
+
+/// A stream to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pick {
+    /// Index of the stream in the file, as ffprobe counts.
+    pub stream: u32,
+    /// AAC with ADTS heads: see [`super::adts`].
+    pub adts: bool,
+}
+
+/// One packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Demuxed {
+    /// What plans know of it. `track` counts the picks from 1; times are in the segment's own clock.
+    pub packet: Packet,
+    /// How many packets of its track came before it.
+    pub ordinal: u64,
+    /// Samples to drop at its end, nanoseconds (Opus).
+    pub discard_padding_ns: Option<i64>,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+}
+
+/// At most so many packets are read ahead in search of the heads of tracks that come with their
+/// packets only.
+const LOOK_AHEAD: usize = 2000;
+
+/// Reads packets of one file, in file order.
+#[derive(Debug)]
+pub struct Demux {
+    path: PathBuf,
+    picks: Vec<Pick>,
+    /// The container has no clock for ADTS frames.
+    raw_adts: bool,
+    parts: VecDeque<Part>,
+    live: Option<Live>,
+    tracks: Vec<TrackState>,
+    queue: VecDeque<Demuxed>,
+    cancel: CancellationToken,
+    trouble: Option<String>,
+}
+
+/// The part that is being read.
+#[derive(Debug)]
+struct Live {
+    child: Child,
+    reader: Reader<BufReader<ChildStdout>>,
+    shift_ms: i64,
+    /// Nanoseconds of one tick.
+    scale: u64,
+    cluster: i64,
+}
+
+#[derive(Debug)]
+struct TrackState {
+    entry: TrackEntry,
+    splitter: Option<Splitter>,
+    head: Option<PictureHead>,
+    ordinal: u64,
+}
+
+impl Demux {
+    /// Opens a file and reads as far as its tracks' heads. `format` is ffprobe's name of the container.
+    ///
+    /// # Errors
+    /// When ffmpeg is missing or makes nothing of the file, or on cancellation.
+    pub fn open(path: &Path, format: &str, picks: &[Pick], parts: &[Part], cancel: &CancellationToken) -> Result<Self> {
+        let mut demux = Self {
+            path: path.to_owned(),
+            picks: picks.to_vec(),
+            raw_adts: format == "aac",
+            parts: parts.iter().copied().collect(),
+            live: None,
+            tracks: Vec::new(),
+            queue: VecDeque::new(),
+            cancel: cancel.clone(),
+            trouble: None,
+        };
+        while demux.tracks.is_empty()
+            || demux.tracks.iter().any(|t| t.splitter.as_ref().is_some_and(|s| s.head().is_none()))
+        {
+            if demux.queue.len() >= LOOK_AHEAD || !demux.read_some()? {
+                break;
+            }
+        }
+        if demux.tracks.is_empty() {
+            let detail = demux.trouble.take().unwrap_or_else(|| "ffmpeg found no media".to_owned());
+            return Err(MediaError::Content { path: demux.path.clone(), detail });
+        }
+        for track in &mut demux.tracks {
+            if let Some(head) = track.splitter.as_ref().and_then(Splitter::head) {
+                track.entry.become_aac(head);
+            }
+        }
+        Ok(demux)
+    }
+
+    /// Heads of the tracks, in the order of the picks.
+    pub fn entries(&self) -> impl Iterator<Item = &TrackEntry> {
+        self.tracks.iter().map(|t| &t.entry)
+    }
+
+    /// What went wrong after packets had come: torn files end early, and that is no error.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// The next packet, `None` at the end.
+    ///
+    /// # Errors
+    /// When ffmpeg cannot be started for a further part, or on cancellation.
+    pub fn next_packet(&mut self) -> Result<Option<Demuxed>> {
+        loop {
+            if let Some(packet) = self.queue.pop_front() {
+                return Ok(Some(packet));
+            }
+            if !self.read_some()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads one element of the current part, or opens the next part; false at the end of the last.
+    fn read_some(&mut self) -> Result<bool> {
+        if self.cancel.is_cancelled() {
+            return Err(MediaError::Cancelled);
+        }
+        let Some(live) = &mut self.live else {
+            let Some(part) = self.parts.pop_front() else { return Ok(false) };
+            self.live = Some(start(&self.path, &self.picks, part)?);
+            return Ok(true);
+        };
+        match live.reader.next_element() {
+            Ok(Some(element)) => {
+                if let Err(e) = self.element(element) {
+                    self.end_part(Some(&e));
+                }
+            }
+            Ok(None) => self.end_part(None),
+            Err(e) => self.end_part(Some(&e)),
+        }
+        Ok(true)
+    }
+
+    fn end_part(&mut self, error: Option<&io::Error>) {
+        let Some(live) = self.live.take() else { return };
+        drop(live.reader);
+        let (status, words) = live.child.wait();
+        if error.is_some() || !status.is_some_and(|s| s.success()) {
+            let text = match (words.is_empty(), error) {
+                (false, _) => words,
+                (true, Some(e)) => format!("ffmpeg's output broke off: {e}"),
+                (true, None) => "ffmpeg failed".to_owned(),
+            };
+            self.trouble = Some(text);
+        }
+        // A frame does not go on across a reset of the clock.
+        for track in &mut self.tracks {
+            if let Some(splitter) = &mut track.splitter {
+                splitter.restart();
+            }
+        }
+    }
+
+    fn element(&mut self, element: Element) -> io::Result<()> {
+        let Some(live) = &mut self.live else { return Ok(()) };
+        match element.id {
+            // Going on steps into them.
+            id::SEGMENT | id::CLUSTER => Ok(()),
+            id::INFO => {
+                let info = live.reader.content(element)?;
+                let scale = ebml::children(&info).into_iter().find(|(child, _)| *child == id::TIMESTAMP_SCALE);
+                live.scale = scale.map_or(1_000_000, |(_, content)| ebml::read_uint(&content)).max(1);
+                Ok(())
+            }
+            id::TRACKS => {
+                let content = live.reader.content(element)?;
+                // Of further parts only the packets count: their format was compared by the index.
+                if self.tracks.is_empty() {
+                    self.tracks = ebml::children(&content)
+                        .into_iter()
+                        .filter(|(child, _)| *child == id::TRACK_ENTRY)
+                        .zip(&self.picks)
+                        .map(|((_, content), pick)| {
+                            let entry = TrackEntry::read(&content);
+                            let head = PictureHead::of(entry.private()).filter(|_| entry.codec() == "V_MS/VFW/FOURCC");
+                            let splitter = pick.adts.then(|| Splitter::new(!self.raw_adts));
+                            TrackState { entry, splitter, head, ordinal: 0 }
+                        })
+                        .collect();
+                }
+                Ok(())
+            }
+            id::TIMESTAMP => {
+                let content = live.reader.content(element)?;
+                live.cluster = ebml::read_uint(&content).cast_signed();
+                Ok(())
+            }
+            id::SIMPLE_BLOCK => {
+                let content = live.reader.content(element)?;
+                self.block(content, Extra::default());
+                Ok(())
+            }
+            id::BLOCK_GROUP => {
+                let content = live.reader.content(element)?;
+                let mut extra = Extra { key: Some(true), ..Extra::default() };
+                let mut block = None;
+                for (child, content) in ebml::children(&content) {
+                    match child {
+                        id::BLOCK => block = Some(content),
+                        id::BLOCK_DURATION => extra.duration = Some(ebml::read_uint(&content)),
+                        id::REFERENCE_BLOCK => extra.key = Some(false),
+                        id::DISCARD_PADDING => extra.padding_ns = Some(ebml::read_int(&content)),
+                        _ => {}
+                    }
+                }
+                if let Some(block) = block {
+                    self.block(block, extra);
+                }
+                Ok(())
+            }
+            _ => live.reader.skip(element),
+        }
+    }
+
+    /// Takes a block apart. One that makes no sense is passed over.
+    fn block(&mut self, mut content: Vec<u8>, extra: Extra) {
+        let Some(live) = &self.live else { return };
+        let Some((number, length)) = ebml::read_vint(&content) else { return };
+        let Some([high, low, flags]) = content.get(length..length + 3).and_then(|b| <[u8; 3]>::try_from(b).ok()) else {
+            return;
+        };
+        let Some(at) = self.tracks.iter().position(|t| t.entry.number() == number) else { return };
+        let track = &mut self.tracks[at];
+        let ns_to_ms = |ns: i128| i64::try_from((ns + 500_000).div_euclid(1_000_000)).unwrap_or(i64::MAX);
+        let scale = i128::from(live.scale);
+        let ticks = i128::from(live.cluster) + i128::from(i16::from_be_bytes([high, low]));
+        let start_ms = ns_to_ms(ticks * scale).saturating_add(live.shift_ms);
+        let default_ns = track.entry.default_duration_ns();
+        let Some(frames) = lace(&content, length + 3, flags >> 1 & 3) else { return };
+        let whole_ns = extra.duration.map(|ticks| i128::from(ticks) * scale);
+        let each_ns = whole_ns.map(|ns| ns / frames.len().max(1) as i128).or(default_ns.map(i128::from)).unwrap_or(0);
+        let video = track.entry.kind() == TrackKind::Video;
+        let last = frames.len().saturating_sub(1);
+        for (n, range) in frames.into_iter().enumerate() {
+            let payload = if n == last && range.end == content.len() {
+                content.split_off(range.start)
+            } else {
+                content[range].to_vec()
+            };
+            let key = match track.head {
+                Some(head) => head.is_key(&payload),
+                None => !video || extra.key.unwrap_or(flags & 0x80 != 0),
+            };
+            let packet = Packet {
+                track: u32::try_from(at + 1).unwrap_or(u32::MAX),
+                pts_ms: start_ms.saturating_add(ns_to_ms(each_ns * n as i128)),
+                duration_ms: ns_to_ms(each_ns),
+                key,
+                size: 0,
+                hash: 0,
+            };
+            let queue = &mut self.queue;
+            let ordinal = &mut track.ordinal;
+            let mut give = |mut packet: Packet, payload: Vec<u8>| {
+                packet.size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+                packet.hash = xxh3_64(&payload);
+                let padding = extra.padding_ns.filter(|ns| *ns != 0 && n == last);
+                queue.push_back(Demuxed { packet, ordinal: *ordinal, discard_padding_ns: padding, payload });
+                *ordinal += 1;
+            };
+            match &mut track.splitter {
+                Some(splitter) => splitter.push(packet, &payload, give),
+                None => give(packet, payload),
+            }
+        }
+    }
+}
+
+/// What stands beside a block in a group.
+#[derive(Clone, Copy, Debug, Default)]
+struct Extra {
+    key: Option<bool>,
+    /// In ticks.
+    duration: Option<u64>,
+    padding_ns: Option<i64>,
+}
+
+fn start(path: &Path, picks: &[Pick], part: Part) -> Result<Live> {
+    let mut args: Vec<OsString> = ["-nostdin", "-v", "error", "-copyts"].map(Into::into).into();
+    for pick in picks.iter().filter(|p| p.adts) {
+        // Opaque bytes instead of AAC, see the module `adts`.
+        args.push(format!("-c:{}", pick.stream).into());
+        args.push("pcm_s16le".into());
+    }
+    args.extend(child::input(path, part));
+    for pick in picks {
+        args.push("-map".into());
+        args.push(format!("0:{}", pick.stream).into());
+    }
+    // Every packet, as it is: also pictures before the first key picture, and times below zero.
+    args.extend(
+        [
+            "-c",
+            "copy",
+            "-copyinkf",
+            "-map_metadata",
+            "-1",
+            "-map_chapters",
+            "-1",
+            "-avoid_negative_ts",
+            "disabled",
+            "-write_crc32",
+            "0",
+            "-flush_packets",
+            "0",
+            "-f",
+            "matroska",
+            "pipe:1",
+        ]
+        .map(Into::into),
+    );
+    let (child, stdout) = child::spawn("ffmpeg", &args)?;
+    let reader = Reader::new(BufReader::with_capacity(1 << 18, stdout));
+    Ok(Live { child, reader, shift_ms: part.shift_ms, scale: 1_000_000, cluster: 0 })
+}
+
+/// Where the frames of a block lie in it. `at` is the first byte after its head, `lacing` its two bits.
+/// `None` where the sizes make no sense.
+fn lace(block: &[u8], at: usize, lacing: u8) -> Option<Vec<std::ops::Range<usize>>> {
+    if lacing == 0 {
+        return Some(std::iter::once(at..block.len()).collect());
+    }
+    let count = usize::from(*block.get(at)?) + 1;
+    let mut at = at + 1;
+    let mut sizes: Vec<usize> = Vec::with_capacity(count);
+    match lacing {
+        // Xiph: bytes of 255 go on.
+        1 => {
+            for _ in 1..count {
+                let mut size = 0;
+                loop {
+                    let byte = *block.get(at)?;
+                    at += 1;
+                    size += usize::from(byte);
+                    if byte < 255 {
+                        break;
+                    }
+                }
+                sizes.push(size);
+            }
+        }
+        // EBML: the first size, then differences, offset so that they are not negative.
+        3 => {
+            let mut size = 0_i64;
+            for n in 1..count {
+                let (value, length) = ebml::read_vint(block.get(at..)?)?;
+                at += length;
+                let value = i64::try_from(value).ok()?;
+                size = if n == 1 { value } else { size + value - ((1 << (7 * length - 1)) - 1) };
+                sizes.push(usize::try_from(size).ok()?);
+            }
+        }
+        _ => sizes = vec![block.len().checked_sub(at)? / count; count - 1],
+    }
+    let mut out = Vec::with_capacity(count);
+    for size in sizes {
+        let end = at.checked_add(size).filter(|end| *end <= block.len())?;
+        out.push(at..end);
+        at = end;
+    }
+    out.push(at..block.len());
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn laces() {
+        let xiph = [9, 2, 255, 1, 2, 0xaa];
+        let block: Vec<u8> = xiph.iter().copied().chain(std::iter::repeat_n(7, 400)).collect();
+        assert_eq!(lace(&block, 1, 1), Some(vec![5..261, 261..263, 263..406]));
+        // 3 frames: 4 bytes, then 4 - 1, then the rest.
+        let ebml = [2, 0x84, 0x80 | (63 - 1), 1, 1, 1, 1, 2, 2, 2, 3];
+        assert_eq!(lace(&ebml, 0, 3), Some(vec![3..7, 7..10, 10..11]));
+        assert_eq!(lace(&[1, 1, 2, 3, 4], 0, 2), Some(vec![1..3, 3..5]));
+        assert_eq!(lace(&[5], 1, 0).map(|l| l.len()), Some(1));
+        assert_eq!(lace(&[1, 200, 2], 0, 1), None);
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(block in prop::collection::vec(any::<u8>(), 0..60), lacing in 0_u8..4) {
+            if let Some(frames) = lace(&block, 0, lacing) {
+                for frame in frames {
+                    prop_assert!(block.get(frame).is_some());
+                }
+            }
+        }
+    }
+}

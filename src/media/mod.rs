@@ -1,0 +1,69 @@
+//! Media: what is inside recorded files, and how several become one.
+//!
+//! ffprobe and ffmpeg take containers apart in child processes of low priority, which isolates us from
+//! demuxers that crash; nothing is ever re-encoded. [`probe`] lists packets with their byte positions,
+//! [`demux`] reads packets with their payloads out of a Matroska pipe, [`index`](mod@index) keeps what
+//! plans need of a segment, [`join`] writes the packets of a plan into one Matroska file.
+//!
+//! All of it blocks and belongs on a blocking thread; a [`CancellationToken`] ends it between packets.
+
+pub mod adts;
+pub mod child;
+pub mod demux;
+pub mod ebml;
+pub mod index;
+pub mod keyframe;
+pub mod probe;
+pub mod track;
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+pub use tokio_util::sync::CancellationToken;
+
+/// What can go wrong with media, apart from a segment that holds none: that is a finding, not an error.
+#[derive(Debug, Error)]
+pub enum MediaError {
+    /// ffmpeg or ffprobe is not installed.
+    #[error("{0} is not installed (Debian: apt-get install ffmpeg)")]
+    ProgramMissing(&'static str),
+    /// It is there and could not be started.
+    #[error("cannot start {program}: {source}")]
+    Spawn {
+        /// Which.
+        program: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// ffmpeg could not make packets of the content.
+    #[error("{path}: {detail}")]
+    Content {
+        /// Of which file.
+        path: PathBuf,
+        /// ffmpeg's last words.
+        detail: String,
+    },
+    /// The file is not the one that was indexed: index it again.
+    #[error("{path} does not match its index: {detail}")]
+    Stale {
+        /// Which.
+        path: PathBuf,
+        /// What differs.
+        detail: String,
+    },
+    /// Stopped on request.
+    #[error("stopped")]
+    Cancelled,
+}
+
+/// Result of media work.
+pub type Result<T> = std::result::Result<T, MediaError>;

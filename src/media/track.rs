@@ -1,0 +1,209 @@
+//! A track's head in Matroska: read from ffmpeg's pipe, written into the assembly.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::adts;
+use super::ebml::{self, id};
+use crate::domain::media::TrackKind;
+
+/// The children of a TrackEntry element, as they were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackEntry {
+    children: Vec<(u32, Vec<u8>)>,
+}
+
+impl TrackEntry {
+    /// Reads the content of a TrackEntry element.
+    #[must_use]
+    pub fn read(content: &[u8]) -> Self {
+        Self { children: ebml::children(content) }
+    }
+
+    fn get(&self, id: u32) -> Option<&[u8]> {
+        self.children.iter().find(|(child, _)| *child == id).map(|(_, content)| content.as_slice())
+    }
+
+    fn set(&mut self, id: u32, content: Vec<u8>) {
+        self.children.retain(|(child, _)| *child != id);
+        self.children.push((id, content));
+    }
+
+    /// Number of the track in the stream it was read from.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.get(id::TRACK_NUMBER).map_or(0, ebml::read_uint)
+    }
+
+    /// Pictures or sound.
+    #[must_use]
+    pub fn kind(&self) -> TrackKind {
+        match self.get(id::TRACK_TYPE).map(ebml::read_uint) {
+            Some(1) => TrackKind::Video,
+            Some(2) => TrackKind::Audio,
+            _ => TrackKind::Other,
+        }
+    }
+
+    /// Matroska's codec id; empty where there is none.
+    #[must_use]
+    pub fn codec(&self) -> String {
+        String::from_utf8_lossy(self.get(id::CODEC_ID).unwrap_or_default()).trim_end_matches('\0').to_owned()
+    }
+
+    /// The decoder's configuration; empty where there is none.
+    #[must_use]
+    pub fn private(&self) -> &[u8] {
+        self.get(id::CODEC_PRIVATE).unwrap_or_default()
+    }
+
+    /// Duration of each packet in nanoseconds, where the head says so.
+    #[must_use]
+    pub fn default_duration_ns(&self) -> Option<u64> {
+        self.get(id::DEFAULT_DURATION).map(ebml::read_uint).filter(|ns| *ns > 0)
+    }
+
+    /// Turns the opaque track that stands for AAC with ADTS heads into what it is.
+    pub fn become_aac(&mut self, head: adts::Head) {
+        self.set(id::CODEC_ID, b"A_AAC".to_vec());
+        self.set(id::CODEC_PRIVATE, head.config().to_vec());
+        self.children.retain(|(child, _)| *child != id::DEFAULT_DURATION);
+        let mut audio = Vec::new();
+        for (child, content) in ebml::children(self.get(id::AUDIO).unwrap_or_default()) {
+            match child {
+                id::BIT_DEPTH | id::OUTPUT_SAMPLING_FREQUENCY => {}
+                id::SAMPLING_FREQUENCY => {
+                    ebml::put_float(&mut audio, id::SAMPLING_FREQUENCY, f64::from(head.rate));
+                    // ffmpeg decoded a little and named the rate that comes out; with SBR that is twice
+                    // the core's.
+                    let output = ebml::read_float(&content);
+                    if output > f64::from(head.rate) {
+                        ebml::put_float(&mut audio, id::OUTPUT_SAMPLING_FREQUENCY, output);
+                    }
+                }
+                _ => ebml::put(&mut audio, child, &content),
+            }
+        }
+        self.set(id::AUDIO, audio);
+    }
+
+    /// Hash of everything that must be equal for packets to share a track. Left out is what differs
+    /// between two connections to one stream: comments (a server changes them with every title), the
+    /// number of samples to skip at the start, frame size statistics.
+    #[must_use]
+    pub fn format_hash(&self) -> u64 {
+        let codec = self.codec();
+        let private = self.private();
+        let mut text = format!("{codec}\n").into_bytes();
+        let part = |master, child: u32| {
+            let inner = ebml::children(self.get(master).unwrap_or_default());
+            inner.into_iter().find(|(id, _)| *id == child).map(|(_, content)| content).unwrap_or_default()
+        };
+        for (master, child) in [(id::VIDEO, id::PIXEL_WIDTH), (id::VIDEO, id::PIXEL_HEIGHT), (id::AUDIO, id::CHANNELS)]
+        {
+            text.extend_from_slice(&ebml::read_uint(&part(master, child)).to_be_bytes());
+        }
+        text.extend_from_slice(&ebml::read_float(&part(id::AUDIO, id::SAMPLING_FREQUENCY)).to_be_bytes());
+        match codec.as_str() {
+            "A_VORBIS" | "V_THEORA" => match xiph_headers(private) {
+                Some([first, _comments, setup]) => {
+                    text.extend_from_slice(first);
+                    text.extend_from_slice(setup);
+                }
+                None => text.extend_from_slice(private),
+            },
+            // OpusHead: bytes 10 and 11 say how many samples to skip.
+            "A_OPUS" => {
+                text.extend_from_slice(private.get(..10).unwrap_or(private));
+                text.extend_from_slice(private.get(12..).unwrap_or_default());
+            }
+            // STREAMINFO: sizes, total length and checksum differ; rate, channels and depth are 8 bytes in.
+            "A_FLAC" => text.extend_from_slice(private.get(18..21).unwrap_or_default()),
+            _ => text.extend_from_slice(private),
+        }
+        xxh3_64(&text)
+    }
+
+    /// Appends it as a TrackEntry element under a new number.
+    pub fn write(&self, out: &mut Vec<u8>, number: u64) {
+        ebml::put_master(out, id::TRACK_ENTRY, |out| {
+            ebml::put_small_uint(out, id::TRACK_NUMBER, number);
+            // Unique inside the file is all that is asked; and the same plan gives the same file.
+            ebml::put_small_uint(out, id::TRACK_UID, number);
+            for (child, content) in &self.children {
+                if ![id::TRACK_NUMBER, id::TRACK_UID].contains(child) {
+                    ebml::put(out, *child, content);
+                }
+            }
+        });
+    }
+}
+
+/// The three headers of Vorbis and Theora inside their Xiph-laced private data.
+fn xiph_headers(private: &[u8]) -> Option<[&[u8]; 3]> {
+    let (count, mut rest) = private.split_first()?;
+    if *count != 2 {
+        return None;
+    }
+    let mut sizes = [0_usize; 2];
+    for size in &mut sizes {
+        loop {
+            let (byte, after) = rest.split_first()?;
+            rest = after;
+            *size += usize::from(*byte);
+            if *byte < 255 {
+                break;
+            }
+        }
+    }
+    let (first, rest) = rest.split_at_checked(sizes[0])?;
+    let (comments, setup) = rest.split_at_checked(sizes[1])?;
+    Some([first, comments, setup])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(codec: &str, private: &[u8]) -> TrackEntry {
+        let mut content = Vec::new();
+        ebml::put_small_uint(&mut content, id::TRACK_NUMBER, 3);
+        ebml::put_small_uint(&mut content, id::TRACK_TYPE, 2);
+        ebml::put(&mut content, id::CODEC_ID, codec.as_bytes());
+        ebml::put(&mut content, id::CODEC_PRIVATE, private);
+        ebml::put_master(&mut content, id::AUDIO, |out| {
+            ebml::put_float(out, id::SAMPLING_FREQUENCY, 44100.0);
+            ebml::put_small_uint(out, id::CHANNELS, 2);
+        });
+        TrackEntry::read(&content)
+    }
+
+    fn vorbis(comment: &str) -> TrackEntry {
+        let mut private = vec![2, 4, comment.len() as u8];
+        private.extend_from_slice(b"idid");
+        private.extend_from_slice(comment.as_bytes());
+        private.extend_from_slice(b"setup");
+        entry("A_VORBIS", &private)
+    }
+
+    #[test]
+    fn the_format_is_what_decoding_depends_on() {
+        assert_eq!(vorbis("title one").format_hash(), vorbis("two").format_hash());
+        assert_ne!(vorbis("x").format_hash(), entry("A_VORBIS", b"\x02\x04\x01ididxother").format_hash());
+        assert_ne!(entry("A_AAC", b"\x12\x10").format_hash(), entry("A_AAC", b"\x12\x08").format_hash());
+        let opus = |skip: u8, gain: u8| {
+            entry("A_OPUS", &[b'O', b'p', b'u', b's', b'H', b'e', b'a', b'd', 1, 2, skip, 0, 0, 0, 0, 0, gain, 0, 0])
+        };
+        assert_eq!(opus(1, 0).format_hash(), opus(2, 0).format_hash());
+        assert_ne!(opus(1, 0).format_hash(), opus(1, 1).format_hash());
+    }
+
+    #[test]
+    fn an_entry_is_written_as_it_was_read_under_another_number() {
+        let entry = vorbis("x");
+        let mut out = Vec::new();
+        entry.write(&mut out, 1);
+        let read = TrackEntry::read(&ebml::children(&out)[0].1);
+        assert_eq!((read.number(), read.kind(), read.codec().as_str()), (1, TrackKind::Audio, "A_VORBIS"));
+        assert_eq!((read.private(), read.format_hash()), (entry.private(), entry.format_hash()));
+    }
+}

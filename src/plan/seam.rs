@@ -1,0 +1,459 @@
+//! Where two neighbouring segments meet: what both have, or what is missing between them.
+//!
+//! Two connections to one stream carry the same coded packets. So the packets at the end of the first
+//! and at the start of the second are laid side by side, and a constant difference of their numbers is
+//! looked for at which they are equal. Silence, black and loops repeat packets and would fit at many
+//! differences: what fits must then also agree with the clocks.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use super::cut::{From, To};
+use crate::domain::media::{MediaIndex, Packet, Track, TrackKind};
+
+/// How two segments meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SeamKind {
+    /// The second begins before the first ends.
+    Overlap,
+    /// Something is missing between them.
+    Gap,
+    /// They have no track in common.
+    Format,
+}
+
+impl fmt::Display for SeamKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Overlap => "overlap",
+            Self::Gap => "gap",
+            Self::Format => "format",
+        })
+    }
+}
+
+/// How it was found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// By equal packets.
+    Packets,
+    /// By timestamps: the two share a clock.
+    Clock,
+    /// By the times of arrival.
+    Arrival,
+    /// Not at all.
+    None,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Packets => "packets",
+            Self::Clock => "clock",
+            Self::Arrival => "arrival",
+            Self::None => "none",
+        })
+    }
+}
+
+/// Where one track goes over from the first segment to the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeamCut {
+    /// Number of the track in the first segment.
+    pub first_track: u32,
+    /// Number of the same track in the second.
+    pub second_track: u32,
+    /// End of the first one's use.
+    pub to: To,
+    /// Begin of the second one's.
+    pub from: From,
+}
+
+/// Where two segments meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seam {
+    /// How they meet.
+    pub kind: SeamKind,
+    /// All of the second's media stands in the first: it gives nothing, and there are no cuts.
+    pub contained: bool,
+    /// The second reaches so far back before the first's begin, milliseconds; then they should be
+    /// looked at the other way round.
+    pub reaches_back_ms: i64,
+    /// Added to the second's clock to get the first's, milliseconds.
+    pub shift_ms: i64,
+    /// For each track they have in common.
+    pub cuts: Vec<SeamCut>,
+    /// How many packets are equal.
+    pub matched_packets: u64,
+    /// Media that stands in both, milliseconds.
+    pub shared_ms: i64,
+    /// Media that stands in neither, milliseconds.
+    pub missing_ms: i64,
+    /// How it was found out.
+    pub method: Method,
+}
+
+/// Clocks of arrival that differ by less than this may be equal clocks.
+const CLOCK_MS: i64 = 2000;
+/// Equal clocks differ by at most this: Matroska's rounding, and guesses at the start of a dump.
+const SAME_CLOCK_MS: i64 = 50;
+/// Equal packets that are not unique must agree with the arrival times so well.
+const REPEATED_MS: i64 = 3000;
+/// Unique equal packets need to agree only so well: an anchor is late by a server's whole burst where
+/// the connection ended inside it.
+const UNIQUE_MS: i64 = 45_000;
+/// An overlap that only arrival times show must be longer than this to be believed.
+const ARRIVAL_MS: i64 = 2000;
+/// So many packets at the edges of an overlap may be torn.
+const TORN: usize = 4;
+
+/// Containers without timestamps: each dump counts from zero.
+fn has_clock(index: &MediaIndex) -> bool {
+    !["mp3", "aac", "flac", "ac3", "eac3", "h264", "hevc", "mpegvideo", "m4v", "wav"].contains(&index.format.as_str())
+}
+
+/// Packets of one track at one end of a segment.
+struct Edge {
+    /// Packets of the track before the first.
+    before: u64,
+    packets: Vec<Packet>,
+    /// Of them, so many are surely whole.
+    whole: usize,
+    /// All packets of the track in the segment.
+    total: u64,
+}
+
+impl Edge {
+    fn tail(index: &MediaIndex, track: &Track) -> Self {
+        let packets: Vec<_> = index.tail.iter().filter(|p| p.track == track.number).copied().collect();
+        let whole = packets.len().saturating_sub(usize::from(last_may_be_torn(index, track)));
+        Self { before: track.packets.saturating_sub(packets.len() as u64), packets, whole, total: track.packets }
+    }
+
+    fn head(index: &MediaIndex, track: &Track) -> Self {
+        let packets: Vec<_> = index.head.iter().filter(|p| p.track == track.number).copied().collect();
+        let torn = last_may_be_torn(index, track) && packets.len() as u64 == track.packets;
+        let whole = packets.len().saturating_sub(usize::from(torn));
+        Self { before: 0, packets, whole, total: track.packets }
+    }
+
+    fn end_ms(&self) -> Option<i64> {
+        self.packets[..self.whole].iter().map(|p| p.pts_ms + p.duration_ms).max()
+    }
+}
+
+/// True where the last packet of a track may be cut in the middle. ADTS frames say their own length.
+#[must_use]
+pub fn last_may_be_torn(index: &MediaIndex, track: &Track) -> bool {
+    index.ragged_end && !track.adts
+}
+
+/// The number of packets of a track that are surely whole.
+#[must_use]
+pub fn whole_packets(index: &MediaIndex, track: &Track) -> To {
+    if last_may_be_torn(index, track) { To::Packet(track.packets.saturating_sub(1)) } else { To::End }
+}
+
+/// A number difference at which packets of a track are equal.
+#[derive(Clone, Copy, Debug)]
+struct Fit {
+    /// Position in the tail minus position in the head.
+    difference: i64,
+    shift_ms: i64,
+    matched: usize,
+    /// Matched packets that stand only once in each.
+    unique: usize,
+    /// Position of the last match in the tail.
+    last: usize,
+    /// Length of the overlap that the difference means.
+    length: usize,
+}
+
+impl Fit {
+    /// Nearly everything that should be equal is.
+    fn is_full(&self) -> bool {
+        (self.matched + TORN) * 10 >= self.length * 9
+    }
+}
+
+/// Looks where the second segment continues the first. `first` is the one whose media begins earlier.
+#[must_use]
+pub fn find(first: &MediaIndex, second: &MediaIndex) -> Seam {
+    let pairs = pair_tracks(first, second);
+    let none = Seam {
+        kind: SeamKind::Format,
+        contained: false,
+        reaches_back_ms: 0,
+        shift_ms: 0,
+        cuts: Vec::new(),
+        matched_packets: 0,
+        shared_ms: 0,
+        missing_ms: 0,
+        method: Method::None,
+    };
+    let (Some(a_span), Some(b_span)) = (first.spans.last(), second.spans.first()) else { return none };
+    if pairs.is_empty() {
+        return none;
+    }
+    let expected = b_span.offset_ms.saturating_sub(a_span.offset_ms);
+    let same_clock = has_clock(first) && has_clock(second) && expected.abs() <= CLOCK_MS;
+    let edges: Vec<(Edge, Edge)> = pairs.iter().map(|(a, b)| (Edge::tail(first, a), Edge::head(second, b))).collect();
+    let fits: Vec<Vec<Fit>> = edges.iter().map(|(a, b)| fits(a, b, expected)).collect();
+    let seam = Seam { shift_ms: expected, ..none };
+    match best(&fits, expected, same_clock) {
+        Some(best) => by_packets(&pairs, &edges, &fits, best, second, &seam),
+        None => by_clock(&pairs, &edges, first, second, if same_clock { 0 } else { expected }, same_clock, &seam),
+    }
+}
+
+/// Tracks of equal format, each used once.
+#[must_use]
+pub fn pair_tracks<'a>(first: &'a MediaIndex, second: &'a MediaIndex) -> Vec<(&'a Track, &'a Track)> {
+    let mut left: Vec<&Track> = first.tracks.iter().collect();
+    second
+        .tracks
+        .iter()
+        .filter_map(|b| {
+            let at = left.iter().position(|a| a.kind == b.kind && a.format_hash == b.format_hash)?;
+            Some((left.remove(at), b))
+        })
+        .collect()
+}
+
+fn fits(a: &Edge, b: &Edge, expected: i64) -> Vec<Fit> {
+    type Places = (Vec<usize>, Vec<usize>);
+    let mut places: HashMap<(u64, u32), Places> = HashMap::new();
+    for (n, p) in a.packets.iter().enumerate() {
+        places.entry((p.hash, p.size)).or_default().0.push(n);
+    }
+    for (n, p) in b.packets.iter().enumerate() {
+        if let Some(both) = places.get_mut(&(p.hash, p.size)) {
+            both.1.push(n);
+        }
+    }
+    let mut fits: HashMap<i64, Fit> = HashMap::new();
+    for (in_a, in_b) in places.values() {
+        let unique = in_a.len() == 1 && in_b.len() == 1;
+        for &i in in_a {
+            for &j in in_b {
+                let shift_ms = a.packets[i].pts_ms - b.packets[j].pts_ms;
+                if !unique && (shift_ms - expected).abs() > UNIQUE_MS {
+                    continue;
+                }
+                let difference = i as i64 - j as i64;
+                let fit = fits.entry(difference).or_insert(Fit {
+                    difference,
+                    shift_ms,
+                    matched: 0,
+                    unique: 0,
+                    last: i,
+                    length: 0,
+                });
+                fit.matched += 1;
+                fit.unique += usize::from(unique);
+                fit.last = fit.last.max(i);
+            }
+        }
+    }
+    let mut fits: Vec<Fit> = fits.into_values().collect();
+    for fit in &mut fits {
+        let from = fit.difference.max(0);
+        let to = (a.packets.len() as i64).min(b.packets.len() as i64 + fit.difference);
+        fit.length = usize::try_from(to - from).unwrap_or_default();
+    }
+    // Few packets match at many differences by chance; such fits are not looked at further.
+    fits.retain(|f| f.is_full() || f.unique >= 3);
+    for fit in &mut fits {
+        fit.shift_ms = median_shift(a, b, fit);
+    }
+    fits.sort_unstable_by_key(|f| f.difference);
+    fits
+}
+
+/// The shift that most matches of a fit show: the first packets of a dump have guessed times.
+fn median_shift(a: &Edge, b: &Edge, fit: &Fit) -> i64 {
+    let mut shifts: Vec<i64> = a
+        .packets
+        .iter()
+        .enumerate()
+        .filter_map(|(i, p)| {
+            let q = b.packets.get(usize::try_from(i as i64 - fit.difference).ok()?)?;
+            ((p.hash, p.size) == (q.hash, q.size)).then_some(p.pts_ms - q.pts_ms)
+        })
+        .collect();
+    shifts.sort_unstable();
+    shifts.get(shifts.len() / 2).copied().unwrap_or(fit.shift_ms)
+}
+
+/// The fit that is believed, among those of all tracks.
+fn best(fits: &[Vec<Fit>], expected: i64, same_clock: bool) -> Option<Fit> {
+    let off = |f: &Fit| (f.shift_ms - expected).abs();
+    // Unique packets decide; where all repeat, the clocks do.
+    let rank = |f: &Fit| (f.unique >= 3, f.unique, std::cmp::Reverse(off(f)), f.matched);
+    let all = || fits.iter().flatten().copied();
+    if same_clock {
+        // Some servers count from zero for each connection; two that began together only look as if
+        // they shared a clock.
+        return all()
+            .filter(|f| f.shift_ms.abs() <= SAME_CLOCK_MS)
+            .max_by_key(rank)
+            .or_else(|| all().filter(|f| f.unique >= 3 && f.is_full() && off(f) <= REPEATED_MS).max_by_key(rank));
+    }
+    let believed = |f: &Fit| match f.unique {
+        0 => f.is_full() && off(f) <= REPEATED_MS,
+        1 | 2 => f.is_full() && off(f) <= 2 * REPEATED_MS,
+        _ => off(f) <= UNIQUE_MS,
+    };
+    all().filter(believed).max_by_key(rank)
+}
+
+fn by_packets(
+    pairs: &[(&Track, &Track)],
+    edges: &[(Edge, Edge)],
+    fits: &[Vec<Fit>],
+    best: Fit,
+    second: &MediaIndex,
+    seam: &Seam,
+) -> Seam {
+    let shift = best.shift_ms;
+    let mut cuts = Vec::with_capacity(pairs.len());
+    let mut matched = 0;
+    let (mut a_end, mut b_end) = (i64::MIN, i64::MIN);
+    let (mut gives, mut reaches_back) = (false, 0);
+    for (((track, other), (a, b)), fits) in pairs.iter().zip(edges).zip(fits) {
+        let near = track.packet_ms.max(other.packet_ms) * 6 / 10 + 2;
+        let fit = fits.iter().filter(|f| (f.shift_ms - shift).abs() <= near).max_by_key(|f| {
+            // A packet lost on one connection splits the run in two: the later one counts.
+            (f.last, f.matched)
+        });
+        let b_last_ms = Edge::tail(second, other).end_ms();
+        if let Some(end) = a.end_ms() {
+            a_end = a_end.max(end);
+        }
+        if let Some(end) = b_last_ms {
+            b_end = b_end.max(end + shift);
+        }
+        // Where the packet numbers say nothing, the time does: half a packet is the border.
+        let half = track.packet_ms / 2;
+        let (keep, begin) = match fit {
+            Some(fit) => {
+                matched += fit.matched as u64;
+                let j = usize::try_from(fit.last as i64 - fit.difference).unwrap_or_default();
+                (fit.last + 1, j + 1)
+            }
+            None => {
+                let last = a.packets[..a.whole].iter().map(|p| p.pts_ms).max();
+                let begin = last.map_or(0, |last| {
+                    b.packets.iter().position(|p| p.pts_ms + shift > last + half).unwrap_or(b.packets.len())
+                });
+                (a.whole, begin)
+            }
+        };
+        if a.before == 0
+            && let (Some(p), Some(q)) = (a.packets.first(), b.packets.first())
+        {
+            reaches_back = reaches_back.max(p.pts_ms - (q.pts_ms + shift));
+        }
+        let b_rest = if b.packets.len() as u64 == b.total { b.whole.saturating_sub(begin) } else { 1 };
+        let (to, from) = if b_rest == 0 && (a.whole >= keep || fit.is_none()) {
+            (To::Packet(a.before + a.whole as u64), From::Nothing)
+        } else {
+            gives |= b_rest > 0;
+            (To::Packet(a.before + keep as u64), From::Packet(b.before + begin as u64))
+        };
+        cuts.push(SeamCut { first_track: track.number, second_track: other.number, to, from });
+    }
+    let b_start = second.spans.first().map_or(0, |s| s.media_start_ms + shift);
+    let contained = !gives || b_end <= a_end;
+    let shared_ms = (a_end.min(b_end) - b_start).max(0);
+    if contained {
+        cuts.clear();
+    }
+    Seam {
+        kind: SeamKind::Overlap,
+        contained,
+        reaches_back_ms: reaches_back.max(0),
+        shift_ms: shift,
+        cuts,
+        matched_packets: matched,
+        shared_ms,
+        method: Method::Packets,
+        ..seam.clone()
+    }
+}
+
+/// No equal packets: what the clocks say.
+fn by_clock(
+    pairs: &[(&Track, &Track)],
+    edges: &[(Edge, Edge)],
+    first: &MediaIndex,
+    second: &MediaIndex,
+    shift: i64,
+    same_clock: bool,
+    seam: &Seam,
+) -> Seam {
+    let (tolerance, method) = if same_clock { (SAME_CLOCK_MS, Method::Clock) } else { (ARRIVAL_MS, Method::Arrival) };
+    let a_end = first.spans.iter().map(|s| s.media_end_ms).max().unwrap_or_default();
+    let b_start = second.spans.first().map_or(0, |s| s.media_start_ms) + shift;
+    // Later spans of the second may have another offset to wall time.
+    let b_end = second
+        .spans
+        .iter()
+        .map(|s| s.media_end_ms + s.offset_ms)
+        .max()
+        .zip(second.spans.first())
+        .map_or(b_start, |(end, span)| end - span.offset_ms + shift);
+    let overlap = a_end - b_start;
+    let contained = overlap > tolerance && b_end <= a_end;
+    if overlap <= tolerance {
+        let cuts = pairs
+            .iter()
+            .map(|(a, b)| SeamCut {
+                first_track: a.number,
+                second_track: b.number,
+                to: whole_packets(first, a),
+                from: begin_after_gap(b),
+            })
+            .collect();
+        return Seam {
+            kind: SeamKind::Gap,
+            cuts,
+            missing_ms: (-overlap).max(0),
+            method: if overlap < 0 { method } else { Method::None },
+            shift_ms: shift,
+            ..seam.clone()
+        };
+    }
+    let cuts = pairs
+        .iter()
+        .zip(edges)
+        .filter(|_| !contained)
+        .map(|((a, b), (tail, _))| {
+            let end = tail.end_ms().unwrap_or(a_end) - shift;
+            SeamCut {
+                first_track: a.number,
+                second_track: b.number,
+                to: whole_packets(first, a),
+                from: if b.kind == TrackKind::Video { From::Key(end) } else { From::Time(end) },
+            }
+        })
+        .collect();
+    Seam {
+        kind: SeamKind::Overlap,
+        contained,
+        cuts,
+        shared_ms: (a_end.min(b_end) - b_start).max(0),
+        method,
+        shift_ms: shift,
+        ..seam.clone()
+    }
+}
+
+/// After a gap, and at the start, pictures begin with a key picture; sound is kept.
+#[must_use]
+pub fn begin_after_gap(track: &Track) -> From {
+    if track.kind == TrackKind::Video { From::Key(i64::MIN) } else { From::Start }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,430 @@
+//! One life of a source on a stream: opened, first byte, recognised, ended, and why.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+use uuid::Uuid;
+
+use super::events::TapeEvent;
+use super::segment_file::{Ending, Owner, SegmentFile, Shelf};
+use crate::domain::hall::Stream;
+use crate::domain::segment::{Container, EndReason};
+use crate::domain::settings::Record;
+use crate::domain::sniff::{self, Sniff, sniff};
+use crate::domain::time::Ms;
+use crate::source::child::TERM_GRACE;
+use crate::source::{Running, Source, SourceEnd};
+
+/// Between two reads. Reading each of mplayer's 4 KiB as it comes would cost sixty wake-ups a second and
+/// stream; a pipe of 1 MiB holds 100 ms of 80 Mbit/s.
+const READ_EVERY: Duration = Duration::from_millis(100);
+
+/// Most that one read takes; a full read is followed by the next at once.
+const READ_BYTES: usize = 256 * 1024;
+
+/// How long the first bytes may wait in memory for their container to be known, and so their file's name.
+const NAME_PATIENCE: Duration = Duration::from_millis(500);
+
+/// A source that has nothing more to give is killed if it has not ended after this time.
+const DEAD_GRACE: Duration = Duration::from_millis(500);
+
+/// What is needed to open one.
+pub(super) struct Plan {
+    pub id: Uuid,
+    pub stream: Stream,
+    pub source: Result<Arc<dyn Source>, SourceEnd>,
+    /// Name of the source, also where there is none.
+    pub source_name: &'static str,
+    /// Marks its lines.
+    pub label: String,
+    pub owner: Owner,
+    pub shelf: Arc<Shelf>,
+    pub record: Record,
+}
+
+/// A connection that lives, or has just ended.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub id: Uuid,
+    pub stream: Stream,
+    live: Arc<Mutex<Live>>,
+    stop: watch::Sender<Option<EndReason>>,
+    over: oneshot::Receiver<Over>,
+    task: JoinHandle<()>,
+}
+
+/// What is known of it while it lives.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Live {
+    pub bytes: u64,
+    pub first_byte: Option<Instant>,
+    pub last_byte: Option<Instant>,
+    /// Wall time of the last byte.
+    pub last_byte_at: Option<Ms>,
+    /// Since when media is recognised: the first byte's arrival.
+    pub media_since: Option<Instant>,
+}
+
+impl Live {
+    /// How long it has been giving recognised media.
+    pub fn good(self) -> Duration {
+        match (self.media_since, self.last_byte) {
+            (Some(since), Some(last)) => last.duration_since(since),
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+/// The end of a connection: no byte comes from it any more.
+#[derive(Clone, Debug)]
+pub(super) struct Over {
+    pub reason: EndReason,
+    pub detail: Option<String>,
+    /// How long it gave recognised media.
+    pub good: Duration,
+}
+
+impl Connection {
+    /// Opens one, in a task of its own.
+    pub fn open(plan: Plan) -> Self {
+        let live = Arc::new(Mutex::new(Live::default()));
+        let (stop, asked) = watch::channel(None);
+        let (tell, over) = oneshot::channel();
+        let (id, stream, opened) = (plan.id, plan.stream.clone(), Instant::now());
+        let life = Life { plan, live: live.clone(), asked, opened, head: Some(Head::default()), segment: None };
+        Self { id, stream, live, stop, over, task: tokio::spawn(life.run(tell)) }
+    }
+
+    /// What is known of it.
+    pub fn live(&self) -> Live {
+        *lock(&self.live)
+    }
+
+    /// Ends it; the first reason counts. `Unwanted` takes no further byte.
+    pub fn stop(&self, reason: EndReason) {
+        self.stop.send_if_modified(|asked| {
+            let first = asked.is_none();
+            asked.get_or_insert(reason);
+            first
+        });
+    }
+
+    /// Waits for its last byte.
+    pub async fn over(&mut self) -> Over {
+        (&mut self.over).await.unwrap_or_else(|_| {
+            tracing::error!("a connection's task failed");
+            Over { reason: EndReason::SourceFailed, detail: Some("internal error".to_owned()), good: Duration::ZERO }
+        })
+    }
+
+    /// What remains to be done after the last byte: close the file, tell the catalog.
+    pub fn into_task(self) -> JoinHandle<()> {
+        self.task
+    }
+}
+
+fn lock(live: &Mutex<Live>) -> MutexGuard<'_, Live> {
+    live.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why we stopped reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Someone asked for it.
+    Asked(EndReason),
+    /// Nothing came for too long.
+    TimedOut(EndReason),
+    /// Bytes were lost on the way to the disk.
+    Broken,
+    /// It is no media.
+    NotMedia,
+    /// The bytes ended by themselves.
+    Ended,
+}
+
+/// The first bytes, until it is known what they are.
+#[derive(Default)]
+struct Head {
+    /// For the sniffer, at most [`sniff::MAX`].
+    bytes: Vec<u8>,
+    /// What has no file yet.
+    waiting: Vec<(Ms, Bytes)>,
+}
+
+struct Life {
+    plan: Plan,
+    live: Arc<Mutex<Live>>,
+    asked: watch::Receiver<Option<EndReason>>,
+    opened: Instant,
+    /// `None` once the sniffer has decided.
+    head: Option<Head>,
+    segment: Option<(SegmentFile, Container)>,
+}
+
+impl Life {
+    async fn run(mut self, over: oneshot::Sender<Over>) {
+        let at = self.plan.shelf.clock.now();
+        let running = match &self.plan.source {
+            Ok(source) => source.open(&self.plan.stream.url, &self.plan.label),
+            Err(end) => Err(end.clone()),
+        };
+        self.send(TapeEvent::ConnectionOpened {
+            connection: self.plan.id,
+            hall: self.plan.owner.hall,
+            stream: self.plan.stream.id,
+            source: self.plan.source_name,
+            at,
+            process: running.as_ref().ok().and_then(|r| r.process),
+        });
+        let (why, said) = match running {
+            Ok(mut running) => {
+                let why = self.read(&mut running).await;
+                (why, self.end(running, why).await)
+            }
+            Err(end) => (Why::Ended, end),
+        };
+        let what = self.know();
+        let live = *lock(&self.live);
+        let not_media = matches!(what, Some(Sniff::NotMedia(_)));
+        let (reason, mut detail) = judge(why, what, live.bytes, said);
+        if let (EndReason::NotMedia, Some(Sniff::NotMedia(what))) = (reason, what) {
+            detail = Some(what.to_string());
+        }
+        let at = self.plan.shelf.clock.now();
+        let _ = over.send(Over { reason, detail: detail.clone(), good: live.good() });
+        if let Some((segment, container)) = self.segment.take() {
+            segment.close(Ending { reason, container, not_media }).await;
+        }
+        self.send(TapeEvent::ConnectionClosed { connection: self.plan.id, bytes: live.bytes, reason, detail, at });
+    }
+
+    /// Reads until there is a reason to stop.
+    async fn read(&mut self, running: &mut Running) -> Why {
+        let mut asked = self.asked.clone();
+        let mut buffer = vec![0; READ_BYTES];
+        let mut pause: Option<Instant> = None;
+        loop {
+            let live = *lock(&self.live);
+            let (limit, reason) = match live.last_byte {
+                None => (self.opened + ms(self.plan.record.first_byte_timeout_ms), EndReason::NoFirstByte),
+                Some(last) => (last + ms(self.plan.record.stall_timeout_ms), EndReason::Stalled),
+            };
+            let name_due = live.first_byte.filter(|_| self.segment.is_none()).map(|first| first + NAME_PATIENCE);
+            let broken = self.segment.as_ref().map(|(segment, _)| segment.broken());
+            tokio::select! {
+                biased;
+                wanted = asked.wait_for(Option::is_some) => {
+                    // A tape that is gone without a word has been shut down.
+                    return Why::Asked(wanted.ok().and_then(|reason| *reason).unwrap_or(EndReason::Shutdown));
+                }
+                () = cancelled(broken.as_ref()) => return Why::Broken,
+                () = until(pause), if pause.is_some() => pause = None,
+                read = running.bytes.read(&mut buffer), if pause.is_none() => match read {
+                    Ok(n) if n > 0 => {
+                        if self.take(&buffer[..n]) {
+                            return Why::NotMedia;
+                        }
+                        if n < buffer.len() {
+                            pause = Some(Instant::now() + READ_EVERY);
+                        }
+                    }
+                    // An error of a pipe is its end.
+                    Ok(_) | Err(_) => return Why::Ended,
+                },
+                () = until(name_due), if name_due.is_some() => self.name(Container::Unknown),
+                () = sleep_until(limit) => return Why::TimedOut(reason),
+            }
+        }
+    }
+
+    /// Takes bytes that came now. True where they are no media.
+    fn take(&mut self, bytes: &[u8]) -> bool {
+        let at = self.plan.shelf.clock.now();
+        let now = Instant::now();
+        let first = {
+            let mut live = lock(&self.live);
+            live.bytes += bytes.len() as u64;
+            live.last_byte = Some(now);
+            live.last_byte_at = Some(at);
+            let first = live.first_byte.is_none();
+            live.first_byte.get_or_insert(now);
+            first
+        };
+        if first {
+            self.send(TapeEvent::FirstByte { connection: self.plan.id, at });
+        }
+        let bytes = Bytes::copy_from_slice(bytes);
+        let Some(head) = &mut self.head else {
+            if let Some((segment, _)) = &self.segment {
+                segment.push(bytes, at);
+            }
+            return false;
+        };
+        let room = sniff::MAX.saturating_sub(head.bytes.len()).min(bytes.len());
+        head.bytes.extend_from_slice(&bytes[..room]);
+        let found = sniff(&head.bytes, false);
+        match &self.segment {
+            Some((segment, _)) => segment.push(bytes, at),
+            None => head.waiting.push((at, bytes)),
+        }
+        match found {
+            Sniff::NeedMore => false,
+            Sniff::Media(container) => {
+                self.name(container);
+                self.head = None;
+                if found.recognised().is_some() {
+                    let mut live = lock(&self.live);
+                    live.media_since = live.first_byte;
+                }
+                false
+            }
+            Sniff::NotMedia(_) => {
+                self.name(Container::Unknown);
+                true
+            }
+        }
+    }
+
+    /// Begins the file if there is none yet, and notes what is in it.
+    fn name(&mut self, container: Container) {
+        if let Some((_, known)) = &mut self.segment {
+            *known = container;
+            return;
+        }
+        let waiting = self.head.as_mut().map(|head| std::mem::take(&mut head.waiting)).unwrap_or_default();
+        let Some(at) = waiting.first().map(|(at, _)| *at) else { return };
+        let segment = SegmentFile::start(self.plan.shelf.clone(), self.plan.owner.clone(), container, at);
+        for (at, bytes) in waiting {
+            segment.push(bytes, at);
+        }
+        self.segment = Some((segment, container));
+    }
+
+    /// Decides about what has not been decided yet, since nothing follows. `None`: it was media, or nothing.
+    fn know(&mut self) -> Option<Sniff> {
+        let head = self.head.as_ref()?;
+        if head.bytes.is_empty() {
+            return None;
+        }
+        let found = sniff(&head.bytes, true);
+        let container = match found {
+            Sniff::Media(container) => container,
+            _ => Container::Unknown,
+        };
+        self.name(container);
+        Some(found)
+    }
+
+    /// Ends the source, takes what it still gives, and waits for it.
+    async fn end(&mut self, running: Running, why: Why) -> SourceEnd {
+        let Running { mut bytes, stop, kill, mut ended, process: _ } = running;
+        let patience = match why {
+            Why::Asked(EndReason::Unwanted) | Why::Broken => Duration::ZERO,
+            Why::Asked(_) => TERM_GRACE,
+            Why::TimedOut(_) | Why::NotMedia | Why::Ended => DEAD_GRACE,
+        };
+        if why == Why::Ended {
+            // It has mostly ended by itself.
+            if let Ok(said) = timeout(DEAD_GRACE, &mut ended).await {
+                return said.unwrap_or_default();
+            }
+        }
+        stop.cancel();
+        if patience.is_zero() {
+            kill.cancel();
+            drop(bytes);
+        } else {
+            let mut buffer = vec![0; READ_BYTES];
+            let drained = timeout(patience, async {
+                while let Ok(n) = bytes.read(&mut buffer).await
+                    && n > 0
+                {
+                    self.take(&buffer[..n]);
+                }
+                // Its end, so that it is not killed while it tidies up.
+                (&mut ended).await
+            });
+            if let Ok(said) = drained.await {
+                return said.unwrap_or_default();
+            }
+            kill.cancel();
+        }
+        timeout(TERM_GRACE, ended).await.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    fn send(&self, event: TapeEvent) {
+        drop(self.plan.shelf.sink.send(event));
+    }
+}
+
+/// The end reason: from what was asked, what arrived, and what the source said; never from an exit code
+/// alone, since mplayer's is 0 whatever happened.
+fn judge(why: Why, what: Option<Sniff>, bytes: u64, said: SourceEnd) -> (EndReason, Option<String>) {
+    let reason = match why {
+        Why::Asked(reason) | Why::TimedOut(reason) => reason,
+        Why::Broken => EndReason::DiskFull,
+        Why::NotMedia => EndReason::NotMedia,
+        Why::Ended if matches!(what, Some(Sniff::NotMedia(_))) => EndReason::NotMedia,
+        // What it says of failed tries to connect is of the past once bytes came.
+        Why::Ended if bytes > 0 => match said.reason {
+            Some(EndReason::SourceFailed) => EndReason::SourceFailed,
+            _ => EndReason::Eof,
+        },
+        Why::Ended => said.reason.unwrap_or(EndReason::Eof),
+    };
+    (reason, if reason.is_wanted() { None } else { said.detail })
+}
+
+fn ms(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn cancelled(token: Option<&tokio_util::sync::CancellationToken>) {
+    match token {
+        Some(token) => token.cancelled().await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::sniff::NotMedia;
+
+    #[test]
+    fn the_end_reason_is_judged_from_what_was_asked_what_came_and_what_was_said() {
+        let html = Some(Sniff::NotMedia(NotMedia::Html));
+        let said = |reason| SourceEnd { reason, detail: Some("words".to_owned()) };
+        let http = EndReason::Http(404);
+        let table = [
+            (Why::Asked(EndReason::WindowEnd), None, 5, Some(http), EndReason::WindowEnd),
+            (Why::TimedOut(EndReason::Stalled), None, 5, Some(EndReason::SourceFailed), EndReason::Stalled),
+            (Why::TimedOut(EndReason::NoFirstByte), None, 0, Some(EndReason::Network), EndReason::NoFirstByte),
+            (Why::Broken, None, 5, None, EndReason::DiskFull),
+            (Why::Ended, None, 0, Some(http), http),
+            (Why::Ended, None, 0, None, EndReason::Eof),
+            (Why::Ended, None, 5, Some(http), EndReason::Eof),
+            (Why::Ended, None, 5, Some(EndReason::SourceFailed), EndReason::SourceFailed),
+            (Why::Ended, html, 5, None, EndReason::NotMedia),
+            (Why::NotMedia, html, 5, None, EndReason::NotMedia),
+            (Why::Asked(EndReason::Shutdown), html, 5, None, EndReason::Shutdown),
+        ];
+        for (why, what, bytes, reason, want) in table {
+            let (got, detail) = judge(why, what, bytes, said(reason));
+            assert_eq!(got, want, "{why:?} {what:?} {bytes} {reason:?}");
+            assert_eq!(detail.is_none(), want.is_wanted(), "{want}");
+        }
+    }
+}
