@@ -6,8 +6,8 @@ pub mod check;
 pub mod config;
 pub mod dump;
 pub mod extend;
-//S pub mod halls;
-//S pub mod import;
+pub mod halls;
+pub mod import;
 pub mod list;
 //S pub mod prune;
 pub mod render;
@@ -61,9 +61,9 @@ Exit codes: 0 done; 1 failed; 2 wrong usage or settings; 3 bad input, nothing ch
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Import a conference schedule (iCal): talks, halls, stream addresses
-    //S Import(import::ImportArgs),
+    Import(import::ImportArgs),
     /// List halls and their streams, or set them
-    //S Halls(halls::HallsArgs),
+    Halls(halls::HallsArgs),
     /// Look at programs, streams, disk and schedule before it begins
     Check(check::CheckArgs),
     /// Record all day, unattended: connect, reconnect, join, prune
@@ -116,8 +116,8 @@ async fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode> {
     })?;
     let env = Env { data_dir, settings: loaded.settings.clone(), clock: Arc::new(SystemClock) };
     match &cli.command {
-        //S Command::Import(args) => import::run(&env, args, out).await,
-        //S Command::Halls(args) => halls::run(&env, args, out).await,
+        Command::Import(args) => import::run(&env, args, out).await,
+        Command::Halls(args) => halls::run(&env, args, out).await,
         Command::Check(args) => check::run(&env, args, out).await,
         Command::Run(args) => run::run(&env, args, out).await,
         Command::Status(args) => status::run(&env, args, out),
