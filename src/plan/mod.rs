@@ -2,12 +2,16 @@
 //! state, `now`). No I/O, no tasks, no clock. Each result is a value that can be printed with its
 //! reasons.
 
+pub mod assembly;
 pub mod backoff;
 pub mod coverage;
 pub mod cut;
 #[cfg(test)]
 pub(crate) mod fixtures;
+#[cfg(test)]
+pub(crate) mod media_fixtures;
 pub mod overlap;
 pub mod reconcile;
+pub mod route;
 pub mod seam;
 pub mod wanted;
