@@ -153,7 +153,8 @@ fn print_change(change: &ReportedChange, out: &mut dyn Write) -> io::Result<()> 
     let room = width().saturating_sub(head.len());
     match change.kind {
         ChangeKind::Retitled => {
-            let title = |text: &Option<String>| fit(text.as_deref().unwrap_or_default(), room.saturating_sub(3));
+            // Whole, whatever the width: what differs may be at the end.
+            let title = |text: &Option<String>| clean(text.as_deref().unwrap_or_default());
             writeln!(out, "{head}{}", title(&change.before))?;
             writeln!(out, "{:>1$}-> {2}", "", head.len(), title(&change.after))
         }
