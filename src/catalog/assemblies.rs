@@ -1,12 +1,13 @@
 //! Assemblies: the one file made for each talk.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::Result;
-use crate::domain::ids::{AssemblyId, TalkId};
+use crate::domain::ids::{AssemblyId, SegmentId, TalkId};
 use crate::domain::time::Ms;
+use crate::plan::prune::Seen;
 
 /// The file made for a talk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,4 +49,119 @@ pub fn current(db: &Connection, talk: TalkId) -> Result<Option<Assembly>> {
         })
     });
     Ok(row.optional()?)
+}
+
+/// A new assembly and what it was made of.
+#[derive(Clone, Debug)]
+pub struct NewAssembly {
+    /// Whose.
+    pub talk: TalkId,
+    /// Relative to the data directory.
+    pub path: PathBuf,
+    /// Size of the file.
+    pub bytes: u64,
+    /// SHA-256 of the file.
+    pub sha256: [u8; 32],
+    /// Length of its media, milliseconds.
+    pub duration_ms: i64,
+    /// Digest of the plan.
+    pub inputs: [u8; 32],
+    /// What was looked at: used, then left out.
+    pub parts: Vec<Part>,
+}
+
+/// One segment that an assembly used or left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which.
+    pub segment: SegmentId,
+    /// Place in the assembly, milliseconds from its start; `None`: left out.
+    pub place: Option<(i64, i64)>,
+    /// Nothing of it would be missed if it were deleted: it is in the assembly, or has nothing to give.
+    pub redundant: bool,
+    /// For people.
+    pub note: String,
+}
+
+/// Writes an assembly; the one before it, if there was one, is gone for this reason.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn replace(db: &Connection, new: &NewAssembly, old_is: &str, now: Ms) -> Result<()> {
+    gone(db, new.talk, old_is, now)?;
+    db.execute(
+        "INSERT INTO assembly (talk_id, path, bytes, sha256, duration_ms, made_ms, inputs) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        (
+            new.talk.0,
+            new.path.to_string_lossy(),
+            new.bytes.cast_signed(),
+            new.sha256,
+            new.duration_ms,
+            now.0,
+            new.inputs,
+        ),
+    )?;
+    let id = db.last_insert_rowid();
+    let mut insert = db.prepare_cached(
+        "INSERT INTO assembly_part (assembly_id, seq, segment_id, used, redundant, out_start_ms, out_end_ms, note)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for (seq, part) in (0_i64..).zip(&new.parts) {
+        let (from, to) = part.place.unzip();
+        insert.execute((id, seq, part.segment.0, part.place.is_some(), part.redundant, from, to, &part.note))?;
+    }
+    Ok(())
+}
+
+/// The assembly of a talk, if there is one, is no longer the talk's.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn gone(db: &Connection, talk: TalkId, reason: &str, now: Ms) -> Result<()> {
+    db.execute(
+        "UPDATE assembly SET gone_ms = ?2, gone_reason = ?3 WHERE talk_id = ?1 AND gone_ms IS NULL",
+        (talk.0, now.0, reason),
+    )?;
+    Ok(())
+}
+
+/// The assembly stays as it is though the plan is another one by now; perhaps under another name.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn keep(db: &Connection, assembly: AssemblyId, path: &Path, inputs: [u8; 32]) -> Result<()> {
+    db.execute(
+        "UPDATE assembly SET path = ?2, inputs = ?3 WHERE id = ?1",
+        (assembly.0, path.to_string_lossy(), inputs),
+    )?;
+    Ok(())
+}
+
+/// True where another talk's assembly has this path.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn is_path_of_another(db: &Connection, path: &Path, talk: TalkId) -> Result<bool> {
+    Ok(db
+        .query_row(
+            "SELECT 1 FROM assembly WHERE path = ?1 AND talk_id <> ?2 AND gone_ms IS NULL",
+            (path.to_string_lossy(), talk.0),
+            |_| Ok(()),
+        )
+        .optional()?
+        .is_some())
+}
+
+/// What a talk's assembly did with a segment; `None`: there is none, or it did not see it.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn seen(db: &Connection, talk: TalkId, segment: SegmentId) -> Result<Option<Seen>> {
+    Ok(db
+        .prepare_cached(
+            "SELECT used, redundant FROM assembly JOIN assembly_part ON assembly_id = assembly.id
+             WHERE talk_id = ?1 AND segment_id = ?2 AND gone_ms IS NULL",
+        )?
+        .query_row([talk.0, segment.0], |row| Ok(Seen { used: row.get(0)?, redundant: row.get(1)? }))
+        .optional()?)
 }

@@ -1,0 +1,401 @@
+//! One file per talk: facts from the catalog, a plan, a join, and what came of it back into the catalog.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use rusqlite::Connection;
+
+use super::env::Env;
+use super::failure::{Failure, Kind, Result};
+use super::index::{Reader, index_file, index_segment, media, media_failure, read};
+use super::optout;
+use super::report::{self, TalkView};
+use crate::catalog::assemblies::{self, Assembly, NewAssembly, Part};
+use crate::catalog::writer::Writer;
+use crate::catalog::{self, media_index, schedule, seams, todo};
+use crate::domain::ids::{SegmentId, TalkId};
+use crate::domain::interval::IntervalSet;
+use crate::domain::media::MediaIndex;
+use crate::domain::name::{MAX_FILE_NAME, slug};
+use crate::domain::segment::Verdict;
+use crate::domain::talk::TalkStatus;
+use crate::media::{MediaError, join};
+use crate::plan::assembly::{AssemblyPlan, Inputs, plan};
+use crate::plan::wanted::forbidden_slots;
+
+/// The folder of the assemblies in the data directory.
+pub const TALKS: &str = "talks";
+
+/// Assembling is done by one process at a time; whoever holds this file does it.
+const LOCK: &str = "assemble.lock";
+
+/// A new plan with less media than the old file by more than this does not replace it. (The lengths of
+/// two joins of the same media differ by some packets at most.)
+const LESS_MS: i64 = 500;
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AssembleOutcome {
+    /// The file was made.
+    Made {
+        /// Relative to the data directory.
+        path: PathBuf,
+        /// Length of its media, milliseconds.
+        duration_ms: i64,
+        /// How many gaps were closed.
+        gaps: usize,
+    },
+    /// It is there, and made of just this.
+    UpToDate(PathBuf),
+    /// It is there and has more than could be made now.
+    Kept(PathBuf),
+    /// There is nothing to make a file of, and why.
+    Nothing(String),
+}
+
+/// Plans a talk's assembly without making it. Segments that are not indexed yet are told as such.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn plan_talk(db: &Connection, env: &Env, talk: TalkId) -> Result<(TalkView, AssemblyPlan)> {
+    let facts = Facts::read(db, env, talk)?;
+    let plan = facts.plan(env);
+    Ok((facts.view, plan))
+}
+
+/// Makes, or makes anew, the file of a talk, where that is needed (or `force`d). `progress` is told the
+/// milliseconds written and the milliseconds to write.
+///
+/// # Errors
+/// When a segment or the disk fails; then what was there is as it was.
+pub async fn assemble_talk(
+    env: &Env,
+    reader: &Reader,
+    writer: &Writer,
+    talk: TalkId,
+    force: bool,
+    progress: Progress,
+) -> Result<AssembleOutcome> {
+    let _turn = turn(env).await?;
+    let mut facts = gather(env, reader, writer, talk).await?;
+    let talk_row = &facts.view.talk;
+    if talk_row.opted_out {
+        optout::quarantine(env, reader, writer, talk).await?;
+        return done(writer, talk, AssembleOutcome::Nothing("opted out of recording".to_owned())).await;
+    }
+    if talk_row.status != TalkStatus::Scheduled {
+        // What was made before stays until the user removes it.
+        let why = talk_row.status.as_str().to_owned();
+        return done(writer, talk, AssembleOutcome::Nothing(why)).await;
+    }
+    for attempt in 0.. {
+        let plan = facts.plan(env);
+        match make(env, reader, writer, &facts, plan, force, progress.clone()).await {
+            Ok(outcome) => return done(writer, talk, outcome).await,
+            // The file is another one than the index says: what it holds counts, not what it held.
+            Err(Stopped::Stale(path)) if attempt == 0 => {
+                tracing::warn!("{} is not as it was recorded: looking at it anew", path.display());
+                facts.reindex(env, writer, &path).await?;
+                facts = gather(env, reader, writer, talk).await?;
+            }
+            Err(Stopped::Stale(path)) => {
+                return Err(Failure::new(Kind::Failed, format!("{} changes while it is read", path.display())));
+            }
+            Err(Stopped::Failed(failure)) => return Err(failure),
+        }
+    }
+    Err(Failure::new(Kind::Failed, "not reached"))
+}
+
+/// As [`assemble_talk`], with a reader and a writer of its own: for commands.
+///
+/// # Errors
+/// As [`assemble_talk`].
+pub async fn assemble_now(env: &Env, talk: TalkId) -> Result<AssembleOutcome> {
+    let (reader, writer) = open(env)?;
+    assemble_talk(env, &reader, &writer, talk, false, no_progress()).await
+}
+
+/// A reader and a writer for commands that work beside, or without, a daemon.
+///
+/// # Errors
+/// When the catalog cannot be opened.
+pub fn open(env: &Env) -> Result<(Reader, Writer)> {
+    let reader = catalog::open_reader(&env.data_dir)?;
+    let (writer, _) = Writer::start(catalog::open_writer(&env.data_dir)?)
+        .map_err(|e| Failure::new(Kind::Failed, "cannot start the catalog's writer").because(e))?;
+    Ok((Arc::new(Mutex::new(reader)), writer))
+}
+
+/// Told how far a join is: milliseconds written, milliseconds to write.
+pub type Progress = Arc<dyn Fn(u64, u64) + Send + Sync>;
+
+/// Nobody wants to know.
+#[must_use]
+pub fn no_progress() -> Progress {
+    Arc::new(|_, _| ())
+}
+
+/// Removes what a join that was killed left behind, unless another process is at work.
+pub fn remove_half_made(data_dir: &Path) {
+    let Ok(lock) = lock_file(data_dir) else { return };
+    if lock.try_lock().is_ok() {
+        for path in join::remove_half_made(&data_dir.join(TALKS)) {
+            tracing::info!("removed the half-made {}; it is made again", path.display());
+        }
+    }
+}
+
+fn lock_file(data_dir: &Path) -> std::io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).open(data_dir.join(LOCK))
+}
+
+/// Waits until no other process assembles.
+async fn turn(env: &Env) -> Result<File> {
+    let data_dir = env.data_dir.clone();
+    let locked = tokio::task::spawn_blocking(move || lock_file(&data_dir).and_then(|file| file.lock().map(|()| file)));
+    match locked.await {
+        Ok(Ok(file)) => Ok(file),
+        Ok(Err(e)) => Err(Failure::new(Kind::Failed, format!("cannot lock {LOCK}")).because(e)),
+        Err(e) => Err(Failure::new(Kind::Failed, "a task ended").because(e)),
+    }
+}
+
+async fn done(writer: &Writer, talk: TalkId, outcome: AssembleOutcome) -> Result<AssembleOutcome> {
+    writer.call(move |db| todo::done(db, talk)).await?;
+    Ok(outcome)
+}
+
+/// What the catalog knows around one talk.
+struct Facts {
+    view: TalkView,
+    indexes: HashMap<SegmentId, MediaIndex>,
+    forbidden: IntervalSet,
+}
+
+impl Facts {
+    fn read(db: &Connection, env: &Env, talk: TalkId) -> Result<Self> {
+        let view = report::one(db, env, &talk.to_string())?;
+        let mut indexes = HashMap::new();
+        for segment in view.segments.iter().filter(|s| s.verdict == Verdict::Media) {
+            if let Some(index) = media_index::of_segment(db, segment.id)? {
+                indexes.insert(segment.id, index);
+            }
+        }
+        let near = schedule::TalkFilter { hall: Some(view.hall.id), within: Some(view.window), event: None };
+        let forbidden = forbidden_slots(&schedule::talks(db, near)?);
+        Ok(Self { view, indexes, forbidden })
+    }
+
+    fn plan(&self, env: &Env) -> AssemblyPlan {
+        // The padding ends where a neighbour that must not be recorded begins.
+        let allowed = IntervalSet::from(self.view.window).subtract(&self.forbidden);
+        let slot = self.view.talk.slot;
+        let window = allowed.iter().max_by_key(|part| part.intersect(slot).len_ms()).unwrap_or(slot);
+        plan(&Inputs {
+            talk: &self.view.talk,
+            event: &self.view.event.name,
+            hall: &self.view.hall.name,
+            zone: self.view.event.zone,
+            window,
+            segments: self.view.segments.iter().map(|s| (s, self.indexes.get(&s.id))).collect(),
+            gaps: &self.view.report.gaps,
+            chapters: env.settings.assemble.chapters,
+        })
+    }
+
+    /// Indexes a segment again whose file is not as it was.
+    async fn reindex(&self, env: &Env, writer: &Writer, path: &Path) -> Result<()> {
+        let Some(segment) = self.view.segments.iter().find(|s| env.data_dir.join(&s.path) == path) else {
+            return Ok(());
+        };
+        let (id, now) = (segment.id, env.clock.now());
+        let index = index_file(env, segment, Vec::new()).await.map_err(|e| media_failure(&e))?;
+        Ok(writer.call(move |db| media_index::store(db, id, &index, now)).await?)
+    }
+
+    /// Where the file belongs. Another talk may have the same start, hall and title: then the id tells
+    /// them apart.
+    fn path(&self, plan: &AssemblyPlan, taken: impl Fn(&Path) -> Result<bool>) -> Result<PathBuf> {
+        let talk = &self.view.talk;
+        let start = talk.slot.start.in_zone(self.view.event.zone).format("%Y-%m-%d_%H%M");
+        let extension = if plan.has_video() { "mkv" } else { "mka" };
+        let stem = format!("{start}_{}_", self.view.hall.slug);
+        let id = format!("-{}", talk.id);
+        let room = MAX_FILE_NAME.saturating_sub(stem.len() + id.len() + 1 + extension.len()).max(8);
+        let name = format!("{stem}{}", slug(&talk.title, room));
+        let folder = Path::new(TALKS).join(&self.view.event.slug);
+        let path = folder.join(format!("{name}.{extension}"));
+        Ok(if taken(&path)? { folder.join(format!("{name}{id}.{extension}")) } else { path })
+    }
+
+    /// True where the old file was made for the same place and time.
+    fn same_place(&self, old: &Assembly, new: &Path) -> bool {
+        let stem = |path: &Path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            // Day, time and hall; slugs have no `_`.
+            name.splitn(4, '_').take(3).map(str::to_owned).collect::<Vec<_>>()
+        };
+        stem(&old.path) == stem(new)
+    }
+}
+
+/// Reads the facts; segments that nobody looked at yet are indexed first.
+async fn gather(env: &Env, reader: &Reader, writer: &Writer, talk: TalkId) -> Result<Facts> {
+    let env_for = env.clone();
+    let facts = read(reader, move |db| Facts::read(db, &env_for, talk)).await?;
+    optout::release(env, writer, &facts.view.segments, &facts.view.talk, &facts.forbidden).await?;
+    let unchecked: Vec<_> = facts
+        .view
+        .segments
+        .iter()
+        .filter(|s| matches!(s.verdict, Verdict::Unchecked | Verdict::Quarantined))
+        .map(|s| s.id)
+        .collect();
+    if unchecked.is_empty() {
+        return Ok(facts);
+    }
+    for segment in unchecked {
+        index_segment(env, reader, writer, segment).await?;
+    }
+    let env_for = env.clone();
+    read(reader, move |db| Facts::read(db, &env_for, talk)).await
+}
+
+enum Stopped {
+    Stale(PathBuf),
+    Failed(Failure),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<catalog::CatalogError> for Stopped {
+    fn from(e: catalog::CatalogError) -> Self {
+        Self::Failed(e.into())
+    }
+}
+
+async fn make(
+    env: &Env,
+    reader: &Reader,
+    writer: &Writer,
+    facts: &Facts,
+    plan: AssemblyPlan,
+    force: bool,
+    progress: Progress,
+) -> std::result::Result<AssembleOutcome, Stopped> {
+    let talk = facts.view.talk.id;
+    let old = facts.view.assembly.clone();
+    let found = plan.seams.clone();
+    writer.call(move |db| found.iter().try_for_each(|(a, b, seam)| seams::store(db, *a, *b, seam))).await?;
+    if plan.pieces.is_empty() {
+        return Ok(match old {
+            Some(old) => AssembleOutcome::Kept(old.path),
+            None => AssembleOutcome::Nothing("nothing was recorded".to_owned()),
+        });
+    }
+    let path = {
+        let db = reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        facts.path(&plan, |path| Ok(assemblies::is_path_of_another(&db, path, talk)?))?
+    };
+    let inputs = plan.digest();
+    let there = |old: &&Assembly| env.data_dir.join(&old.path).is_file();
+    if let Some(old) = old.as_ref().filter(there).filter(|_| !force) {
+        if old.inputs == inputs && old.path == path {
+            return Ok(AssembleOutcome::UpToDate(path));
+        }
+        if facts.same_place(old, &path) && plan.duration_ms + LESS_MS < old.duration_ms {
+            return keep_better(env, writer, old, &path, inputs).await;
+        }
+    }
+    let gaps = plan.pieces.iter().filter(|p| p.before.is_some()).count();
+    let parts = parts(&plan);
+    let used: Vec<SegmentId> = plan.pieces.iter().map(|p| p.segment).collect();
+    let sources = facts
+        .view
+        .segments
+        .iter()
+        .filter(|s| used.contains(&s.id))
+        .filter_map(|s| Some((s.id, (env.data_dir.join(&s.path), facts.indexes.get(&s.id)?.clone()))))
+        .collect();
+    let total = u64::try_from(plan.duration_ms).unwrap_or_default();
+    let job = join::Job { plan, sources, target: env.data_dir.join(&path) };
+    let joined = media(move |cancel| join::join(&job, &mut |ms| progress(ms, total), cancel)).await;
+    let joined = joined.map_err(|e| match e {
+        MediaError::Stale { path, .. } => Stopped::Stale(path),
+        e => Stopped::Failed(media_failure(&e)),
+    })?;
+    if joined.dropped > 0 {
+        tracing::warn!("{}: {} packets with damaged times were left out", path.display(), joined.dropped);
+    }
+    let new = NewAssembly {
+        talk,
+        path: path.clone(),
+        bytes: joined.bytes,
+        sha256: joined.sha256,
+        duration_ms: joined.duration_ms,
+        inputs,
+        parts,
+    };
+    let moved = old.as_ref().is_some_and(|old| !facts.same_place(old, &path));
+    let (reason, now) = (if moved { "the talk was moved; the file stays" } else { "replaced" }, env.clock.now());
+    writer.call(move |db| assemblies::replace(db, &new, reason, now)).await?;
+    // The old name goes last: until here the catalog named a file that was there.
+    if let Some(old) = old.filter(|old| !moved && old.path != path) {
+        let _ = std::fs::remove_file(env.data_dir.join(old.path));
+    }
+    Ok(AssembleOutcome::Made { path, duration_ms: joined.duration_ms, gaps })
+}
+
+/// The old file has more than could be made now (segments are gone): it stays, under the talk's name.
+async fn keep_better(
+    env: &Env,
+    writer: &Writer,
+    old: &Assembly,
+    path: &Path,
+    inputs: [u8; 32],
+) -> std::result::Result<AssembleOutcome, Stopped> {
+    // With the old one's extension: it is the old one's content.
+    let path = path.with_extension(old.path.extension().unwrap_or_default());
+    if old.path != path {
+        std::fs::rename(env.data_dir.join(&old.path), env.data_dir.join(&path))
+            .map_err(|e| Failure::new(Kind::Failed, format!("cannot rename {}", old.path.display())).because(e))?;
+    }
+    let (id, kept) = (old.id, path.clone());
+    writer.call(move |db| assemblies::keep(db, id, &kept, inputs)).await?;
+    Ok(AssembleOutcome::Kept(path))
+}
+
+fn parts(plan: &AssemblyPlan) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for piece in &plan.pieces {
+        // One segment may give several stretches: their places as one.
+        let place = (piece.out_start_ms, piece.out_end_ms);
+        match parts.iter_mut().find(|p| p.segment == piece.segment) {
+            Some(known) => known.place = known.place.map(|(from, _)| (from, place.1)),
+            None => parts.push(Part {
+                segment: piece.segment,
+                place: Some(place),
+                redundant: true,
+                note: piece.before.as_ref().map(ToString::to_string).unwrap_or_default(),
+            }),
+        }
+    }
+    for rejected in &plan.rejected {
+        if parts.iter().all(|p| p.segment != rejected.segment) {
+            parts.push(Part {
+                segment: rejected.segment,
+                place: None,
+                redundant: rejected.redundant,
+                note: rejected.reason.clone(),
+            });
+        }
+    }
+    parts
+}

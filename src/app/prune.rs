@@ -1,0 +1,124 @@
+//! Deletes what the plan says may go, and leaves a tombstone for each: its row, with sha256, size and reason.
+
+use std::path::PathBuf;
+
+use rusqlite::Connection;
+
+use super::env::Env;
+use super::failure::{Failure, Kind, Result};
+use super::index::{Reader, read};
+use super::optout::QUARANTINE;
+use crate::catalog::schedule::{self, TalkFilter};
+use crate::catalog::writer::Writer;
+use crate::catalog::{assemblies, segments};
+use crate::domain::event::Event;
+use crate::domain::ids::SegmentId;
+use crate::domain::segment::{Segment, Verdict};
+use crate::domain::time::HOUR;
+use crate::plan::prune::{Candidate, TalkUse, may_go};
+use crate::plan::wanted::window_of;
+
+/// One file that may go, or went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pruned {
+    /// Its segment; `None`: the assembly of an opted-out talk.
+    pub segment: Option<SegmentId>,
+    /// Relative to the data directory.
+    pub path: PathBuf,
+    /// Size.
+    pub bytes: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// What to prune.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PruneRequest {
+    /// Say it, do not do it.
+    pub dry_run: bool,
+    /// Instead of fragments, what was put aside of opted-out talks.
+    pub opted_out: bool,
+}
+
+/// Deletes what may go, or only says what would.
+///
+/// # Errors
+/// When the catalog cannot be used, or a file cannot be deleted: those before it are gone and known as such.
+pub async fn prune(env: &Env, reader: &Reader, writer: &Writer, request: PruneRequest) -> Result<Vec<Pruned>> {
+    let env_for = env.clone();
+    let list =
+        read(reader, move |db| if request.opted_out { quarantined(db, &env_for) } else { fragments(db, &env_for) })
+            .await?;
+    if request.dry_run {
+        return Ok(list);
+    }
+    let now = env.clock.now();
+    for gone in &list {
+        // The row first: a crash in between leaves a file that the catalog calls pruned, and that the
+        // next prune deletes; the other way round a crash would leave a segment that seems lost.
+        if let Some(id) = gone.segment {
+            let reason = gone.reason.clone();
+            writer.call(move |db| segments::set_verdict(db, id, Verdict::Pruned, &reason, now)).await?;
+        }
+        match std::fs::remove_file(env.data_dir.join(&gone.path)) {
+            Ok(()) => tracing::info!("pruned {} ({})", gone.path.display(), gone.reason),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => {
+                return Err(Failure::new(Kind::Failed, format!("cannot delete {}", gone.path.display())).because(e));
+            }
+        }
+    }
+    Ok(list)
+}
+
+fn fragments(db: &Connection, env: &Env) -> Result<Vec<Pruned>> {
+    let min_bytes = env.settings.prune.min_segment_bytes;
+    let events = schedule::events(db)?;
+    let mut out = Vec::new();
+    for segment in segments::prunable(db, min_bytes)? {
+        let talks = uses(db, env, &events, &segment)?;
+        if let Some(reason) = may_go(&Candidate { segment: &segment, talks }, min_bytes) {
+            out.push(pruned(&segment, reason.to_string()));
+        }
+    }
+    // What a crash left between row and file.
+    for segment in segments::with_verdict(db, Verdict::Pruned)? {
+        if env.data_dir.join(&segment.path).is_file() {
+            let reason = segment.verdict_reason.clone().unwrap_or_default();
+            out.push(pruned(&segment, reason));
+        }
+    }
+    Ok(out)
+}
+
+fn pruned(segment: &Segment, reason: String) -> Pruned {
+    Pruned { segment: Some(segment.id), path: segment.path.clone(), bytes: segment.bytes, reason }
+}
+
+/// What the talks whose windows a segment touches have made of it.
+fn uses(db: &Connection, env: &Env, events: &[Event], segment: &Segment) -> Result<Vec<TalkUse>> {
+    let near =
+        TalkFilter { hall: Some(segment.hall), within: Some(segment.at.padded(24 * HOUR, 24 * HOUR)), event: None };
+    let mut out = Vec::new();
+    for talk in schedule::talks(db, near)?.into_iter().filter(crate::domain::talk::Talk::is_on) {
+        let window = window_of(&talk, events.iter().find(|e| e.id == talk.event), &env.settings.record);
+        if window.overlaps(segment.at) || window.contains(segment.at.start) {
+            out.push(TalkUse { talk: talk.id, seen: assemblies::seen(db, talk.id, segment.id)? });
+        }
+    }
+    Ok(out)
+}
+
+/// What was put aside of opted-out talks.
+fn quarantined(db: &Connection, env: &Env) -> Result<Vec<Pruned>> {
+    let mut out: Vec<Pruned> = segments::with_verdict(db, Verdict::Quarantined)?
+        .iter()
+        .map(|s| pruned(s, "opted out of recording".to_owned()))
+        .collect();
+    for entry in std::fs::read_dir(env.data_dir.join(QUARANTINE)).into_iter().flatten().flatten() {
+        let path = std::path::Path::new(QUARANTINE).join(entry.file_name());
+        let bytes = entry.metadata().map_or(0, |m| m.len());
+        out.push(Pruned { segment: None, path, bytes, reason: "opted out of recording".to_owned() });
+    }
+    Ok(out)
+}

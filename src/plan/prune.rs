@@ -1,0 +1,143 @@
+//! What may be deleted: fragments and files that are no media, once their talks are joined.
+
+use std::fmt;
+
+use crate::domain::ids::TalkId;
+use crate::domain::segment::{Segment, Verdict};
+
+/// A segment, and what is known of each talk that it belongs to.
+#[derive(Clone, Debug)]
+pub struct Candidate<'a> {
+    /// The segment.
+    pub segment: &'a Segment,
+    /// The talks that take place and whose windows it touches.
+    pub talks: Vec<TalkUse>,
+}
+
+/// What a talk's assembly did with a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TalkUse {
+    /// The talk.
+    pub talk: TalkId,
+    /// `None`: the talk has no assembly, or it was made before it could see the segment.
+    pub seen: Option<Seen>,
+}
+
+/// How an assembly saw a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its media is in the assembly.
+    pub used: bool,
+    /// Nothing would be missed without the segment.
+    pub redundant: bool,
+}
+
+/// Why a segment may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It is small, and its media is in an assembly.
+    Joined,
+    /// It is small, and all of it stands in other segments.
+    Redundant,
+    /// There is no media in it.
+    NotMedia,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Joined => "a fragment, joined",
+            Self::Redundant => "a fragment, all of it stands in others",
+            Self::NotMedia => "no media",
+        })
+    }
+}
+
+/// Says whether a segment may be deleted, and why. `min_bytes`: what is smaller is a fragment.
+///
+/// Never before the assembly of every talk it belongs to has looked at it, and never where something in it
+/// exists nowhere else. A segment of no talk stays.
+#[must_use]
+pub fn may_go(candidate: &Candidate<'_>, min_bytes: u64) -> Option<Reason> {
+    let Candidate { segment, talks } = candidate;
+    let small = segment.bytes < min_bytes;
+    let reason = match segment.verdict {
+        Verdict::NotMedia => Reason::NotMedia,
+        Verdict::Media if small => Reason::Redundant,
+        _ => return None,
+    };
+    if talks.is_empty() {
+        return None;
+    }
+    let mut used = false;
+    for talk in talks {
+        let seen = talk.seen?;
+        if !seen.redundant {
+            return None;
+        }
+        used |= seen.used;
+    }
+    Some(if used && reason == Reason::Redundant { Reason::Joined } else { reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{HallId, SegmentId};
+    use crate::domain::interval::Interval;
+    use crate::domain::segment::Container;
+    use crate::domain::time::Ms;
+
+    const MIN: u64 = 1000;
+    const USED: Option<Seen> = Some(Seen { used: true, redundant: true });
+    const IN_OTHERS: Option<Seen> = Some(Seen { used: false, redundant: true });
+    const ONLY_COPY: Option<Seen> = Some(Seen { used: false, redundant: false });
+
+    fn verdict(verdict: Verdict, bytes: u64, seen: &[Option<Seen>]) -> Option<Reason> {
+        let segment = Segment {
+            id: SegmentId(1),
+            uuid: uuid::Uuid::nil(),
+            hall: HallId(1),
+            connection: None,
+            stream: None,
+            path: "x".into(),
+            container: Container::MpegTs,
+            at: Interval::new(Ms(0), Ms(1000)),
+            opened: Ms(0),
+            closed: Some(Ms(1000)),
+            bytes,
+            lost_bytes: 0,
+            sha256: None,
+            media_ms: Some(1000),
+            verdict,
+            verdict_reason: None,
+            end_reason: None,
+            spans: vec![],
+        };
+        let talks = (1..).zip(seen).map(|(id, seen)| TalkUse { talk: TalkId(id), seen: *seen }).collect();
+        may_go(&Candidate { segment: &segment, talks }, MIN)
+    }
+
+    #[test]
+    fn only_fragments_and_not_media_go_and_only_after_every_assembly_saw_them() {
+        for (what, bytes, seen, want) in [
+            (Verdict::Media, 999, &[USED][..], Some(Reason::Joined)),
+            (Verdict::Media, 999, &[IN_OTHERS], Some(Reason::Redundant)),
+            (Verdict::Media, 999, &[USED, IN_OTHERS], Some(Reason::Joined)),
+            (Verdict::Media, 999, &[USED, None], None),
+            (Verdict::Media, 999, &[ONLY_COPY], None),
+            (Verdict::Media, 999, &[USED, ONLY_COPY], None),
+            (Verdict::Media, 999, &[], None),
+            (Verdict::Media, 1000, &[USED], None),
+            (Verdict::NotMedia, 1_000_000, &[IN_OTHERS], Some(Reason::NotMedia)),
+            (Verdict::NotMedia, 10, &[None], None),
+            (Verdict::Open, 10, &[USED], None),
+            (Verdict::Unchecked, 10, &[USED], None),
+            (Verdict::Lost, 10, &[USED], None),
+            (Verdict::Quarantined, 10, &[USED], None),
+            (Verdict::Pruned, 10, &[USED], None),
+        ] {
+            assert_eq!(verdict(what, bytes, seen), want, "{what:?} {bytes} {seen:?}");
+        }
+    }
+}
