@@ -152,8 +152,9 @@ fn print_change(change: &ReportedChange, out: &mut dyn Write) -> io::Result<()> 
     let head = format!("  {:<11} {id:>4}  ", change.kind.as_str());
     let room = width().saturating_sub(head.len());
     match change.kind {
+        // Whole: what differs may stand at the end.
         ChangeKind::Retitled => {
-            let title = |text: &Option<String>| fit(text.as_deref().unwrap_or_default(), room.saturating_sub(3));
+            let title = |text: &Option<String>| clean(text.as_deref().unwrap_or_default());
             writeln!(out, "{head}{}", title(&change.before))?;
             writeln!(out, "{:>1$}-> {2}", "", head.len(), title(&change.after))
         }
