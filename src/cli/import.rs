@@ -152,8 +152,8 @@ fn print_change(change: &ReportedChange, out: &mut dyn Write) -> io::Result<()> 
     let head = format!("  {:<11} {id:>4}  ", change.kind.as_str());
     let room = width().saturating_sub(head.len());
     match change.kind {
-        // Whole: what differs may stand at the end.
         ChangeKind::Retitled => {
+            // Whole, whatever the width: what differs may be at the end.
             let title = |text: &Option<String>| clean(text.as_deref().unwrap_or_default());
             writeln!(out, "{head}{}", title(&change.before))?;
             writeln!(out, "{:>1$}-> {2}", "", head.len(), title(&change.after))

@@ -101,9 +101,12 @@ pub async fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     log_to_stderr(&cli);
     let mut out = std::io::stdout().lock();
     let result = run(&cli, &mut out).await;
-    // A reader that has gone away (`| head`) is no failure of ours.
-    let _ = out.flush();
+    let result = result.and_then(|code| out.flush().map(|()| code).map_err(printing));
     result.unwrap_or_else(|failure| {
+        // A reader that has gone away (`| head`) is no failure worth a word.
+        if failure.cause.as_deref() == Some(READER_GONE) {
+            return ExitCode::SUCCESS;
+        }
         let _ = render::failure(&failure, &mut std::io::stderr());
         ExitCode::from(failure.kind as u8)
     })
@@ -166,7 +169,11 @@ fn log_to_stderr(cli: &Cli) {
         .try_init();
 }
 
+/// Why a write to standard output failed that nobody waits for.
+const READER_GONE: &str = "the reader has gone away";
+
 /// A write to standard output failed: a closed pipe, a full disk.
 pub(crate) fn printing(e: std::io::Error) -> Failure {
-    Failure::new(Kind::Failed, "cannot print").because(e)
+    let failure = Failure::new(Kind::Failed, "cannot print");
+    if e.kind() == std::io::ErrorKind::BrokenPipe { failure.because(READER_GONE) } else { failure.because(e) }
 }

@@ -12,7 +12,9 @@ pub mod child;
 pub mod demux;
 pub mod ebml;
 pub mod index;
+pub mod join;
 pub mod keyframe;
+pub mod mux;
 pub mod probe;
 pub mod track;
 

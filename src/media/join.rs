@@ -1,0 +1,299 @@
+//! Carries out the plan of an assembly: reads the packets of its pieces, writes one file, verifies what
+//! is on the disk, and only then gives it its final name.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::demux::{Demux, Demuxed};
+use super::index::picks_of;
+use super::mux::{Block, Head, Mux};
+use super::track::TrackEntry;
+use super::{CancellationToken, MediaError, Result};
+use crate::domain::ids::SegmentId;
+use crate::domain::media::{MediaIndex, TrackKind};
+use crate::plan::assembly::{AssemblyPlan, Piece};
+use crate::plan::route::Route;
+
+/// End of the name of a file that is being made. One that is found when nothing is at work is
+/// half-made, and may go.
+pub const TEMP_SUFFIX: &str = ".part";
+
+/// What a plan is carried out on.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The plan.
+    pub plan: AssemblyPlan,
+    /// Where the segments of its pieces are, with what is known of them.
+    pub sources: HashMap<SegmentId, (PathBuf, MediaIndex)>,
+    /// The final name; its directory is made where it is missing. A file of this name is replaced.
+    pub target: PathBuf,
+}
+
+/// What was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// Size of the file.
+    pub bytes: u64,
+    /// SHA-256 of the file, as it was read back from the disk.
+    pub sha256: [u8; 32],
+    /// Length of its media, milliseconds.
+    pub duration_ms: i64,
+    /// Packets left out because their times fell back: damaged timestamps inside a segment.
+    pub dropped: u64,
+}
+
+/// Makes the file. `progress` is told how many milliseconds of the assembly are written.
+///
+/// # Errors
+/// When a segment cannot be read or is not the one that was indexed, when the disk is full, or on
+/// cancellation. Then nothing of it is left, and a file of the final name is as it was.
+pub fn join(job: &Job, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined> {
+    let temp = temp_name(&job.target);
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |source: io::Error| MediaError::File { path, source }
+    };
+    let dir = job.target.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir).map_err(at(dir))?;
+    let file = File::create(&temp).map_err(at(&temp))?;
+    // From here on the half-made file goes whatever happens, unless it gets its final name.
+    let guard = TempFile(Some(temp.clone()));
+    let (file, duration_ms, dropped) = write(job, file, &temp, progress, cancel)?;
+    file.sync_all().map_err(at(&temp))?;
+    drop(file);
+    let (bytes, sha256) = hash(&temp, cancel)?;
+    std::fs::rename(&temp, &job.target).map_err(at(&job.target))?;
+    guard.keep();
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))?;
+    Ok(Joined { bytes, sha256, duration_ms, dropped })
+}
+
+/// The name under which a file is made.
+#[must_use]
+pub fn temp_name(target: &Path) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
+    name.push(TEMP_SUFFIX);
+    name.into()
+}
+
+struct TempFile(Option<PathBuf>);
+
+impl TempFile {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn write(
+    job: &Job,
+    file: File,
+    temp: &Path,
+    progress: &mut dyn FnMut(u64),
+    cancel: &CancellationToken,
+) -> Result<(File, i64, u64)> {
+    let io = |source| MediaError::File { path: temp.to_owned(), source };
+    let plan = &job.plan;
+    let head = Head {
+        title: plan.title.clone(),
+        tags: plan.tags.clone(),
+        chapters: plan.chapters.clone(),
+        starts: plan.starts,
+    };
+    let mut mux = Mux::new(BufWriter::with_capacity(1 << 18, file), head, entries(job, cancel)?).map_err(io)?;
+    let mut rising = Rising::default();
+    let video: Vec<u32> = plan.tracks.iter().filter(|t| t.kind == TrackKind::Video).map(|t| t.number).collect();
+    for run in plan.pieces.chunk_by(|a, b| a.segment == b.segment) {
+        let mut reader = Checked::open(job, run, cancel)?;
+        let mut route = Route::new(run);
+        while let Some(Demuxed { packet, ordinal, discard_padding_ns, payload }) = reader.next_packet()? {
+            let Some((track, pts_ms)) = route.takes(packet.track, ordinal, packet.pts_ms, packet.key) else {
+                if route.is_over() {
+                    break;
+                }
+                continue;
+            };
+            let Some(pts_ms) = rising.place(track, pts_ms, video.contains(&track)) else { continue };
+            let duration_ms = if packet.duration_ms > 0 { packet.duration_ms } else { reader.packet_ms(packet.track) };
+            mux.write(Block { track, pts_ms, duration_ms, key: packet.key, discard_padding_ns, payload })
+                .map_err(io)?;
+            progress(u64::try_from(pts_ms).unwrap_or_default());
+        }
+    }
+    let (out, duration_ms) = mux.finish().map_err(io)?;
+    let file = out.into_inner().map_err(|e| io(e.into_error()))?;
+    Ok((file, duration_ms, rising.dropped))
+}
+
+/// Heads of the assembly's tracks, from the segment that has them all, else from the first that has each.
+fn entries(job: &Job, cancel: &CancellationToken) -> Result<Vec<(u32, TrackEntry)>> {
+    let plan = &job.plan;
+    let mut out: Vec<(u32, TrackEntry)> = Vec::new();
+    let mut pieces: Vec<&Piece> = plan.pieces.iter().collect();
+    pieces.sort_by_key(|p| Some(p.segment) != plan.template);
+    for piece in pieces {
+        if out.len() == plan.tracks.len() {
+            break;
+        }
+        if piece.tracks.iter().all(|t| out.iter().any(|(number, _)| *number == t.out_track)) {
+            continue;
+        }
+        let demux = open(job, piece.segment, cancel)?;
+        for (number, entry) in (1..).zip(demux.entries()) {
+            let Some(t) = piece.tracks.iter().find(|t| t.track == number) else { continue };
+            if !out.iter().any(|(known, _)| *known == t.out_track) {
+                out.push((t.out_track, entry.clone()));
+            }
+        }
+    }
+    out.sort_by_key(|(number, _)| *number);
+    Ok(out)
+}
+
+fn open(job: &Job, segment: SegmentId, cancel: &CancellationToken) -> Result<Demux> {
+    let Some((path, index)) = job.sources.get(&segment) else {
+        let source = io::Error::new(io::ErrorKind::NotFound, "no file is known for it");
+        return Err(MediaError::File { path: format!("segment {segment}").into(), source });
+    };
+    // ffmpeg's own words for a missing file are less clear.
+    File::open(path).map_err(|source| MediaError::File { path: path.clone(), source })?;
+    Demux::open(path, &index.format, &picks_of(index), &index.parts, cancel)
+}
+
+/// Reads a segment and makes sure that its packets are those that the plan was made on.
+struct Checked<'a> {
+    demux: Demux,
+    path: &'a Path,
+    index: &'a MediaIndex,
+    /// Per track: hashes of the packets at its start, number of the first in its tail, theirs.
+    known: Vec<(Vec<u64>, u64, Vec<u64>)>,
+    seen: Vec<u64>,
+}
+
+impl<'a> Checked<'a> {
+    fn open(job: &'a Job, run: &[Piece], cancel: &CancellationToken) -> Result<Self> {
+        let segment = run[0].segment;
+        let demux = open(job, segment, cancel)?;
+        let (path, index) = &job.sources[&segment];
+        let hashes: Vec<u64> = demux.entries().map(TrackEntry::format_hash).collect();
+        if hashes != index.tracks.iter().map(|t| t.format_hash).collect::<Vec<_>>() {
+            return Err(MediaError::Stale { path: path.clone(), detail: "its format is another one".to_owned() });
+        }
+        let known = index
+            .tracks
+            .iter()
+            .map(|t| {
+                let of = |edge: &[crate::domain::media::Packet]| -> Vec<u64> {
+                    edge.iter().filter(|p| p.track == t.number).map(|p| p.hash).collect()
+                };
+                let tail = of(&index.tail);
+                (of(&index.head), t.packets.saturating_sub(tail.len() as u64), tail)
+            })
+            .collect();
+        Ok(Self { demux, path, index, known, seen: vec![0; index.tracks.len()] })
+    }
+
+    fn packet_ms(&self, track: u32) -> i64 {
+        self.index.tracks.get(track as usize - 1).map_or(0, |t| t.packet_ms)
+    }
+
+    fn next_packet(&mut self) -> Result<Option<Demuxed>> {
+        let stale = |detail: String| MediaError::Stale { path: self.path.to_owned(), detail };
+        let Some(next) = self.demux.next_packet()? else {
+            let expected: Vec<u64> = self.index.tracks.iter().map(|t| t.packets).collect();
+            if self.seen != expected {
+                return Err(stale(format!("it has {:?} packets instead of {expected:?}", self.seen)));
+            }
+            return Ok(None);
+        };
+        let track = next.packet.track as usize - 1;
+        self.seen[track] += 1;
+        let (head, first, tail) = &self.known[track];
+        let in_head = usize::try_from(next.ordinal).ok().and_then(|n| head.get(n));
+        let in_tail = next.ordinal.checked_sub(*first).and_then(|n| tail.get(usize::try_from(n).ok()?));
+        if [in_head, in_tail].into_iter().flatten().any(|known| *known != next.packet.hash) {
+            return Err(stale(format!("packet {} of track {} is another one", next.ordinal, track + 1)));
+        }
+        Ok(Some(next))
+    }
+}
+
+/// Sees to it that the times of each track rise.
+#[derive(Debug, Default)]
+struct Rising {
+    last: HashMap<u32, i64>,
+    dropped: u64,
+}
+
+impl Rising {
+    /// Times that fall back by up to this are put right; what falls back further is left out.
+    const MEND_MS: i64 = 200;
+
+    fn place(&mut self, track: u32, pts_ms: i64, video: bool) -> Option<i64> {
+        // Pictures are decoded in another order than shown: their times fall as they should.
+        if video {
+            return Some(pts_ms);
+        }
+        let last = self.last.entry(track).or_insert(i64::MIN);
+        if pts_ms <= *last && pts_ms < last.saturating_sub(Self::MEND_MS) {
+            self.dropped += 1;
+            return None;
+        }
+        *last = pts_ms.max(last.saturating_add(1));
+        Some(*last)
+    }
+}
+
+/// Reads a file back from the disk: its size and SHA-256.
+///
+/// # Errors
+/// When it cannot be read, or on cancellation.
+pub fn hash(path: &Path, cancel: &CancellationToken) -> Result<(u64, [u8; 32])> {
+    let io = |source| MediaError::File { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(io)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    let mut bytes = 0;
+    loop {
+        if cancel.is_cancelled() {
+            return Err(MediaError::Cancelled);
+        }
+        match file.read(&mut buffer).map_err(io)? {
+            0 => break,
+            n => {
+                hash.update(&buffer[..n]);
+                bytes += n as u64;
+            }
+        }
+    }
+    Ok((bytes, hash.finalize().into()))
+}
+
+/// Removes half-made files below `dir` and says which. To be called while nothing is at work there.
+#[must_use]
+pub fn remove_half_made(dir: &Path) -> Vec<PathBuf> {
+    let mut gone = Vec::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            let (path, kind) = (entry.path(), entry.file_type());
+            if kind.as_ref().is_ok_and(std::fs::FileType::is_dir) {
+                dirs.push(path);
+            } else if path.to_string_lossy().ends_with(TEMP_SUFFIX) && std::fs::remove_file(&path).is_ok() {
+                gone.push(path);
+            }
+        }
+    }
+    gone
+}
