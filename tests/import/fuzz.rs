@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::support::World;
+use crate::support::{World, calendar};
 
 const SCHEDULE: &[u8] = include_bytes!("../../schedules/27c3.ics");
 
@@ -41,6 +41,53 @@ proptest! {
                 let writes = world.db.total_changes();
                 let second = world.try_import(request).await.expect("again");
                 assert_eq!((second.talks, second.unchanged), (first.talks, first.talks));
+                assert_eq!(world.db.total_changes(), writes);
+            }
+        });
+    }
+}
+
+/// A schedule of a few talks whose UIDs, halls, times and titles are drawn from so few that they clash.
+fn schedule() -> impl Strategy<Value = Vec<String>> {
+    let talk = (0_u8..6, 0_u8..3, 0_u8..4, 0_u8..3).prop_map(|(uid, hall, hour, title)| {
+        let uid = if uid == 0 { String::new() } else { format!("u{uid}") };
+        format!("{uid}|Saal {hall}|28 1{hour}:00|45|Title {title}")
+    });
+    prop::collection::vec(talk, 1..9)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    /// Whatever comes after whatever: the catalog says what the last schedule said, and saying it again
+    /// writes nothing.
+    #[test]
+    fn any_schedule_after_any_other(schedules in prop::collection::vec(schedule(), 1..5)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        runtime.block_on(async {
+            let mut world = World::new();
+            for lines in &schedules {
+                let mut request = world.request(calendar(&lines.join("\n")));
+                request.force = true;
+                let report = world.try_import(request.clone()).await.expect("imported");
+                let mut want: Vec<_> = lines.iter().map(|l| l.splitn(5, '|').skip(1).collect::<Vec<_>>().join("|")).collect();
+                let mut got: Vec<String> = {
+                    let mut query = world.db.prepare(
+                        "SELECT hall.name || '|28 ' || strftime('%H:%M', start_ms / 1000 + 3600, 'unixepoch') || '|45|' || title
+                         FROM talk JOIN hall ON hall.id = hall_id WHERE status = 'scheduled'",
+                    ).expect("sql");
+                    query.query_map([], |r| r.get(0)).expect("rows").collect::<Result<_, _>>().expect("talks")
+                };
+                assert_eq!(got.len(), report.talks);
+                // Exact copies with a UID are one talk.
+                want.sort();
+                got.sort();
+                want.dedup();
+                got.dedup();
+                assert_eq!(got, want);
+                let writes = world.db.total_changes();
+                let again = world.try_import(request).await.expect("again");
+                assert_eq!(again.unchanged, again.talks, "{:?}", again.changes);
                 assert_eq!(world.db.total_changes(), writes);
             }
         });
