@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod fetch;
 pub mod ical;
 pub mod media;
 pub mod plan;

@@ -6,11 +6,14 @@ pub mod daemon;
 pub mod disk;
 pub mod env;
 pub mod failure;
+pub mod halls;
+pub mod import;
 pub mod index;
 pub mod journal;
 pub mod lock;
 pub mod manual;
 pub mod recover;
+pub mod refresh;
 pub mod report;
 
 // STUBS
@@ -43,8 +46,4 @@ pub mod prune {
     pub async fn prune(_: &env::Env, _: &Reader, _: &Writer, _dry: bool) -> failure::Result<()> {
         Ok(())
     }
-}
-pub mod refresh {
-    use super::*;
-    pub async fn refresh_all(_: &env::Env, _: &Reader, _: &Writer) {}
 }

@@ -7,6 +7,8 @@
 
 pub mod assemblies;
 pub mod daemon_runs;
+pub mod halls;
+pub mod import;
 pub mod marks;
 pub mod media_index;
 pub mod open;

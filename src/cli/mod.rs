@@ -6,8 +6,8 @@ pub mod check;
 pub mod config;
 pub mod dump;
 pub mod extend;
-//S pub mod halls;
-//S pub mod import;
+pub mod halls;
+pub mod import;
 pub mod list;
 //S pub mod prune;
 pub mod render;
@@ -61,9 +61,9 @@ Exit codes: 0 done; 1 failed; 2 wrong usage or settings; 3 bad input, nothing ch
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Import a conference schedule (iCal): talks, halls, stream addresses
-    //S Import(import::ImportArgs),
+    Import(import::ImportArgs),
     /// List halls and their streams, or set them
-    //S Halls(halls::HallsArgs),
+    Halls(halls::HallsArgs),
     /// Look at programs, streams, disk and schedule before it begins
     Check(check::CheckArgs),
     /// Record all day, unattended: connect, reconnect, join, prune
@@ -101,9 +101,12 @@ pub async fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     log_to_stderr(&cli);
     let mut out = std::io::stdout().lock();
     let result = run(&cli, &mut out).await;
-    // A reader that has gone away (`| head`) is no failure of ours.
-    let _ = out.flush();
+    let result = result.and_then(|code| out.flush().map(|()| code).map_err(printing));
     result.unwrap_or_else(|failure| {
+        // A reader that has gone away (`| head`) is no failure worth a word.
+        if failure.cause.as_deref() == Some(READER_GONE) {
+            return ExitCode::SUCCESS;
+        }
         let _ = render::failure(&failure, &mut std::io::stderr());
         ExitCode::from(failure.kind as u8)
     })
@@ -116,8 +119,8 @@ async fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode> {
     })?;
     let env = Env { data_dir, settings: loaded.settings.clone(), clock: Arc::new(SystemClock) };
     match &cli.command {
-        //S Command::Import(args) => import::run(&env, args, out).await,
-        //S Command::Halls(args) => halls::run(&env, args, out).await,
+        Command::Import(args) => import::run(&env, args, out).await,
+        Command::Halls(args) => halls::run(&env, args, out).await,
         Command::Check(args) => check::run(&env, args, out).await,
         Command::Run(args) => run::run(&env, args, out).await,
         Command::Status(args) => status::run(&env, args, out),
@@ -166,7 +169,11 @@ fn log_to_stderr(cli: &Cli) {
         .try_init();
 }
 
+/// Why a write to standard output failed that nobody waits for.
+const READER_GONE: &str = "the reader has gone away";
+
 /// A write to standard output failed: a closed pipe, a full disk.
 pub(crate) fn printing(e: std::io::Error) -> Failure {
-    Failure::new(Kind::Failed, "cannot print").because(e)
+    let failure = Failure::new(Kind::Failed, "cannot print");
+    if e.kind() == std::io::ErrorKind::BrokenPipe { failure.because(READER_GONE) } else { failure.because(e) }
 }

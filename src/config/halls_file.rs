@@ -8,7 +8,7 @@ use thiserror::Error;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::suggest::unknown_key;
+use super::settings::{position, suggest};
 use crate::domain::hall::{Recorder, fold_name};
 use crate::domain::halls_file::{DEFAULT_MAX_CONNECTIONS, HallEntry, HallsFile};
 use crate::domain::stream_url::{StreamUrl, redact_text};
@@ -53,13 +53,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn error(&self, at: &Range<usize>, message: impl Into<String>) -> HallsFileError {
-        let before = self.text.get(..at.start).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |n| n + 1);
-        HallsFileError {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-            message: message.into(),
-        }
+        let (line, column) = position(self.text, at.start);
+        HallsFileError { line, column, message: message.into() }
     }
 
     fn document(&self, table: &DeTable<'_>) -> Result<HallsFile, HallsFileError> {
@@ -83,7 +78,7 @@ impl Reader<'_> {
                         file.halls.push(self.hall(table, &hall.span(), &mut names)?);
                     }
                 }
-                other => return Err(self.error(&key.span(), unknown_key(other, &KEYS))),
+                other => return Err(self.error(&key.span(), suggest(other, KEYS.into_iter(), "key"))),
             }
         }
         Ok(file)
@@ -132,7 +127,7 @@ impl Reader<'_> {
                         self.error(&value.span(), message)
                     })?;
                 }
-                other => return Err(self.error(&key.span(), unknown_key(other, &HALL_KEYS))),
+                other => return Err(self.error(&key.span(), suggest(other, HALL_KEYS.into_iter(), "key"))),
             }
         }
         if hall.name.is_empty() {
@@ -178,8 +173,11 @@ impl Reader<'_> {
         let name = self.text_of(value, "time_zone")?;
         Tz::from_str_insensitive(name.trim()).map_err(|_| {
             let names = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
-            let like = super::suggest::nearest(name, names).unwrap_or("Europe/Berlin");
-            self.error(&value.span(), format!("time zone {name:?} does not exist; is it {like:?}?"))
+            let mut message = suggest(name, names, "time zone");
+            if message.len() > 200 {
+                message = format!("unknown time zone {name:?}: names look like \"Europe/Berlin\"");
+            }
+            self.error(&value.span(), message)
         })
     }
 

@@ -2,4 +2,3 @@
 
 pub mod halls_file;
 pub mod settings;
-pub mod suggest;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use thiserror::Error;
 use toml::de::{DeTable, DeValue};
 
-use super::suggest::nearest;
 use crate::domain::settings::Settings;
 
 /// File name of the settings in the data directory.
@@ -278,10 +277,15 @@ fn sections() -> impl Iterator<Item = &'static str> {
 }
 
 /// "unknown key `x`: did you mean `y`?"
-fn suggest<'a>(found: &str, known: impl Iterator<Item = &'a str>, what: &str) -> String {
+pub(crate) fn suggest<'a>(found: &str, known: impl Iterator<Item = &'a str>, what: &str) -> String {
     let known: Vec<_> = known.collect();
-    match nearest(found, known.iter().copied()) {
-        Some(near) => format!("unknown {what} {found:?}: did you mean {near:?}?"),
+    let near = known
+        .iter()
+        .map(|k| (strsim::damerau_levenshtein(found, k), *k))
+        .filter(|(distance, k)| *distance <= 1 + k.len() / 3)
+        .min();
+    match near {
+        Some((_, near)) => format!("unknown {what} {found:?}: did you mean {near:?}?"),
         None => format!("unknown {what} {found:?} (known: {})", known.join(", ")),
     }
 }

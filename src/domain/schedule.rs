@@ -96,4 +96,6 @@ kinds! {
     OptedOut = "opted-out",
     /// A stream address of the schedule that is not allowed.
     BadStream = "bad-stream",
+    /// The event's schedule.xml could not be read this time; what it said before stays in force.
+    ScheduleXml = "schedule-xml",
 }

@@ -26,16 +26,6 @@ pub fn shortened(text: &str, max: usize) -> String {
     }
 }
 
-/// Without the marks that turn the direction of what follows them on a terminal (Unicode's embeddings,
-/// overrides and isolates) and without control characters: safe to print beside other text.
-#[must_use]
-pub fn printable(text: &str) -> String {
-    text.chars()
-        .filter(|c| !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,7 +34,6 @@ mod tests {
     fn strangers_text_becomes_one_line() {
         assert_eq!(one_line("  a\0b\r\n\tc\u{85}d  "), "a b c d");
         assert_eq!(one_line("🎉 \u{200f}שלום"), "🎉 \u{200f}שלום");
-        assert_eq!(printable("a\u{202e}b\u{1b}[31m"), "ab\u{fffd}[31m");
         assert_eq!(shortened("äöü", 3), "äöü");
         assert_eq!(shortened("äöüß", 3), "äö…");
         assert_eq!(shortened("x", 0), "…");

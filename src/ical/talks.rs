@@ -35,6 +35,7 @@ pub fn schedule(calendars: &[RawCalendar], options: &ReadOptions) -> Result<Sche
         floating: Vec::new(),
         zones: BTreeMap::new(),
         fruitless_rules: 0,
+        calendar_zone: None,
     };
     for calendar in calendars {
         reader.calendar(calendar)?;
@@ -50,6 +51,8 @@ struct Reader<'a> {
     /// How many talks were written in each zone.
     zones: BTreeMap<&'static str, usize>,
     fruitless_rules: usize,
+    /// X-WR-TIMEZONE, for a calendar in UTC.
+    calendar_zone: Option<&'static str>,
 }
 
 /// One calendar's zones, each looked up once.
@@ -123,6 +126,9 @@ impl Moment {
 
 impl Reader<'_> {
     fn calendar(&mut self, calendar: &RawCalendar) -> Result<(), CalendarError> {
+        if let Some(Resolved::Known(zone)) = calendar.zone.as_deref().map(|name| zone::resolve(name, None)) {
+            self.calendar_zone = self.calendar_zone.or(zone.name());
+        }
         let mut zones = Zones { calendar, options: self.options, found: HashMap::new(), warnings: Vec::new() };
         // (UID, date) of instances that stand as VEVENTs of their own.
         let mut own: HashSet<(&str, Ms)> = HashSet::new();
@@ -414,7 +420,7 @@ impl Reader<'_> {
         }
         // The zone of most talks; of two with as many, the first by name, so that it is always the same.
         let most = self.zones.iter().max_by(|a, b| a.1.cmp(b.1).then_with(|| b.0.cmp(a.0))).map(|(name, _)| *name);
-        self.schedule.time_zone = most.map(str::to_owned);
+        self.schedule.time_zone = most.or(self.calendar_zone).map(str::to_owned);
         self.schedule
     }
 }

@@ -140,6 +140,10 @@ fn who_names_the_zone() {
         assert_eq!((start(&read.talks[0]).as_str(), read.warnings.len()), (want, warnings), "{body} {zone:?}");
         assert!(read.time_zone.is_some());
     }
+    let utc = event("UID:a\nDTSTART:20101227T120000Z\nDURATION:PT1H");
+    assert_eq!(read(&calendar(&utc), &OPTIONS).expect("read").time_zone, None);
+    let told = format!("X-WR-TIMEZONE:Europe/Berlin\n{utc}");
+    assert_eq!(read(&calendar(&told), &OPTIONS).expect("read").time_zone.as_deref(), Some("Europe/Berlin"));
 }
 
 #[test]

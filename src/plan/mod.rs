@@ -8,10 +8,14 @@ pub mod coverage;
 pub mod cut;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod hall_plan;
 #[cfg(test)]
 pub(crate) mod media_fixtures;
 pub mod overlap;
 pub mod reconcile;
+pub mod refresh_guard;
 pub mod route;
+pub mod schedule_diff;
+pub mod schedule_warnings;
 pub mod seam;
 pub mod wanted;

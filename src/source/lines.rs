@@ -26,7 +26,7 @@ const MAX_LINE: usize = 2048;
 const MAX_LOGGED: usize = 4 << 20;
 
 /// Between two reads, unless there is much to read: progress lines shall not wake us up all the time.
-const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Reads lines until they end, or until `hurry` (then only what is there already); after `exited`
 /// without pauses. Each is cleaned, judged and logged; a line that ends in a lone carriage return is a

@@ -85,7 +85,7 @@ impl Judge for Lines {
             if line.starts_with("Unknown option") || line.contains("error") {
                 self.last = Some(line.to_owned());
             }
-        } else if line.starts_with("Cache size set to") || line.starts_with("dump: ") {
+        } else if line.starts_with("Cache size set to") {
             // It is open, and what went before does not matter any more.
             self.found = None;
         } else if let Some((rank, reason)) = meaning(line)
@@ -122,6 +122,10 @@ fn meaning(line: &str) -> Option<(Rank, EndReason)> {
     }
     if begins("Playlist parsing disabled") {
         return Some((Rank::Exact, NotMedia));
+    }
+    // An ASX file where the server's type promised ASF. It dumps nothing of it, and says no more.
+    if begins("Error while parsing chunk header") {
+        return Some((Rank::Weak, NotMedia));
     }
     if begins("Failed to resolve hostname") {
         return Some((Rank::Exact, Dns));
@@ -228,6 +232,18 @@ mod tests {
             ),
             (&["Cache size set to 0 KBytes", "ICY Info: StreamTitle='Server returned 404: Not Found';"], None),
             (&["Server returned 302:Found", "Failed to parse header."], None),
+            (
+                &[
+                    "STREAM_ASF, URL: http://127.0.0.1:8778/asx",
+                    "size_confirm mismatch!: 30835 28271",
+                    "Error while parsing chunk header",
+                    "[http @ 0x7f6240c98bc0]Stream ends prematurely at 82, should be 18446744073709551615",
+                    "dump: 0 bytes written to '/dev/fd/0'.",
+                    "Core dumped ;)",
+                ],
+                Some(EndReason::NotMedia),
+            ),
+            (&["connect error: Connection refused", "dump: 0 bytes written to '/dev/fd/0'."], Some(EndReason::Refused)),
         ];
         for (lines, want) in table {
             assert_eq!(judged(lines), *want, "{lines:?}");

@@ -4,6 +4,7 @@ mod connection;
 pub mod disk;
 pub mod events;
 mod handle;
+mod narrate;
 mod segment_file;
 mod session;
 

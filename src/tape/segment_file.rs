@@ -27,6 +27,10 @@ use crate::domain::time::{Ms, SECOND};
 /// So much may wait for the disk: two minutes of 2 Mbit/s. Bytes.
 pub const BUFFER_BYTES: usize = 32 << 20;
 
+/// Between two writes. Every write is a hand-over to a thread and back, which costs more than the write; and
+/// what waits in memory is lost by a kill -9.
+const WRITE_EVERY: Duration = Duration::from_millis(250);
+
 /// Files are synced this often: a power cut costs no more.
 const SYNC_EVERY: Duration = Duration::from_secs(10);
 
@@ -279,7 +283,10 @@ impl Writer {
             };
             self.shared.queue().waiting -= usize::try_from(work.written - before).unwrap_or(usize::MAX);
             match result {
-                Ok(()) => self.works_again(),
+                Ok(()) => {
+                    self.works_again();
+                    let _ = timeout(WRITE_EVERY, self.ended()).await;
+                }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists && work.file.is_none() => {
                     // Someone made it between our look and our making: this row is nobody's now.
                     self.closed(Vec::new(), 0, Sha256::new(), None, 0);
@@ -420,3 +427,6 @@ impl Writer {
         drop(self.shelf.sink.send(event));
     }
 }
+
+#[cfg(test)]
+mod tests;

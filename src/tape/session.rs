@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::connection::{Connection, Over, Plan};
 use super::handle::{Control, TapeDeps, TapeHandle, TapeOrder, TapeState, TapeStatus, lock};
+use super::narrate::Narrator;
 use super::segment_file::{Owner, Shelf};
 use crate::domain::hall::Stream;
 use crate::domain::segment::EndReason;
@@ -86,6 +87,7 @@ pub fn start(order: TapeOrder, deps: TapeDeps) -> TapeHandle {
         connections: 0,
         bytes_before: 0,
         samples: VecDeque::new(),
+        narrator: Narrator::default(),
     };
     TapeHandle::new(control, status, tokio::spawn(session.run()))
 }
@@ -116,6 +118,7 @@ struct Session {
     bytes_before: u64,
     /// Bytes of the current connection, now and then.
     samples: VecDeque<(Uuid, Instant, u64)>,
+    narrator: Narrator,
 }
 
 /// A change from one connection to another under way.
@@ -334,6 +337,7 @@ impl Session {
         if !over.reason.is_wanted() {
             let now = self.deps.clock.now();
             lock(&self.status).last_trouble = Some((now, over.reason, over.detail.clone()));
+            self.narrator.trouble(&self.order.hall_name, over.reason, over.detail.as_deref());
         }
     }
 
@@ -370,6 +374,9 @@ impl Session {
         if let Some((id, live)) = live {
             self.samples.retain(|(of, at, _)| *of == id && now.duration_since(*at) <= RATE_OVER);
             self.samples.push_back((id, now, live.bytes));
+            if let Some(current) = self.current.as_ref().filter(|_| live.good() > Duration::ZERO) {
+                self.narrator.recording(&self.order.hall_name, id, &current.stream.url);
+            }
         } else {
             self.samples.clear();
         }

@@ -181,7 +181,11 @@ impl Core {
                 let Some(order) = self.order(&state.schedule, tape.hall, tape.window.end, tape.boundaries) else {
                     return;
                 };
-                tracing::info!("{}: taping until {}", order.hall_name, clock_time(order.until, &order));
+                tracing::info!(
+                    "{}: taping until {}",
+                    order.hall_name,
+                    clock_time(order.until, self.env.clock.now(), &order)
+                );
                 let handle = tape::start(order.clone(), self.deps.clone());
                 state.tapes.insert(tape.hall, Taping { handle, order, talks: tape.talks });
             }
@@ -189,7 +193,11 @@ impl Core {
                 let talks = state.wanted.tapes.iter().find(|t| t.hall == hall).map(|t| t.talks.clone());
                 let Some(taping) = state.tapes.get_mut(&hall) else { return };
                 if until != taping.order.until {
-                    tracing::info!("{}: taping until {} now", taping.order.hall_name, clock_time(until, &taping.order));
+                    tracing::info!(
+                        "{}: taping until {} now",
+                        taping.order.hall_name,
+                        clock_time(until, self.env.clock.now(), &taping.order)
+                    );
                 }
                 taping.order.until = until;
                 taping.order.boundaries = boundaries;
@@ -317,6 +325,11 @@ fn positive(ms: i64) -> Option<Duration> {
     u64::try_from(ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
 }
 
-fn clock_time(at: Ms, order: &TapeOrder) -> impl std::fmt::Display + use<> {
-    at.in_zone(order.zone).format("%H:%M:%S")
+/// A time of day; with its day where that is not soon.
+fn clock_time(at: Ms, now: Ms, order: &TapeOrder) -> impl std::fmt::Display + use<> {
+    at.in_zone(order.zone).format(if at.since(now) < 20 * HOUR { "%H:%M:%S" } else { "%Y-%m-%d %H:%M" })
 }
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;

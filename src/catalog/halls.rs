@@ -1,0 +1,101 @@
+//! Halls of an event and their streams, for imports and `halls`.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, params};
+
+use super::{CatalogError, Result};
+use crate::domain::ids::{EventId, HallId, StreamId};
+use crate::domain::time::Ms;
+use crate::plan::hall_plan::{KnownHall, KnownStream, StreamOrigin};
+
+/// The halls of an event, by id.
+///
+/// # Errors
+/// When SQLite cannot answer, or a stored value is not known.
+pub fn known_halls(db: &Connection, event: EventId) -> Result<Vec<KnownHall>> {
+    let mut query =
+        db.prepare_cached("SELECT id, name, recorder, max_connections FROM hall WHERE event_id = ?1 ORDER BY id")?;
+    let mut aliases = db.prepare_cached("SELECT alias FROM hall_alias WHERE hall_id = ?1 ORDER BY alias")?;
+    let mut streams = db.prepare_cached(
+        "SELECT id, url, origin FROM stream WHERE hall_id = ?1 AND removed_ms IS NULL ORDER BY priority, id",
+    )?;
+    let mut rows = query.query([event.0])?;
+    let mut out = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        let recorder: Option<String> = row.get(2)?;
+        let mut in_use = Vec::new();
+        let mut stream_rows = streams.query([id])?;
+        while let Some(stream) = stream_rows.next()? {
+            in_use.push(KnownStream {
+                id: StreamId(stream.get(0)?),
+                url: stream.get(1)?,
+                origin: stream.get::<_, String>(2)?.parse().map_err(CatalogError::Value)?,
+            });
+        }
+        out.push(KnownHall {
+            id: HallId(id),
+            name: row.get(1)?,
+            aliases: aliases.query_map([id], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?,
+            recorder: recorder.map(|r| r.parse()).transpose().map_err(CatalogError::Value)?,
+            max_connections: row.get(3)?,
+            streams: in_use,
+        });
+    }
+    Ok(out)
+}
+
+/// Makes `wanted` (whole address, who named it; by preference) the streams of a hall that has `old`.
+/// A stream that goes is kept as removed, since connections and gaps refer to it.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_streams(
+    db: &Connection,
+    hall: HallId,
+    old: &[KnownStream],
+    wanted: &[(&str, StreamOrigin)],
+    now: Ms,
+) -> Result<()> {
+    let is_same = old.len() == wanted.len()
+        && old.iter().zip(wanted).all(|(old, (url, origin))| old.url == *url && old.origin == *origin);
+    if is_same {
+        return Ok(());
+    }
+    for stream in old.iter().filter(|s| !wanted.contains(&(s.url.as_str(), s.origin))) {
+        // The clock may have been set back since it was added.
+        db.execute("UPDATE stream SET removed_ms = max(?2, added_ms) WHERE id = ?1", [stream.id.0, now.0])?;
+    }
+    for (priority, (url, origin)) in wanted.iter().enumerate() {
+        let priority = i64::try_from(priority).unwrap_or(i64::MAX);
+        match old.iter().find(|s| (s.url.as_str(), s.origin) == (*url, *origin)) {
+            Some(stream) => {
+                db.execute(
+                    "UPDATE stream SET priority = ?2 WHERE id = ?1 AND priority <> ?2",
+                    [stream.id.0, priority],
+                )?;
+            }
+            None => {
+                let mut insert = db.prepare_cached(
+                    "INSERT INTO stream (hall_id, url, priority, origin, added_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?;
+                insert.execute(params![hall.0, url, priority, origin.as_str(), now.0])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many talks are to be recorded in each hall of an event.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn talk_counts(db: &Connection, event: EventId) -> Result<HashMap<HallId, usize>> {
+    let mut query = db.prepare_cached(
+        "SELECT hall_id, count(*) FROM talk WHERE event_id = ?1 AND status = 'scheduled' AND opted_out = 0
+         GROUP BY hall_id",
+    )?;
+    let rows = query.query_map([event.0], |r| Ok((HallId(r.get(0)?), r.get::<_, u32>(1)? as usize)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}

@@ -1,0 +1,401 @@
+//! Writing what an import decided: an event, its halls with their streams, its talks. What is as it
+//! should be is not written again: the same import twice writes nothing.
+
+use std::collections::HashSet;
+
+use chrono_tz::Tz;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::halls::{known_halls, set_streams};
+use super::{CatalogError, Result};
+use crate::domain::hall::fold_name;
+use crate::domain::ids::{EventId, HallId, TalkId};
+use crate::domain::interval::Interval;
+use crate::domain::name::slug;
+use crate::domain::talk::TalkStatus;
+use crate::domain::time::Ms;
+use crate::plan::hall_plan::{HallPlan, KnownHall, PlannedHall};
+use crate::plan::refresh_guard::KnownEvent;
+use crate::plan::schedule_diff::{Diff, KnownTalk, TalkRow};
+
+/// Names of folders: leaves room for a hall's and a talk's in a path.
+const MAX_SLUG: usize = 60;
+
+/// What an event's row says of its schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventRow {
+    /// IANA name.
+    pub zone: Tz,
+    /// Absolute path or URL; `None`: standard input.
+    pub source: Option<String>,
+    /// Absolute path.
+    pub halls_file: Option<String>,
+    /// Absolute path or URL.
+    pub schedule_xml: Option<String>,
+    /// `--tz`.
+    pub zone_option: Option<Tz>,
+    /// Milliseconds.
+    pub pre_padding_ms: Option<i64>,
+    /// Milliseconds.
+    pub post_padding_ms: Option<i64>,
+}
+
+/// An event as the catalog has it, for a comparison with a new schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Row id.
+    pub id: EventId,
+    /// Its row.
+    pub row: EventRow,
+    /// Why its last refresh was not applied.
+    pub refresh_problem: Option<String>,
+    /// Its halls, by id.
+    pub halls: Vec<KnownHall>,
+    /// Its talks that came from schedules, by id.
+    pub talks: Vec<KnownTalk>,
+}
+
+/// Reads an event by its name.
+///
+/// # Errors
+/// When SQLite cannot answer, or a stored value is not known.
+pub fn known(db: &Connection, name: &str) -> Result<Option<Known>> {
+    type Texts = (i64, String, Option<String>, Option<String>, Option<String>, Option<String>);
+    let found = db
+        .query_row(
+            "SELECT id, time_zone, source, halls_file, schedule_xml, zone_option, pre_padding_ms, post_padding_ms,
+                    refresh_problem
+             FROM event WHERE name = ?1",
+            [name],
+            |r| {
+                let texts: Texts = (r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?);
+                Ok((texts, r.get(6)?, r.get(7)?, r.get(8)?))
+            },
+        )
+        .optional()?;
+    let Some(((id, zone, source, halls_file, schedule_xml, option), pre_padding_ms, post_padding_ms, problem)) = found
+    else {
+        return Ok(None);
+    };
+    let parse = |name: String| name.parse::<Tz>().map_err(|_| CatalogError::Value(format!("time zone {name:?}")));
+    let row = EventRow {
+        zone: parse(zone)?,
+        source,
+        halls_file,
+        schedule_xml,
+        zone_option: option.map(parse).transpose()?,
+        pre_padding_ms,
+        post_padding_ms,
+    };
+    let id = EventId(id);
+    Ok(Some(Known { id, row, refresh_problem: problem, halls: known_halls(db, id)?, talks: known_talks(db, id)? }))
+}
+
+fn known_talks(db: &Connection, event: EventId) -> Result<Vec<KnownTalk>> {
+    let mut query = db.prepare_cached(
+        "SELECT id, match_key, uid, hall_id, title, speakers, start_ms, end_ms, status, opted_out, page_url
+         FROM talk WHERE event_id = ?1 AND origin = 'schedule' ORDER BY id",
+    )?;
+    let mut rows = query.query([event.0])?;
+    let mut out = Vec::new();
+    while let Some(row) = rows.next()? {
+        let speakers: String = row.get(5)?;
+        out.push(KnownTalk {
+            id: TalkId(row.get(0)?),
+            match_key: row.get(1)?,
+            uid: row.get(2)?,
+            hall: HallId(row.get(3)?),
+            title: row.get(4)?,
+            speakers: serde_json::from_str(&speakers).map_err(|e| CatalogError::Value(format!("speakers: {e}")))?,
+            slot: Interval::new(Ms(row.get(6)?), Ms(row.get(7)?)),
+            status: row.get::<_, String>(8)?.parse::<TalkStatus>().map_err(CatalogError::Value)?,
+            opted_out: row.get(9)?,
+            page_url: row.get(10)?,
+        });
+    }
+    Ok(out)
+}
+
+/// All events, as far as a new one is compared with them.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn known_events(db: &Connection) -> Result<Vec<KnownEvent>> {
+    let mut query = db.prepare(
+        "SELECT event.name, talk.uid, hall.name, talk.start_ms
+         FROM talk JOIN event ON event.id = talk.event_id JOIN hall ON hall.id = talk.hall_id
+         WHERE talk.origin = 'schedule' AND talk.status <> 'removed' ORDER BY event.name",
+    )?;
+    let mut rows = query.query([])?;
+    let mut out: Vec<KnownEvent> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        if out.last().is_none_or(|e| e.name != name) {
+            out.push(KnownEvent { name, ..KnownEvent::default() });
+        }
+        let Some(event) = out.last_mut() else { continue };
+        event.uids.extend(row.get::<_, Option<String>>(1)?);
+        event.slots.insert((fold_name(&row.get::<_, String>(2)?), Ms(row.get(3)?)));
+    }
+    Ok(out)
+}
+
+/// What is to be written.
+#[derive(Debug)]
+pub struct Import<'a> {
+    /// The event's name.
+    pub name: &'a str,
+    /// The event as it was when `halls` and `diff` were made; `None`: it is new.
+    pub known: Option<&'a Known>,
+    /// The event as it is to be.
+    pub row: &'a EventRow,
+    /// Its halls.
+    pub halls: &'a HallPlan,
+    /// Its talks.
+    pub diff: &'a Diff,
+    /// SHA-256 of the calendar.
+    pub digest: [u8; 32],
+}
+
+/// Writes an import. Call it in the transaction in which `known` was read. Gives the id of the talk of
+/// each step of the diff.
+///
+/// # Errors
+/// When SQLite cannot write; the caller's transaction must then be given up.
+pub fn write(db: &Connection, import: &Import<'_>, now: Ms) -> Result<Vec<TalkId>> {
+    let event = write_event(db, import, now)?;
+    let halls = write_halls(db, event, import, now)?;
+    write_talks(db, event, import, &halls, now)
+}
+
+fn write_event(db: &Connection, import: &Import<'_>, now: Ms) -> Result<EventId> {
+    let row = import.row;
+    if let Some(known) = import.known {
+        if known.row != *row || known.refresh_problem.is_some() {
+            db.execute(
+                "UPDATE event SET source = ?2, halls_file = ?3, schedule_xml = ?4, zone_option = ?5, refreshed_ms = ?6,
+                                  refresh_problem = NULL, refresh_problem_ms = NULL WHERE id = ?1",
+                params![
+                    known.id.0,
+                    row.source,
+                    row.halls_file,
+                    row.schedule_xml,
+                    row.zone_option.map(chrono_tz::Tz::name),
+                    now.0
+                ],
+            )?;
+        }
+        // Apart, because these three make a daemon plan anew.
+        let paddings = |r: &EventRow| (r.pre_padding_ms, r.post_padding_ms);
+        if known.row.zone != row.zone || paddings(&known.row) != paddings(row) {
+            db.execute(
+                "UPDATE event SET time_zone = ?2, pre_padding_ms = ?3, post_padding_ms = ?4 WHERE id = ?1",
+                params![known.id.0, row.zone.name(), row.pre_padding_ms, row.post_padding_ms],
+            )?;
+        }
+        return Ok(known.id);
+    }
+    let mut taken: HashSet<String> = HashSet::new();
+    let mut query = db.prepare("SELECT slug FROM event")?;
+    for found in query.query_map([], |r| r.get(0))? {
+        taken.insert(found?);
+    }
+    db.execute(
+        "INSERT INTO event (name, slug, time_zone, source, halls_file, schedule_xml, zone_option, pre_padding_ms,
+                            post_padding_ms, refreshed_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        params![
+            import.name,
+            free_slug(import.name, &mut taken),
+            row.zone.name(),
+            row.source,
+            row.halls_file,
+            row.schedule_xml,
+            row.zone_option.map(chrono_tz::Tz::name),
+            row.pre_padding_ms,
+            row.post_padding_ms,
+            now.0
+        ],
+    )?;
+    Ok(EventId(db.last_insert_rowid()))
+}
+
+/// The slug of a name, with a number where another one has it.
+fn free_slug(name: &str, taken: &mut HashSet<String>) -> String {
+    let first = slug(name, MAX_SLUG);
+    let mut free = first.clone();
+    let mut number = 2;
+    while !taken.insert(free.clone()) {
+        free = format!("{first}-{number}");
+        number += 1;
+    }
+    free
+}
+
+/// Gives the row of each planned hall.
+fn write_halls(db: &Connection, event: EventId, import: &Import<'_>, now: Ms) -> Result<Vec<HallId>> {
+    let known = import.known.map_or(&[][..], |k| &k.halls);
+    let by_id: std::collections::HashMap<HallId, &KnownHall> = known.iter().map(|k| (k.id, k)).collect();
+    let mut taken: HashSet<String> = HashSet::new();
+    let mut query = db.prepare_cached("SELECT slug FROM hall WHERE event_id = ?1")?;
+    for found in query.query_map([event.0], |r| r.get(0))? {
+        taken.insert(found?);
+    }
+    let mut out = Vec::with_capacity(import.halls.halls.len());
+    for planned in &import.halls.halls {
+        let row = planned.known.and_then(|id| by_id.get(&id).copied());
+        let id = match row {
+            Some(row) => {
+                let settings = |name: &str, recorder, connections| (name.to_owned(), recorder, connections);
+                if settings(&row.name, row.recorder, row.max_connections)
+                    != settings(&planned.name, planned.recorder, planned.max_connections)
+                {
+                    // The slug stays: folders of what is recorded already have that name.
+                    db.execute(
+                        "UPDATE hall SET name = ?2, recorder = ?3, max_connections = ?4 WHERE id = ?1",
+                        params![
+                            row.id.0,
+                            planned.name,
+                            planned.recorder.map(super::super::domain::hall::Recorder::as_str),
+                            planned.max_connections
+                        ],
+                    )?;
+                }
+                row.id
+            }
+            None => {
+                let mut insert = db.prepare_cached(
+                    "INSERT INTO hall (event_id, name, slug, recorder, max_connections) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?;
+                insert.execute(params![
+                    event.0,
+                    planned.name,
+                    free_slug(&planned.name, &mut taken),
+                    planned.recorder.map(super::super::domain::hall::Recorder::as_str),
+                    planned.max_connections
+                ])?;
+                HallId(db.last_insert_rowid())
+            }
+        };
+        write_aliases(db, id, row, planned)?;
+        let wanted: Vec<_> = planned.streams.iter().map(|(url, origin)| (url.as_str(), *origin)).collect();
+        set_streams(db, id, row.map_or(&[][..], |r| &r.streams), &wanted, now)?;
+        out.push(id);
+    }
+    Ok(out)
+}
+
+fn write_aliases(db: &Connection, id: HallId, row: Option<&KnownHall>, planned: &PlannedHall) -> Result<()> {
+    let old = row.map_or(&[][..], |r| &r.aliases);
+    if old == planned.aliases {
+        return Ok(());
+    }
+    db.execute("DELETE FROM hall_alias WHERE hall_id = ?1", [id.0])?;
+    for alias in &planned.aliases {
+        db.execute("INSERT OR IGNORE INTO hall_alias (hall_id, alias) VALUES (?1, ?2)", params![id.0, alias])?;
+    }
+    Ok(())
+}
+
+fn write_talks(db: &Connection, event: EventId, import: &Import<'_>, halls: &[HallId], now: Ms) -> Result<Vec<TalkId>> {
+    let steps = &import.diff.steps;
+    if steps.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Keys may change places among talks: first out of the way, then to where they belong.
+    let mut park =
+        db.prepare_cached("UPDATE talk SET match_key = 'parked:' || id WHERE id = ?1 AND match_key <> ?2")?;
+    for step in steps {
+        if let Some(id) = step.known {
+            park.execute(params![id.0, step.row.match_key])?;
+        }
+    }
+    let mut insert = db.prepare_cached(
+        "INSERT INTO talk (event_id, hall_id, match_key, uid, title, speakers, start_ms, end_ms, status, opted_out,
+                           page_url, known_since_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    )?;
+    let mut update = db.prepare_cached(
+        "UPDATE talk SET hall_id = ?2, match_key = ?3, uid = ?4, title = ?5, speakers = ?6, start_ms = ?7, end_ms = ?8,
+                         status = ?9, opted_out = ?10, page_url = ?11, known_since_ms = coalesce(?12, known_since_ms)
+         WHERE id = ?1",
+    )?;
+    let mut out = Vec::with_capacity(steps.len());
+    for step in steps {
+        let TalkRow { match_key, uid, hall, title, speakers, slot, status, opted_out, page_url } = &step.row;
+        let speakers = serde_json::to_string(speakers).map_err(|e| CatalogError::Value(e.to_string()))?;
+        let hall = halls[*hall].0;
+        let (start, end) = (slot.start.0, slot.end.0);
+        let status = status.as_str();
+        let since = step.newly_known.then_some(now.0);
+        match step.known {
+            Some(id) => {
+                update.execute(params![
+                    id.0, hall, match_key, uid, title, speakers, start, end, status, opted_out, page_url, since
+                ])?;
+                out.push(id);
+            }
+            None => {
+                insert.execute(params![
+                    event.0, hall, match_key, uid, title, speakers, start, end, status, opted_out, page_url, now.0
+                ])?;
+                out.push(TalkId(db.last_insert_rowid()));
+            }
+        }
+    }
+    write_changes(db, event, import, &out, now)?;
+    Ok(out)
+}
+
+fn write_changes(db: &Connection, event: EventId, import: &Import<'_>, talks: &[TalkId], now: Ms) -> Result<()> {
+    let steps = &import.diff.steps;
+    if steps.iter().all(|s| s.changes.is_empty()) {
+        return Ok(());
+    }
+    db.execute(
+        "INSERT INTO import (event_id, at_ms, source, digest) VALUES (?1, ?2, ?3, ?4)",
+        params![event.0, now.0, import.row.source, import.digest],
+    )?;
+    let id = db.last_insert_rowid();
+    let mut insert = db.prepare_cached(
+        "INSERT INTO talk_change (import_id, talk_id, kind, before, after) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for (step, talk) in steps.iter().zip(talks) {
+        for change in &step.changes {
+            insert.execute(params![id, talk.0, change.kind.as_str(), change.before, change.after])?;
+        }
+    }
+    Ok(())
+}
+
+/// Notes that an event's schedule was read and applied (`problem` is `None`), or why it was not.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn note_refresh(db: &Connection, event: EventId, problem: Option<&str>, now: Ms) -> Result<()> {
+    match problem {
+        None => db.execute(
+            "UPDATE event SET refreshed_ms = ?2, refresh_problem = NULL, refresh_problem_ms = NULL WHERE id = ?1",
+            [event.0, now.0],
+        )?,
+        Some(problem) => db.execute(
+            "UPDATE event SET refresh_problem = ?2,
+                              refresh_problem_ms = CASE WHEN refresh_problem IS NULL THEN ?3 ELSE refresh_problem_ms END
+             WHERE id = ?1 AND refresh_problem IS NOT ?2",
+            params![event.0, problem, now.0],
+        )?,
+    };
+    Ok(())
+}
+
+/// Marks talks as opted out. For when a schedule is not applied: an opt-out does not wait.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn opt_out(db: &Connection, talks: &[TalkId]) -> Result<()> {
+    let mut update = db.prepare_cached("UPDATE talk SET opted_out = 1 WHERE id = ?1 AND opted_out = 0")?;
+    for talk in talks {
+        update.execute([talk.0])?;
+    }
+    Ok(())
+}

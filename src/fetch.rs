@@ -1,0 +1,336 @@
+//! A SOURCE -> its bytes: a file, standard input, or an http(s) URL. Whole and bounded, or not at all.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+use url::Url;
+
+use crate::domain::stream_url::redact_text;
+use crate::domain::text::{one_line, shortened};
+
+/// Time to connect, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time for the whole answer: a schedule of 3 MB over a bad line of 0.5 Mbit/s.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Redirects followed.
+const MAX_REDIRECTS: usize = 10;
+
+/// Where a schedule, a schedule.xml or a halls file is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Place {
+    /// `-`.
+    StandardInput,
+    /// A file, by its absolute path.
+    File(PathBuf),
+    /// http or https; may hold a password.
+    Web(Url),
+}
+
+/// Why there are no bytes.
+#[derive(Debug, Error)]
+pub enum FetchError {
+    /// A scheme that is neither http nor https.
+    #[error("{0:?} is neither a file nor an http or https address")]
+    Scheme(String),
+    /// A file that cannot be read.
+    #[error("cannot read {path}: {why}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// Standard input failed.
+    #[error("cannot read standard input: {0}")]
+    StandardInput(String),
+    /// More than the limit.
+    #[error("{place} is larger than {max} bytes")]
+    TooLarge {
+        /// Which.
+        place: String,
+        /// The limit.
+        max: usize,
+    },
+    /// An answer that is not 200.
+    #[error("{url}: the server answered {status}")]
+    Status {
+        /// Without password.
+        url: String,
+        /// Number and words.
+        status: String,
+    },
+    /// No answer at all.
+    #[error("cannot fetch {url}: {why}")]
+    Web {
+        /// Without password.
+        url: String,
+        /// Why, without password.
+        why: String,
+    },
+}
+
+impl FetchError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Scheme(_) => "give a file, -, or an address that begins with http:// or https://",
+            Self::File { .. } => "check the path and its permissions",
+            Self::StandardInput(_) => "pipe the calendar in, or name a file",
+            Self::TooLarge { .. } => "is it the right file? the largest schedule seen has 3 MB",
+            Self::Status { .. } => "open the address in a browser: the schedule may have moved",
+            Self::Web { .. } => "check the address and the network, or download the file and import that",
+        }
+    }
+}
+
+impl Place {
+    /// Reads what a user wrote. A path is made absolute.
+    ///
+    /// # Errors
+    /// When it is a URL of another scheme.
+    pub fn parse(text: &str) -> Result<Self, FetchError> {
+        if text == "-" {
+            return Ok(Self::StandardInput);
+        }
+        match Url::parse(text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => return Ok(Self::Web(url)),
+            // A file may have a colon in its name; `x://` is meant as an address.
+            Ok(_) if text.contains("://") => {
+                return Err(FetchError::Scheme(shortened(&one_line(&redact_text(text)), 80)));
+            }
+            _ => {}
+        }
+        let path = std::path::absolute(text)
+            .map_err(|e| FetchError::File { path: PathBuf::from(text), why: e.to_string() })?;
+        Ok(Self::File(path))
+    }
+
+    /// As it is stored, to be read again: an absolute path or a URL; `None` for standard input.
+    #[must_use]
+    pub fn stored(&self) -> Option<String> {
+        match self {
+            Self::StandardInput => None,
+            Self::File(path) => Some(path.to_string_lossy().into_owned()),
+            Self::Web(url) => Some(url.to_string()),
+        }
+    }
+
+    /// The file's name without its ending: `27c3` of `/x/27c3.ics` and of `https://h/27c3.ics?x`.
+    #[must_use]
+    pub fn stem(&self) -> Option<String> {
+        let name = match self {
+            Self::StandardInput => return None,
+            Self::File(path) => path.file_name()?.to_string_lossy().into_owned(),
+            Self::Web(url) => url.path_segments()?.rfind(|s| !s.is_empty())?.to_owned(),
+        };
+        let stem = Path::new(&name).file_stem()?.to_string_lossy();
+        Some(one_line(&stem)).filter(|s| !s.is_empty())
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::StandardInput => f.write_str("standard input"),
+            Self::File(path) => path.display().fmt(f),
+            Self::Web(url) => f.write_str(&redact_text(url.as_str())),
+        }
+    }
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Place({self})")
+    }
+}
+
+/// Reads it whole, `max` bytes at most.
+///
+/// # Errors
+/// When it cannot be read, is larger, or does not come in a minute.
+pub async fn fetch(place: &Place, max: usize) -> Result<Vec<u8>, FetchError> {
+    match place {
+        Place::Web(url) => web(url, max).await,
+        Place::File(_) | Place::StandardInput => {
+            let local = place.clone();
+            let read = tokio::task::spawn_blocking(move || read_local(&local, max)).await;
+            read.unwrap_or_else(|e| Err(FetchError::StandardInput(e.to_string())))
+        }
+    }
+}
+
+fn read_local(place: &Place, max: usize) -> Result<Vec<u8>, FetchError> {
+    use std::io::Read;
+    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    match place {
+        Place::File(path) => {
+            let wrong = |e: std::io::Error| {
+                let why = match e.kind() {
+                    std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+                    _ if path.is_dir() => "it is a directory".to_owned(),
+                    _ => e.to_string(),
+                };
+                FetchError::File { path: path.clone(), why }
+            };
+            std::fs::File::open(path).map_err(wrong)?.take(limit).read_to_end(&mut bytes).map_err(wrong)?;
+        }
+        _ => {
+            let read = std::io::stdin().lock().take(limit).read_to_end(&mut bytes);
+            read.map_err(|e| FetchError::StandardInput(e.to_string()))?;
+        }
+    }
+    if bytes.len() > max {
+        return Err(FetchError::TooLarge { place: place.to_string(), max });
+    }
+    Ok(bytes)
+}
+
+async fn web(url: &Url, max: usize) -> Result<Vec<u8>, FetchError> {
+    let shown = redact_text(url.as_str());
+    let wrong = |e: reqwest::Error| FetchError::Web { url: shown.clone(), why: reasons(&e) };
+    // Another part of the program may have chosen the same provider already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder()
+        .user_agent(concat!("streamrip/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TIMEOUT)
+        // reqwest itself follows to http and https only.
+        .redirect(reqwest::redirect::Policy::limited(MAX_REDIRECTS))
+        .build()
+        .map_err(wrong)?;
+    let mut answer = client.get(url.clone()).send().await.map_err(wrong)?;
+    if answer.status() != reqwest::StatusCode::OK {
+        return Err(FetchError::Status { url: shown, status: answer.status().to_string() });
+    }
+    let too_large = || FetchError::TooLarge { place: shown.clone(), max };
+    let promised = answer.content_length();
+    if promised.is_some_and(|n| n > u64::try_from(max).unwrap_or(u64::MAX)) {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(wrong)? {
+        if bytes.len() + chunk.len() > max {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// The error and what is behind it, in one line, without passwords.
+fn reasons(e: &reqwest::Error) -> String {
+    if e.is_timeout() {
+        return "no complete answer in time".to_owned();
+    }
+    let mut out: Vec<String> = Vec::new();
+    let mut next: Option<&dyn std::error::Error> = std::error::Error::source(e);
+    while let Some(e) = next {
+        let text = one_line(&redact_text(&e.to_string()));
+        // Wrappers repeat what they wrap.
+        if !out.iter().any(|o| o.contains(&text)) {
+            out.push(text);
+        }
+        next = e.source();
+    }
+    if out.is_empty() {
+        out.push(one_line(&redact_text(&e.to_string())));
+    }
+    shortened(&out.join(": "), 200)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    #[test]
+    fn places_are_told_apart() {
+        for (text, stem) in [
+            ("/x/27c3.ics", Some("27c3")),
+            ("https://h/27c3.ics?x=1", Some("27c3")),
+            ("https://h/schedule/export/schedule.ics", Some("schedule")),
+            ("https://h/", None),
+            ("/x/a b.c.ics", Some("a b.c")),
+            ("-", None),
+        ] {
+            assert_eq!(Place::parse(text).expect(text).stem().as_deref(), stem, "{text}");
+        }
+        assert!(matches!(Place::parse("x:y.ics"), Ok(Place::File(_))));
+        for bad in ["file:///etc/passwd", "ftp://u:s3cret@h/x.ics"] {
+            let refused = Place::parse(bad).expect_err(bad).to_string();
+            assert!(!refused.contains("s3cret"));
+        }
+        let place = Place::parse("http://me:s3cret@h/x.ics").expect("url");
+        assert!(!format!("{place} {place:?}").contains("s3cret"));
+        assert!(place.stored().is_some_and(|s| s.contains("s3cret")));
+    }
+
+    #[tokio::test]
+    async fn files_have_a_limit() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("x");
+        std::fs::write(&path, b"12345").expect("written");
+        let place = Place::parse(path.to_str().expect("text")).expect("place");
+        assert_eq!(fetch(&place, 5).await.expect("read"), b"12345");
+        assert!(matches!(fetch(&place, 4).await, Err(FetchError::TooLarge { .. })));
+        let missing = Place::parse("/nonexistent/x.ics").expect("place");
+        assert!(fetch(&missing, 5).await.expect_err("missing").to_string().contains("no such file"));
+        let folder = Place::parse(dir.path().to_str().expect("text")).expect("place");
+        assert!(fetch(&folder, 5).await.expect_err("folder").to_string().contains("directory"));
+    }
+
+    /// Answers each connection with the next of these texts.
+    fn server(answers: Vec<String>) -> std::net::SocketAddr {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("port");
+        let at = listener.local_addr().expect("address");
+        std::thread::spawn(move || {
+            for answer in answers {
+                let Ok((mut peer, _)) = listener.accept() else { return };
+                let _ = peer.read(&mut [0; 4096]);
+                let _ = peer.write_all(answer.as_bytes());
+            }
+        });
+        at
+    }
+
+    #[tokio::test]
+    async fn answers_of_servers() {
+        let with_length = |status: &str, body: &str| {
+            format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+        };
+        let cut = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\nonly".to_owned();
+        let away =
+            "HTTP/1.1 302 Found\r\nLocation: ftp://h/x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_owned();
+        for (answers, want) in [
+            (vec![with_length("200 OK", "12345")], Ok("12345")),
+            (vec![with_length("200 OK", "123456789012")], Err("larger")),
+            (vec![with_length("404 Not Found", "x")], Err("404")),
+            (vec![cut], Err("cannot fetch")),
+            (vec![away], Err("cannot fetch")),
+            (vec!["garbage\r\n\r\n".to_owned()], Err("cannot fetch")),
+        ] {
+            let at = server(answers.clone());
+            let place = Place::parse(&format!("http://me:s3cret@{at}/x.ics")).expect("place");
+            let got = fetch(&place, 10).await;
+            match (got, want) {
+                (Ok(bytes), Ok(want)) => assert_eq!(bytes, want.as_bytes()),
+                (Err(e), Err(want)) => {
+                    let e = e.to_string();
+                    assert!(e.contains(want) && !e.contains("s3cret"), "{answers:?}: {e}");
+                }
+                (got, want) => panic!("{answers:?}: {got:?}, not {want:?}"),
+            }
+        }
+        // The redirect is followed to the end.
+        let last = server(vec![with_length("200 OK", "moved")]);
+        let first = server(vec![format!(
+            "HTTP/1.1 301 Moved\r\nLocation: http://{last}/y.ics\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        )]);
+        let place = Place::parse(&format!("http://{first}/x.ics")).expect("place");
+        assert_eq!(fetch(&place, 10).await.expect("fetched"), b"moved");
+    }
+}

@@ -1,0 +1,418 @@
+//! What a new schedule changes of the talks that are known.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use chrono_tz::Tz;
+
+use super::hall_plan::{HallPlan, talk_label};
+use crate::domain::hall::fold_name;
+use crate::domain::ids::{HallId, TalkId};
+use crate::domain::interval::Interval;
+use crate::domain::schedule::{ScheduledTalk, Warning, WarningKind};
+use crate::domain::talk::TalkStatus;
+use crate::domain::text::shortened;
+use crate::domain::time::Ms;
+
+/// A talk of the schedule as the catalog has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownTalk {
+    /// Row id.
+    pub id: TalkId,
+    /// See [`TalkRow::match_key`].
+    pub match_key: String,
+    /// UID.
+    pub uid: Option<String>,
+    /// Where.
+    pub hall: HallId,
+    /// Title.
+    pub title: String,
+    /// Speakers.
+    pub speakers: Vec<String>,
+    /// As scheduled, without the user's extension.
+    pub slot: Interval,
+    /// What the schedule says.
+    pub status: TalkStatus,
+    /// Must not be recorded.
+    pub opted_out: bool,
+    /// Its page.
+    pub page_url: Option<String>,
+}
+
+/// A talk as it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TalkRow {
+    /// `uid:` with UID and recurrence id where that is unique, else `slot:` with hall, start and title.
+    pub match_key: String,
+    /// UID.
+    pub uid: Option<String>,
+    /// Place in [`HallPlan::halls`].
+    pub hall: usize,
+    /// Title.
+    pub title: String,
+    /// Speakers.
+    pub speakers: Vec<String>,
+    /// As scheduled.
+    pub slot: Interval,
+    /// What the schedule says.
+    pub status: TalkStatus,
+    /// Must not be recorded.
+    pub opted_out: bool,
+    /// Its page.
+    pub page_url: Option<String>,
+}
+
+macro_rules! change_kinds {
+    ($($(#[$doc:meta])* $name:ident = $word:literal),+ $(,)?) => {
+        /// Sorts of changes; the words are `kind` in JSON and in the catalog.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum ChangeKind { $($(#[$doc])* $name),+ }
+
+        impl ChangeKind {
+            /// The word in JSON and in the catalog.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word),+ }
+            }
+        }
+    };
+}
+
+change_kinds! {
+    /// New.
+    Added = "added",
+    /// Another time or length.
+    Moved = "moved",
+    /// Another hall.
+    Hall = "hall",
+    /// Another title.
+    Retitled = "retitled",
+    /// STATUS:CANCELLED.
+    Cancelled = "cancelled",
+    /// No longer cancelled.
+    Uncancelled = "uncancelled",
+    /// No longer in the schedule.
+    Removed = "removed",
+    /// In the schedule again.
+    Returned = "returned",
+    /// Must no longer be recorded.
+    OptedOut = "opted-out",
+    /// May be recorded again.
+    OptedIn = "opted-in",
+    /// Other speakers.
+    Speakers = "speakers",
+    /// Another page.
+    Page = "page",
+    /// The same talk with another UID.
+    Uid = "uid",
+}
+
+impl fmt::Display for ChangeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One change of one talk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Sort.
+    pub kind: ChangeKind,
+    /// What it was, for people.
+    pub before: Option<String>,
+    /// What it is, for people.
+    pub after: Option<String>,
+}
+
+/// What to do with one talk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TalkStep {
+    /// Its row; `None`: it is new.
+    pub known: Option<TalkId>,
+    /// As it is to be.
+    pub row: TalkRow,
+    /// What the user is told; empty where only the match key changes.
+    pub changes: Vec<Change>,
+    /// Its slot in its hall is new: what is missing before now was imported late.
+    pub newly_known: bool,
+}
+
+impl TalkStep {
+    /// True where it is told as such a change.
+    #[must_use]
+    pub fn is(&self, kind: ChangeKind) -> bool {
+        self.changes.iter().any(|c| c.kind == kind)
+    }
+}
+
+/// The difference.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// In the order of the schedule, then the removed ones. Talks that stay as they are have none.
+    pub steps: Vec<TalkStep>,
+    /// Talks of the schedule, copies not counted.
+    pub talks: usize,
+    /// Talks of the schedule that stay as they are.
+    pub unchanged: usize,
+    /// duplicate-uid, no-uid.
+    pub warnings: Vec<Warning>,
+}
+
+/// Compares. `halls` places each of `talks`; `xml_missing` says that the event's schedule.xml could not
+/// be read this time, so that speakers and opt-outs stay as they are known. `zone` is for messages.
+#[must_use]
+pub fn diff(known: &[KnownTalk], talks: &[ScheduledTalk], halls: &HallPlan, xml_missing: bool, zone: Tz) -> Diff {
+    let mut out = Diff::default();
+    let keyed = keyed(talks, halls, &mut out.warnings);
+    out.talks = keyed.len();
+    let places = halls.by_row();
+    let matched = matched(known, &keyed, &places, &mut out.warnings);
+    let mut gone = vec![true; known.len()];
+    for (new, found) in keyed.iter().zip(&matched) {
+        let step = match found.map(|at| &known[at]) {
+            None => added(new, zone),
+            Some(old) => {
+                let old_hall = places.get(&old.hall).map(|at| halls.halls[*at].name.as_str());
+                changed(old, old_hall, new, halls, xml_missing, zone)
+            }
+        };
+        if let Some(at) = found {
+            gone[*at] = false;
+        }
+        out.unchanged += usize::from(step.changes.is_empty());
+        let silent = step.changes.is_empty() && found.is_some_and(|at| known[at].match_key == new.key);
+        if !silent {
+            out.steps.push(step);
+        }
+    }
+    let vanished = known.iter().zip(&gone).filter(|(k, gone)| **gone && k.status != TalkStatus::Removed);
+    out.steps.extend(vanished.map(|(old, _)| removed(old, places.get(&old.hall).copied().unwrap_or_default(), zone)));
+    out
+}
+
+/// A talk of the schedule with its key.
+struct Keyed<'a> {
+    talk: &'a ScheduledTalk,
+    hall: usize,
+    key: String,
+}
+
+fn keyed<'a>(talks: &'a [ScheduledTalk], halls: &HallPlan, warnings: &mut Vec<Warning>) -> Vec<Keyed<'a>> {
+    type Id<'a> = (&'a str, Option<&'a str>);
+    let id = |t: &'a ScheduledTalk| -> Option<Id<'a>> { Some((t.uid.as_deref()?, t.recurrence_id.as_deref())) };
+    // The same talk twice is one talk: calendars are glued together from overlapping exports.
+    let mut seen = HashSet::new();
+    let mut once = Vec::with_capacity(talks.len());
+    let mut copies = 0;
+    for (talk, hall) in talks.iter().zip(&halls.of_talk) {
+        if talk.uid.is_none() || seen.insert((id(talk), *hall, talk.slot, talk.title.as_str())) {
+            once.push((talk, *hall));
+        } else {
+            copies += 1;
+        }
+    }
+    let mut count: HashMap<Id<'a>, usize> = HashMap::new();
+    for (talk, _) in &once {
+        if let Some(id) = id(talk) {
+            *count.entry(id).or_default() += 1;
+        }
+    }
+    let mut slots: HashMap<String, usize> = HashMap::new();
+    let mut told = HashSet::new();
+    let mut without_uid = 0;
+    let mut out = Vec::with_capacity(once.len());
+    for (talk, hall) in once {
+        let unique = id(talk).filter(|id| count.get(id) == Some(&1));
+        let key = match unique {
+            Some((uid, None)) => format!("uid:{uid}"),
+            Some((uid, Some(date))) => format!("uid:{uid}\n{date}"),
+            None => {
+                match id(talk) {
+                    Some(shared) if told.insert(shared) => warnings.push(Warning {
+                        kind: WarningKind::DuplicateUid,
+                        talk: Some(talk_label(talk)),
+                        message: format!(
+                            "{} talks share the UID {}; they are told apart by hall, start and title",
+                            count[&shared],
+                            shortened(shared.0, 80)
+                        ),
+                    }),
+                    Some(_) => {}
+                    None => without_uid += 1,
+                }
+                let slot =
+                    format!("slot:{}\n{}\n{}", fold_name(&halls.halls[hall].name), talk.slot.start.0, talk.title);
+                let number = slots.entry(slot.clone()).or_default();
+                *number += 1;
+                if *number == 1 { slot } else { format!("{slot}\n{number}") }
+            }
+        };
+        out.push(Keyed { talk, hall, key });
+    }
+    if without_uid > 0 {
+        let talks = if without_uid == 1 { "1 talk has".to_owned() } else { format!("{without_uid} talks have") };
+        let message = format!("{talks} no UID; they are told apart by hall, start and title");
+        warnings.push(Warning { kind: WarningKind::NoUid, talk: None, message });
+    }
+    if copies > 0 {
+        let message = format!("{copies} exact copies of talks were left out");
+        warnings.push(Warning { kind: WarningKind::DuplicateUid, talk: None, message });
+    }
+    out
+}
+
+/// For each new talk the known one that it is.
+fn matched(
+    known: &[KnownTalk],
+    new: &[Keyed<'_>],
+    places: &HashMap<HallId, usize>,
+    warnings: &mut Vec<Warning>,
+) -> Vec<Option<usize>> {
+    let by_key: HashMap<&str, usize> = known.iter().enumerate().map(|(at, k)| (k.match_key.as_str(), at)).collect();
+    let mut free = vec![true; known.len()];
+    let mut out: Vec<Option<usize>> = Vec::with_capacity(new.len());
+    for talk in new {
+        // A slot key may name a hall that was renamed: those are compared by the hall itself, below.
+        let found = by_key.get(talk.key.as_str()).copied().filter(|_| talk.key.starts_with("uid:"));
+        if let Some(at) = found {
+            free[at] = false;
+        }
+        out.push(found);
+    }
+    // What is left is matched by hall, start and title; of two, the one that is not removed.
+    let mut by_slot: HashMap<(Option<usize>, Ms, &str), Vec<usize>> = HashMap::new();
+    for (at, old) in known.iter().enumerate().rev() {
+        if free[at] {
+            by_slot.entry((places.get(&old.hall).copied(), old.slot.start, &old.title)).or_default().push(at);
+        }
+    }
+    for list in by_slot.values_mut() {
+        list.sort_by_key(|at| known[*at].status != TalkStatus::Removed);
+    }
+    let (mut new_uids, mut same_uids) = (0_usize, 0_usize);
+    for (talk, found) in new.iter().zip(&mut out) {
+        if found.is_some() {
+            same_uids += 1;
+            continue;
+        }
+        let slot = (Some(talk.hall), talk.talk.slot.start, talk.talk.title.as_str());
+        let Some(at) = by_slot.get_mut(&slot).and_then(Vec::pop) else { continue };
+        *found = Some(at);
+        let old = &known[at];
+        new_uids += usize::from(old.uid.is_some() && talk.talk.uid.is_some() && old.uid != talk.talk.uid);
+    }
+    if new_uids > 0 {
+        let talks = if new_uids == 1 { "1 talk was".to_owned() } else { format!("{new_uids} talks were") };
+        let message = match same_uids {
+            0 => format!("every UID of this calendar is new: {talks} recognised by hall, start and title"),
+            _ => format!("{talks} recognised by hall, start and title: they have another UID than before"),
+        };
+        warnings.push(Warning { kind: WarningKind::NoUid, talk: None, message });
+    }
+    out
+}
+
+fn row(new: &Keyed<'_>, opted_out: bool, speakers: Vec<String>) -> TalkRow {
+    TalkRow {
+        match_key: new.key.clone(),
+        uid: new.talk.uid.clone(),
+        hall: new.hall,
+        title: new.talk.title.clone(),
+        speakers,
+        slot: new.talk.slot,
+        status: if new.talk.cancelled { TalkStatus::Cancelled } else { TalkStatus::Scheduled },
+        opted_out,
+        page_url: new.talk.page_url.clone(),
+    }
+}
+
+fn added(new: &Keyed<'_>, zone: Tz) -> TalkStep {
+    let row = row(new, new.talk.opted_out, new.talk.speakers.clone());
+    let after = slot_text(row.slot, zone);
+    let changes = vec![Change { kind: ChangeKind::Added, before: None, after: Some(after) }];
+    TalkStep { known: None, row, changes, newly_known: true }
+}
+
+fn removed(old: &KnownTalk, hall: usize, zone: Tz) -> TalkStep {
+    let row = TalkRow {
+        match_key: old.match_key.clone(),
+        uid: old.uid.clone(),
+        hall,
+        title: old.title.clone(),
+        speakers: old.speakers.clone(),
+        slot: old.slot,
+        status: TalkStatus::Removed,
+        opted_out: old.opted_out,
+        page_url: old.page_url.clone(),
+    };
+    let before = Some(slot_text(old.slot, zone));
+    let changes = vec![Change { kind: ChangeKind::Removed, before, after: None }];
+    TalkStep { known: Some(old.id), row, changes, newly_known: false }
+}
+
+fn changed(
+    old: &KnownTalk,
+    old_hall: Option<&str>,
+    new: &Keyed<'_>,
+    halls: &HallPlan,
+    xml_missing: bool,
+    zone: Tz,
+) -> TalkStep {
+    // What schedule.xml said stays until it says otherwise: an opt-out must not end because a file
+    // could not be fetched or a talk was not found in it.
+    let opted_out = if new.talk.in_schedule_xml { new.talk.opted_out } else { old.opted_out };
+    let speakers = if xml_missing && !old.speakers.is_empty() { &old.speakers } else { &new.talk.speakers };
+    let row = row(new, opted_out, speakers.clone());
+    let mut changes = Vec::new();
+    let mut tell = |kind, before: Option<String>, after: Option<String>| changes.push(Change { kind, before, after });
+    let back = match (old.status, row.status) {
+        (TalkStatus::Removed, _) => Some(ChangeKind::Returned),
+        (TalkStatus::Cancelled, TalkStatus::Scheduled) => Some(ChangeKind::Uncancelled),
+        _ => None,
+    };
+    if let Some(kind) = back {
+        tell(kind, None, Some(slot_text(row.slot, zone)));
+    }
+    if row.status == TalkStatus::Cancelled && old.status != TalkStatus::Cancelled {
+        tell(ChangeKind::Cancelled, Some(slot_text(old.slot, zone)), None);
+    }
+    if row.slot != old.slot {
+        tell(ChangeKind::Moved, Some(slot_text(old.slot, zone)), Some(slot_text(row.slot, zone)));
+    }
+    let other_hall = halls.halls[row.hall].known != Some(old.hall);
+    if other_hall {
+        tell(ChangeKind::Hall, old_hall.map(str::to_owned), Some(halls.halls[row.hall].name.clone()));
+    }
+    if row.title != old.title {
+        tell(ChangeKind::Retitled, Some(old.title.clone()), Some(row.title.clone()));
+    }
+    match (old.opted_out, row.opted_out) {
+        (false, true) => tell(ChangeKind::OptedOut, None, None),
+        (true, false) => tell(ChangeKind::OptedIn, None, None),
+        _ => {}
+    }
+    if row.speakers != old.speakers {
+        tell(ChangeKind::Speakers, Some(old.speakers.join(", ")), Some(row.speakers.join(", ")));
+    }
+    if row.page_url != old.page_url {
+        tell(ChangeKind::Page, old.page_url.clone(), row.page_url.clone());
+    }
+    if row.uid != old.uid {
+        tell(ChangeKind::Uid, old.uid.clone(), row.uid.clone());
+    }
+    // A talk that only ends later was known all the time.
+    let newly_known = row.slot.start != old.slot.start || other_hall || back.is_some();
+    TalkStep { known: Some(old.id), row, changes, newly_known }
+}
+
+/// A slot for people: `2010-12-27 11:30-12:30`.
+#[must_use]
+pub fn slot_text(slot: Interval, zone: Tz) -> String {
+    let (start, end) = (slot.start.in_zone(zone), slot.end.in_zone(zone));
+    let end_format = if end.date_naive() == start.date_naive() || slot.len_ms() < 24 * 3_600_000 {
+        "%H:%M"
+    } else {
+        "%Y-%m-%d %H:%M"
+    };
+    format!("{}-{}", start.format("%Y-%m-%d %H:%M"), end.format(end_format))
+}
