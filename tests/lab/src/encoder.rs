@@ -19,6 +19,8 @@ pub enum Format {
     Ogg,
     /// Ogg with Vorbis only. As WebM.
     OggAudio,
+    /// Ogg with Opus. As WebM.
+    Opus,
     /// MP3.
     Mp3,
     /// Windows Media: WMV2 and WMA in ASF. As WebM, and Icecast does not know it: for files only.
@@ -33,7 +35,7 @@ impl Format {
             Self::MpegTs => "video/mp2t",
             Self::WebM => "video/webm",
             Self::Ogg => "video/ogg",
-            Self::OggAudio => "audio/ogg",
+            Self::OggAudio | Self::Opus => "audio/ogg",
             Self::Mp3 => "audio/mpeg",
             Self::Asf => "video/x-ms-asf",
         }
@@ -42,7 +44,7 @@ impl Format {
     /// True where it has pictures.
     #[must_use]
     pub fn has_video(self) -> bool {
-        !matches!(self, Self::OggAudio | Self::Mp3)
+        !matches!(self, Self::OggAudio | Self::Opus | Self::Mp3)
     }
 
     /// Bytes at whose multiples a client may join.
@@ -64,6 +66,7 @@ impl Format {
             }
             Self::Ogg => "-c:v libtheora -g 25 -c:a libvorbis -b:a 64k -f ogg -page_duration 200000",
             Self::OggAudio => "-c:a libvorbis -b:a 64k -f ogg -page_duration 200000",
+            Self::Opus => "-c:a libopus -b:a 64k -f ogg -page_duration 200000",
             Self::Mp3 => "-c:a libmp3lame -b:a 64k -f mp3 -write_xing 0 -id3v2_version 0 -flush_packets 1",
             Self::Asf => "-c:v wmv2 -g 25 -c:a wmav2 -b:a 64k -f asf -flush_packets 1",
         }
