@@ -6,6 +6,7 @@ use super::Result;
 use crate::domain::ids::SegmentId;
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::segment::Segment;
+use crate::plan::seam::Seam;
 
 /// Stretches between neighbouring segments whose packets are known to follow each other without loss:
 /// what their arrival times leave open there is no gap.
@@ -26,6 +27,42 @@ pub fn bridges(db: &Connection, segments: &[Segment]) -> Result<IntervalSet> {
         }
     }
     Ok(out.into_iter().collect())
+}
+
+/// Writes how two segments meet; what was known of the pair is replaced.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn store(db: &Connection, first: SegmentId, second: SegmentId, seam: &Seam) -> Result<()> {
+    let cuts: Vec<_> = seam
+        .cuts
+        .iter()
+        .map(|cut| {
+            serde_json::json!({
+                "first_track": cut.first_track,
+                "second_track": cut.second_track,
+                "to": cut.to.to_string(),
+                "from": cut.from.to_string(),
+            })
+        })
+        .collect();
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO seam
+           (first_id, second_id, kind, shift_ms, shared_ms, missing_ms, matched_packets, method, cuts)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?
+    .execute((
+        first.0,
+        second.0,
+        seam.kind.to_string(),
+        seam.shift_ms,
+        seam.shared_ms,
+        seam.missing_ms,
+        seam.matched_packets.cast_signed(),
+        seam.method.to_string(),
+        serde_json::Value::from(cuts).to_string(),
+    ))?;
+    Ok(())
 }
 
 /// A seam as it is shown.

@@ -322,3 +322,22 @@ pub fn connections_of_hall(db: &Db, hall: HallId, within: Interval) -> Result<Ve
     }
     Ok(out)
 }
+
+/// Closed segments that pruning may look at: smaller than `min_bytes`, or no media. Oldest first.
+///
+/// # Errors
+/// When SQLite cannot answer, or a stored word is not known.
+pub fn prunable(db: &Db, min_bytes: u64) -> Result<Vec<Segment>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM segment LEFT JOIN connection ON connection.id = segment.connection_id
+         WHERE verdict IN ('media', 'not-media') AND (segment.bytes < ?1 OR verdict = 'not-media') ORDER BY segment.id"
+    );
+    let mut query = db.prepare_cached(&sql)?;
+    let mut rows = query.query([i64::try_from(min_bytes).unwrap_or(i64::MAX)])?;
+    let mut out = Vec::new();
+    while let Some(row) = rows.next()? {
+        out.push(segment_of(row)?);
+    }
+    with_spans(db, &mut out)?;
+    Ok(out)
+}

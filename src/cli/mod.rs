@@ -1,7 +1,7 @@
 //! The command line: parses and prints, decides nothing. Data goes to standard output, everything else to
 //! standard error.
 
-//S pub mod assemble;
+pub mod assemble;
 pub mod check;
 pub mod config;
 pub mod dump;
@@ -9,7 +9,7 @@ pub mod extend;
 pub mod halls;
 pub mod import;
 pub mod list;
-//S pub mod prune;
+pub mod prune;
 pub mod render;
 pub mod run;
 pub mod show;
@@ -81,9 +81,9 @@ enum Command {
     /// Record addresses now, without a schedule
     Dump(dump::DumpArgs),
     /// Join the recordings of talks into one file each
-    //S Assemble(assemble::AssembleArgs),
+    Assemble(assemble::AssembleArgs),
     /// Delete fragments that were joined, and what is no media
-    //S Prune(prune::PruneArgs),
+    Prune(prune::PruneArgs),
     /// Print the settings in force and where each came from
     Config(config::ConfigArgs),
 }
@@ -127,8 +127,8 @@ async fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode> {
         Command::Extend(args) => extend::extend(&env, args, out),
         Command::Record(args) => extend::record(&env, args, out),
         Command::Dump(args) => dump::run(&env, args, out).await,
-        //S Command::Assemble(args) => assemble::run(&env, args, out).await,
-        //S Command::Prune(args) => prune::run(&env, args, out).await,
+        Command::Assemble(args) => assemble::run(&env, args, out).await,
+        Command::Prune(args) => prune::run(&env, args, out).await,
         Command::List(args) => list::run(&env, args, out),
         Command::Show(args) => show::run(&env, args, out),
         Command::Config(args) => config::run(&env, &loaded, args, out),

@@ -12,6 +12,7 @@ pub mod hall_plan;
 #[cfg(test)]
 pub(crate) mod media_fixtures;
 pub mod overlap;
+pub mod prune;
 pub mod reconcile;
 pub mod refresh_guard;
 pub mod route;
