@@ -148,8 +148,8 @@ CREATE TABLE segment (                                      -- one file on disk,
 CREATE INDEX segment_by_hall ON segment (hall_id, start_ms, end_ms);
 -- The longest segment of a hall is one look-up: it bounds how far back a query by time must look.
 CREATE INDEX segment_length ON segment (hall_id, end_ms - start_ms);
-CREATE INDEX segment_unfinished ON segment (id) WHERE verdict IN ('open', 'unchecked');
-CREATE INDEX segment_prunable ON segment (bytes) WHERE verdict IN ('media', 'not-media');
+-- Recovery asks for the open ones, the worker for the unchecked, prune for the small.
+CREATE INDEX segment_by_verdict ON segment (verdict, bytes);
 CREATE INDEX segment_by_connection ON segment (connection_id);
 
 CREATE TABLE mark_chunk (                                   -- when which byte of a segment came
@@ -182,8 +182,8 @@ CREATE TABLE seam (                                         -- where two neighbo
   shared_ms         INTEGER NOT NULL CHECK (shared_ms >= 0), -- length of media that stands in both
   missing_ms        INTEGER NOT NULL CHECK (missing_ms >= 0), -- length of media that stands in neither
   matched_packets   INTEGER NOT NULL CHECK (matched_packets >= 0), -- how many packets of the two are equal
-  method            TEXT NOT NULL,                          -- how it was found: packets, clock, none
-  cuts              TEXT NOT NULL CHECK (json_valid(cuts)), -- JSON list, per track: its number in both, where the first one's use ends, where the second one's begins
+  method            TEXT NOT NULL,                          -- how it was found: packets, clock, arrival, none
+  cuts              TEXT NOT NULL CHECK (json_valid(cuts)), -- JSON per track: last packet kept of the first, first packet kept of the second
   PRIMARY KEY (first_id, second_id)
 ) STRICT, WITHOUT ROWID;
 
@@ -207,7 +207,7 @@ CREATE TABLE assembly_part (                                -- what an assembly 
   seq               INTEGER NOT NULL,                       -- order in the file; rejected segments come last
   segment_id        INTEGER NOT NULL REFERENCES segment (id), -- the segment
   used              INTEGER NOT NULL CHECK (used IN (0, 1)), -- 0: looked at and left out
-  redundant         INTEGER NOT NULL DEFAULT 0 CHECK (redundant IN (0, 1)), -- 1: left out for good, since its media stands in others or it has none
+  redundant         INTEGER NOT NULL CHECK (redundant IN (0, 1)), -- 1: nothing would be missed without the segment; 0: the only copy of something
   out_start_ms      INTEGER,                                -- place in the assembly, length from its start; NULL where not used
   out_end_ms        INTEGER,                                -- likewise
   note              TEXT,                                   -- the cut, or why it was left out, for people

@@ -60,6 +60,14 @@ pub enum FetchError {
         /// Number and words.
         status: String,
     },
+    /// No https on this machine.
+    #[error("cannot fetch {url}: {why}")]
+    NoTls {
+        /// Without password.
+        url: String,
+        /// Why.
+        why: String,
+    },
     /// No answer at all.
     #[error("cannot fetch {url}: {why}")]
     Web {
@@ -80,6 +88,7 @@ impl FetchError {
             Self::StandardInput(_) => "pipe the calendar in, or name a file",
             Self::TooLarge { .. } => "is it the right file? the largest schedule seen has 3 MB",
             Self::Status { .. } => "open the address in a browser: the schedule may have moved",
+            Self::NoTls { .. } => "install root certificates: apt install ca-certificates",
             Self::Web { .. } => "check the address and the network, or download the file and import that",
         }
     }
@@ -193,14 +202,23 @@ async fn web(url: &Url, max: usize) -> Result<Vec<u8>, FetchError> {
     let wrong = |e: reqwest::Error| FetchError::Web { url: shown.clone(), why: reasons(&e) };
     // Another part of the program may have chosen the same provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder()
-        .user_agent(concat!("streamrip/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(TIMEOUT)
-        // reqwest itself follows to http and https only.
-        .redirect(reqwest::redirect::Policy::limited(MAX_REDIRECTS))
-        .build()
-        .map_err(wrong)?;
+    let builder = || {
+        reqwest::Client::builder()
+            .user_agent(concat!("streamrip/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT)
+            // reqwest itself follows to http and https only.
+            .redirect(reqwest::redirect::Policy::limited(MAX_REDIRECTS))
+    };
+    let client = match builder().build() {
+        // A system without root certificates is refused even where none are needed (measured). With
+        // none at all, http works and a redirect to https fails.
+        Err(_) if url.scheme() == "http" => builder().tls_certs_only([]).build().map_err(wrong)?,
+        Err(e) => {
+            return Err(FetchError::NoTls { url: shown, why: reasons(&e) });
+        }
+        Ok(client) => client,
+    };
     let mut answer = client.get(url.clone()).send().await.map_err(wrong)?;
     if answer.status() != reqwest::StatusCode::OK {
         return Err(FetchError::Status { url: shown, status: answer.status().to_string() });

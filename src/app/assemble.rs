@@ -1,97 +1,112 @@
-//! Making the one file of a talk.
+//! One file per talk: facts from the catalog, a plan, a join, and what came of it back into the catalog.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+
+use rusqlite::Connection;
 
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
 use super::index::{Reader, index_file, index_segment, media, media_failure, read};
+use super::optout;
 use super::report::{self, TalkView};
-use crate::catalog::assemblies::{self, AssemblyPart, NewAssembly};
+use crate::catalog::assemblies::{self, Assembly, NewAssembly, Part};
 use crate::catalog::writer::Writer;
-use crate::catalog::{self, marks, media_index, seams, segments};
+use crate::catalog::{self, media_index, schedule, seams, todo};
 use crate::domain::ids::{SegmentId, TalkId};
+use crate::domain::interval::IntervalSet;
 use crate::domain::media::MediaIndex;
 use crate::domain::name::{MAX_FILE_NAME, slug};
 use crate::domain::segment::Verdict;
-use crate::domain::time::SECOND;
-use crate::media::MediaError;
-use crate::media::join::{self, Job, Joined};
+use crate::domain::talk::TalkStatus;
+use crate::media::{MediaError, join};
 use crate::plan::assembly::{AssemblyPlan, Inputs, plan};
+use crate::plan::wanted::forbidden_slots;
 
-/// What became of a talk's file.
+/// The folder of the assemblies in the data directory.
+pub const TALKS: &str = "talks";
+
+/// Assembling is done by one process at a time; whoever holds this file does it.
+const LOCK: &str = "assemble.lock";
+
+/// A new plan with less media than the old file by more than this does not replace it. (The lengths of
+/// two joins of the same media differ by some packets at most.)
+const LESS_MS: i64 = 500;
+
+/// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AssembleOutcome {
-    /// It was made.
+    /// The file was made.
     Made {
         /// Relative to the data directory.
         path: PathBuf,
-        /// Size.
-        bytes: u64,
         /// Length of its media, milliseconds.
         duration_ms: i64,
+        /// How many gaps were closed.
+        gaps: usize,
     },
-    /// It is there and made of just this.
-    UpToDate {
-        /// Relative to the data directory.
-        path: PathBuf,
-    },
-    /// There is an older one that must not be replaced; where the talk has a new title, it has a new name.
-    Kept {
-        /// Relative to the data directory.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// There is nothing to make it of, or it must not be made.
-    Nothing {
-        /// Why.
-        reason: String,
-    },
+    /// It is there, and made of just this.
+    UpToDate(PathBuf),
+    /// It is there and has more than could be made now.
+    Kept(PathBuf),
+    /// There is nothing to make a file of, and why.
+    Nothing(String),
 }
 
-/// A talk's plan, ready to be carried out.
-#[derive(Clone, Debug)]
-pub struct Prepared {
-    /// The talk, and what became of it.
-    pub view: TalkView,
-    /// What to make.
-    pub plan: AssemblyPlan,
-    /// Where, relative to the data directory.
-    pub path: PathBuf,
-    /// What must be done: `None` to carry out the plan, else the outcome that is certain already.
-    pub settled: Option<AssembleOutcome>,
-    indexes: HashMap<SegmentId, MediaIndex>,
-    /// The current file is to be given the new name.
-    rename: bool,
-}
-
-/// File name of the lock that keeps two processes from making files at once.
-const LOCK: &str = "assemble.lock";
-
-/// A plan that is shorter than the file there is by no more than this is not shorter: the file's length
-/// was measured, the plan's is expected.
-const SHORTER_MS: i64 = SECOND;
-
-/// Makes the file of a talk, where that is to be done. `progress` is told the milliseconds of it that are
-/// written. `force`: also where it is up to date.
+/// Plans a talk's assembly without making it. Segments that are not indexed yet are told as such.
 ///
 /// # Errors
-/// When a segment cannot be read, ffmpeg is missing, the disk is full, or the catalog cannot be used. A
-/// file that was there stays as it was.
+/// When the catalog cannot be read.
+pub fn plan_talk(db: &Connection, env: &Env, talk: TalkId) -> Result<(TalkView, AssemblyPlan)> {
+    let facts = Facts::read(db, env, talk)?;
+    let plan = facts.plan(env);
+    Ok((facts.view, plan))
+}
+
+/// Makes, or makes anew, the file of a talk, where that is needed (or `force`d). `progress` is told the
+/// milliseconds written and the milliseconds to write.
+///
+/// # Errors
+/// When a segment or the disk fails; then what was there is as it was.
 pub async fn assemble_talk(
     env: &Env,
     reader: &Reader,
     writer: &Writer,
     talk: TalkId,
     force: bool,
-    progress: &mut (dyn FnMut(u64) + Send),
+    progress: Progress,
 ) -> Result<AssembleOutcome> {
-    let _lock = lock(env).await?;
-    let prepared = prepare(env, reader, writer, talk, force).await?;
-    carry_out(env, reader, writer, &prepared, progress).await
+    let _turn = turn(env).await?;
+    let mut facts = gather(env, reader, writer, talk).await?;
+    let talk_row = &facts.view.talk;
+    if talk_row.opted_out {
+        optout::quarantine(env, reader, writer, talk).await?;
+        return done(writer, talk, AssembleOutcome::Nothing("opted out of recording".to_owned())).await;
+    }
+    if talk_row.status != TalkStatus::Scheduled {
+        // What was made before stays until the user removes it.
+        let why = talk_row.status.as_str().to_owned();
+        return done(writer, talk, AssembleOutcome::Nothing(why)).await;
+    }
+    for attempt in 0.. {
+        let plan = facts.plan(env);
+        match make(env, reader, writer, &facts, plan, force, progress.clone()).await {
+            Ok(outcome) => return done(writer, talk, outcome).await,
+            // The file is another one than the index says: what it holds counts, not what it held.
+            Err(Stopped::Stale(path)) if attempt == 0 => {
+                tracing::warn!("{} is not as it was recorded: looking at it anew", path.display());
+                facts.reindex(env, writer, &path).await?;
+                facts = gather(env, reader, writer, talk).await?;
+            }
+            Err(Stopped::Stale(path)) => {
+                return Err(Failure::new(Kind::Failed, format!("{} changes while it is read", path.display())));
+            }
+            Err(Stopped::Failed(failure)) => return Err(failure),
+        }
+    }
+    Err(Failure::new(Kind::Failed, "not reached"))
 }
 
 /// As [`assemble_talk`], with a reader and a writer of its own: for commands.
@@ -99,335 +114,288 @@ pub async fn assemble_talk(
 /// # Errors
 /// As [`assemble_talk`].
 pub async fn assemble_now(env: &Env, talk: TalkId) -> Result<AssembleOutcome> {
-    with_catalog(env, async |reader, writer| assemble_talk(env, reader, writer, talk, false, &mut |_| ()).await).await
+    let (reader, writer) = open(env)?;
+    assemble_talk(env, &reader, &writer, talk, false, no_progress()).await
 }
 
-/// Gives a command a reader and a writer, and sees that everything is written before it goes on.
+/// A reader and a writer for commands that work beside, or without, a daemon.
 ///
 /// # Errors
-/// What `work` returns, or when the catalog cannot be opened.
-pub async fn with_catalog<T>(env: &Env, work: impl AsyncFnOnce(&Reader, &Writer) -> Result<T>) -> Result<T> {
-    let db = catalog::open_writer(&env.data_dir)?;
-    let reader: Reader = Arc::new(Mutex::new(catalog::open_reader(&env.data_dir)?));
-    let (writer, thread) =
-        Writer::start(db).map_err(|e| Failure::new(Kind::Failed, "cannot start the catalog's writer").because(e))?;
-    let result = work(&reader, &writer).await;
-    drop(writer);
-    let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-    result
+/// When the catalog cannot be opened.
+pub fn open(env: &Env) -> Result<(Reader, Writer)> {
+    let reader = catalog::open_reader(&env.data_dir)?;
+    let (writer, _) = Writer::start(catalog::open_writer(&env.data_dir)?)
+        .map_err(|e| Failure::new(Kind::Failed, "cannot start the catalog's writer").because(e))?;
+    Ok((Arc::new(Mutex::new(reader)), writer))
 }
 
-/// Removes half-made files that a crash left behind. Does nothing while another process makes files.
+/// Told how far a join is: milliseconds written, milliseconds to write.
+pub type Progress = Arc<dyn Fn(u64, u64) + Send + Sync>;
+
+/// Nobody wants to know.
+#[must_use]
+pub fn no_progress() -> Progress {
+    Arc::new(|_, _| ())
+}
+
+/// Removes what a join that was killed left behind, unless another process is at work.
 pub fn remove_half_made(data_dir: &Path) {
-    let talks = data_dir.join("talks");
-    if !talks.exists() {
-        return;
-    }
-    let Ok(file) = File::create(data_dir.join(LOCK)) else { return };
-    if file.try_lock().is_ok() {
-        for path in join::remove_half_made(&talks) {
-            tracing::info!("removed the half-made {}", path.display());
+    let Ok(lock) = lock_file(data_dir) else { return };
+    if lock.try_lock().is_ok() {
+        for path in join::remove_half_made(&data_dir.join(TALKS)) {
+            tracing::info!("removed the half-made {}; it is made again", path.display());
         }
     }
 }
 
-/// Waits until no other process makes files here.
-pub(crate) async fn lock(env: &Env) -> Result<File> {
-    let path = env.data_dir.join(LOCK);
-    let taken = tokio::task::spawn_blocking(move || {
-        let file = File::create(&path)?;
-        file.lock()?;
-        Ok::<_, std::io::Error>(file)
-    });
-    let fail = |e: String| Failure::new(Kind::Failed, format!("cannot use {LOCK} in the data directory")).because(e);
-    taken.await.map_err(|e| fail(e.to_string()))?.map_err(|e| fail(e.to_string()))
+fn lock_file(data_dir: &Path) -> std::io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).open(data_dir.join(LOCK))
 }
 
-/// Plans the file of a talk and says whether it must be made. Segments that were not looked at yet are
-/// indexed first.
-///
-/// # Errors
-/// When there is no such talk, ffmpeg is missing, a file cannot be read, or the catalog cannot be used.
-pub async fn prepare(env: &Env, reader: &Reader, writer: &Writer, talk: TalkId, force: bool) -> Result<Prepared> {
-    let look = async || {
-        let env = env.clone();
-        read(reader, move |db| report::one(db, &env, &talk.to_string())).await
-    };
-    let mut view = look().await?;
-    let unchecked: Vec<_> = view.segments.iter().filter(|s| s.verdict == Verdict::Unchecked).map(|s| s.id).collect();
-    if !unchecked.is_empty() {
-        for segment in unchecked {
-            index_segment(env, reader, writer, segment).await?;
-        }
-        view = look().await?;
+/// Waits until no other process assembles.
+async fn turn(env: &Env) -> Result<File> {
+    let data_dir = env.data_dir.clone();
+    let locked = tokio::task::spawn_blocking(move || lock_file(&data_dir).and_then(|file| file.lock().map(|()| file)));
+    match locked.await {
+        Ok(Ok(file)) => Ok(file),
+        Ok(Err(e)) => Err(Failure::new(Kind::Failed, format!("cannot lock {LOCK}")).because(e)),
+        Err(e) => Err(Failure::new(Kind::Failed, "a task ended").because(e)),
     }
-    plan_view(env, reader, writer, view, force).await
 }
 
-async fn plan_view(env: &Env, reader: &Reader, writer: &Writer, view: TalkView, force: bool) -> Result<Prepared> {
-    let indexes = indexes(env, reader, writer, &view).await?;
-    let plan = plan(&Inputs {
-        talk: &view.talk,
-        event: &view.event.name,
-        hall: &view.hall.name,
-        zone: view.event.zone,
-        window: view.window,
-        segments: view.segments.iter().map(|s| (s, indexes.get(&s.id))).collect(),
-        gaps: &view.report.gaps,
-        chapters: env.settings.assemble.chapters,
-    });
-    let mut path = file_path(&view, &plan, None);
-    let (talk, wanted, current) = (view.talk.id, path.clone(), view.assembly.clone());
-    let (taken, parts) = read(reader, move |db| {
-        let parts = current.map(|c| assemblies::parts(db, c.id)).transpose()?.unwrap_or_default();
-        Ok((assemblies::is_taken(db, &wanted, talk)?, parts))
-    })
-    .await?;
-    if taken {
-        path = file_path(&view, &plan, Some(talk));
-    }
-    let mut prepared = Prepared { view, plan, path, settled: None, indexes, rename: false };
-    (prepared.settled, prepared.rename) = settle(env, &prepared, &parts, force);
-    Ok(prepared)
+async fn done(writer: &Writer, talk: TalkId, outcome: AssembleOutcome) -> Result<AssembleOutcome> {
+    writer.call(move |db| todo::done(db, talk)).await?;
+    Ok(outcome)
 }
 
-/// The indexes of the talk's media, made anew where another version wrote them.
-async fn indexes(
-    env: &Env,
-    reader: &Reader,
-    writer: &Writer,
-    view: &TalkView,
-) -> Result<HashMap<SegmentId, MediaIndex>> {
-    let mut out = HashMap::new();
-    for segment in view.segments.iter().filter(|s| s.verdict == Verdict::Media) {
-        let id = segment.id;
-        let (known, marks) = read(reader, move |db| {
-            let known = media_index::of_segment(db, id)?;
-            let marks = if known.is_none() { marks::of_segment(db, id)? } else { Vec::new() };
-            Ok((known, marks))
-        })
-        .await?;
-        let index = match known {
-            Some(index) => index,
-            None => {
-                let index = match index_file(env, segment, marks).await {
-                    Ok(index) => index,
-                    Err(MediaError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                        mark_lost(env, writer, id).await?;
-                        continue;
-                    }
-                    Err(e) => return Err(media_failure(&e)),
-                };
-                let (kept, now) = (index.clone(), env.clock.now());
-                writer.call(move |db| media_index::store(db, id, &kept, now)).await?;
-                index
+/// What the catalog knows around one talk.
+struct Facts {
+    view: TalkView,
+    indexes: HashMap<SegmentId, MediaIndex>,
+    forbidden: IntervalSet,
+}
+
+impl Facts {
+    fn read(db: &Connection, env: &Env, talk: TalkId) -> Result<Self> {
+        let view = report::one(db, env, &talk.to_string())?;
+        let mut indexes = HashMap::new();
+        for segment in view.segments.iter().filter(|s| s.verdict == Verdict::Media) {
+            if let Some(index) = media_index::of_segment(db, segment.id)? {
+                indexes.insert(segment.id, index);
             }
-        };
-        out.insert(id, index);
-    }
-    Ok(out)
-}
-
-async fn mark_lost(env: &Env, writer: &Writer, segment: SegmentId) -> Result<()> {
-    let now = env.clock.now();
-    Ok(writer.call(move |db| segments::set_verdict(db, segment, Verdict::Lost, "the file is gone", now)).await?)
-}
-
-/// What is certain before any work, and whether the current file needs the new name.
-fn settle(env: &Env, prepared: &Prepared, parts: &[AssemblyPart], force: bool) -> (Option<AssembleOutcome>, bool) {
-    let Prepared { view, plan, path, .. } = prepared;
-    let nothing = |reason: &str| (Some(AssembleOutcome::Nothing { reason: reason.to_owned() }), false);
-    if view.talk.opted_out {
-        return nothing("opted out of recording");
-    }
-    if !view.talk.is_on() {
-        return nothing(&format!("{} in the schedule", view.talk.status.as_str()));
-    }
-    if env.clock.now() < view.window.end && !force {
-        return nothing("its time is not over");
-    }
-    let there = view
-        .assembly
-        .as_ref()
-        .filter(|a| std::fs::metadata(env.data_dir.join(&a.path)).is_ok_and(|file| file.len() == a.bytes));
-    let Some(current) = there else {
-        return if plan.pieces.is_empty() { nothing("nothing was recorded") } else { (None, false) };
-    };
-    let rename = current.path != *path && current.path.extension() == path.extension();
-    let kept = |reason: String| {
-        let path = if rename { path.clone() } else { current.path.clone() };
-        (Some(AssembleOutcome::Kept { path, reason }), rename)
-    };
-    if plan.pieces.is_empty() {
-        return kept("what it was made of is no longer there".to_owned());
-    }
-    let used: Vec<SegmentId> = plan.pieces.iter().map(|p| p.segment).collect();
-    let went = parts.iter().filter(|p| p.out_ms.is_some() && !used.contains(&p.segment)).any(|part| {
-        let segment = view.segments.iter().find(|s| s.id == part.segment);
-        segment.is_none_or(|s| s.verdict != Verdict::Media)
-    });
-    // Of what went, the file there is the only copy: another one must have more than it.
-    if went && plan.duration_ms <= current.duration_ms || plan.duration_ms + SHORTER_MS < current.duration_ms {
-        return kept(format!(
-            "it has {:.1} s of media, a new one would have {:.1} s",
-            current.duration_ms as f64 / 1000.0,
-            plan.duration_ms as f64 / 1000.0
-        ));
-    }
-    if current.inputs == plan.digest() && current.path == *path && !force {
-        return (Some(AssembleOutcome::UpToDate { path: current.path.clone() }), false);
-    }
-    (None, false)
-}
-
-/// `talks/27c3/2010-12-27_2030_saal-1_we-come-in-peace.mkv`, at most 200 bytes of name.
-fn file_path(view: &TalkView, plan: &AssemblyPlan, distinct: Option<TalkId>) -> PathBuf {
-    let start = view.talk.slot.start.in_zone(view.event.zone).format("%Y-%m-%d_%H%M");
-    let extension = if plan.has_video() || plan.pieces.is_empty() { "mkv" } else { "mka" };
-    let before = format!("{start}_{}_", slug(&view.hall.slug, 60));
-    let after = distinct.map_or(format!(".{extension}"), |id| format!("-{id}.{extension}"));
-    let title = slug(&view.talk.title, MAX_FILE_NAME - before.len() - after.len());
-    Path::new("talks").join(&view.event.slug).join(format!("{before}{title}{after}"))
-}
-
-/// Does what was prepared.
-///
-/// # Errors
-/// As [`assemble_talk`].
-pub async fn carry_out(
-    env: &Env,
-    reader: &Reader,
-    writer: &Writer,
-    prepared: &Prepared,
-    progress: &mut (dyn FnMut(u64) + Send),
-) -> Result<AssembleOutcome> {
-    if let Some(outcome) = &prepared.settled {
-        if prepared.rename {
-            rename(env, writer, prepared).await?;
         }
-        return Ok(outcome.clone());
+        let near = schedule::TalkFilter { hall: Some(view.hall.id), within: Some(view.window), event: None };
+        let forbidden = forbidden_slots(&schedule::talks(db, near)?);
+        Ok(Self { view, indexes, forbidden })
     }
-    let sources = prepared
-        .plan
-        .pieces
+
+    fn plan(&self, env: &Env) -> AssemblyPlan {
+        // The padding ends where a neighbour that must not be recorded begins.
+        let allowed = IntervalSet::from(self.view.window).subtract(&self.forbidden);
+        let slot = self.view.talk.slot;
+        let window = allowed.iter().max_by_key(|part| part.intersect(slot).len_ms()).unwrap_or(slot);
+        plan(&Inputs {
+            talk: &self.view.talk,
+            event: &self.view.event.name,
+            hall: &self.view.hall.name,
+            zone: self.view.event.zone,
+            window,
+            segments: self.view.segments.iter().map(|s| (s, self.indexes.get(&s.id))).collect(),
+            gaps: &self.view.report.gaps,
+            chapters: env.settings.assemble.chapters,
+        })
+    }
+
+    /// Indexes a segment again whose file is not as it was.
+    async fn reindex(&self, env: &Env, writer: &Writer, path: &Path) -> Result<()> {
+        let Some(segment) = self.view.segments.iter().find(|s| env.data_dir.join(&s.path) == path) else {
+            return Ok(());
+        };
+        let (id, now) = (segment.id, env.clock.now());
+        let index = index_file(env, segment, Vec::new()).await.map_err(|e| media_failure(&e))?;
+        Ok(writer.call(move |db| media_index::store(db, id, &index, now)).await?)
+    }
+
+    /// Where the file belongs. Another talk may have the same start, hall and title: then the id tells
+    /// them apart.
+    fn path(&self, plan: &AssemblyPlan, taken: impl Fn(&Path) -> Result<bool>) -> Result<PathBuf> {
+        let talk = &self.view.talk;
+        let start = talk.slot.start.in_zone(self.view.event.zone).format("%Y-%m-%d_%H%M");
+        let extension = if plan.has_video() { "mkv" } else { "mka" };
+        let stem = format!("{start}_{}_", self.view.hall.slug);
+        let id = format!("-{}", talk.id);
+        let room = MAX_FILE_NAME.saturating_sub(stem.len() + id.len() + 1 + extension.len()).max(8);
+        let name = format!("{stem}{}", slug(&talk.title, room));
+        let folder = Path::new(TALKS).join(&self.view.event.slug);
+        let path = folder.join(format!("{name}.{extension}"));
+        Ok(if taken(&path)? { folder.join(format!("{name}{id}.{extension}")) } else { path })
+    }
+
+    /// True where the old file was made for the same place and time.
+    fn same_place(&self, old: &Assembly, new: &Path) -> bool {
+        let stem = |path: &Path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            // Day, time and hall; slugs have no `_`.
+            name.splitn(4, '_').take(3).map(str::to_owned).collect::<Vec<_>>()
+        };
+        stem(&old.path) == stem(new)
+    }
+}
+
+/// Reads the facts; segments that nobody looked at yet are indexed first.
+async fn gather(env: &Env, reader: &Reader, writer: &Writer, talk: TalkId) -> Result<Facts> {
+    let env_for = env.clone();
+    let facts = read(reader, move |db| Facts::read(db, &env_for, talk)).await?;
+    optout::release(env, writer, &facts.view.segments, &facts.view.talk, &facts.forbidden).await?;
+    let unchecked: Vec<_> = facts
+        .view
+        .segments
         .iter()
-        .filter_map(|piece| {
-            let segment = prepared.view.segments.iter().find(|s| s.id == piece.segment)?;
-            Some((piece.segment, (env.data_dir.join(&segment.path), prepared.indexes.get(&piece.segment)?.clone())))
-        })
+        .filter(|s| matches!(s.verdict, Verdict::Unchecked | Verdict::Quarantined))
+        .map(|s| s.id)
         .collect();
-    let job = Job { plan: prepared.plan.clone(), sources, target: env.data_dir.join(&prepared.path) };
-    let joined = match run(job, progress).await {
-        Ok(joined) => joined,
-        Err(e) => {
-            forget(env, reader, writer, prepared, &e).await?;
-            return Err(media_failure(&e));
-        }
+    if unchecked.is_empty() {
+        return Ok(facts);
+    }
+    for segment in unchecked {
+        index_segment(env, reader, writer, segment).await?;
+    }
+    let env_for = env.clone();
+    read(reader, move |db| Facts::read(db, &env_for, talk)).await
+}
+
+enum Stopped {
+    Stale(PathBuf),
+    Failed(Failure),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<catalog::CatalogError> for Stopped {
+    fn from(e: catalog::CatalogError) -> Self {
+        Self::Failed(e.into())
+    }
+}
+
+async fn make(
+    env: &Env,
+    reader: &Reader,
+    writer: &Writer,
+    facts: &Facts,
+    plan: AssemblyPlan,
+    force: bool,
+    progress: Progress,
+) -> std::result::Result<AssembleOutcome, Stopped> {
+    let talk = facts.view.talk.id;
+    let old = facts.view.assembly.clone();
+    let found = plan.seams.clone();
+    writer.call(move |db| found.iter().try_for_each(|(a, b, seam)| seams::store(db, *a, *b, seam))).await?;
+    if plan.pieces.is_empty() {
+        return Ok(match old {
+            Some(old) => AssembleOutcome::Kept(old.path),
+            None => AssembleOutcome::Nothing("nothing was recorded".to_owned()),
+        });
+    }
+    let path = {
+        let db = reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        facts.path(&plan, |path| Ok(assemblies::is_path_of_another(&db, path, talk)?))?
     };
+    let inputs = plan.digest();
+    let there = |old: &&Assembly| env.data_dir.join(&old.path).is_file();
+    if let Some(old) = old.as_ref().filter(there).filter(|_| !force) {
+        if old.inputs == inputs && old.path == path {
+            return Ok(AssembleOutcome::UpToDate(path));
+        }
+        if facts.same_place(old, &path) && plan.duration_ms + LESS_MS < old.duration_ms {
+            return keep_better(env, writer, old, &path, inputs).await;
+        }
+    }
+    let gaps = plan.pieces.iter().filter(|p| p.before.is_some()).count();
+    let parts = parts(&plan);
+    let used: Vec<SegmentId> = plan.pieces.iter().map(|p| p.segment).collect();
+    let sources = facts
+        .view
+        .segments
+        .iter()
+        .filter(|s| used.contains(&s.id))
+        .filter_map(|s| Some((s.id, (env.data_dir.join(&s.path), facts.indexes.get(&s.id)?.clone()))))
+        .collect();
+    let total = u64::try_from(plan.duration_ms).unwrap_or_default();
+    let job = join::Job { plan, sources, target: env.data_dir.join(&path) };
+    let joined = media(move |cancel| join::join(&job, &mut |ms| progress(ms, total), cancel)).await;
+    let joined = joined.map_err(|e| match e {
+        MediaError::Stale { path, .. } => Stopped::Stale(path),
+        e => Stopped::Failed(media_failure(&e)),
+    })?;
     if joined.dropped > 0 {
-        tracing::warn!("{}: {} packets with falling times were left out", prepared.path.display(), joined.dropped);
+        tracing::warn!("{}: {} packets with damaged times were left out", path.display(), joined.dropped);
     }
-    record(env, writer, prepared, &joined).await?;
-    if let Some(old) = prepared.view.assembly.as_ref().filter(|a| a.path != prepared.path) {
-        let _ = std::fs::remove_file(env.data_dir.join(&old.path));
-    }
-    let (bytes, duration_ms) = (joined.bytes, joined.duration_ms);
-    Ok(AssembleOutcome::Made { path: prepared.path.clone(), bytes, duration_ms })
-}
-
-/// Joins on a blocking thread and hands its progress over.
-async fn run(job: Job, progress: &mut (dyn FnMut(u64) + Send)) -> crate::media::Result<Joined> {
-    /// The progress of packets would be told some hundred times a second of media.
-    const STEP_MS: u64 = 500;
-    let (tell, mut told) = tokio::sync::watch::channel(0_u64);
-    let work = media(move |cancel| {
-        let mut last = 0;
-        let mut progress = |ms: u64| {
-            if ms >= last + STEP_MS {
-                last = ms;
-                tell.send_replace(ms);
-            }
-        };
-        join::join(&job, &mut progress, cancel)
-    });
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            Ok(()) = told.changed() => progress(*told.borrow_and_update()),
-        }
-    }
-}
-
-/// A segment whose file is gone or another one: what is known of it is no longer true, so that the next
-/// attempt goes without it or indexes it anew.
-async fn forget(env: &Env, reader: &Reader, writer: &Writer, prepared: &Prepared, e: &MediaError) -> Result<()> {
-    let (MediaError::File { path, .. } | MediaError::Stale { path, .. }) = e else { return Ok(()) };
-    let Some(segment) = prepared.view.segments.iter().find(|s| env.data_dir.join(&s.path) == *path) else {
-        return Ok(());
-    };
-    let id = segment.id;
-    match e {
-        MediaError::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-            mark_lost(env, writer, id).await
-        }
-        MediaError::Stale { .. } => {
-            let marks = read(reader, move |db| Ok(marks::of_segment(db, id)?)).await?;
-            let (index, now) = (index_file(env, segment, marks).await.map_err(|e| media_failure(&e))?, env.clock.now());
-            Ok(writer.call(move |db| media_index::store(db, id, &index, now)).await?)
-        }
-        _ => Ok(()),
-    }
-}
-
-async fn rename(env: &Env, writer: &Writer, prepared: &Prepared) -> Result<()> {
-    let Some(current) = prepared.view.assembly.clone() else { return Ok(()) };
-    let (from, to) = (env.data_dir.join(&current.path), env.data_dir.join(&prepared.path));
-    let moved =
-        std::fs::create_dir_all(to.parent().unwrap_or(&env.data_dir)).and_then(|()| std::fs::rename(&from, &to));
-    moved.map_err(|e| Failure::new(Kind::Failed, format!("cannot rename {}", from.display())).because(e))?;
-    let path = prepared.path.clone();
-    Ok(writer.call(move |db| assemblies::rename(db, current.id, &path)).await?)
-}
-
-async fn record(env: &Env, writer: &Writer, prepared: &Prepared, joined: &Joined) -> Result<()> {
-    let plan = &prepared.plan;
-    let used = plan.pieces.iter().map(|piece| AssemblyPart {
-        segment: piece.segment,
-        out_ms: Some((piece.out_start_ms, piece.out_end_ms)),
-        redundant: false,
-        note: piece
-            .tracks
-            .iter()
-            .map(|t| format!("track {}: {} to {}", t.out_track, t.from, t.to))
-            .collect::<Vec<_>>()
-            .join("; "),
-    });
-    let left_out = plan.rejected.iter().map(|r| AssemblyPart {
-        segment: r.segment,
-        out_ms: None,
-        redundant: r.redundant,
-        note: r.reason.clone(),
-    });
     let new = NewAssembly {
-        path: prepared.path.clone(),
+        talk,
+        path: path.clone(),
         bytes: joined.bytes,
         sha256: joined.sha256,
         duration_ms: joined.duration_ms,
-        inputs: plan.digest(),
-        parts: used.chain(left_out).collect(),
+        inputs,
+        parts,
     };
-    let (talk, now, found) = (prepared.view.talk.id, env.clock.now(), plan.seams.clone());
-    writer
-        .call(move |db| {
-            for (first, second, seam) in &found {
-                seams::store(db, *first, *second, seam)?;
-            }
-            assemblies::store(db, talk, &new, now)
-        })
-        .await?;
-    Ok(())
+    let moved = old.as_ref().is_some_and(|old| !facts.same_place(old, &path));
+    let (reason, now) = (if moved { "the talk was moved; the file stays" } else { "replaced" }, env.clock.now());
+    writer.call(move |db| assemblies::replace(db, &new, reason, now)).await?;
+    // The old name goes last: until here the catalog named a file that was there.
+    if let Some(old) = old.filter(|old| !moved && old.path != path) {
+        let _ = std::fs::remove_file(env.data_dir.join(old.path));
+    }
+    Ok(AssembleOutcome::Made { path, duration_ms: joined.duration_ms, gaps })
 }
 
-#[cfg(test)]
-mod tests;
+/// The old file has more than could be made now (segments are gone): it stays, under the talk's name.
+async fn keep_better(
+    env: &Env,
+    writer: &Writer,
+    old: &Assembly,
+    path: &Path,
+    inputs: [u8; 32],
+) -> std::result::Result<AssembleOutcome, Stopped> {
+    // With the old one's extension: it is the old one's content.
+    let path = path.with_extension(old.path.extension().unwrap_or_default());
+    if old.path != path {
+        std::fs::rename(env.data_dir.join(&old.path), env.data_dir.join(&path))
+            .map_err(|e| Failure::new(Kind::Failed, format!("cannot rename {}", old.path.display())).because(e))?;
+    }
+    let (id, kept) = (old.id, path.clone());
+    writer.call(move |db| assemblies::keep(db, id, &kept, inputs)).await?;
+    Ok(AssembleOutcome::Kept(path))
+}
+
+fn parts(plan: &AssemblyPlan) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for piece in &plan.pieces {
+        // One segment may give several stretches: their places as one.
+        let place = (piece.out_start_ms, piece.out_end_ms);
+        match parts.iter_mut().find(|p| p.segment == piece.segment) {
+            Some(known) => known.place = known.place.map(|(from, _)| (from, place.1)),
+            None => parts.push(Part {
+                segment: piece.segment,
+                place: Some(place),
+                redundant: true,
+                note: piece.before.as_ref().map(ToString::to_string).unwrap_or_default(),
+            }),
+        }
+    }
+    for rejected in &plan.rejected {
+        if parts.iter().all(|p| p.segment != rejected.segment) {
+            parts.push(Part {
+                segment: rejected.segment,
+                place: None,
+                redundant: rejected.redundant,
+                note: rejected.reason.clone(),
+            });
+        }
+    }
+    parts
+}

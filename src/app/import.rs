@@ -421,7 +421,7 @@ fn fetch_failure(e: &FetchError) -> Failure {
     let kind = match e {
         FetchError::Scheme(_) => Kind::Usage,
         FetchError::File { .. } | FetchError::TooLarge { .. } | FetchError::Status { .. } => Kind::BadInput,
-        FetchError::StandardInput(_) | FetchError::Web { .. } => Kind::Failed,
+        FetchError::StandardInput(_) | FetchError::NoTls { .. } | FetchError::Web { .. } => Kind::Failed,
     };
     Failure::new(kind, redact_text(&e.to_string())).hint(e.hint())
 }

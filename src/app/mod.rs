@@ -13,6 +13,7 @@ pub mod index;
 pub mod journal;
 pub mod lock;
 pub mod manual;
+pub mod optout;
 pub mod prune;
 pub mod recover;
 pub mod refresh;

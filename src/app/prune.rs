@@ -1,144 +1,124 @@
-//! Deleting fragments and what is no media, once the assemblies that could use them are made.
+//! Deletes what the plan says may go, and leaves a tombstone for each: its row, with sha256, size and reason.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 use rusqlite::Connection;
 
 use super::env::Env;
-use super::failure::Result;
+use super::failure::{Failure, Kind, Result};
 use super::index::{Reader, read};
+use super::optout::QUARANTINE;
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::writer::Writer;
 use crate::catalog::{assemblies, segments};
 use crate::domain::event::Event;
 use crate::domain::ids::SegmentId;
 use crate::domain::segment::{Segment, Verdict};
-use crate::domain::talk::Talk;
 use crate::domain::time::HOUR;
-use crate::plan::prune::{TouchedTalk, Use, judge};
+use crate::plan::prune::{Candidate, TalkUse, may_go};
 use crate::plan::wanted::window_of;
 
-/// What was looked at.
+/// One file that may go, or went.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Looked {
-    /// The segment.
-    pub segment: SegmentId,
-    /// Its file, relative to the data directory.
+pub struct Pruned {
+    /// Its segment; `None`: the assembly of an opted-out talk.
+    pub segment: Option<SegmentId>,
+    /// Relative to the data directory.
     pub path: PathBuf,
-    /// Its size.
+    /// Size.
     pub bytes: u64,
-    /// True: deleted, or would be on a dry run.
-    pub goes: bool,
-    /// Why, or why not.
+    /// Why.
     pub reason: String,
 }
 
-/// Deletes what may go. The row stays as a tombstone with sha256, size and reason. `dry`: only says what
-/// it would do.
-///
-/// # Errors
-/// When the catalog cannot be used. A file that cannot be deleted is told in the log, and its row says
-/// that it is of no more use.
-pub async fn prune(env: &Env, reader: &Reader, writer: &Writer, dry: bool) -> Result<Vec<Looked>> {
-    let all = {
-        let env = env.clone();
-        read(reader, move |db| look(db, &env)).await?
-    };
-    if dry {
-        return Ok(all);
-    }
-    for looked in all.iter().filter(|l| l.goes) {
-        let (id, reason, now) = (looked.segment, looked.reason.clone(), env.clock.now());
-        // The row first: a crash in between leaves a file that is known to be of no use.
-        writer.call(move |db| segments::set_verdict(db, id, Verdict::Pruned, &reason, now)).await?;
-        match std::fs::remove_file(env.data_dir.join(&looked.path)) {
-            Ok(()) => tracing::info!("pruned segment {}: {}", looked.segment, looked.reason),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => tracing::warn!("{} cannot be deleted: {e}", looked.path.display()),
-        }
-    }
-    Ok(all)
+/// What to prune.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PruneRequest {
+    /// Say it, do not do it.
+    pub dry_run: bool,
+    /// Instead of fragments, what was put aside of opted-out talks.
+    pub opted_out: bool,
 }
 
-/// Judges every fragment and every file without media.
+/// Deletes what may go, or only says what would.
 ///
 /// # Errors
-/// When the catalog cannot be read.
-pub fn look(db: &Connection, env: &Env) -> Result<Vec<Looked>> {
-    let min = env.settings.prune.min_segment_bytes;
-    let candidates = segments::prunable(db, min)?;
-    if candidates.is_empty() {
-        return Ok(Vec::new());
+/// When the catalog cannot be used, or a file cannot be deleted: those before it are gone and known as such.
+pub async fn prune(env: &Env, reader: &Reader, writer: &Writer, request: PruneRequest) -> Result<Vec<Pruned>> {
+    let env_for = env.clone();
+    let list =
+        read(reader, move |db| if request.opted_out { quarantined(db, &env_for) } else { fragments(db, &env_for) })
+            .await?;
+    if request.dry_run {
+        return Ok(list);
     }
-    let events = schedule::events(db)?;
-    let mut assembled = Assembled { db, env, known: HashMap::new() };
-    let mut out = Vec::new();
-    for segment in &candidates {
-        // The longest padding that makes sense, so that no window is overlooked.
-        let near = segment.at.padded(2 * HOUR, 2 * HOUR);
-        let talks = schedule::talks(db, TalkFilter { hall: Some(segment.hall), event: None, within: Some(near) })?;
-        let mut touched = Vec::new();
-        for talk in talks.iter().filter(|t| t.is_on()) {
-            touched.extend(assembled.touch(segment, talk, &events)?);
+    let now = env.clock.now();
+    for gone in &list {
+        // The row first: a crash in between leaves a file that the catalog calls pruned, and that the
+        // next prune deletes; the other way round a crash would leave a segment that seems lost.
+        if let Some(id) = gone.segment {
+            let reason = gone.reason.clone();
+            writer.call(move |db| segments::set_verdict(db, id, Verdict::Pruned, &reason, now)).await?;
         }
-        if let Some(judged) = judge(segment, &touched, min) {
-            out.push(Looked {
-                segment: segment.id,
-                path: segment.path.clone(),
-                bytes: segment.bytes,
-                goes: judged.may_go,
-                reason: judged.reason,
-            });
+        match std::fs::remove_file(env.data_dir.join(&gone.path)) {
+            Ok(()) => tracing::info!("pruned {} ({})", gone.path.display(), gone.reason),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => {
+                return Err(Failure::new(Kind::Failed, format!("cannot delete {}", gone.path.display())).because(e));
+            }
+        }
+    }
+    Ok(list)
+}
+
+fn fragments(db: &Connection, env: &Env) -> Result<Vec<Pruned>> {
+    let min_bytes = env.settings.prune.min_segment_bytes;
+    let events = schedule::events(db)?;
+    let mut out = Vec::new();
+    for segment in segments::prunable(db, min_bytes)? {
+        let talks = uses(db, env, &events, &segment)?;
+        if let Some(reason) = may_go(&Candidate { segment: &segment, talks }, min_bytes) {
+            out.push(pruned(&segment, reason.to_string()));
+        }
+    }
+    // What a crash left between row and file.
+    for segment in segments::with_verdict(db, Verdict::Pruned)? {
+        if env.data_dir.join(&segment.path).is_file() {
+            let reason = segment.verdict_reason.clone().unwrap_or_default();
+            out.push(pruned(&segment, reason));
         }
     }
     Ok(out)
 }
 
-/// What each talk's assembly did with which segment; asked once for each talk.
-struct Assembled<'a> {
-    db: &'a Connection,
-    env: &'a Env,
-    known: HashMap<i64, HashMap<SegmentId, Use>>,
+fn pruned(segment: &Segment, reason: String) -> Pruned {
+    Pruned { segment: Some(segment.id), path: segment.path.clone(), bytes: segment.bytes, reason }
 }
 
-impl Assembled<'_> {
-    fn touch(&mut self, segment: &Segment, talk: &Talk, events: &[Event]) -> Result<Option<TouchedTalk>> {
-        let event = events.iter().find(|e| e.id == talk.event);
-        let window = window_of(talk, event, &self.env.settings.record);
-        if !window.overlaps(segment.at) && !window.contains(segment.at.start) {
-            return Ok(None);
+/// What the talks whose windows a segment touches have made of it.
+fn uses(db: &Connection, env: &Env, events: &[Event], segment: &Segment) -> Result<Vec<TalkUse>> {
+    let near =
+        TalkFilter { hall: Some(segment.hall), within: Some(segment.at.padded(24 * HOUR, 24 * HOUR)), event: None };
+    let mut out = Vec::new();
+    for talk in schedule::talks(db, near)?.into_iter().filter(crate::domain::talk::Talk::is_on) {
+        let window = window_of(&talk, events.iter().find(|e| e.id == talk.event), &env.settings.record);
+        if window.overlaps(segment.at) || window.contains(segment.at.start) {
+            out.push(TalkUse { talk: talk.id, seen: assemblies::seen(db, talk.id, segment.id)? });
         }
-        if !self.known.contains_key(&talk.id.0) {
-            let uses = self.uses(talk)?;
-            self.known.insert(talk.id.0, uses);
-        }
-        let assembled = self.known.get(&talk.id.0).and_then(|uses| uses.get(&segment.id)).copied();
-        Ok(Some(TouchedTalk { talk: talk.id, window, assembled }))
     }
+    Ok(out)
+}
 
-    fn uses(&self, talk: &Talk) -> Result<HashMap<SegmentId, Use>> {
-        let mut out = HashMap::new();
-        let Some(assembly) = assemblies::current(self.db, talk.id)? else { return Ok(out) };
-        // A file that is not there, or not whole, is no copy of anything.
-        let there = std::fs::metadata(self.env.data_dir.join(&assembly.path));
-        if there.is_ok_and(|file| file.len() == assembly.bytes) {
-            for part in assemblies::parts(self.db, assembly.id)? {
-                let this = match (part.out_ms, part.redundant) {
-                    (Some(_), _) => Use::Used,
-                    (None, true) => Use::Redundant,
-                    (None, false) => Use::LeftOut,
-                };
-                // A segment with holes has several parts.
-                out.entry(part.segment)
-                    .and_modify(|known| {
-                        if this == Use::Used {
-                            *known = this;
-                        }
-                    })
-                    .or_insert(this);
-            }
-        }
-        Ok(out)
+/// What was put aside of opted-out talks.
+fn quarantined(db: &Connection, env: &Env) -> Result<Vec<Pruned>> {
+    let mut out: Vec<Pruned> = segments::with_verdict(db, Verdict::Quarantined)?
+        .iter()
+        .map(|s| pruned(s, "opted out of recording".to_owned()))
+        .collect();
+    for entry in std::fs::read_dir(env.data_dir.join(QUARANTINE)).into_iter().flatten().flatten() {
+        let path = std::path::Path::new(QUARANTINE).join(entry.file_name());
+        let bytes = entry.metadata().map_or(0, |m| m.len());
+        out.push(Pruned { segment: None, path, bytes, reason: "opted out of recording".to_owned() });
     }
+    Ok(out)
 }

@@ -1,12 +1,13 @@
 //! Assemblies: the one file made for each talk.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::Result;
 use crate::domain::ids::{AssemblyId, SegmentId, TalkId};
 use crate::domain::time::Ms;
+use crate::plan::prune::Seen;
 
 /// The file made for a talk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,22 +51,11 @@ pub fn current(db: &Connection, talk: TalkId) -> Result<Option<Assembly>> {
     Ok(row.optional()?)
 }
 
-/// A segment that an assembly was made of, or that was looked at and left out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AssemblyPart {
-    /// Which.
-    pub segment: SegmentId,
-    /// Where it stands in the assembly, milliseconds from its start; `None`: left out.
-    pub out_ms: Option<(i64, i64)>,
-    /// Left out for good: its media stands in others, or it has none.
-    pub redundant: bool,
-    /// The cut, or why it was left out.
-    pub note: String,
-}
-
-/// A file that was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A new assembly and what it was made of.
+#[derive(Clone, Debug)]
 pub struct NewAssembly {
+    /// Whose.
+    pub talk: TalkId,
     /// Relative to the data directory.
     pub path: PathBuf,
     /// Size of the file.
@@ -76,91 +66,102 @@ pub struct NewAssembly {
     pub duration_ms: i64,
     /// Digest of the plan.
     pub inputs: [u8; 32],
-    /// In order; what was left out comes last.
-    pub parts: Vec<AssemblyPart>,
+    /// What was looked at: used, then left out.
+    pub parts: Vec<Part>,
 }
 
-/// Writes the assembly of a talk; the one before it is replaced.
+/// One segment that an assembly used or left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which.
+    pub segment: SegmentId,
+    /// Place in the assembly, milliseconds from its start; `None`: left out.
+    pub place: Option<(i64, i64)>,
+    /// Nothing of it would be missed if it were deleted: it is in the assembly, or has nothing to give.
+    pub redundant: bool,
+    /// For people.
+    pub note: String,
+}
+
+/// Writes an assembly; the one before it, if there was one, is gone for this reason.
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn store(db: &Connection, talk: TalkId, new: &NewAssembly, now: Ms) -> Result<AssemblyId> {
-    db.prepare_cached(
-        "UPDATE assembly SET gone_ms = ?2, gone_reason = 'replaced' WHERE talk_id = ?1 AND gone_ms IS NULL",
-    )?
-    .execute((talk.0, now.0))?;
-    db.prepare_cached(
-        "INSERT INTO assembly (talk_id, path, bytes, sha256, duration_ms, made_ms, inputs)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?
-    .execute((
-        talk.0,
-        new.path.to_string_lossy(),
-        new.bytes.cast_signed(),
-        new.sha256,
-        new.duration_ms,
-        now.0,
-        new.inputs,
-    ))?;
+pub fn replace(db: &Connection, new: &NewAssembly, old_is: &str, now: Ms) -> Result<()> {
+    gone(db, new.talk, old_is, now)?;
+    db.execute(
+        "INSERT INTO assembly (talk_id, path, bytes, sha256, duration_ms, made_ms, inputs) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        (
+            new.talk.0,
+            new.path.to_string_lossy(),
+            new.bytes.cast_signed(),
+            new.sha256,
+            new.duration_ms,
+            now.0,
+            new.inputs,
+        ),
+    )?;
     let id = db.last_insert_rowid();
     let mut insert = db.prepare_cached(
         "INSERT INTO assembly_part (assembly_id, seq, segment_id, used, redundant, out_start_ms, out_end_ms, note)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
     for (seq, part) in (0_i64..).zip(&new.parts) {
-        let (start, end) = part.out_ms.unzip();
-        insert.execute((id, seq, part.segment.0, part.out_ms.is_some(), part.redundant, start, end, &part.note))?;
+        let (from, to) = part.place.unzip();
+        insert.execute((id, seq, part.segment.0, part.place.is_some(), part.redundant, from, to, &part.note))?;
     }
-    Ok(AssemblyId(id))
-}
-
-/// What an assembly was made of, in order.
-///
-/// # Errors
-/// When SQLite cannot answer.
-pub fn parts(db: &Connection, assembly: AssemblyId) -> Result<Vec<AssemblyPart>> {
-    let mut query = db.prepare_cached(
-        "SELECT segment_id, out_start_ms, out_end_ms, redundant, coalesce(note, '') FROM assembly_part
-         WHERE assembly_id = ?1 ORDER BY seq",
-    )?;
-    let rows = query.query_map([assembly.0], |row| {
-        Ok(AssemblyPart {
-            segment: SegmentId(row.get(0)?),
-            out_ms: row.get::<_, Option<i64>>(1)?.zip(row.get(2)?),
-            redundant: row.get(3)?,
-            note: row.get(4)?,
-        })
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-/// The file got another name.
-///
-/// # Errors
-/// When SQLite cannot write, or another assembly has that name.
-pub fn rename(db: &Connection, assembly: AssemblyId, path: &std::path::Path) -> Result<()> {
-    db.execute("UPDATE assembly SET path = ?2 WHERE id = ?1", (assembly.0, path.to_string_lossy()))?;
     Ok(())
 }
 
-/// The file is no longer there.
+/// The assembly of a talk, if there is one, is no longer the talk's.
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn set_gone(db: &Connection, assembly: AssemblyId, reason: &str, now: Ms) -> Result<()> {
+pub fn gone(db: &Connection, talk: TalkId, reason: &str, now: Ms) -> Result<()> {
     db.execute(
-        "UPDATE assembly SET gone_ms = ?2, gone_reason = ?3 WHERE id = ?1 AND gone_ms IS NULL",
-        (assembly.0, now.0, reason),
+        "UPDATE assembly SET gone_ms = ?2, gone_reason = ?3 WHERE talk_id = ?1 AND gone_ms IS NULL",
+        (talk.0, now.0, reason),
     )?;
     Ok(())
 }
 
-/// True where the assembly of another talk has this name.
+/// The assembly stays as it is though the plan is another one by now; perhaps under another name.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn keep(db: &Connection, assembly: AssemblyId, path: &Path, inputs: [u8; 32]) -> Result<()> {
+    db.execute(
+        "UPDATE assembly SET path = ?2, inputs = ?3 WHERE id = ?1",
+        (assembly.0, path.to_string_lossy(), inputs),
+    )?;
+    Ok(())
+}
+
+/// True where another talk's assembly has this path.
 ///
 /// # Errors
 /// When SQLite cannot answer.
-pub fn is_taken(db: &Connection, path: &std::path::Path, talk: TalkId) -> Result<bool> {
+pub fn is_path_of_another(db: &Connection, path: &Path, talk: TalkId) -> Result<bool> {
     Ok(db
-        .prepare_cached("SELECT 1 FROM assembly WHERE path = ?1 AND gone_ms IS NULL AND talk_id <> ?2")?
-        .exists((path.to_string_lossy(), talk.0))?)
+        .query_row(
+            "SELECT 1 FROM assembly WHERE path = ?1 AND talk_id <> ?2 AND gone_ms IS NULL",
+            (path.to_string_lossy(), talk.0),
+            |_| Ok(()),
+        )
+        .optional()?
+        .is_some())
+}
+
+/// What a talk's assembly did with a segment; `None`: there is none, or it did not see it.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn seen(db: &Connection, talk: TalkId, segment: SegmentId) -> Result<Option<Seen>> {
+    Ok(db
+        .prepare_cached(
+            "SELECT used, redundant FROM assembly JOIN assembly_part ON assembly_id = assembly.id
+             WHERE talk_id = ?1 AND segment_id = ?2 AND gone_ms IS NULL",
+        )?
+        .query_row([talk.0, segment.0], |row| Ok(Seen { used: row.get(0)?, redundant: row.get(1)? }))
+        .optional()?)
 }

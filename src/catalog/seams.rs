@@ -29,7 +29,7 @@ pub fn bridges(db: &Connection, segments: &[Segment]) -> Result<IntervalSet> {
     Ok(out.into_iter().collect())
 }
 
-/// Writes how two segments meet; what was known of the pair is replaced.
+/// Writes how two segments meet, or how they are found to meet by now.
 ///
 /// # Errors
 /// When SQLite cannot write.
@@ -37,18 +37,17 @@ pub fn store(db: &Connection, first: SegmentId, second: SegmentId, seam: &Seam) 
     let cuts: Vec<_> = seam
         .cuts
         .iter()
-        .map(|cut| {
+        .map(|c| {
             serde_json::json!({
-                "first_track": cut.first_track,
-                "second_track": cut.second_track,
-                "to": cut.to.to_string(),
-                "from": cut.from.to_string(),
+                "first_track": c.first_track,
+                "second_track": c.second_track,
+                "to": c.to.to_string(),
+                "from": c.from.to_string(),
             })
         })
         .collect();
     db.prepare_cached(
-        "INSERT OR REPLACE INTO seam
-           (first_id, second_id, kind, shift_ms, shared_ms, missing_ms, matched_packets, method, cuts)
+        "INSERT OR REPLACE INTO seam (first_id, second_id, kind, shift_ms, shared_ms, missing_ms, matched_packets, method, cuts)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
     .execute((
@@ -56,8 +55,8 @@ pub fn store(db: &Connection, first: SegmentId, second: SegmentId, seam: &Seam) 
         second.0,
         seam.kind.to_string(),
         seam.shift_ms,
-        seam.shared_ms,
-        seam.missing_ms,
+        seam.shared_ms.max(0),
+        seam.missing_ms.max(0),
         seam.matched_packets.cast_signed(),
         seam.method.to_string(),
         serde_json::Value::from(cuts).to_string(),

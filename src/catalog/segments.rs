@@ -234,6 +234,39 @@ pub fn segments_of_hall(db: &Db, hall: HallId, within: Interval) -> Result<Vec<S
     Ok(out)
 }
 
+/// Segments that are no media, then those that may be fragments: prune looks closer.
+///
+/// # Errors
+/// As [`segments_of_hall`].
+pub fn prunable(db: &Db, min_bytes: u64) -> Result<Vec<Segment>> {
+    let mut found = with_verdict(db, Verdict::NotMedia)?;
+    found.extend(select(db, "verdict = 'media' AND segment.bytes < ?1", [min_bytes.cast_signed()])?);
+    Ok(found)
+}
+
+/// All segments of a verdict, oldest first.
+///
+/// # Errors
+/// As [`segments_of_hall`].
+pub fn with_verdict(db: &Db, verdict: Verdict) -> Result<Vec<Segment>> {
+    select(db, "verdict = ?1", [verdict.as_str()])
+}
+
+fn select(db: &Db, condition: &str, parameters: impl rusqlite::Params) -> Result<Vec<Segment>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM segment LEFT JOIN connection ON connection.id = segment.connection_id
+         WHERE {condition} ORDER BY segment.id"
+    );
+    let mut query = db.prepare_cached(&sql)?;
+    let mut rows = query.query(parameters)?;
+    let mut out = Vec::new();
+    while let Some(row) = rows.next()? {
+        out.push(segment_of(row)?);
+    }
+    with_spans(db, &mut out)?;
+    Ok(out)
+}
+
 /// One segment by its id.
 ///
 /// # Errors
@@ -279,8 +312,7 @@ pub fn set_verdict(db: &Db, segment: SegmentId, verdict: Verdict, reason: &str, 
 /// # Errors
 /// When SQLite cannot answer.
 pub fn unfinished(db: &Db, verdict: Verdict) -> Result<Vec<SegmentId>> {
-    let mut query = db
-        .prepare_cached("SELECT id FROM segment WHERE verdict = ?1 AND verdict IN ('open', 'unchecked') ORDER BY id")?;
+    let mut query = db.prepare_cached("SELECT id FROM segment WHERE verdict = ?1 ORDER BY id")?;
     let rows = query.query_map([verdict.as_str()], |row| Ok(SegmentId(row.get(0)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
@@ -320,24 +352,5 @@ pub fn connections_of_hall(db: &Db, hall: HallId, within: Interval) -> Result<Ve
             detail: row.get(7)?,
         });
     }
-    Ok(out)
-}
-
-/// Closed segments that pruning may look at: smaller than `min_bytes`, or no media. Oldest first.
-///
-/// # Errors
-/// When SQLite cannot answer, or a stored word is not known.
-pub fn prunable(db: &Db, min_bytes: u64) -> Result<Vec<Segment>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM segment LEFT JOIN connection ON connection.id = segment.connection_id
-         WHERE verdict IN ('media', 'not-media') AND (segment.bytes < ?1 OR verdict = 'not-media') ORDER BY segment.id"
-    );
-    let mut query = db.prepare_cached(&sql)?;
-    let mut rows = query.query([i64::try_from(min_bytes).unwrap_or(i64::MAX)])?;
-    let mut out = Vec::new();
-    while let Some(row) = rows.next()? {
-        out.push(segment_of(row)?);
-    }
-    with_spans(db, &mut out)?;
     Ok(out)
 }

@@ -2,16 +2,17 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::printing;
-use super::render::{bars, clean, length, size, stderr_is_terminal};
-use crate::app::assemble::{self, AssembleOutcome, Prepared, carry_out, prepare, with_catalog};
+use super::render::{bars, clean, count, fit, length};
+use crate::app::assemble::{self, AssembleOutcome, Progress};
 use crate::app::env::Env;
-use crate::app::failure::{Failure, Kind, Result};
+use crate::app::failure::{Kind, Result};
 use crate::app::report::{self, Selection};
 use crate::catalog::open_reader;
 use crate::domain::ids::TalkId;
@@ -20,13 +21,12 @@ use crate::domain::talk::TalkState;
 /// Options of `assemble`.
 #[derive(Debug, Args)]
 pub struct AssembleArgs {
-    /// Talks, by id, UID or a piece of the title [default: all whose time is over]
-    #[arg(value_name = "TALK")]
+    /// Talks: id, UID, or a unique piece of the title [default: all that are over]
     talks: Vec<String>,
-    /// Also those whose file is up to date, or whose time is not over
+    /// Make the file anew even where it is up to date
     #[arg(long)]
     force: bool,
-    /// Only print the plans
+    /// Print what each file would be made of
     #[arg(long)]
     dry_run: bool,
     /// Print JSON
@@ -34,122 +34,100 @@ pub struct AssembleArgs {
     json: bool,
 }
 
-/// Makes the files of talks.
+/// Joins talks, with progress on the terminal; exit code 1 where one failed.
 ///
 /// # Errors
-/// When there is no such talk or no catalog, or when a file could not be made.
+/// When there is no such talk, or the catalog cannot be used.
 pub async fn run(env: &Env, args: &AssembleArgs, out: &mut dyn Write) -> Result<ExitCode> {
-    let talks = {
-        let db = open_reader(&env.data_dir)?;
-        if args.talks.is_empty() {
-            let past = [TalkState::Complete, TalkState::Partial];
-            let all = report::select(&db, env, &Selection::default())?;
-            all.iter().filter(|v| past.contains(&v.report.state)).map(|v| v.talk.id).collect::<Vec<_>>()
-        } else {
-            args.talks.iter().map(|t| Ok(report::find_talk(&db, t)?.id)).collect::<Result<_>>()?
-        }
-    };
-    let done = with_catalog(env, async |reader, writer| {
-        let mut done: Vec<(TalkId, String, Result<AssembleOutcome>, Vec<String>)> = Vec::new();
-        for talk in talks {
-            let _lock = assemble::lock(env).await?;
-            let result = match prepare(env, reader, writer, talk, args.force).await {
-                Ok(prepared) => {
-                    let plan = prepared.plan.describe();
-                    let title = prepared.view.talk.title.clone();
-                    let outcome = if args.dry_run {
-                        Ok(prepared.settled.clone().unwrap_or_else(|| would(&prepared)))
-                    } else {
-                        let bar = bar(&prepared);
-                        let outcome = carry_out(env, reader, writer, &prepared, &mut |ms| bar.set_position(ms)).await;
-                        bar.finish_and_clear();
-                        outcome
-                    };
-                    (talk, title, outcome, plan)
-                }
-                Err(e) => (talk, String::new(), Err(e), Vec::new()),
-            };
-            if !args.json {
-                print(&result, args.dry_run, out).map_err(printing)?;
+    let db = open_reader(&env.data_dir)?;
+    let talks = talks(&db, env, args)?;
+    let mut all = Vec::new();
+    if args.dry_run {
+        for (id, title) in talks {
+            let (_, plan) = assemble::plan_talk(&db, env, id)?;
+            let lines = plan.describe();
+            if args.json {
+                all.push(
+                    json!({"talk": id.0, "title": title, "seconds": plan.duration_ms as f64 / 1000.0, "plan": lines}),
+                );
+                continue;
             }
-            done.push(result);
+            writeln!(out, "talk {id} {:?}: {}", clean(&title), length(plan.duration_ms)).map_err(printing)?;
+            for line in lines.iter().filter(|l| !l.starts_with("tag ") && !l.starts_with("title: ")) {
+                writeln!(out, "  {}", clean(line)).map_err(printing)?;
+            }
         }
-        Ok(done)
-    })
-    .await?;
+        if args.json {
+            writeln!(out, "{}", Value::from(all)).map_err(printing)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    drop(db);
+    let (reader, writer) = assemble::open(env)?;
+    let mut failed = 0;
+    for (id, title) in talks {
+        let (bar, progress) = progress(&title);
+        let outcome = assemble::assemble_talk(env, &reader, &writer, id, args.force, progress).await;
+        bar.finish_and_clear();
+        failed += usize::from(outcome.is_err());
+        if args.json {
+            all.push(outcome_json(id, &title, &outcome));
+        } else {
+            writeln!(out, "talk {id} {:?}: {}", clean(&title), outcome_text(&outcome)).map_err(printing)?;
+        }
+    }
     if args.json {
-        let all: Vec<_> = done.iter().map(|d| json(d, args.dry_run)).collect();
         writeln!(out, "{}", Value::from(all)).map_err(printing)?;
     }
-    let failed = done.iter().filter(|(_, _, outcome, _)| outcome.is_err()).count();
-    match done.into_iter().find_map(|(_, _, outcome, _)| outcome.err()) {
-        None => Ok(ExitCode::SUCCESS),
-        Some(e) if failed == 1 => Err(e),
-        Some(e) => {
-            Err(Failure::new(Kind::Failed, format!("{failed} talks could not be joined, the first since")).because(e))
-        }
-    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(Kind::Failed as u8) })
 }
 
-/// What carrying out would give.
-fn would(prepared: &Prepared) -> AssembleOutcome {
-    AssembleOutcome::Made { path: prepared.path.clone(), bytes: 0, duration_ms: prepared.plan.duration_ms }
+fn talks(db: &rusqlite::Connection, env: &Env, args: &AssembleArgs) -> Result<Vec<(TalkId, String)>> {
+    if args.talks.is_empty() {
+        let views = report::select(db, env, &Selection::default())?;
+        let over = views
+            .into_iter()
+            .filter(|v| matches!(v.report.state, TalkState::Complete | TalkState::Partial) && !v.segments.is_empty());
+        return Ok(over.map(|v| (v.talk.id, v.talk.title)).collect());
+    }
+    args.talks.iter().map(|text| report::find_talk(db, text).map(|talk| (talk.id, talk.title))).collect()
 }
 
-fn bar(prepared: &Prepared) -> ProgressBar {
-    if !stderr_is_terminal() || prepared.settled.is_some() {
-        return ProgressBar::hidden();
-    }
-    let total = u64::try_from(prepared.plan.duration_ms).unwrap_or_default();
-    let style = ProgressStyle::with_template("{prefix} {bar:30} {percent:>3} %")
+fn progress(title: &str) -> (ProgressBar, Progress) {
+    let style = ProgressStyle::with_template("{msg} [{bar:30}] {percent} % {eta}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let title: String = clean(&prepared.view.talk.title).chars().take(40).collect();
-    bars().add(ProgressBar::new(total).with_style(style).with_prefix(title))
+    let bar = bars().add(ProgressBar::new(0).with_style(style).with_message(fit(title, 30)));
+    let shown = bar.clone();
+    let progress: Progress = Arc::new(move |done, total| {
+        shown.set_length(total);
+        shown.set_position(done);
+    });
+    (bar, progress)
 }
 
-fn print(
-    (talk, title, outcome, plan): &(TalkId, String, Result<AssembleOutcome>, Vec<String>),
-    dry: bool,
-    out: &mut dyn Write,
-) -> std::io::Result<()> {
-    let title = clean(title);
+fn outcome_text(outcome: &Result<AssembleOutcome>) -> String {
     match outcome {
-        Ok(AssembleOutcome::Made { path, duration_ms, .. }) if dry => {
-            writeln!(out, "{talk} {title}: would make {}, {}", path.display(), length(*duration_ms))?;
+        Ok(AssembleOutcome::Made { path, duration_ms, gaps }) => {
+            let gaps = if *gaps == 0 { "no gap".to_owned() } else { count(*gaps, "gap") };
+            format!("{}, {gaps}: {}", length(*duration_ms), path.display())
         }
-        Ok(AssembleOutcome::Made { path, bytes, duration_ms }) => {
-            writeln!(out, "{talk} {title}: made {}, {}, {}", path.display(), length(*duration_ms), size(*bytes))?;
-        }
-        Ok(AssembleOutcome::UpToDate { path }) => writeln!(out, "{talk} {title}: up to date: {}", path.display())?,
-        Ok(AssembleOutcome::Kept { path, reason }) => {
-            writeln!(out, "{talk} {title}: kept {}: {reason}", path.display())?;
-        }
-        Ok(AssembleOutcome::Nothing { reason }) => writeln!(out, "{talk} {title}: {reason}")?,
-        Err(e) => writeln!(out, "{talk} {title}: failed: {e}")?,
+        Ok(AssembleOutcome::UpToDate(path)) => format!("up to date: {}", path.display()),
+        Ok(AssembleOutcome::Kept(path)) => format!("kept, it has more than could be made now: {}", path.display()),
+        Ok(AssembleOutcome::Nothing(why)) => format!("nothing to join: {why}"),
+        Err(failure) => match &failure.hint {
+            Some(hint) => format!("failed: {failure} (hint: {hint})"),
+            None => format!("failed: {failure}"),
+        },
     }
-    if dry {
-        for line in plan {
-            writeln!(out, "    {}", clean(line))?;
-        }
-    }
-    Ok(())
 }
 
-fn json((talk, title, outcome, plan): &(TalkId, String, Result<AssembleOutcome>, Vec<String>), dry: bool) -> Value {
-    let mut value = match outcome {
-        Ok(AssembleOutcome::Made { path, bytes, duration_ms }) => json!({
-            "outcome": if dry { "would-make" } else { "made" },
-            "path": path,
-            "bytes": if dry { Value::Null } else { json!(bytes) },
-            "seconds": *duration_ms as f64 / 1000.0,
-        }),
-        Ok(AssembleOutcome::UpToDate { path }) => json!({ "outcome": "up-to-date", "path": path }),
-        Ok(AssembleOutcome::Kept { path, reason }) => json!({ "outcome": "kept", "path": path, "reason": reason }),
-        Ok(AssembleOutcome::Nothing { reason }) => json!({ "outcome": "nothing", "reason": reason }),
-        Err(e) => json!({ "outcome": "failed", "reason": e.to_string() }),
+fn outcome_json(id: TalkId, title: &str, outcome: &Result<AssembleOutcome>) -> Value {
+    let (word, path, detail) = match outcome {
+        Ok(AssembleOutcome::Made { path, .. }) => ("made", Some(path), None),
+        Ok(AssembleOutcome::UpToDate(path)) => ("up-to-date", Some(path), None),
+        Ok(AssembleOutcome::Kept(path)) => ("kept", Some(path), None),
+        Ok(AssembleOutcome::Nothing(why)) => ("nothing", None, Some(why.clone())),
+        Err(failure) => ("failed", None, Some(failure.to_string())),
     };
-    value["talk"] = json!(talk.0);
-    value["title"] = json!(title);
-    value["plan"] = json!(plan);
-    value
+    json!({"talk": id.0, "title": title, "outcome": word, "path": path, "detail": detail})
 }

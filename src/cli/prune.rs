@@ -4,75 +4,59 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::printing;
-use super::render::{Align, Table, size, width};
-use crate::app::assemble::with_catalog;
+use super::render::{count, size};
+use crate::app::assemble;
 use crate::app::env::Env;
 use crate::app::failure::Result;
-use crate::app::prune::{Looked, look, prune};
+use crate::app::prune::{PruneRequest, prune};
 use crate::catalog::open_reader;
 
 /// Options of `prune`.
 #[derive(Debug, Args)]
 pub struct PruneArgs {
-    /// Only say what would be deleted, and what not, with the reasons
+    /// Print what would be deleted, and why
     #[arg(long)]
     dry_run: bool,
+    /// Delete what was recorded of talks that turned out to be opted out, instead of fragments
+    #[arg(long)]
+    opted_out: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Deletes fragments and what is no media, where their talks are assembled.
+/// Deletes fragments and files that are no media, of talks that are joined.
 ///
 /// # Errors
-/// When there is no catalog, or it cannot be used.
+/// When the catalog cannot be used, or a file cannot be deleted.
 pub async fn run(env: &Env, args: &PruneArgs, out: &mut dyn Write) -> Result<ExitCode> {
-    let looked = if args.dry_run {
-        look(&open_reader(&env.data_dir)?, env)?
-    } else {
-        // Reading first: without a catalog there is nothing to make one for.
-        drop(open_reader(&env.data_dir)?);
-        with_catalog(env, async |reader, writer| prune(env, reader, writer, false).await).await?
-    };
+    drop(open_reader(&env.data_dir)?);
+    let (reader, writer) = assemble::open(env)?;
+    let request = PruneRequest { dry_run: args.dry_run, opted_out: args.opted_out };
+    let list = prune(env, &reader, &writer, request).await?;
     if args.json {
-        let all: Vec<_> = looked.iter().map(json).collect();
-        writeln!(out, "{}", Value::from(all)).map_err(printing)?;
+        let files: Vec<_> = list
+            .iter()
+            .map(|p| json!({"segment": p.segment.map(|s| s.0), "path": p.path, "bytes": p.bytes, "reason": p.reason}))
+            .collect();
+        writeln!(out, "{}", json!({"dry_run": args.dry_run, "files": files})).map_err(printing)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for gone in &list {
+        writeln!(out, "{:>9}  {}  ({})", size(gone.bytes), gone.path.display(), gone.reason).map_err(printing)?;
+    }
+    let total = size(list.iter().map(|p| p.bytes).sum());
+    let files = count(list.len(), "file");
+    let said = if list.is_empty() {
+        "nothing to prune".to_owned()
+    } else if args.dry_run {
+        format!("{files}, {total} would be deleted (dry run: nothing was)")
     } else {
-        print(&looked, args.dry_run, out).map_err(printing)?;
-    }
+        format!("{files}, {total} deleted")
+    };
+    writeln!(out, "{said}").map_err(printing)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn json(looked: &Looked) -> Value {
-    json!({
-        "segment": looked.segment.0,
-        "path": looked.path,
-        "bytes": looked.bytes,
-        "deleted": looked.goes,
-        "reason": looked.reason,
-    })
-}
-
-fn print(looked: &[Looked], dry: bool, out: &mut dyn Write) -> std::io::Result<()> {
-    let (going, staying): (Vec<_>, Vec<_>) = looked.iter().partition(|l| l.goes);
-    let mut table =
-        Table::new(&[("", Align::Left), ("segment", Align::Right), ("size", Align::Right), ("why", Align::Left)], 3);
-    let verb = if dry { "would delete" } else { "deleted" };
-    for l in &going {
-        table.row([verb.to_owned(), l.segment.to_string(), size(l.bytes), l.reason.clone()]);
-    }
-    for l in &staying {
-        table.row(["kept".to_owned(), l.segment.to_string(), size(l.bytes), l.reason.clone()]);
-    }
-    if !looked.is_empty() {
-        // Reasons are printed whole: they are what one asks for.
-        for line in table.lines(width().max(200)) {
-            writeln!(out, "{line}")?;
-        }
-    }
-    let bytes = going.iter().map(|l| l.bytes).sum();
-    writeln!(out, "{verb} {} of {} fragments and files without media: {}", going.len(), looked.len(), size(bytes))
 }

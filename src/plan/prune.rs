@@ -1,158 +1,143 @@
-//! Which files may be deleted: fragments whose media stands in assemblies, and what is no media. Pure;
-//! nothing is deleted here.
+//! What may be deleted: fragments and files that are no media, once their talks are joined.
 
-use crate::domain::ids::{SegmentId, TalkId};
-use crate::domain::interval::{Interval, IntervalSet};
+use std::fmt;
+
+use crate::domain::ids::TalkId;
 use crate::domain::segment::{Segment, Verdict};
-use crate::domain::time::SECOND;
 
-/// A talk whose window a segment touches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TouchedTalk {
-    /// Which.
-    pub talk: TalkId,
-    /// Its slot with padding.
-    pub window: Interval,
-    /// What its assembly did with the segment; `None`: there is no assembly, its file is not there, or
-    /// it did not look at the segment.
-    pub assembled: Option<Use>,
+/// A segment, and what is known of each talk that it belongs to.
+#[derive(Clone, Debug)]
+pub struct Candidate<'a> {
+    /// The segment.
+    pub segment: &'a Segment,
+    /// The talks that take place and whose windows it touches.
+    pub talks: Vec<TalkUse>,
 }
 
-/// What an assembly did with a segment.
+/// What a talk's assembly did with a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
-    /// Its media stands in it.
-    Used,
-    /// Left out for good: its media stands in other segments, or it has none.
+pub struct TalkUse {
+    /// The talk.
+    pub talk: TalkId,
+    /// `None`: the talk has no assembly, or it was made before it could see the segment.
+    pub seen: Option<Seen>,
+}
+
+/// How an assembly saw a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its media is in the assembly.
+    pub used: bool,
+    /// Nothing would be missed without the segment.
+    pub redundant: bool,
+}
+
+/// Why a segment may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It is small, and its media is in an assembly.
+    Joined,
+    /// It is small, and all of it stands in other segments.
     Redundant,
-    /// Left out, and its media stands nowhere else.
-    LeftOut,
+    /// There is no media in it.
+    NotMedia,
 }
 
-/// A verdict on one segment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judged {
-    /// Which.
-    pub segment: SegmentId,
-    /// True: it may be deleted.
-    pub may_go: bool,
-    /// Why, or why not.
-    pub reason: String,
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Joined => "a fragment, joined",
+            Self::Redundant => "a fragment, all of it stands in others",
+            Self::NotMedia => "no media",
+        })
+    }
 }
 
-/// Media outside all windows may be so long where anchors are a little late, milliseconds.
-const OUTSIDE_MS: i64 = 2 * SECOND;
-
-/// Judges one segment. `talks` are those of its hall that are on and whose window it touches.
-/// `None` where it is neither a fragment nor without media, or not for pruning at all (open, not looked
-/// at, quarantined, gone already).
+/// Says whether a segment may be deleted, and why. `min_bytes`: what is smaller is a fragment.
+///
+/// Never before the assembly of every talk it belongs to has looked at it, and never where something in it
+/// exists nowhere else. A segment of no talk stays.
 #[must_use]
-pub fn judge(segment: &Segment, talks: &[TouchedTalk], min_bytes: u64) -> Option<Judged> {
-    let fragment = segment.verdict == Verdict::Media && segment.bytes < min_bytes;
-    let not_media = segment.verdict == Verdict::NotMedia;
-    if !fragment && !not_media {
+pub fn may_go(candidate: &Candidate<'_>, min_bytes: u64) -> Option<Reason> {
+    let Candidate { segment, talks } = candidate;
+    let small = segment.bytes < min_bytes;
+    let reason = match segment.verdict {
+        Verdict::NotMedia => Reason::NotMedia,
+        Verdict::Media if small => Reason::Redundant,
+        _ => return None,
+    };
+    if talks.is_empty() {
         return None;
     }
-    let verdict = |may_go, reason: String| Some(Judged { segment: segment.id, may_go, reason });
-    if talks.is_empty() {
-        return verdict(false, "it belongs to no talk that is assembled".to_owned());
+    let mut used = false;
+    for talk in talks {
+        let seen = talk.seen?;
+        if !seen.redundant {
+            return None;
+        }
+        used |= seen.used;
     }
-    if let Some(waiting) = talks.iter().find(|t| t.assembled.is_none()) {
-        return verdict(false, format!("talk {} is not assembled with it yet", waiting.talk));
-    }
-    let names = talks.iter().map(|t| t.talk.to_string()).collect::<Vec<_>>().join(", ");
-    if not_media {
-        let why = segment.verdict_reason.as_deref().unwrap_or("no media in it");
-        return verdict(true, format!("not media ({why}), and talk {names} is assembled"));
-    }
-    if let Some(other) = talks.iter().find(|t| t.assembled == Some(Use::LeftOut)) {
-        return verdict(false, format!("talk {} is made without it, so it is the only copy of its media", other.talk));
-    }
-    // One assembly that holds other segments with the same media is as good as one that holds this one.
-    let kept: IntervalSet = talks.iter().map(|t| t.window).collect();
-    if segment.covered().subtract(&kept).total_ms() > OUTSIDE_MS {
-        return verdict(false, "part of its media lies outside every talk's window".to_owned());
-    }
-    let how = if talks.iter().any(|t| t.assembled == Some(Use::Used)) {
-        "its media stands in the file of"
-    } else {
-        "its media stands in other segments of"
-    };
-    verdict(true, format!("a fragment of {} bytes; {how} talk {names}", segment.bytes))
+    Some(if used && reason == Reason::Redundant { Reason::Joined } else { reason })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
-    use crate::domain::ids::HallId;
-    use crate::domain::media::MediaSpan;
+    use crate::domain::ids::{HallId, SegmentId};
+    use crate::domain::interval::Interval;
     use crate::domain::segment::Container;
-    use crate::plan::fixtures::{at, slot};
+    use crate::domain::time::Ms;
 
-    fn segment(verdict: Verdict, bytes: u64) -> Segment {
-        let wall = slot(10, 11);
-        Segment {
-            id: SegmentId(7),
+    const MIN: u64 = 1000;
+    const USED: Option<Seen> = Some(Seen { used: true, redundant: true });
+    const IN_OTHERS: Option<Seen> = Some(Seen { used: false, redundant: true });
+    const ONLY_COPY: Option<Seen> = Some(Seen { used: false, redundant: false });
+
+    fn verdict(verdict: Verdict, bytes: u64, seen: &[Option<Seen>]) -> Option<Reason> {
+        let segment = Segment {
+            id: SegmentId(1),
             uuid: uuid::Uuid::nil(),
             hall: HallId(1),
             connection: None,
             stream: None,
-            path: PathBuf::new(),
+            path: "x".into(),
             container: Container::MpegTs,
-            at: wall,
-            opened: wall.start,
-            closed: Some(wall.end),
+            at: Interval::new(Ms(0), Ms(1000)),
+            opened: Ms(0),
+            closed: Some(Ms(1000)),
             bytes,
             lost_bytes: 0,
             sha256: None,
-            media_ms: Some(60_000),
+            media_ms: Some(1000),
             verdict,
             verdict_reason: None,
             end_reason: None,
-            spans: vec![MediaSpan { media_start_ms: 0, media_end_ms: 60_000, offset_ms: wall.start.0 }],
-        }
-    }
-
-    fn touched(id: i64, assembled: Option<Use>) -> TouchedTalk {
-        TouchedTalk { talk: TalkId(id), window: slot(0, 60), assembled }
+            spans: vec![],
+        };
+        let talks = (1..).zip(seen).map(|(id, seen)| TalkUse { talk: TalkId(id), seen: *seen }).collect();
+        may_go(&Candidate { segment: &segment, talks }, MIN)
     }
 
     #[test]
-    fn only_what_was_looked_at_and_stands_elsewhere_may_go() {
-        use Use::{LeftOut, Redundant, Used};
-        use Verdict::{Media, NotMedia};
-        let none: Option<bool> = None;
-        for (verdict, bytes, talks, want) in [
-            (Media, 100, vec![Some(Used)], Some(true)),
-            (Media, 100, vec![Some(Redundant)], Some(true)),
-            (Media, 100, vec![Some(Used), Some(Redundant)], Some(true)),
-            (Media, 100, vec![Some(LeftOut)], Some(false)),
-            (Media, 100, vec![Some(Used), Some(LeftOut)], Some(false)),
-            (Media, 100, vec![Some(Used), None], Some(false)),
-            (Media, 100, vec![], Some(false)),
-            (Media, 1000, vec![Some(Used)], none),
-            (NotMedia, 5000, vec![Some(Redundant)], Some(true)),
-            (NotMedia, 5000, vec![None], Some(false)),
-            (NotMedia, 5000, vec![], Some(false)),
-            (Verdict::Open, 1, vec![Some(Used)], none),
-            (Verdict::Unchecked, 1, vec![Some(Used)], none),
-            (Verdict::Quarantined, 1, vec![Some(Used)], none),
-            (Verdict::Pruned, 1, vec![Some(Used)], none),
+    fn only_fragments_and_not_media_go_and_only_after_every_assembly_saw_them() {
+        for (what, bytes, seen, want) in [
+            (Verdict::Media, 999, &[USED][..], Some(Reason::Joined)),
+            (Verdict::Media, 999, &[IN_OTHERS], Some(Reason::Redundant)),
+            (Verdict::Media, 999, &[USED, IN_OTHERS], Some(Reason::Joined)),
+            (Verdict::Media, 999, &[USED, None], None),
+            (Verdict::Media, 999, &[ONLY_COPY], None),
+            (Verdict::Media, 999, &[USED, ONLY_COPY], None),
+            (Verdict::Media, 999, &[], None),
+            (Verdict::Media, 1000, &[USED], None),
+            (Verdict::NotMedia, 1_000_000, &[IN_OTHERS], Some(Reason::NotMedia)),
+            (Verdict::NotMedia, 10, &[None], None),
+            (Verdict::Open, 10, &[USED], None),
+            (Verdict::Unchecked, 10, &[USED], None),
+            (Verdict::Lost, 10, &[USED], None),
+            (Verdict::Quarantined, 10, &[USED], None),
+            (Verdict::Pruned, 10, &[USED], None),
         ] {
-            let talks: Vec<_> = (1..).zip(&talks).map(|(id, used)| touched(id, *used)).collect();
-            let judged = judge(&segment(verdict, bytes), &talks, 1000);
-            assert_eq!(judged.as_ref().map(|j| j.may_go), want, "{verdict:?} {bytes} {talks:?}: {judged:?}");
+            assert_eq!(verdict(what, bytes, seen), want, "{what:?} {bytes} {seen:?}");
         }
-    }
-
-    #[test]
-    fn media_outside_every_window_keeps_its_file() {
-        let mut talk = touched(1, Some(Use::Used));
-        talk.window = Interval::new(at(0), at(10).plus(30_000));
-        assert_eq!(judge(&segment(Verdict::Media, 1), &[talk.clone()], 1000).map(|j| j.may_go), Some(false));
-        let next = TouchedTalk { talk: TalkId(2), window: Interval::new(talk.window.end, at(60)), ..talk.clone() };
-        assert_eq!(judge(&segment(Verdict::Media, 1), &[talk, next], 1000).map(|j| j.may_go), Some(true));
     }
 }

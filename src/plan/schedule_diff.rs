@@ -185,8 +185,21 @@ pub fn diff(known: &[KnownTalk], talks: &[ScheduledTalk], halls: &HallPlan, xml_
             out.steps.push(step);
         }
     }
-    let vanished = known.iter().zip(&gone).filter(|(k, gone)| **gone && k.status != TalkStatus::Removed);
-    out.steps.extend(vanished.map(|(old, _)| removed(old, places.get(&old.hall).copied().unwrap_or_default(), zone)));
+    let wanted: HashSet<&str> = keyed.iter().map(|new| new.key.as_str()).collect();
+    for (old, _) in known.iter().zip(&gone).filter(|(_, gone)| **gone) {
+        // Of two talks alike the other one may have stayed: then this one's key is its key now.
+        let gives_way = wanted.contains(old.match_key.as_str());
+        if old.status != TalkStatus::Removed || gives_way {
+            let mut step = removed(old, places.get(&old.hall).copied().unwrap_or_default(), zone);
+            if gives_way {
+                step.row.match_key = format!("gone:{}", old.id);
+            }
+            if old.status == TalkStatus::Removed {
+                step.changes.clear();
+            }
+            out.steps.push(step);
+        }
+    }
     out
 }
 

@@ -53,6 +53,16 @@ pub fn window_of(talk: &Talk, event: Option<&Event>, record: &Record) -> Interva
     talk.slot.padded(before, after)
 }
 
+/// Slots in which nothing may be recorded: those of opted-out talks that take place.
+#[must_use]
+pub fn forbidden_slots(talks: &[Talk]) -> IntervalSet {
+    talks.iter().filter(|t| forbids(t)).map(|t| t.slot).collect()
+}
+
+fn forbids(talk: &Talk) -> bool {
+    talk.opted_out && talk.status == TalkStatus::Scheduled
+}
+
 /// Computes what should be taped from `now` on.
 ///
 /// A cancelled or removed talk wants nothing. An opted-out one forbids its slot, also to the padding of
@@ -68,7 +78,7 @@ pub fn wanted(now: Ms, events: &[Event], halls: &[Hall], talks: &[Talk], record:
             if window.end > now && !window.is_empty() {
                 windows.entry(talk.hall).or_default().push((window, talk.id));
             }
-        } else if talk.opted_out && talk.status == TalkStatus::Scheduled && talk.slot.end > now {
+        } else if forbids(talk) && talk.slot.end > now {
             forbidden.entry(talk.hall).or_default().push(talk.slot);
         }
     }

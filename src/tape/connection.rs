@@ -33,6 +33,10 @@ const NAME_PATIENCE: Duration = Duration::from_millis(500);
 /// A source that has nothing more to give is killed if it has not ended after this time.
 const DEAD_GRACE: Duration = Duration::from_millis(500);
 
+/// HLS comes a segment at a time, and segments of ten seconds are usual: a stall is not called before this
+/// time. Milliseconds.
+const HLS_STALL_MS: i64 = 30_000;
+
 /// What is needed to open one.
 pub(super) struct Plan {
     pub id: Uuid,
@@ -208,11 +212,15 @@ impl Life {
         let mut asked = self.asked.clone();
         let mut buffer = vec![0; READ_BYTES];
         let mut pause: Option<Instant> = None;
+        let mut stall_ms = self.plan.record.stall_timeout_ms;
+        if self.plan.stream.url.is_hls() {
+            stall_ms = stall_ms.max(HLS_STALL_MS);
+        }
         loop {
             let live = *lock(&self.live);
             let (limit, reason) = match live.last_byte {
                 None => (self.opened + ms(self.plan.record.first_byte_timeout_ms), EndReason::NoFirstByte),
-                Some(last) => (last + ms(self.plan.record.stall_timeout_ms), EndReason::Stalled),
+                Some(last) => (last + ms(stall_ms), EndReason::Stalled),
             };
             let name_due = live.first_byte.filter(|_| self.segment.is_none()).map(|first| first + NAME_PATIENCE);
             let broken = self.segment.as_ref().map(|(segment, _)| segment.broken());

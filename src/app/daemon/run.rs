@@ -250,7 +250,7 @@ async fn until_done(
         }
         let asked = env.clone();
         let idle = doing.borrow().what.is_none();
-        match worker::read(reader, move |db| worker::is_done(db, &asked, scope)).await {
+        match crate::app::index::read(reader, move |db| worker::is_done(db, &asked, scope)).await {
             Ok(true) if idle => return,
             Ok(_) => {}
             Err(e) => tracing::debug!("cannot tell yet whether everything is done: {e}"),

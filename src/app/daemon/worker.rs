@@ -10,6 +10,8 @@ use uuid::Uuid;
 use crate::app::assemble::{self, AssembleOutcome};
 use crate::app::env::Env;
 use crate::app::failure::Result;
+use crate::app::index::read;
+use crate::app::prune::PruneRequest;
 use crate::app::{disk, index, prune};
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::writer::Writer;
@@ -104,15 +106,15 @@ impl Worker {
 
     async fn assemble(&self, talk: &Talk) -> Result<()> {
         let now = self.env.clock.now();
-        match assemble::assemble_talk(&self.env, &self.reader, &self.writer, talk.id, false, &mut |_| ()).await {
-            Ok(outcome) => {
-                let id = talk.id;
-                self.writer.call(move |db| todo::done(db, id)).await?;
-                if let AssembleOutcome::Made { path, .. } = &outcome {
-                    tracing::info!("joined {:?}: {}", talk.title, path.display());
-                    prune::prune(&self.env, &self.reader, &self.writer, false).await?;
-                }
+        match assemble::assemble_talk(&self.env, &self.reader, &self.writer, talk.id, false, assemble::no_progress())
+            .await
+        {
+            Ok(AssembleOutcome::Made { path, duration_ms, gaps }) => {
+                let seconds = duration_ms / 1000;
+                tracing::info!("joined {:?}: {} ({seconds} s, {gaps} gaps)", talk.title, path.display());
+                prune::prune(&self.env, &self.reader, &self.writer, PruneRequest::default()).await?;
             }
+            Ok(other) => tracing::debug!("talk {}: {other:?}", talk.id),
             Err(e) => {
                 tracing::error!("talk {} {:?} cannot be joined now: {e}", talk.id, talk.title);
                 let (id, problem) = (talk.id, e.to_string());
@@ -151,19 +153,6 @@ impl Worker {
     async fn read<T: Send + 'static>(&self, job: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
         read(&self.reader, job).await
     }
-}
-
-/// Runs a reading job off the async threads.
-pub(crate) async fn read<T: Send + 'static>(
-    reader: &Arc<Mutex<Connection>>,
-    job: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let reader = Arc::clone(reader);
-    tokio::task::spawn_blocking(move || job(&reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner)))
-        .await
-        .unwrap_or_else(|e| {
-            Err(crate::app::failure::Failure::new(crate::app::failure::Kind::Failed, "a reader ended").because(e))
-        })
 }
 
 /// True while a segment that holds part of the window is being written or waits to be looked at.

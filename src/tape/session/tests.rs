@@ -425,6 +425,18 @@ async fn a_trickle_is_no_stall() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn between_two_segments_of_hls_there_is_no_stall() {
+    let life = [Media(1000), Silence(12_000), Media(1000), Silence(12_000), Media(1000), Silence(LONG)];
+    let bench = Bench::new(&[("a.m3u8", &[&life])]);
+    let mut order = bench.order(&["a.m3u8"], 62);
+    order.recorder = Recorder::Mplayer;
+    bench.run(order).await;
+    let reasons: Vec<_> = bench.connections().into_iter().map(|(_, reason)| reason).collect();
+    assert_eq!(reasons, [EndReason::Stalled, EndReason::WindowEnd]);
+    assert!((55_000..60_000).contains(&bench.opened_ms()[1]), "{:?}", bench.opened_ms());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_missing_program_is_said_and_tried_again() {
     let bench = Bench::new(&[("a", &[&[Missing], &[Missing], &[Media(LONG)]])]);
     let mut tape = bench.start(bench.order(&["a"], 10));
@@ -497,6 +509,55 @@ async fn with_one_connection_allowed_there_is_no_handover() {
     order.max_connections = 1;
     bench.run(order).await;
     assert_eq!(bench.connections(), [(1, EndReason::WindowEnd)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_boundary_that_moved_is_kept_again_and_one_that_is_long_past_is_not() {
+    let bench = Bench::new(&[("a", &[&[Media(LONG)]])]);
+    let mut order = bench.order(&["a"], 120);
+    let mut tape = bench.start(order.clone());
+    bench.at(40_000).await;
+    order.boundaries = vec![START.plus(20_000)];
+    tape.retarget(order.clone());
+    bench.at(50_000).await;
+    assert_eq!(tape.status().connections, 1);
+    order.boundaries = vec![START.plus(60_000)];
+    tape.retarget(order.clone());
+    bench.at(70_000).await;
+    assert_eq!(tape.status().connections, 2);
+    order.boundaries = vec![START.plus(60_000), START.plus(90_000)];
+    tape.retarget(order);
+    tape.finished().await;
+    let reasons: Vec<_> = bench.connections().into_iter().map(|(_, reason)| reason).collect();
+    assert_eq!(reasons, [EndReason::Handover, EndReason::Handover, EndReason::WindowEnd]);
+    bench.assert_nothing_lost();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_could_not_keep_up_costs_a_new_connection_and_no_more() {
+    let bench = Bench::new(&[("a", &[&[Media(LONG)]])]);
+    let mut deps = bench.deps();
+    deps.buffer_bytes = 40_000;
+    // Below a file nothing can be made, until it is taken away.
+    let blocker = bench.dir.path().join("segments");
+    std::fs::write(&blocker, b"in the way").expect("written");
+    let mut tape = start(bench.order(&["a"], 60), deps);
+    bench.at(20_000).await;
+    assert!(tape.status().disk_full);
+    assert_eq!(tape.status().connections, 1, "while the disk is full nothing is gained by it");
+    std::fs::remove_file(&blocker).expect("removed");
+    bench.at(30_000).await;
+    assert!(!tape.status().disk_full);
+    tape.finished().await;
+    let reasons: Vec<_> = bench.connections().into_iter().map(|(_, reason)| reason).collect();
+    assert_eq!(reasons, [EndReason::DiskFull, EndReason::WindowEnd]);
+    let (first, second) = (&bench.segments()[0].1, &bench.segments()[1].1);
+    let given = bench.fake.given.lock().expect("lock");
+    let bytes = |n: usize| given[n].bytes.lock().expect("lock").clone();
+    assert!(!first.is_empty() && bytes(0).starts_with(first), "the first keeps its beginning");
+    assert_eq!(*second, bytes(1));
+    let words: Vec<_> = bench.events().iter().map(word).filter(|w| matches!(*w, "full" | "free")).collect();
+    assert_eq!(words, ["full", "free"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,10 @@
+//! Importing schedules into a catalog: identity, oddities, refusals, refreshes, output.
+
+mod commands;
+mod fuzz;
+mod guards;
+mod identity;
+mod oddities;
+mod shared_data;
+mod streams;
+mod support;

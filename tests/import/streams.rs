@@ -1,0 +1,162 @@
+//! Halls and their streams: the halls file, the schedule, the command.
+
+use streamrip::app::failure::Kind;
+use streamrip::app::halls;
+use streamrip::app::import::ImportRequest;
+
+use crate::support::{MORNING, World, calendar, changes, counts, event, warned, wrap};
+
+const TALKS: &str = "
+    a|Saal 1|27 11:00|60|A
+    b|saal2|27 11:00|60|B
+    c||27 11:00|60|C";
+
+const HALLS: &str = r#"
+pre_padding = "2m"
+[[hall]]
+name = "Saal 1"
+streams = ["http://h/1", "http://mirror/1"]
+[[hall]]
+name = "Great Hall"
+aliases = ["Saal 2"]
+streams = ["http://h/2"]
+recorder = "ffmpeg"
+max_connections = 1
+"#;
+
+#[tokio::test]
+async fn the_halls_file_beside_the_calendar() {
+    let mut world = World::new();
+    world.file("congress.toml", HALLS);
+    let report = world.import(calendar(TALKS)).await;
+    assert_eq!(world.streams(), ["(no hall): -", "Great Hall: http://h/2", "Saal 1: http://h/1 http://mirror/1"]);
+    assert_eq!(warned(&report), ["unmapped-hall"]);
+    assert_eq!(world.number("SELECT pre_padding_ms FROM event"), 120_000);
+    assert_eq!(world.number("SELECT max_connections FROM hall WHERE name = 'Great Hall' AND recorder = 'ffmpeg'"), 1);
+    let writes = world.db.total_changes();
+    assert_eq!(counts(&world.import(calendar(TALKS)).await), [0, 0, 0, 3]);
+    assert_eq!(world.db.total_changes(), writes);
+    // It is remembered, also when the next calendar has another name; and it is read again.
+    world.file("congress.toml", HALLS.replace("http://mirror/1", "http://mirror/new"));
+    let other = world.file("export.ics", calendar(TALKS));
+    let request = ImportRequest {
+        source: other.to_string_lossy().into_owned(),
+        event: Some("congress".to_owned()),
+        ..ImportRequest::default()
+    };
+    world.try_import(request).await.expect("imported");
+    assert_eq!(world.streams()[2], "Saal 1: http://h/1 http://mirror/new");
+    assert_eq!(world.number("SELECT count(*) FROM stream WHERE removed_ms IS NOT NULL"), 1);
+    assert_eq!(world.number("SELECT count(*) FROM stream WHERE url = 'http://h/1'"), 1, "it stayed the same row");
+}
+
+#[tokio::test]
+async fn a_halls_file_that_comes_later_takes_over_the_halls_that_are_there() {
+    let mut world = World::new();
+    world.import(calendar(TALKS)).await;
+    assert_eq!(world.streams(), ["(no hall): -", "Saal 1: -", "saal2: -"]);
+    world.file("congress.toml", HALLS);
+    let report = world.import(calendar(TALKS)).await;
+    // The hall was renamed; its talks did not move.
+    assert_eq!(counts(&report), [0, 0, 0, 3], "{:?}", changes(&report));
+    assert_eq!(world.streams(), ["(no hall): -", "Great Hall: http://h/2", "Saal 1: http://h/1 http://mirror/1"]);
+    assert_eq!(world.number("SELECT count(*) FROM hall WHERE slug = 'saal2' AND name = 'Great Hall'"), 1);
+}
+
+#[tokio::test]
+async fn a_bad_halls_file_is_refused_with_line_and_column() {
+    let mut world = World::new();
+    world.import(calendar(TALKS)).await;
+    for (text, want) in [
+        ("[[hall]]\nnaem = \"x\"", "line 2, column 1"),
+        ("[[hall]]\nname = \"x\"\nstreams = [\"file:///etc/passwd\"]", "line 3, column 12"),
+        ("[[hall]]\nname = \"x\"\nstreams = [\"-vo x11\"]", "line 3, column 12"),
+        ("time_zone = \"Mars/Olympus\"", "Mars/Olympus"),
+        ("x", "line 1"),
+    ] {
+        world.file("congress.toml", text);
+        let request = world.request(calendar(TALKS));
+        let failure = world.refused(request).await;
+        assert_eq!(failure.kind, Kind::BadInput);
+        assert!(failure.to_string().contains(want), "{failure}");
+        assert!(failure.to_string().contains("congress.toml"), "{failure}");
+    }
+    world.file("congress.toml", b"\xff\xfe");
+    let request = world.request(calendar(TALKS));
+    assert_eq!(world.refused(request).await.kind, Kind::BadInput);
+    let request = ImportRequest { halls: Some("/nonexistent.toml".into()), ..world.request(calendar(TALKS)) };
+    assert_eq!(world.refused(request).await.kind, Kind::BadInput);
+}
+
+#[tokio::test]
+async fn streams_that_the_schedule_names() {
+    let mut world = World::new();
+    let url = |n: u32| format!("X-STREAM-URL:http://93.184.216.34/{n}\n");
+    let events = [
+        event("a|Saal 1|27 11:00|60|A", &url(1)),
+        event("b|Saal 1|27 12:00|60|B", &url(1)),
+        event("c|Saal 1|27 13:00|60|C", &url(2)),
+        event("d|Saal 1|27 14:00|60|D", ""),
+        event("e|Saal 2|27 11:00|60|E", "X-STREAM-URL:http://127.0.0.1/x\n"),
+        event("f|Saal 2|27 12:00|60|F", "X-STREAM-URL:file:///etc/passwd\n"),
+    ];
+    let whole = wrap(&events.concat());
+    let report = world.import(&whole).await;
+    let split =
+        ["Saal 1: http://93.184.216.34/1", "Saal 1 (2): http://93.184.216.34/2", "Saal 2: -"].map(str::to_owned);
+    assert_eq!(world.streams(), split);
+    assert_eq!(warned(&report), ["bad-stream", "unmapped-hall"]);
+    let writes = world.db.total_changes();
+    // Whatever comes first in the file, each stream stays with its hall.
+    let mut turned = events.clone();
+    turned.rotate_left(2);
+    assert_eq!(counts(&world.import(wrap(&turned.concat())).await), [0, 0, 0, 6]);
+    assert_eq!(world.db.total_changes(), writes);
+    // Streams of the halls file win; then all talks of the hall are in one hall again.
+    world
+        .file("congress.toml", "allow_private_streams = true\n[[hall]]\nname = \"Saal 1\"\nstreams = [\"http://h/1\"]");
+    let report = world.import(&whole).await;
+    assert_eq!(changes(&report), ["hall C: Saal 1 (2) -> Saal 1"]);
+    assert_eq!(world.streams(), ["Saal 1: http://h/1", "Saal 1 (2): -", "Saal 2: http://127.0.0.1/x"]);
+}
+
+#[tokio::test]
+async fn streams_set_by_command_survive_imports() {
+    let mut world = World::new();
+    world.file("congress.toml", HALLS);
+    world.import(calendar(TALKS)).await;
+    let set = |world: &mut World, hall: &str, urls: &[&str]| {
+        let urls: Vec<_> = urls.iter().map(|u| (*u).to_owned()).collect();
+        halls::set(&mut world.db, None, hall, &urls, MORNING)
+    };
+    let version = "SELECT schedule_version FROM meta";
+    let before = world.number(version);
+    set(&mut world, "saal 2", &["rtsp://u:s3cret@h/x", "http://h/2"]).expect("set by alias");
+    assert!(world.number(version) > before, "a daemon is told");
+    assert_eq!(world.streams()[1], "Great Hall: rtsp://u:s3cret@h/x http://h/2");
+    assert_eq!(counts(&world.import(calendar(TALKS)).await), [0, 0, 0, 3]);
+    assert_eq!(world.streams()[1], "Great Hall: rtsp://u:s3cret@h/x http://h/2");
+    // Forgotten: the halls file decides again.
+    set(&mut world, "Great Hall", &[]).expect("cleared");
+    world.import(calendar(TALKS)).await;
+    assert_eq!(world.streams()[1], "Great Hall: http://h/2");
+    for (hall, url, kind) in
+        [("Saal 9", "http://h/", Kind::NotFound), ("Saal 1", "-x", Kind::Usage), ("Saal 1", "dvd://1", Kind::Usage)]
+    {
+        let dump = world.dump();
+        assert_eq!(set(&mut world, hall, &[url]).expect_err("refused").kind, kind);
+        assert_eq!(world.dump(), dump);
+    }
+}
+
+#[tokio::test]
+async fn two_halls_with_one_stream_are_told() {
+    let mut world = World::new();
+    world.file(
+        "congress.toml",
+        HALLS.replace("http://h/2", "http://u:s3cret@h/1").replace("http://h/1\"", "http://u:s3cret@h/1\""),
+    );
+    let report = world.import(calendar(TALKS)).await;
+    assert_eq!(warned(&report), ["unmapped-hall", "shared-stream"]);
+    assert!(report.warnings.iter().all(|w| !w.message.contains("s3cret")));
+}
