@@ -14,12 +14,12 @@ use super::optout;
 use super::report::{self, TalkView};
 use crate::catalog::assemblies::{self, Assembly, NewAssembly, Part};
 use crate::catalog::writer::Writer;
-use crate::catalog::{self, media_index, schedule, seams, todo};
+use crate::catalog::{self, marks, media_index, schedule, seams, todo};
 use crate::domain::ids::{SegmentId, TalkId};
 use crate::domain::interval::IntervalSet;
 use crate::domain::media::MediaIndex;
 use crate::domain::name::{MAX_FILE_NAME, slug};
-use crate::domain::segment::Verdict;
+use crate::domain::segment::{Segment, Verdict};
 use crate::domain::talk::TalkStatus;
 use crate::media::{MediaError, join};
 use crate::plan::assembly::{AssemblyPlan, Inputs, plan};
@@ -80,6 +80,7 @@ pub async fn assemble_talk(
 ) -> Result<AssembleOutcome> {
     let _turn = turn(env).await?;
     let mut facts = gather(env, reader, writer, talk).await?;
+    look_into_open(env, reader, &mut facts).await?;
     let talk_row = &facts.view.talk;
     if talk_row.opted_out {
         optout::quarantine(env, reader, writer, talk).await?;
@@ -99,6 +100,7 @@ pub async fn assemble_talk(
                 tracing::warn!("{} is not as it was recorded: looking at it anew", path.display());
                 facts.reindex(env, writer, &path).await?;
                 facts = gather(env, reader, writer, talk).await?;
+                look_into_open(env, reader, &mut facts).await?;
             }
             Err(Stopped::Stale(path)) => {
                 return Err(Failure::new(Kind::Failed, format!("{} changes while it is read", path.display())));
@@ -211,6 +213,10 @@ impl Facts {
         let Some(segment) = self.view.segments.iter().find(|s| env.data_dir.join(&s.path) == path) else {
             return Ok(());
         };
+        if segment.closed.is_none() {
+            // It is being written: looked at anew each time, and never judged before its end.
+            return Ok(());
+        }
         let (id, now) = (segment.id, env.clock.now());
         let index = index_file(env, segment, Vec::new()).await.map_err(|e| media_failure(&e))?;
         Ok(writer.call(move |db| media_index::store(db, id, &index, now)).await?)
@@ -262,6 +268,25 @@ async fn gather(env: &Env, reader: &Reader, writer: &Writer, talk: TalkId) -> Re
     }
     let env_for = env.clone();
     read(reader, move |db| Facts::read(db, &env_for, talk)).await
+}
+
+/// The tape may go on in a segment that holds the end of this talk: for the next talk, whose window
+/// began before this one's ended, or because the server allows one connection only. What is in the file
+/// by now is enough; the file of the talk is not made to wait for hours.
+async fn look_into_open(env: &Env, reader: &Reader, facts: &mut Facts) -> Result<()> {
+    let window = facts.view.window;
+    let reaches = |s: &&mut Segment| s.verdict == Verdict::Open && s.at.start < window.end && s.at.end >= window.end;
+    for segment in facts.view.segments.iter_mut().filter(reaches) {
+        let id = segment.id;
+        let marks = read(reader, move |db| Ok(marks::of_segment(db, id)?)).await?;
+        let index = index_file(env, segment, marks).await.map_err(|e| media_failure(&e))?;
+        if !index.spans.is_empty() {
+            // Only here: in the catalog it stays what it is.
+            segment.verdict = Verdict::Media;
+            facts.indexes.insert(id, index);
+        }
+    }
+    Ok(())
 }
 
 enum Stopped {
