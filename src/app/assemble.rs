@@ -150,6 +150,12 @@ pub fn remove_half_made(data_dir: &Path) {
     }
 }
 
+/// True while some process joins a talk in this data directory.
+pub(super) fn is_at_work(data_dir: &Path) -> bool {
+    File::open(data_dir.join(LOCK))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
+}
+
 fn lock_file(data_dir: &Path) -> std::io::Result<File> {
     OpenOptions::new().create(true).truncate(false).write(true).open(data_dir.join(LOCK))
 }

@@ -1,5 +1,6 @@
 //! Use cases: one file each. They join the adapters and follow the plans; they print nothing.
 
+mod adopt;
 pub mod assemble;
 pub mod check;
 pub mod clock;
@@ -18,3 +19,5 @@ pub mod prune;
 pub mod recover;
 pub mod refresh;
 pub mod report;
+mod tree;
+pub mod verify;

@@ -7,6 +7,7 @@
 
 pub mod assemblies;
 pub mod daemon_runs;
+pub mod files;
 pub mod halls;
 pub mod import;
 pub mod marks;
