@@ -8,15 +8,21 @@ use chrono::NaiveDateTime;
 use rusqlite::{Connection as Db, TransactionBehavior};
 use uuid::Uuid;
 
+use super::assemble::{TALKS, file_prefix};
 use super::env::Env;
 use super::failure::Result;
 use super::recover::{Content, read_all};
-use crate::catalog::{marks, schedule};
+use super::tree::Tree;
+use crate::catalog::assemblies::{self, NewAssembly};
+use crate::catalog::schedule::{self, TalkFilter};
+use crate::catalog::{files, marks};
 use crate::domain::hall::Hall;
 use crate::domain::ids::{HallId, SegmentId};
 use crate::domain::segment::{Container, EndReason, Mark};
 use crate::domain::sniff::{self, Sniff};
 use crate::domain::time::{HOUR, Ms};
+use crate::media::join::TEMP_SUFFIX;
+use crate::media::{CancellationToken, probe};
 
 /// So many bytes are taken to have come with the first one: enough to hold a packet whose time can be
 /// read, and some tenths of a second of a stream.
@@ -117,6 +123,58 @@ fn insert(db: &Db, hall: HallId, path: &str, file: &Content, start: Ms) -> Resul
     // As an update, so that the talks it belongs to come on the list.
     db.execute("UPDATE segment SET verdict = 'unchecked' WHERE id = ?1", [id.0])?;
     Ok(())
+}
+
+/// Takes in joined talks that no row knows, where place and time in their name are those of one talk
+/// that has none: so that a join after a restore does not replace a file that may hold more than the
+/// segments still do. Says how many.
+///
+/// # Errors
+/// When the catalog cannot be used. A file that cannot be read, or is nobody's, is left alone.
+pub(super) fn adopt_assemblies(db: &mut Db, env: &Env) -> Result<usize> {
+    let (events, halls) = (schedule::events(db)?, schedule::halls(db)?);
+    let mut adopted = 0;
+    let mut files: Vec<String> = Tree::read(&env.data_dir, TALKS).files.into_iter().collect();
+    files.sort_unstable();
+    for path in files {
+        let parts: Vec<&str> = path.split('/').collect();
+        let [_, event, name] = parts.as_slice() else { continue };
+        if name.ends_with(TEMP_SUFFIX) || files::is_named(db, &path)? {
+            continue;
+        }
+        let Some(event) = events.iter().find(|e| e.slug == *event) else { continue };
+        let mut fits = Vec::new();
+        for talk in schedule::talks(db, TalkFilter { event: Some(event.id), hall: None, within: None })? {
+            let Some(hall) = halls.iter().find(|h| h.id == talk.hall) else { continue };
+            if name.starts_with(&file_prefix(&talk, event, hall)) && assemblies::current(db, talk.id)?.is_none() {
+                fits.push(talk);
+            }
+        }
+        let [talk] = fits.as_slice() else { continue };
+        let full = env.data_dir.join(&path);
+        let measured = read_all(&full).ok().zip(probe::probe(&full, &CancellationToken::new()).ok());
+        let Some((file, probed)) = measured else {
+            tracing::warn!("{path} cannot be read: it is not taken in");
+            continue;
+        };
+        let ends = probed.places.iter().filter_map(|p| Some(p.pts_ms? + p.duration_ms));
+        let new = NewAssembly {
+            talk: talk.id,
+            path: path.clone().into(),
+            bytes: file.bytes,
+            sha256: file.sha256,
+            // Files that streamrip made begin at 0.
+            duration_ms: ends.max().unwrap_or(0),
+            // Of no plan: the next look makes it anew, or keeps it where it has more.
+            inputs: [0; 32],
+            parts: Vec::new(),
+        };
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        assemblies::replace(&tx, &new, "replaced", env.clock.now())?;
+        tx.commit()?;
+        adopted += 1;
+    }
+    Ok(adopted)
 }
 
 /// The local time in `saal-1_2010-12-27_20-04-47.132_0001.ts`.

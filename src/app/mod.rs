@@ -2,6 +2,7 @@
 
 mod adopt;
 pub mod assemble;
+pub mod backup;
 pub mod check;
 pub mod clock;
 pub mod daemon;

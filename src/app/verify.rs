@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use super::adopt::adopt_assemblies;
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
 use super::optout::QUARANTINE;
@@ -256,12 +257,17 @@ fn repair(env: &Env, done: &mut Verified) -> Result<()> {
             gone += 1;
         }
     }
-    let more: Vec<String> =
-        [(sums, "missing sum(s) taken"), (gone, "joined file(s) that are gone noted, to be made again")]
-            .into_iter()
-            .filter(|(n, _)| *n > 0)
-            .map(|(n, what)| format!("{n} {what}"))
-            .collect();
+    // After the ones that are gone were noted: a file that was renamed by hand is then its talk's again.
+    let joined = adopt_assemblies(&mut db, env)?;
+    let more: Vec<String> = [
+        (joined, "unknown joined file(s) taken in"),
+        (sums, "missing sum(s) taken"),
+        (gone, "joined file(s) that are gone noted, to be made again"),
+    ]
+    .into_iter()
+    .filter(|(n, _)| *n > 0)
+    .map(|(n, what)| format!("{n} {what}"))
+    .collect();
     if !more.is_empty() {
         troubles::note(&db, None, "repaired", &more.join(", "), env.clock.now())?;
         done.repaired.extend(more);

@@ -15,7 +15,7 @@ use chrono::NaiveDateTime;
 use rusqlite::backup::{Backup as Copy, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use super::{CatalogError, Result};
+use super::{CatalogError, FILE_NAME, Result};
 use crate::domain::time::{HOUR, Ms};
 
 /// The folder of the backups in the data directory.
@@ -103,6 +103,71 @@ pub(super) fn copy(from: &Connection, to: &Path) -> Result<()> {
     check(&target, to)?;
     drop(target);
     File::open(to).and_then(|file| file.sync_all()).map_err(|e| io_error(to, e))
+}
+
+/// What [`put_back`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutBack {
+    /// The catalog that was replaced, if there was one.
+    pub aside: Option<PathBuf>,
+}
+
+/// Puts a copy of a backup in the catalog's place, and keeps what was there as
+/// `catalog.replaced-<time>.db`. At every instant there is a whole catalog, the old or the new one.
+///
+/// # Errors
+/// When the backup is damaged, no catalog or from a newer streamrip (then nothing was changed), or a file
+/// cannot be written.
+pub fn put_back(data_dir: &Path, from: &Path, at: Ms) -> Result<PutBack> {
+    let path = data_dir.join(FILE_NAME);
+    let companion = |of: &Path, what: &str| {
+        let mut name = of.as_os_str().to_owned();
+        name.push(what);
+        PathBuf::from(name)
+    };
+    let temp = data_dir.join(format!("{FILE_NAME}{TEMP_SUFFIX}"));
+    match fs::remove_file(&temp) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error(&temp, e)),
+        _ => {}
+    }
+    if !from.is_file() {
+        return Err(io_error(from, io::ErrorKind::NotFound.into()));
+    }
+    let source = Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let of_source = |e: rusqlite::Error| CatalogError::Corrupt { path: from.to_owned(), source: e };
+    check(&source, from).map_err(|e| match e {
+        CatalogError::Sqlite(e) => of_source(e),
+        e => e,
+    })?;
+    super::open::check_version(&source, from)?;
+    copy(&source, &temp).inspect_err(|_| drop(fs::remove_file(&temp)))?;
+    drop(source);
+    let aside = if path.exists() {
+        // What is still in the write-ahead log goes into the file, where the file is sound enough for it:
+        // then a crash between the next steps loses nothing.
+        if let Ok(old) = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE) {
+            let _ = old.pragma_query(None, "wal_checkpoint(TRUNCATE)", |_| Ok(()));
+        }
+        let aside = data_dir.join(format!("catalog.replaced-{}Z.db", at.to_utc().format(TIME)));
+        for what in ["-wal", ""] {
+            match fs::hard_link(companion(&path, what), companion(&aside, what)) {
+                Err(e) if what.is_empty() || e.kind() != io::ErrorKind::NotFound => return Err(io_error(&aside, e)),
+                _ => {}
+            }
+        }
+        Some(aside)
+    } else {
+        None
+    };
+    // A log of the old catalog beside the new one would be taken for the new one's.
+    for what in ["-wal", "-shm"] {
+        match fs::remove_file(companion(&path, what)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error(&path, e)),
+            _ => {}
+        }
+    }
+    named(&temp, &path)?;
+    Ok(PutBack { aside })
 }
 
 /// Gives a synced file its name.
@@ -205,7 +270,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::catalog::{FILE_NAME, open_writer};
+    use crate::catalog::open_writer;
 
     fn bump(db: &Connection) {
         db.execute("UPDATE meta SET schedule_version = schedule_version + 1", []).expect("written");
@@ -287,6 +352,40 @@ mod tests {
         assert!(folder.join(".x.part").exists(), "it may be at work");
         thin(dir.path(), Ms(i64::MAX)).expect("thinned");
         assert!(!folder.join(".x.part").exists(), "it has died");
+    }
+
+    #[test]
+    fn what_was_replaced_stays_whole_and_a_bad_backup_replaces_nothing() {
+        let dir = tempfile::tempdir().expect("dir");
+        let db = open_writer(dir.path()).expect("db");
+        bump(&db);
+        let backup = make(&db, dir.path(), Occasion::Hourly, Ms(0)).expect("made");
+        bump(&db);
+        bump(&db);
+        // Newer, damaged, not there, no catalog: refused, with everything as it was.
+        let bad = dir.path().join("bad.db");
+        fs::copy(&backup, &bad).expect("copied");
+        Connection::open(&bad).expect("opened").pragma_update(None, "user_version", 999).expect("set");
+        assert!(matches!(put_back(dir.path(), &bad, Ms(5)), Err(CatalogError::Newer { found: 999, .. })));
+        fs::write(&bad, b"<html>".repeat(1000)).expect("written");
+        assert!(matches!(put_back(dir.path(), &bad, Ms(5)), Err(CatalogError::Corrupt { .. })));
+        fs::write(&bad, b"").expect("written");
+        assert!(matches!(put_back(dir.path(), &bad, Ms(5)), Err(CatalogError::Corrupt { .. })));
+        assert!(matches!(put_back(dir.path(), Path::new("/nonexistent"), Ms(5)), Err(CatalogError::Io { .. })));
+        let count = || fs::read_dir(dir.path()).expect("read").flatten().filter(|e| e.path().is_file()).count();
+        assert_eq!((version(&dir.path().join(FILE_NAME)), count()), (3, 4), "catalog, its two companions, bad.db");
+        // The writer is still open, as after a kill: what is in its log must not be lost with the old file.
+        let done = put_back(dir.path(), &backup, Ms(5)).expect("put back");
+        let aside = done.aside.expect("kept");
+        assert_eq!((version(&dir.path().join(FILE_NAME)), version(&aside)), (1, 3));
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        assert_eq!((mode(&dir.path().join(FILE_NAME)), mode(&aside)), (0o600, 0o600));
+        drop(db);
+        assert_eq!(version(&dir.path().join(FILE_NAME)), 1, "the old writer writes into the old file");
+        let opened = open_writer(dir.path()).expect("opened");
+        bump(&opened);
+        drop(opened);
+        assert_eq!(version(&backup), 1, "the backup itself stays as it is");
     }
 
     #[test]

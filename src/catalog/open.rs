@@ -114,6 +114,16 @@ fn newest() -> i64 {
     migrations().last().map_or(0, |(version, _)| *version)
 }
 
+/// Refuses what is no catalog, or one of a newer streamrip.
+pub(super) fn check_version(db: &Connection, path: &Path) -> Result<()> {
+    let found = version(db).map_err(|e| named(path, e))?;
+    if found > newest() {
+        return Err(CatalogError::Newer { path: path.to_owned(), found, known: newest() });
+    }
+    db.query_row("SELECT schedule_version FROM meta", [], |_| Ok(()))
+        .map_err(|source| CatalogError::Corrupt { path: path.to_owned(), source })
+}
+
 /// Brings a catalog up to version `known`. One that holds something already is copied to the backups of
 /// `data_dir` first: without that copy nothing is migrated.
 fn migrate_to(db: &mut Connection, path: &Path, known: i64, data_dir: Option<&Path>) -> Result<()> {
