@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex as SyncMutex};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::time::Instant;
 
 use crate::app::env::Env;
@@ -100,7 +100,11 @@ impl Core {
     /// Brings what runs in line with what is wanted. Idempotent; a call that finds another one at work
     /// returns at once.
     pub async fn reconcile(self: &Arc<Self>) {
-        let Ok(mut state) = self.state.try_lock() else { return };
+        let Ok(state) = self.state.try_lock() else { return };
+        self.reconcile_locked(state).await;
+    }
+
+    async fn reconcile_locked(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         if state.stopping {
             return;
         }
@@ -273,8 +277,10 @@ impl Core {
                 while let Some(left) = positive(at.since(core.env.clock.now())) {
                     tokio::time::sleep(left.min(LOOK_AGAIN)).await;
                 }
-                core.state.lock().await.timers.remove(&at);
-                core.reconcile().await;
+                // Waits its turn, where a tick may be skipped: whoever holds the state does so for milliseconds.
+                let mut state = core.state.lock().await;
+                state.timers.remove(&at);
+                core.reconcile_locked(state).await;
             });
         }
     }
