@@ -18,6 +18,7 @@ use crate::domain::segment::EndReason;
 use crate::domain::time::{HOUR, Ms};
 use crate::plan::reconcile::{RunningTape, Step, reconcile};
 use crate::plan::wanted::{Wanted, wanted};
+use crate::tape::events::TapeEvent;
 use crate::tape::{self, TapeDeps, TapeHandle, TapeOrder, TapeStatus};
 
 /// A boundary nearer than this gets a timer of its own, for ticks come late by up to half a second.
@@ -110,7 +111,14 @@ impl Core {
         }
         self.reread(&mut state).await;
         let now = self.env.clock.now();
-        state.tapes.retain(|_, taping| !taping.handle.is_finished());
+        state.tapes.retain(|hall, taping| {
+            let over = taping.handle.is_finished();
+            if over && taping.handle.status().disk_full {
+                // Nobody is left who could say that writing works again.
+                drop(self.deps.sink.send(TapeEvent::DiskFull { hall: *hall, full: false, at: now }));
+            }
+            !over
+        });
         let running = state
             .tapes
             .iter()
