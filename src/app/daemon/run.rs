@@ -1,5 +1,6 @@
 //! One life of a daemon: lock, recover, tick, work, stop.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::worker::{self, Doing, Worker};
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::app::journal::Journal;
-use crate::app::report::{self, Selection};
+use crate::app::report::{self, Selection, TalkView};
 use crate::app::{backup, lock, recover, refresh};
 use crate::catalog::daemon_runs::HEARTBEAT_MS;
 use crate::catalog::writer::Writer;
@@ -153,7 +154,10 @@ pub async fn run(
         let db = watcher.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let scope = catalog::schedule::events(&db)?.into_iter().find(|e| Some(e.id) == options.scope).map(|e| e.name);
         let views = report::select(&db, &env, &Selection { event: scope, ..Selection::default() })?;
-        Ok(views.iter().filter(|v| matches!(v.report.state, TalkState::Partial | TalkState::Missed)).count())
+        // Events that were over before this daemon began are not its matter, unless there are no others.
+        let ours: BTreeSet<_> = views.iter().filter(|v| v.window.end > started).map(|v| v.event.id).collect();
+        let failed = |v: &&TalkView| matches!(v.report.state, TalkState::Partial | TalkState::Missed);
+        Ok(views.iter().filter(|v| ours.is_empty() || ours.contains(&v.event.id)).filter(failed).count())
     })
     .await?;
     Ok(if missing == 0 { Outcome::Complete } else { Outcome::Incomplete(missing) })
