@@ -10,5 +10,5 @@ pub mod status;
 pub mod ticker;
 mod worker;
 
-pub use core::Core;
+pub use core::{Core, TapeView};
 pub use run::{Outcome, RunOptions, run};
