@@ -55,6 +55,7 @@ impl Source for Ffmpeg {
             label: format!("{label} ffmpeg"),
             log: self.log.clone(),
             judge: Box::new(Lines { url: url.clone(), matroska: self.matroska.clone(), found: None, last: None }),
+            untrusted_tail: 0,
         })
     }
 }
