@@ -1,7 +1,5 @@
 //! Stands in for ffmpeg: what is in a segment, read from the packets themselves.
 
-use std::path::Path;
-
 use rusqlite::Connection;
 use streamrip::app::env::Env;
 use streamrip::catalog::{marks, media_index, segments};
@@ -46,11 +44,6 @@ pub fn frames(bytes: &[u8]) -> Vec<(i64, usize)> {
         .collect()
 }
 
-/// The frames in the file at `path`.
-pub fn frames_of(path: &Path) -> Vec<i64> {
-    frames(&std::fs::read(path).unwrap_or_default()).into_iter().map(|(frame, _)| frame).collect()
-}
-
 fn index(bytes: &[u8], marks: &[Mark], opened: Ms, period_ms: i64) -> MediaIndex {
     let frames = frames(bytes);
     if frames.is_empty() {
@@ -60,19 +53,34 @@ fn index(bytes: &[u8], marks: &[Mark], opened: Ms, period_ms: i64) -> MediaIndex
         let at = marks.partition_point(|m| m.offset < end as u64);
         marks.get(at).or(marks.last()).map_or(opened, |m| m.at)
     };
+    let offsets: Vec<i64> = frames.iter().map(|(frame, end)| arrival(*end).0 - frame * period_ms).collect();
+    // The smallest from each frame to the next hole: a frame may be late, but not for ever.
+    let mut coming = offsets.clone();
+    for n in (1..frames.len()).rev() {
+        if frames[n].0 - frames[n - 1].0 <= HOLE {
+            coming[n - 1] = coming[n - 1].min(coming[n]);
+        }
+    }
     let mut spans: Vec<MediaSpan> = Vec::new();
-    let mut last = (i64::MIN, 0);
-    for (frame, end) in &frames {
+    let mut last = i64::MIN;
+    for (n, (frame, _)) in frames.iter().enumerate() {
         let media_start_ms = frame * period_ms;
-        let offset_ms = arrival(*end).0 - media_start_ms;
         match spans.last_mut() {
-            Some(span) if frame - last.0 <= HOLE && (offset_ms - last.1).abs() <= STEPPED_MS => {
-                span.offset_ms = span.offset_ms.min(offset_ms);
+            Some(span)
+                if frame - last <= HOLE
+                    && coming[n] - span.offset_ms <= STEPPED_MS
+                    && span.offset_ms - offsets[n] <= STEPPED_MS =>
+            {
+                span.offset_ms = span.offset_ms.min(offsets[n]);
                 span.media_end_ms = media_start_ms + period_ms;
             }
-            _ => spans.push(MediaSpan { media_start_ms, media_end_ms: media_start_ms + period_ms, offset_ms }),
+            _ => spans.push(MediaSpan {
+                media_start_ms,
+                media_end_ms: media_start_ms + period_ms,
+                offset_ms: offsets[n],
+            }),
         }
-        last = (*frame, offset_ms);
+        last = *frame;
     }
     let format = u8::from(bytes.starts_with(b"fLaC"));
     let packets: Vec<Packet> = frames

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use streamrip::app::clock::{Clock, TestClock};
-use streamrip::app::daemon::Core;
+use streamrip::app::daemon::{Core, Heart};
 use streamrip::app::env::Env;
 use streamrip::app::import::{ImportRequest, import};
 use streamrip::app::journal::Journal;
 use streamrip::app::recover::{Recovery, recover};
-use streamrip::catalog::daemon_runs::{self, HEARTBEAT_MS};
+use streamrip::catalog::daemon_runs;
 use streamrip::catalog::writer::Writer;
 use streamrip::catalog::{open_reader, open_writer};
 use streamrip::domain::segment::EndReason;
@@ -89,7 +89,7 @@ struct Daemon {
     clock: TestClock,
     base: i64,
     began: Instant,
-    beaten: i64,
+    heart: Heart,
 }
 
 impl Sim {
@@ -201,11 +201,7 @@ impl Sim {
             }
             daemon.core.reconcile().await;
             self.mono = daemon.mono();
-            if self.mono - daemon.beaten >= HEARTBEAT_MS {
-                daemon.beaten = self.mono;
-                let (run, at) = (daemon.run, daemon.clock.now());
-                drop(daemon.writer.send(move |db| daemon_runs::beat(db, run, at)));
-            }
+            daemon.heart.beat();
             self.settle(&daemon.writer).await;
             let tapes = daemon.core.tapes().await;
             self.check(&tapes);
@@ -259,7 +255,8 @@ impl Sim {
         deps.disk = Arc::new(SimDisk { full: Arc::clone(&self.full), clock: clock.clone() });
         let core = Core::new(self.env.clone(), open_reader(&self.env.data_dir).expect("a reader"), deps, None);
         self.watch.begin(self.mono);
-        (Daemon { core, writer, dead, run, clock, base, began, beaten: base }, thread)
+        let heart = Heart::new(writer.clone(), run, self.env.clock.clone());
+        (Daemon { core, writer, dead, run, clock, base, began, heart }, thread)
     }
 
     async fn stop(&mut self, daemon: &Daemon) {
@@ -310,7 +307,9 @@ impl Sim {
             }
             Act::Step(ms) => self.step(clock, ms),
             Act::Suspend(ms) => {
-                self.step(clock, ms);
+                clock.sleep(ms);
+                self.offset += ms;
+                self.watch.shaken(self.mono);
                 (0..3).for_each(|hall| self.world.set(hall, Some(Fault::Eof)));
             }
             Act::Import(change) => {
