@@ -52,7 +52,10 @@ pub async fn run(env: &Env, args: &DumpArgs, out: &mut dyn Write) -> Result<Exit
     let display = tokio::spawn(display(status));
     // With a length the daemon ends by itself once everything is joined.
     let options = RunOptions { until_done: args.length.is_some(), scope: Some(event) };
-    let outcome = daemon::run(env, options, seen, stop_signal()).await;
+    let mut env_of_dump = env.clone();
+    // Nothing follows that could still change what is joined.
+    env_of_dump.settings.assemble.settle_ms = 0;
+    let outcome = daemon::run(&env_of_dump, options, seen, stop_signal()).await;
     display.abort();
     let _ = bars().clear();
     let db = open_writer(&env.data_dir)?;

@@ -44,7 +44,11 @@ fn print(status: &Status, env: &Env, out: &mut dyn Write) -> std::io::Result<()>
         return writeln!(out, "no daemon runs on {}; start one with: streamrip run", env.data_dir.display());
     }
     let pid = status.pid.map(|p| format!(", process {p}")).unwrap_or_default();
-    let since = status.started_at.as_deref().map(|t| format!(" since {}", t.replace('T', " "))).unwrap_or_default();
+    let since = status
+        .started_at
+        .as_deref()
+        .map(|t| format!(" since {} UTC", t.get(..19).unwrap_or(t).replace('T', " ")))
+        .unwrap_or_default();
     writeln!(out, "streamrip {} runs{since}{pid}", status.version)?;
     for problem in &status.problems {
         writeln!(out, "! {}", clean(problem))?;

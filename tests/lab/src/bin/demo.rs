@@ -27,6 +27,9 @@ stall_timeout = \"4s\"
 [assemble]
 settle = \"2s\"
 
+[list]
+complete_tolerance = \"1s\"
+
 [disk]
 reserve = \"200MiB\"
 ";
