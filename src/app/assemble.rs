@@ -14,12 +14,12 @@ use super::optout;
 use super::report::{self, TalkView};
 use crate::catalog::assemblies::{self, Assembly, NewAssembly, Part};
 use crate::catalog::writer::Writer;
-use crate::catalog::{self, media_index, schedule, seams, todo};
+use crate::catalog::{self, marks, media_index, schedule, seams, segments, todo};
 use crate::domain::ids::{SegmentId, TalkId};
 use crate::domain::interval::IntervalSet;
 use crate::domain::media::MediaIndex;
 use crate::domain::name::{MAX_FILE_NAME, slug};
-use crate::domain::segment::Verdict;
+use crate::domain::segment::{Segment, Verdict};
 use crate::domain::talk::TalkStatus;
 use crate::media::{MediaError, join};
 use crate::plan::assembly::{AssemblyPlan, Inputs, plan};
@@ -80,6 +80,7 @@ pub async fn assemble_talk(
 ) -> Result<AssembleOutcome> {
     let _turn = turn(env).await?;
     let mut facts = gather(env, reader, writer, talk).await?;
+    look_into_open(env, reader, &mut facts).await?;
     let talk_row = &facts.view.talk;
     if talk_row.opted_out {
         optout::quarantine(env, reader, writer, talk).await?;
@@ -97,8 +98,9 @@ pub async fn assemble_talk(
             // The file is another one than the index says: what it holds counts, not what it held.
             Err(Stopped::Stale(path)) if attempt == 0 => {
                 tracing::warn!("{} is not as it was recorded: looking at it anew", path.display());
-                facts.reindex(env, writer, &path).await?;
+                facts.reindex(env, reader, writer, &path).await?;
                 facts = gather(env, reader, writer, talk).await?;
+                look_into_open(env, reader, &mut facts).await?;
             }
             Err(Stopped::Stale(path)) => {
                 return Err(Failure::new(Kind::Failed, format!("{} changes while it is read", path.display())));
@@ -207,13 +209,23 @@ impl Facts {
     }
 
     /// Indexes a segment again whose file is not as it was.
-    async fn reindex(&self, env: &Env, writer: &Writer, path: &Path) -> Result<()> {
+    async fn reindex(&self, env: &Env, reader: &Reader, writer: &Writer, path: &Path) -> Result<()> {
         let Some(segment) = self.view.segments.iter().find(|s| env.data_dir.join(&s.path) == path) else {
             return Ok(());
         };
+        if segment.closed.is_none() {
+            // It is being written: looked at anew each time, and never judged before its end.
+            return Ok(());
+        }
         let (id, now) = (segment.id, env.clock.now());
-        let index = index_file(env, segment, Vec::new()).await.map_err(|e| media_failure(&e))?;
-        Ok(writer.call(move |db| media_index::store(db, id, &index, now)).await?)
+        let marks = read(reader, move |db| Ok(marks::of_segment(db, id)?)).await?;
+        match index_file(env, segment, marks).await {
+            Ok(index) => Ok(writer.call(move |db| media_index::store(db, id, &index, now)).await?),
+            Err(MediaError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                Ok(writer.call(move |db| segments::set_verdict(db, id, Verdict::Lost, "the file is gone", now)).await?)
+            }
+            Err(e) => Err(media_failure(&e)),
+        }
     }
 
     /// Where the file belongs. Another talk may have the same start, hall and title: then the id tells
@@ -229,6 +241,17 @@ impl Facts {
         let folder = Path::new(TALKS).join(&self.view.event.slug);
         let path = folder.join(format!("{name}.{extension}"));
         Ok(if taken(&path)? { folder.join(format!("{name}{id}.{extension}")) } else { path })
+    }
+
+    /// True where a segment that an assembly used is not there any more and not in the new plan.
+    fn lost_any(&self, parts: &[Part], plan: &AssemblyPlan) -> bool {
+        parts.iter().filter(|part| part.place.is_some()).any(|part| {
+            let used = plan.pieces.iter().any(|piece| piece.segment == part.segment);
+            let there = self.view.segments.iter().any(|s| {
+                s.id == part.segment && matches!(s.verdict, Verdict::Media | Verdict::Open | Verdict::Unchecked)
+            });
+            !used && !there
+        })
     }
 
     /// True where the old file was made for the same place and time.
@@ -262,6 +285,25 @@ async fn gather(env: &Env, reader: &Reader, writer: &Writer, talk: TalkId) -> Re
     }
     let env_for = env.clone();
     read(reader, move |db| Facts::read(db, &env_for, talk)).await
+}
+
+/// The tape may go on in a segment that holds the end of this talk: for the next talk, whose window
+/// began before this one's ended, or because the server allows one connection only. What is in the file
+/// by now is enough; the file of the talk is not made to wait for hours.
+async fn look_into_open(env: &Env, reader: &Reader, facts: &mut Facts) -> Result<()> {
+    let window = facts.view.window;
+    let reaches = |s: &&mut Segment| s.verdict == Verdict::Open && s.at.start < window.end && s.at.end >= window.end;
+    for segment in facts.view.segments.iter_mut().filter(reaches) {
+        let id = segment.id;
+        let marks = read(reader, move |db| Ok(marks::of_segment(db, id)?)).await?;
+        let index = index_file(env, segment, marks).await.map_err(|e| media_failure(&e))?;
+        if !index.spans.is_empty() {
+            // Only here: in the catalog it stays what it is.
+            segment.verdict = Verdict::Media;
+            facts.indexes.insert(id, index);
+        }
+    }
+    Ok(())
 }
 
 enum Stopped {
@@ -301,16 +343,26 @@ async fn make(
         });
     }
     let path = {
-        let db = reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let db = lock_reader(reader);
         facts.path(&plan, |path| Ok(assemblies::is_path_of_another(&db, path, talk)?))?
     };
     let inputs = plan.digest();
-    let there = |old: &&Assembly| env.data_dir.join(&old.path).is_file();
+    // A file of another size is not what was made: no reason to keep it.
+    let there = |old: &&Assembly| {
+        std::fs::metadata(env.data_dir.join(&old.path)).is_ok_and(|file| file.is_file() && file.len() == old.bytes)
+    };
     if let Some(old) = old.as_ref().filter(there).filter(|_| !force) {
         if old.inputs == inputs && old.path == path {
             return Ok(AssembleOutcome::UpToDate(path));
         }
-        if facts.same_place(old, &path) && plan.duration_ms + LESS_MS < old.duration_ms {
+        // Of segments that went since, pruned fragments for instance, it is the only copy: then a new file
+        // must have more.
+        let less = if facts.lost_any(&assemblies::parts(&lock_reader(reader), old.id)?, &plan) {
+            plan.duration_ms <= old.duration_ms
+        } else {
+            plan.duration_ms + LESS_MS < old.duration_ms
+        };
+        if facts.same_place(old, &path) && less {
             return keep_better(env, writer, old, &path, inputs).await;
         }
     }
@@ -329,6 +381,7 @@ async fn make(
     let joined = media(move |cancel| join::join(&job, &mut |ms| progress(ms, total), cancel)).await;
     let joined = joined.map_err(|e| match e {
         MediaError::Stale { path, .. } => Stopped::Stale(path),
+        MediaError::File { path, source } if source.kind() == std::io::ErrorKind::NotFound => Stopped::Stale(path),
         e => Stopped::Failed(media_failure(&e)),
     })?;
     if joined.dropped > 0 {
@@ -372,6 +425,10 @@ async fn keep_better(
     Ok(AssembleOutcome::Kept(path))
 }
 
+fn lock_reader(reader: &Reader) -> std::sync::MutexGuard<'_, Connection> {
+    reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 fn parts(plan: &AssemblyPlan) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for piece in &plan.pieces {
@@ -399,3 +456,6 @@ fn parts(plan: &AssemblyPlan) -> Vec<Part> {
     }
     parts
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,7 +103,12 @@ fn uses(db: &Connection, env: &Env, events: &[Event], segment: &Segment) -> Resu
     for talk in schedule::talks(db, near)?.into_iter().filter(crate::domain::talk::Talk::is_on) {
         let window = window_of(&talk, events.iter().find(|e| e.id == talk.event), &env.settings.record);
         if window.overlaps(segment.at) || window.contains(segment.at.start) {
-            out.push(TalkUse { talk: talk.id, seen: assemblies::seen(db, talk.id, segment.id)? });
+            // A file that is not there, or not whole, is no copy of anything.
+            let file = assemblies::current(db, talk.id)?;
+            let there = file
+                .is_some_and(|a| std::fs::metadata(env.data_dir.join(&a.path)).is_ok_and(|file| file.len() == a.bytes));
+            let seen = if there { assemblies::seen(db, talk.id, segment.id)? } else { None };
+            out.push(TalkUse { talk: talk.id, window, seen });
         }
     }
     Ok(out)

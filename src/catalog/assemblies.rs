@@ -152,6 +152,26 @@ pub fn is_path_of_another(db: &Connection, path: &Path, talk: TalkId) -> Result<
         .is_some())
 }
 
+/// What an assembly was made of, and what was left out.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn parts(db: &Connection, assembly: AssemblyId) -> Result<Vec<Part>> {
+    let mut query = db.prepare_cached(
+        "SELECT segment_id, out_start_ms, out_end_ms, redundant, coalesce(note, '') FROM assembly_part
+         WHERE assembly_id = ?1 ORDER BY seq",
+    )?;
+    let rows = query.query_map([assembly.0], |row| {
+        Ok(Part {
+            segment: SegmentId(row.get(0)?),
+            place: row.get::<_, Option<i64>>(1)?.zip(row.get(2)?),
+            redundant: row.get(3)?,
+            note: row.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// What a talk's assembly did with a segment; `None`: there is none, or it did not see it.
 ///
 /// # Errors

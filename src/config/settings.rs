@@ -219,7 +219,11 @@ pub fn load(file: Option<&Path>, data_dir: &Path) -> Result<Loaded, SettingsErro
     let path = file.map_or_else(|| data_dir.join(FILE_NAME), Path::to_owned);
     match std::fs::read_to_string(&path) {
         Ok(text) => parse(&text, &path),
-        Err(e) if file.is_none() && e.kind() == std::io::ErrorKind::NotFound => {
+        // A data directory that cannot be is for those to report who need one.
+        Err(e)
+            if file.is_none()
+                && matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
+        {
             Ok(Loaded { settings: Settings::default(), file: None, set: Vec::new() })
         }
         Err(source) => Err(SettingsError::Read { path, source }),

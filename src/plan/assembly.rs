@@ -169,7 +169,7 @@ impl AssemblyPlan {
         /// Counts changes in how plans are carried out.
         const VERSION: u8 = 1;
         let mut hash = sha2::Sha256::new_with_prefix([VERSION]);
-        for line in self.describe() {
+        for line in self.content() {
             hash.update(line);
             hash.update([0]);
         }
@@ -179,9 +179,16 @@ impl AssemblyPlan {
         hash.finalize().into()
     }
 
-    /// The plan in lines of text: for people, and for the digest.
+    /// The plan in lines of text, for people.
     #[must_use]
     pub fn describe(&self) -> Vec<String> {
+        let mut lines = self.content();
+        lines.extend(self.rejected.iter().map(|r| format!("not used: segment {}: {}", r.segment, r.reason)));
+        lines
+    }
+
+    /// What the file depends on. Not what was left out: pruning that must not make it out of date.
+    fn content(&self) -> Vec<String> {
         let mut lines = vec![format!("title: {}", self.title)];
         lines.extend(self.tags.iter().map(|(name, value)| format!("tag {name}: {value}")));
         let seconds = |ms: i64| format!("{:.3}", ms as f64 / 1000.0);
@@ -199,7 +206,6 @@ impl AssemblyPlan {
                 cuts.join("; ")
             ));
         }
-        lines.extend(self.rejected.iter().map(|r| format!("not used: segment {}: {}", r.segment, r.reason)));
         lines.extend(self.chapters.iter().map(|c| format!("chapter {}: {}", seconds(c.at_ms), c.title)));
         lines
     }

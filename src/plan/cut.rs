@@ -34,6 +34,7 @@ impl fmt::Display for From {
         match self {
             Self::Start => f.write_str("start"),
             Self::Packet(n) => write!(f, "packet {n}"),
+            Self::Key(i64::MIN) => f.write_str("first key picture"),
             Self::Key(ms) => write!(f, "key picture at {ms} ms"),
             Self::Time(ms) => write!(f, "{ms} ms"),
             Self::Nothing => f.write_str("nothing"),

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use crate::domain::ids::TalkId;
+use crate::domain::interval::Interval;
 use crate::domain::segment::{Segment, Verdict};
+use crate::domain::time::SECOND;
 
 /// A segment, and what is known of each talk that it belongs to.
 #[derive(Clone, Debug)]
@@ -19,6 +21,8 @@ pub struct Candidate<'a> {
 pub struct TalkUse {
     /// The talk.
     pub talk: TalkId,
+    /// Its slot with padding: what lies outside all of them is in no assembly.
+    pub window: Interval,
     /// `None`: the talk has no assembly, or it was made before it could see the segment.
     pub seen: Option<Seen>,
 }
@@ -53,6 +57,9 @@ impl fmt::Display for Reason {
     }
 }
 
+/// Media outside all windows that does not count, milliseconds: anchors are some tenths of a second late.
+const OUTSIDE_MS: i64 = SECOND;
+
 /// Says whether a segment may be deleted, and why. `min_bytes`: what is smaller is a fragment.
 ///
 /// Never before the assembly of every talk it belongs to has looked at it, and never where something in it
@@ -77,6 +84,11 @@ pub fn may_go(candidate: &Candidate<'_>, min_bytes: u64) -> Option<Reason> {
         }
         used |= seen.used;
     }
+    // What has media is covered; of a file without media this is nothing.
+    let windows = talks.iter().map(|t| t.window).collect();
+    if segment.covered().subtract(&windows).total_ms() > OUTSIDE_MS {
+        return None;
+    }
     Some(if used && reason == Reason::Redundant { Reason::Joined } else { reason })
 }
 
@@ -84,7 +96,7 @@ pub fn may_go(candidate: &Candidate<'_>, min_bytes: u64) -> Option<Reason> {
 mod tests {
     use super::*;
     use crate::domain::ids::{HallId, SegmentId};
-    use crate::domain::interval::Interval;
+    use crate::domain::media::MediaSpan;
     use crate::domain::segment::Container;
     use crate::domain::time::Ms;
 
@@ -93,7 +105,7 @@ mod tests {
     const IN_OTHERS: Option<Seen> = Some(Seen { used: false, redundant: true });
     const ONLY_COPY: Option<Seen> = Some(Seen { used: false, redundant: false });
 
-    fn verdict(verdict: Verdict, bytes: u64, seen: &[Option<Seen>]) -> Option<Reason> {
+    fn verdict(verdict: Verdict, bytes: u64, seen: &[Option<Seen>], media_ms: i64) -> Option<Reason> {
         let segment = Segment {
             id: SegmentId(1),
             uuid: uuid::Uuid::nil(),
@@ -112,9 +124,10 @@ mod tests {
             verdict,
             verdict_reason: None,
             end_reason: None,
-            spans: vec![],
+            spans: vec![MediaSpan { media_start_ms: 0, media_end_ms: media_ms, offset_ms: 0 }],
         };
-        let talks = (1..).zip(seen).map(|(id, seen)| TalkUse { talk: TalkId(id), seen: *seen }).collect();
+        let window = Interval::new(Ms(0), Ms(60_000));
+        let talks = (1..).zip(seen).map(|(id, seen)| TalkUse { talk: TalkId(id), window, seen: *seen }).collect();
         may_go(&Candidate { segment: &segment, talks }, MIN)
     }
 
@@ -137,7 +150,12 @@ mod tests {
             (Verdict::Quarantined, 10, &[USED], None),
             (Verdict::Pruned, 10, &[USED], None),
         ] {
-            assert_eq!(verdict(what, bytes, seen), want, "{what:?} {bytes} {seen:?}");
+            assert_eq!(verdict(what, bytes, seen, 1000), want, "{what:?} {bytes} {seen:?}");
         }
+    }
+    #[test]
+    fn media_that_is_in_no_window_is_the_only_copy() {
+        assert_eq!(verdict(Verdict::Media, 10, &[USED], 60_500), Some(Reason::Joined));
+        assert_eq!(verdict(Verdict::Media, 10, &[USED], 70_000), None);
     }
 }

@@ -4,6 +4,8 @@
 //! standard output and error, which are a second pipe. It leads a process group of its own. Whatever it
 //! does (ignores TERM, closes its pipe and lives on, forks and leaves), its end is seen and its bytes end.
 
+mod without_tail;
+
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -23,6 +25,7 @@ use tokio::process::Child;
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use self::without_tail::WithoutTail;
 use super::lines::{self, Judge};
 use super::log::LineLog;
 use super::{ProcessId, Running, SourceEnd};
@@ -52,6 +55,8 @@ pub(super) struct Job {
     pub log: Arc<dyn LineLog>,
     /// What its lines mean.
     pub judge: Box<dyn Judge>,
+    /// So many of the last bytes that it gives after it was told to stop are not to be trusted.
+    pub untrusted_tail: usize,
 }
 
 /// Starts a child. To be called from an async worker thread that lives as long as the program: the
@@ -105,6 +110,7 @@ fn spawn(program: &Path, job: Job) -> io::Result<Running> {
         closing: Box::pin(closed.clone().cancelled_owned()),
         allowance: PIPE_BYTES,
     };
+    let bytes = WithoutTail::new(bytes, stop.clone(), job.untrusted_tail);
     let messages = pipe::Receiver::from_owned_fd(OwnedFd::from(messages))?;
     let (done, ended) = oneshot::channel();
     let owner = Owner { child, job, messages, stop: stop.clone(), kill: kill.clone(), closed };

@@ -55,6 +55,7 @@ impl Source for Ffmpeg {
             label: format!("{label} ffmpeg"),
             log: self.log.clone(),
             judge: judge(url, &self.matroska),
+            untrusted_tail: 0,
         })
     }
 }

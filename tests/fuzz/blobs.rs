@@ -32,10 +32,13 @@ const WORDS: &[&[u8]] = &[
 fn media() -> Samples {
     let ts: Vec<u8> = (0..40_u8).flat_map(|n| [&[0x47, 0x40, 0x11, 0x10 | (n & 15)][..], &[n; 184]].concat()).collect();
     let mut mkv = Vec::new();
-    for (id, content) in [(ebml::id::EBML, &[0x42, 0x82, 0x84, b'w', b'e', b'b', b'm'][..]), (ebml::id::VOID, &[0; 9])] {
+    for (id, content) in [(ebml::id::EBML, &[0x42, 0x82, 0x84, b'w', b'e', b'b', b'm'][..]), (ebml::id::VOID, &[0; 9])]
+    {
         ebml_element(&mut mkv, id, content);
     }
-    let entry = [&[0xd7, 0x81, 1, 0x83, 0x81, 1, 0x86, 0x85][..], b"V_VP8", &[0xe0, 0x86, 0xb0, 0x81, 9, 0xba, 0x81, 9]].concat();
+    let entry =
+        [&[0xd7, 0x81, 1, 0x83, 0x81, 1, 0x86, 0x85][..], b"V_VP8", &[0xe0, 0x86, 0xb0, 0x81, 9, 0xba, 0x81, 9]]
+            .concat();
     let mut tracks = Vec::new();
     ebml_element(&mut tracks, ebml::id::TRACK_ENTRY, &entry);
     ebml_element(&mut mkv, ebml::id::TRACKS, &tracks);
@@ -77,7 +80,8 @@ fn matroska_is_read_as_far_as_it_is_sound() {
                 let inside = matches!(element.id, ebml::id::SEGMENT | ebml::id::CLUSTER);
                 match if inside { Ok(Vec::new()) } else { reader.content(element) } {
                     Ok(content) => {
-                        let _ = ebml::children(&content).iter().map(|(_, c)| track::TrackEntry::read(c).codec()).count();
+                        let _ =
+                            ebml::children(&content).iter().map(|(_, c)| track::TrackEntry::read(c).codec()).count();
                         let _ = (ebml::read_uint(&content), ebml::read_int(&content), ebml::read_float(&content));
                         let _ = (ebml::read_vint(&content), adts::Head::read(&content));
                         if let Some(head) = keyframe::PictureHead::of(&content) {
@@ -106,7 +110,8 @@ fn blobs_of_the_catalog() {
     db.execute_batch("PRAGMA foreign_keys = off").expect("set");
     fuzz(&samples.mutated(), |input| {
         let bytes = input.0;
-        db.execute("INSERT OR REPLACE INTO mark_chunk (segment_id, seq, marks) VALUES (1, 0, ?1)", [&bytes]).expect("row");
+        db.execute("INSERT OR REPLACE INTO mark_chunk (segment_id, seq, marks) VALUES (1, 0, ?1)", [&bytes])
+            .expect("row");
         db.execute("INSERT OR REPLACE INTO media_index (segment_id, format, data) VALUES (1, 1, ?1)", [&bytes])
             .expect("row");
         let (_, cost) = measured(|| marks::of_segment(&db, SegmentId(1)));

@@ -80,9 +80,7 @@ const EXPENSIVE: [(&str, Made); 13] = [
         calendar(&events(n / 120, |n| format!("UID:same\r\nRECURRENCE-ID:2010{:04}T100000Z\r\n", n % 10_000)))
     }),
     ("halls", |n| calendar(&events(n / 100, |n| format!("UID:{n}\r\nLOCATION:Saal {n}\r\n")))),
-    ("dates", |n| {
-        calendar(&events(1, |_| format!("UID:1\r\n{}", "RDATE:20101228T100000Z\r\n".repeat(n / 24))))
-    }),
+    ("dates", |n| calendar(&events(1, |_| format!("UID:1\r\n{}", "RDATE:20101228T100000Z\r\n".repeat(n / 24))))),
     ("rules", |n| {
         calendar(&events(n / 140, |n| format!("UID:{n}\r\nRRULE:FREQ=YEARLY;BYDAY=MO,TU;BYMONTH=2;COUNT=2\r\n")))
     }),

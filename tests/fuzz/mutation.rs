@@ -36,10 +36,17 @@ struct Recipe {
 }
 
 fn recipe() -> impl Strategy<Value = Recipe> {
-    let edit = (0_u8..9, any::<Index>(), any::<Index>(), any::<u8>())
-        .prop_map(|(what, at, other, byte)| Edit { what, at, other, byte });
-    (any::<Index>(), any::<Index>(), prop::collection::vec(edit, 0..24))
-        .prop_map(|(sample, from, edits)| Recipe { sample, from, edits })
+    let edit = (0_u8..9, any::<Index>(), any::<Index>(), any::<u8>()).prop_map(|(what, at, other, byte)| Edit {
+        what,
+        at,
+        other,
+        byte,
+    });
+    (any::<Index>(), any::<Index>(), prop::collection::vec(edit, 0..24)).prop_map(|(sample, from, edits)| Recipe {
+        sample,
+        from,
+        edits,
+    })
 }
 
 /// Files to start from, and words that mean something in them.

@@ -155,13 +155,14 @@ impl Worker {
     }
 }
 
-/// True while a segment that holds part of the window is being written or waits to be looked at.
+/// True while a segment that holds part of the window waits to be looked at, or is being written and has
+/// not come to the window's end yet.
 fn is_open(db: &Connection, talk: &Talk, window: Interval) -> Result<bool> {
     // A minute more: a segment's own clock is known only once it is indexed.
     let near = window.padded(0, 60 * SECOND);
     let found = segments::segments_of_hall(db, talk.hall, near)?;
     Ok(found.iter().any(|s| match s.verdict {
-        Verdict::Open => s.at.start < window.end,
+        Verdict::Open => s.at.start < window.end && s.at.end < window.end,
         Verdict::Unchecked => true,
         _ => false,
     }))

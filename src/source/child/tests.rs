@@ -34,6 +34,10 @@ impl Judge for Deaf {
 }
 
 fn sh(script: &str) -> (Running, Arc<Kept>) {
+    sh_with_tail(script, 0)
+}
+
+fn sh_with_tail(script: &str, untrusted_tail: usize) -> (Running, Arc<Kept>) {
     let log = Arc::new(Kept::default());
     let job = Job {
         program: "sh".into(),
@@ -42,6 +46,7 @@ fn sh(script: &str) -> (Running, Arc<Kept>) {
         label: "27c3/saal-1 #1".to_owned(),
         log: log.clone(),
         judge: Box::new(Deaf),
+        untrusted_tail,
     };
     (start(job).expect("started"), log)
 }
@@ -55,6 +60,21 @@ async fn bytes_of(running: &mut Running) -> Vec<u8> {
     let mut bytes = Vec::new();
     soon("bytes", running.bytes.read_to_end(&mut bytes)).await.expect("read");
     bytes
+}
+
+#[tokio::test]
+async fn the_last_bytes_after_a_stop_are_left_out_where_they_are_not_to_be_trusted() {
+    for (tail, last) in [(0, "abcdef"), (2, "abcd"), (6, ""), (100, "")] {
+        let script = "trap 'printf abc >&0; printf def >&0; exit' TERM; printf first >&0; while :; do sleep 0.05; done";
+        let (mut running, _) = sh_with_tail(script, tail);
+        let mut first = [0; 5];
+        soon("first", running.bytes.read_exact(&mut first)).await.expect("read");
+        running.stop.cancel();
+        assert_eq!(bytes_of(&mut running).await, last.as_bytes(), "{tail}");
+    }
+    // Without a stop all of it counts.
+    let (mut running, _) = sh_with_tail("printf media >&0", 4);
+    assert_eq!(bytes_of(&mut running).await, b"media");
 }
 
 /// Gone for good: neither running nor a zombie.
@@ -179,6 +199,7 @@ async fn a_missing_program_is_named_with_its_package() {
         label: String::new(),
         log: Arc::new(Kept::default()),
         judge: Box::new(Deaf),
+        untrusted_tail: 0,
     };
     let end = start(job).expect_err("missing");
     assert_eq!(end.reason, Some(EndReason::SourceMissing));

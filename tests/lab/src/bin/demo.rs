@@ -27,6 +27,9 @@ stall_timeout = \"4s\"
 [assemble]
 settle = \"2s\"
 
+[list]
+complete_tolerance = \"1s\"
+
 [disk]
 reserve = \"200MiB\"
 ";
@@ -121,7 +124,7 @@ fn trouble(route: &Route, start: i64, talks: &[Talk]) {
         (until(start + 6_000), Act::Cut(End::Fin)),
         (until(start + 12_000), Act::Always(Answer::stream())),
         (until(second + 8_000), Act::Silence),
-        (until(second + 13_000), Act::Resume),
+        (until(second + 16_000), Act::Resume),
     ]);
 }
 
