@@ -34,13 +34,7 @@ pub fn disk_full(db: &Connection, daemon_run: Option<i64>, hall: HallId, full: b
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn skipped(
-    db: &Connection,
-    daemon_run: Option<i64>,
-    cause: GapCause,
-    over: Interval,
-    message: &str,
-) -> Result<()> {
+pub fn skipped(db: &Connection, daemon_run: Option<i64>, cause: GapCause, over: Interval, message: &str) -> Result<()> {
     db.execute(
         "INSERT INTO trouble (daemon_run_id, kind, from_ms, until_ms, message) VALUES (?1, ?2, ?3, max(?3, ?4), ?5)",
         (daemon_run, cause.to_string(), over.start.0, over.end.0, message),

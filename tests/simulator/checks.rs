@@ -128,7 +128,12 @@ pub fn reports(sim: &Sim) {
         assert_eq!(gaps.total_ms(), report.gaps.iter().map(|g| g.at.len_ms()).sum::<i64>(), "gaps overlap: {}", what());
         assert!(gaps.intersect(&report.covered).is_empty(), "covered and a gap: {}", what());
         let all = report.covered.union(&gaps);
-        assert_eq!(all, if past.is_empty() { IntervalSet::new() } else { past.into() }, "not all explained: {}", what());
+        assert_eq!(
+            all,
+            if past.is_empty() { IntervalSet::new() } else { past.into() },
+            "not all explained: {}",
+            what()
+        );
         assert_eq!(report.recorded_ms, report.covered.total_ms(), "{}", what());
         for gap in &report.gaps {
             let is_explained = gap.cause != GapCause::Unknown || gap.at.len_ms() <= 1000;
@@ -293,7 +298,11 @@ pub fn plans(sim: &Sim) {
         assert_eq!(once.digest(), again.digest(), "two plans of talk {} differ", view.talk.id);
         let mut end = 0;
         for piece in &once.pieces {
-            assert!(piece.out_start_ms >= end - sim.world.period_ms, "pieces of talk {} overlap: {once:#?}", view.talk.id);
+            assert!(
+                piece.out_start_ms >= end - sim.world.period_ms,
+                "pieces of talk {} overlap: {once:#?}",
+                view.talk.id
+            );
             end = piece.out_end_ms;
         }
         assert!(view.segments.iter().all(|s| s.verdict != Verdict::Unchecked));

@@ -4,6 +4,8 @@
 //! stream servers, the disk's free space and what ffmpeg would say of a file. `STREAMRIP_SIM_SEED=17` runs
 //! one seed; `STREAMRIP_SIM_SEEDS=5000` runs so many short days, `STREAMRIP_SIM_FROM=100` from this seed on.
 
+#![allow(clippy::print_stdout, reason = "figures for people, with --nocapture")]
+
 mod calendar;
 mod checks;
 mod disk;
@@ -45,7 +47,9 @@ fn reproducible(seed: u64, script: &Script, run: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
         let why = panic.downcast_ref::<String>().cloned();
         let why = why.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default();
-        panic!("seed {seed} failed: {why}\nits script:\n{script}again: STREAMRIP_SIM_SEED={seed} cargo test --test simulator");
+        panic!(
+            "seed {seed} failed: {why}\nits script:\n{script}again: STREAMRIP_SIM_SEED={seed} cargo test --test simulator"
+        );
     }
 }
 

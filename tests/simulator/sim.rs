@@ -96,7 +96,8 @@ impl Sim {
     pub fn new(calendar: Calendar, script: Script, period_ms: i64, report_every: i64) -> Self {
         let memory = std::path::Path::new("/dev/shm");
         let mut builder = tempfile::Builder::new();
-        let dir = builder.prefix("streamrip-sim-").tempdir_in(memory).or_else(|_| tempfile::tempdir()).expect("a folder");
+        let dir =
+            builder.prefix("streamrip-sim-").tempdir_in(memory).or_else(|_| tempfile::tempdir()).expect("a folder");
         let inputs = dir.path().join("inputs");
         std::fs::create_dir(&inputs).expect("made");
         let extent = calendar.extent();
@@ -233,8 +234,7 @@ impl Sim {
     fn start(&mut self, clock: TestClock) -> (Daemon, JoinHandle<()>) {
         let (base, began) = (self.mono, Instant::now());
         let run = daemon_runs::begin(&self.db, Uuid::now_v7(), None, clock.now()).expect("begun");
-        let (writer, thread) =
-            Writer::start(open_writer(&self.env.data_dir).expect("a catalog")).expect("a thread");
+        let (writer, thread) = Writer::start(open_writer(&self.env.data_dir).expect("a catalog")).expect("a thread");
         let (tell, _) = mpsc::unbounded_channel();
         let dead = Arc::new(AtomicBool::new(false));
         let sink = Sink {
