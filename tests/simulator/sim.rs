@@ -202,7 +202,9 @@ impl Sim {
             daemon.core.reconcile().await;
             self.mono = daemon.mono();
             daemon.heart.beat();
-            self.settle(&daemon.writer).await;
+            if self.mono - self.watch.reported >= self.report_every {
+                self.settle(&daemon.writer).await;
+            }
             let tapes = daemon.core.tapes().await;
             self.check(&tapes);
             let wall = daemon.clock.now();
