@@ -1,10 +1,34 @@
-//! streamrip records whole conferences unattended.
+//! streamrip records whole conferences unattended: a schedule in, one playable file per talk out.
 //!
 //! # Layers
 //!
 //! ```text
-//! main -> cli -> app -> adapters (ical, catalog, source, tape, media, config, fetch) -> plan -> domain
+//! main -> cli -> app -> adapters -> plan -> domain
 //! ```
+//!
+//! - [`domain`]: plain types and arithmetic. [`plan`]: decisions, as pure functions. Neither does I/O,
+//!   starts a task or reads a clock.
+//! - Adapters do one kind of I/O each and do not know each other: [`ical`], [`schedule_xml`] and [`config`]
+//!   read what people write, [`fetch`] gets it, [`catalog`] is the database, [`source`] turns a stream into
+//!   bytes that end, [`media`] looks into files and joins them. [`tape`] alone stands on another one: it
+//!   drives sources and turns their bytes into files.
+//! - [`app`]: one file a use case. It joins the adapters and follows the plans.
+//! - [`cli`]: parses and prints; it decides nothing.
+//!
+//! `tests/architecture.rs` holds the code against this.
+//!
+//! # Theory of operation
+//!
+//! Segments belong to a hall and a time; a talk is a window over its hall's time, so which segments make
+//! up a talk is a query and never stored. The daemon reconciles: each second it asks the plan what should
+//! run ([`plan::wanted`]), compares that with what runs ([`plan::reconcile`]) and starts, retargets or
+//! stops tapes. A tape owns the bytes: it reads what a source writes into a pipe, writes and hashes the
+//! file, and judges why a connection ended. What happened goes through one journal into the catalog.
+//! Afterwards each closed segment is looked at ([`media::index`]), a talk is planned on packets
+//! ([`plan::seam`], [`plan::assembly`]) and joined ([`media::join`]). What is missing, and why, is
+//! computed from the same rows ([`plan::coverage`]).
+//!
+//! More in `docs/ARCHITECTURE.md`.
 
 pub mod app;
 pub mod catalog;

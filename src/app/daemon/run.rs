@@ -1,5 +1,6 @@
 //! One life of a daemon: lock, recover, tick, work, stop.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,8 +17,9 @@ use super::worker::{self, Doing, Worker};
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::app::journal::Journal;
-use crate::app::report::{self, Selection};
-use crate::app::{lock, recover, refresh};
+use crate::app::report::{self, Selection, TalkView};
+use crate::app::{backup, lock, recover, refresh};
+use crate::catalog::daemon_runs::HEARTBEAT_MS;
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, daemon_runs};
 use crate::domain::ids::EventId;
@@ -106,6 +108,7 @@ pub async fn run(
     };
     let mut ticker = Ticker::start(Arc::clone(&core)).await.map_err(failed)?;
     add_refresh(&ticker, env, &writer, &watcher).await?;
+    add_backup(&ticker, env).await.map_err(failed)?;
     let working = tokio::spawn(worker.run());
     let telling = tokio::spawn(tell(Arc::clone(&core), env.clone(), started, doing.clone(), seen));
     let beating = tokio::spawn(beat(Heart::new(writer.clone(), run_id, Arc::clone(&env.clock))));
@@ -151,7 +154,10 @@ pub async fn run(
         let db = watcher.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let scope = catalog::schedule::events(&db)?.into_iter().find(|e| Some(e.id) == options.scope).map(|e| e.name);
         let views = report::select(&db, &env, &Selection { event: scope, ..Selection::default() })?;
-        Ok(views.iter().filter(|v| matches!(v.report.state, TalkState::Partial | TalkState::Missed)).count())
+        // Events that were over before this daemon began are not its matter, unless there are no others.
+        let ours: BTreeSet<_> = views.iter().filter(|v| v.window.end > started).map(|v| v.event.id).collect();
+        let failed = |v: &&TalkView| matches!(v.report.state, TalkState::Partial | TalkState::Missed);
+        Ok(views.iter().filter(|v| ours.is_empty() || ours.contains(&v.event.id)).filter(failed).count())
     })
     .await?;
     Ok(if missing == 0 { Outcome::Complete } else { Outcome::Incomplete(missing) })
@@ -199,6 +205,35 @@ async fn add_refresh(ticker: &Ticker, env: &Env, writer: &Writer, reader: &Arc<M
                 .because(e)
                 .hint("six fields: second minute hour day month weekday, UTC; \"0 */5 * * * *\" is every five minutes, \"\" is never")
         })
+}
+
+/// Backups of the catalog: one that fails is tried again at the next look, and said once.
+async fn add_backup(ticker: &Ticker, env: &Env) -> std::result::Result<(), tokio_cron_scheduler::JobSchedulerError> {
+    let (busy, env) = (Arc::new(Mutex::new(String::new())), env.clone());
+    let task = move || -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        let (busy, env) = (Arc::clone(&busy), env.clone());
+        Box::pin(async move {
+            let job = move || {
+                let Ok(mut said) = busy.try_lock() else { return };
+                let problem = match backup::hourly(&env) {
+                    Ok(Some(path)) => {
+                        tracing::debug!("backup of the catalog: {}", path.display());
+                        String::new()
+                    }
+                    Ok(None) => return,
+                    Err(e) => e.to_string(),
+                };
+                if !problem.is_empty() && *said != problem {
+                    tracing::warn!("no backup of the catalog: {problem}");
+                }
+                *said = problem;
+            };
+            if let Err(e) = tokio::task::spawn_blocking(job).await {
+                tracing::warn!("no backup of the catalog: {e}");
+            }
+        })
+    };
+    ticker.add(backup::CRON, Arc::new(task)).await
 }
 
 /// Tells what the daemon does, every second: to the file that `status` reads, and to whoever looks on.
