@@ -61,7 +61,11 @@ impl Calendar {
     /// The whole of 27C3, from the calendar that comes with the program.
     pub fn congress() -> Self {
         let text = include_bytes!("../../schedules/27c3.ics");
-        let read = streamrip::ical::read(text, &streamrip::ical::ReadOptions { zone: None, halls_zone: None, default_zone: ZONE }).expect("a calendar");
+        let read = streamrip::ical::read(
+            text,
+            &streamrip::ical::ReadOptions { zone: None, halls_zone: None, default_zone: ZONE },
+        )
+        .expect("a calendar");
         let mut out = Self { mirrors: vec![1; 3], ..Self::empty((5, 15)) };
         for talk in read.talks {
             let hall = talk.hall.as_deref().and_then(|h| h.strip_prefix("Saal ")).and_then(|n| n.parse().ok());
@@ -141,11 +145,8 @@ impl Calendar {
         for (n, names) in self.halls.iter().enumerate() {
             let (name, others) = names.split_last().expect("a name");
             let streams: Vec<_> = (0..self.mirrors[n]).map(|m| format!("\"http://sim.example/{n}/{m}\"")).collect();
-            let _ = write!(
-                toml,
-                "[[hall]]\nname = {name:?}\naliases = {others:?}\nstreams = [{}]\n",
-                streams.join(", ")
-            );
+            let _ =
+                write!(toml, "[[hall]]\nname = {name:?}\naliases = {others:?}\nstreams = [{}]\n", streams.join(", "));
         }
         let paths = ["congress.ics", "congress.toml", "congress.xml"].map(|name| dir.join(name));
         for (path, content) in paths.iter().zip([ics, toml, xml]) {

@@ -8,6 +8,7 @@ mod calendar;
 mod checks;
 mod disk;
 mod indexer;
+mod plans;
 mod script;
 mod server;
 mod sim;
@@ -46,7 +47,9 @@ fn reproducible(seed: u64, script: &Script, run: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
         let why = panic.downcast_ref::<String>().cloned();
         let why = why.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default();
-        panic!("seed {seed} failed: {why}\nits script:\n{script}again: STREAMRIP_SIM_SEED={seed} cargo test --test simulator");
+        panic!(
+            "seed {seed} failed: {why}\nits script:\n{script}again: STREAMRIP_SIM_SEED={seed} cargo test --test simulator"
+        );
     }
 }
 

@@ -141,7 +141,13 @@ fn change(rng: &mut fastrand::Rng, halls: usize, talks: usize) -> Change {
         8 | 9 => Change::Remove(talk),
         10..13 => Change::OptOut(talk),
         13 => Change::Double(talk),
-        14 => if rng.bool() { Change::RenameHall(rng.usize(0..halls)) } else { Change::NewUids },
+        14 => {
+            if rng.bool() {
+                Change::RenameHall(rng.usize(0..halls))
+            } else {
+                Change::NewUids
+            }
+        }
         _ => Change::Nothing,
     }
 }

@@ -30,6 +30,7 @@ use crate::calendar::Calendar;
 use crate::checks::{self, Watch};
 use crate::disk::SimDisk;
 use crate::indexer;
+use crate::plans;
 use crate::script::{Act, Fault, Script};
 use crate::server::{Streams, World};
 
@@ -96,7 +97,8 @@ impl Sim {
     pub fn new(calendar: Calendar, script: Script, period_ms: i64, report_every: i64) -> Self {
         let memory = std::path::Path::new("/dev/shm");
         let mut builder = tempfile::Builder::new();
-        let dir = builder.prefix("streamrip-sim-").tempdir_in(memory).or_else(|_| tempfile::tempdir()).expect("a folder");
+        let dir =
+            builder.prefix("streamrip-sim-").tempdir_in(memory).or_else(|_| tempfile::tempdir()).expect("a folder");
         let inputs = dir.path().join("inputs");
         std::fs::create_dir(&inputs).expect("made");
         let extent = calendar.extent();
@@ -154,7 +156,7 @@ impl Sim {
         checks::reports(&self);
         checks::bytes(&self);
         checks::truth(&self);
-        checks::plans(&self);
+        plans::plans(&self);
     }
 
     /// Recovers; a second recovery must find nothing to do.
@@ -235,8 +237,7 @@ impl Sim {
     fn start(&mut self, clock: TestClock) -> (Daemon, JoinHandle<()>) {
         let (base, began) = (self.mono, Instant::now());
         let run = daemon_runs::begin(&self.db, Uuid::now_v7(), None, clock.now()).expect("begun");
-        let (writer, thread) =
-            Writer::start(open_writer(&self.env.data_dir).expect("a catalog")).expect("a thread");
+        let (writer, thread) = Writer::start(open_writer(&self.env.data_dir).expect("a catalog")).expect("a thread");
         let (tell, _) = mpsc::unbounded_channel();
         let dead = Arc::new(AtomicBool::new(false));
         let sink = Sink {

@@ -250,8 +250,7 @@ fn a_hole_inside_a_segment_is_closed_where_the_media_goes_on() {
     let whole = index.spans[0];
     let end = with_hole.packets.iter().rfind(|p| p.pts_ms < 20_000).map(|p| p.pts_ms + p.duration_ms).expect("some");
     let start = with_hole.packets.iter().find(|p| p.pts_ms >= 28_000).map(|p| p.pts_ms).expect("some");
-    index.spans =
-        vec![MediaSpan { media_end_ms: end, ..whole }, MediaSpan { media_start_ms: start, ..whole }];
+    index.spans = vec![MediaSpan { media_end_ms: end, ..whole }, MediaSpan { media_start_ms: start, ..whole }];
     let plan = plan_of(&[with_hole], wall(5, 55), 0, &[]);
     assert_eq!(plan.pieces.len(), 2);
     assert_eq!(plan.pieces[1].out_start_ms, plan.pieces[0].out_end_ms, "{:#?}", plan.pieces);
