@@ -49,7 +49,7 @@ pub fn skipped(db: &Connection, daemon_run: Option<i64>, cause: GapCause, over: 
 pub fn skipped_times(db: &Connection, within: Interval) -> Result<Vec<Gap>> {
     let mut query = db.prepare_cached(
         "SELECT kind, from_ms, until_ms FROM trouble
-         WHERE kind IN ('host-asleep', 'clock-set') AND from_ms < ?2 AND until_ms > ?1 ORDER BY from_ms",
+         WHERE kind IN ('host-asleep', 'clock-set') AND from_ms < ?2 AND until_ms > ?1 AND until_ms > from_ms ORDER BY from_ms",
     )?;
     let rows = query.query_map([within.start.0, within.end.0], |row| {
         let slept = row.get::<_, String>(0)? == GapCause::HostAsleep.to_string();

@@ -4,10 +4,13 @@
 //! stream servers, the disk's free space and what ffmpeg would say of a file. `STREAMRIP_SIM_SEED=17` runs
 //! one seed; `STREAMRIP_SIM_SEEDS=5000` runs so many short days, `STREAMRIP_SIM_FROM=100` from this seed on.
 
+#![allow(clippy::print_stdout, reason = "figures for people, with --nocapture")]
+
 mod calendar;
 mod checks;
 mod disk;
 mod indexer;
+mod plans;
 mod script;
 mod server;
 mod sim;
@@ -36,8 +39,9 @@ fn short_day(seed: u64) {
     let calendar = Calendar::short(&mut rng);
     let length = calendar.extent().len_ms();
     let acts = rng.usize(0..30);
+    let period = rng.i64(1..3) * SECOND;
     let script = Script::new(&mut rng, acts, length, 3, calendar.talks.len());
-    reproducible(seed, &script, || Sim::new(calendar, script.clone(), SECOND, MINUTE).run());
+    reproducible(seed, &script, || Sim::new(calendar, script.clone(), period, MINUTE).run());
 }
 
 /// Runs it, and says how to run it again where it fails.

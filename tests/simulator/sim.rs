@@ -30,6 +30,7 @@ use crate::calendar::Calendar;
 use crate::checks::{self, Watch};
 use crate::disk::SimDisk;
 use crate::indexer;
+use crate::plans;
 use crate::script::{Act, Fault, Script};
 use crate::server::{Streams, World};
 
@@ -155,7 +156,7 @@ impl Sim {
         checks::reports(&self);
         checks::bytes(&self);
         checks::truth(&self);
-        checks::plans(&self);
+        plans::plans(&self);
     }
 
     /// Recovers; a second recovery must find nothing to do.
@@ -203,7 +204,9 @@ impl Sim {
             daemon.core.reconcile().await;
             self.mono = daemon.mono();
             daemon.heart.beat();
-            self.settle(&daemon.writer).await;
+            if self.mono - self.watch.reported >= self.report_every {
+                self.settle(&daemon.writer).await;
+            }
             let tapes = daemon.core.tapes().await;
             self.check(&tapes);
             let wall = daemon.clock.now();

@@ -75,3 +75,40 @@ impl Heart {
         drop(self.writer.send(move |db| daemon_runs::beat(db, run, wall)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::app::clock::TestClock;
+    use crate::catalog::{open_in_memory, troubles::skipped_times};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_was_set_and_a_machine_that_slept_are_told_apart() {
+        let db = open_in_memory().expect("db");
+        let clock = TestClock::starting_at(Ms(0));
+        let run = daemon_runs::begin(&db, uuid::Uuid::nil(), None, Ms(0)).expect("begun");
+        let (writer, _) = Writer::start(db).expect("thread");
+        let mut heart = Heart::new(writer.clone(), run, Arc::new(clock.clone()));
+        let mut second = async || {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            heart.beat();
+        };
+        second().await;
+        clock.sleep(1_200_000);
+        second().await;
+        // A time server that corrects a little, and a user who sets the clock back, skip nothing.
+        clock.step(4000);
+        second().await;
+        clock.step(-600_000);
+        second().await;
+        clock.step(60_000);
+        second().await;
+        let all = Interval::new(Ms(0), Ms(i64::MAX));
+        let noted = writer.call(move |db| skipped_times(db, all)).await.expect("read");
+        let seconds = |at: Ms| at.0 / 1000;
+        let noted: Vec<_> = noted.iter().map(|g| (seconds(g.at.start), seconds(g.at.end), g.cause)).collect();
+        assert_eq!(noted, [(1, 1202, GapCause::HostAsleep), (608, 669, GapCause::ClockSet)]);
+    }
+}

@@ -19,7 +19,6 @@ use crate::app::failure::{Failure, Kind, Result};
 use crate::app::journal::Journal;
 use crate::app::report::{self, Selection, TalkView};
 use crate::app::{backup, lock, recover, refresh};
-use crate::catalog::daemon_runs::HEARTBEAT_MS;
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, daemon_runs};
 use crate::domain::ids::EventId;
