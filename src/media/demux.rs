@@ -68,7 +68,7 @@ enum Live {
     /// A part, taken apart by ffmpeg.
     Ffmpeg(Box<Pipe>),
     /// Bare ADTS frames, which need no ffmpeg (and it would not take them, see the module `adts`).
-    Adts(File),
+    Adts(io::Take<File>),
 }
 
 /// ffmpeg's output.
@@ -166,7 +166,7 @@ impl Demux {
             Live::Ffmpeg(pipe) => pipe,
             Live::Adts(file) => {
                 let mut block = Vec::with_capacity(CHUNK as usize);
-                match file.take(CHUNK).read_to_end(&mut block) {
+                match file.by_ref().take(CHUNK).read_to_end(&mut block) {
                     Ok(0) => self.live = None,
                     Ok(_) => self.adts_block(&block),
                     Err(source) => return Err(MediaError::File { path: self.path.clone(), source }),
@@ -276,7 +276,7 @@ impl Demux {
         let state =
             TrackState { entry: TrackEntry::bare_aac(), splitter: Some(Splitter::new(false)), head: None, ordinal: 0 };
         self.tracks = vec![state];
-        Ok(Live::Adts(file))
+        Ok(Live::Adts(file.take(part.to_byte.unwrap_or(u64::MAX))))
     }
 
     /// Takes the next bytes of a file of bare ADTS frames.

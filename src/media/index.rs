@@ -35,10 +35,7 @@ const MAX_EDGE_PACKETS: usize = 20_000;
 /// Only what says nothing about the content: a missing program, a file that cannot be read,
 /// cancellation. Then try again later.
 pub fn index(path: &Path, marks: &[Mark], cancel: &CancellationToken) -> Result<MediaIndex> {
-    let bytes = std::fs::File::open(path)
-        .and_then(|file| file.metadata())
-        .map_err(|source| MediaError::File { path: path.to_owned(), source })?
-        .len();
+    let bytes = size(path)?;
     let found = probe(path, cancel)?;
     let nothing =
         |problem: String| MediaIndex { format: found.format.clone(), problem: Some(problem), ..MediaIndex::default() };
@@ -46,7 +43,14 @@ pub fn index(path: &Path, marks: &[Mark], cancel: &CancellationToken) -> Result<
     if wanted.is_empty() {
         return Ok(nothing(found.complaint.clone().unwrap_or_else(|| "no pictures and no sound in it".to_owned())));
     }
-    let parts = parts(path, &found, &wanted);
+    let mut parts = parts(path, &found, &wanted);
+    // A file that is being written has grown since: what follows, and later the join, shall see the same
+    // bytes.
+    if size(path)? != bytes
+        && let Some(last) = parts.last_mut()
+    {
+        last.to_byte = Some(bytes);
+    }
     // One stream that Matroska does not take must not cost the others.
     let of_kind = |kind| wanted.iter().copied().filter(|s| s.kind == kind).collect::<Vec<_>>();
     let mut problem = None;
@@ -62,6 +66,12 @@ pub fn index(path: &Path, marks: &[Mark], cancel: &CancellationToken) -> Result<
         }
     }
     Ok(nothing(problem.unwrap_or_default()))
+}
+
+/// Size of a file that can be read.
+fn size(path: &Path) -> Result<u64> {
+    let size = std::fs::File::open(path).and_then(|file| file.metadata()).map(|meta| meta.len());
+    size.map_err(|source| MediaError::File { path: path.to_owned(), source })
 }
 
 /// How to open a segment again as it was indexed.

@@ -285,6 +285,7 @@ pub fn check(case: &Case) {
     assert!((duration - made.plan.duration_ms as f64 / 1000.0).abs() < 0.1, "{}", describe());
     decodes(&made.file, case.format);
     identified(&made.file, &made.plan);
+    plays(&made.file, &made.plan);
 }
 
 pub fn duration(file: &Path) -> f64 {
@@ -327,4 +328,34 @@ pub fn identified(file: &Path, plan: &AssemblyPlan) {
         seen["errors"].as_array().is_some_and(Vec::is_empty) && seen["warnings"].as_array().is_some_and(Vec::is_empty),
         "{seen}"
     );
+}
+
+/// mplayer plays it: what people use, and what recorded it.
+pub fn plays(file: &Path, plan: &AssemblyPlan) {
+    let name = file.to_str().expect("plain");
+    let (out, _) = run(
+        "mplayer",
+        &[
+            "-noconfig",
+            "all",
+            "-nolirc",
+            "-noconsolecontrols",
+            "-identify",
+            "-vo",
+            "null",
+            "-ao",
+            "null",
+            "-frames",
+            "50",
+            "-benchmark",
+            name,
+        ],
+    );
+    let text = String::from_utf8_lossy(&out);
+    let value = |key: &str| text.lines().find_map(|l| l.strip_prefix(key)).unwrap_or_default().to_owned();
+    let length: f64 = value("ID_LENGTH=").parse().unwrap_or_default();
+    assert!((length - plan.duration_ms as f64 / 1000.0).abs() < 0.5, "length {length}\n{text}");
+    assert_eq!(value("ID_EXIT="), "EOF", "{text}");
+    assert_eq!(text.contains("ID_VIDEO_CODEC="), plan.has_video(), "{text}");
+    assert!(text.contains("ID_AUDIO_CODEC="), "{text}");
 }

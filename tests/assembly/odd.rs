@@ -250,3 +250,28 @@ fn damaged_bytes_cost_what_is_damaged() {
         assert!(made.plan.tracks.iter().any(|t| t.kind == TrackKind::Audio));
     }
 }
+
+#[test]
+fn a_file_that_grows_is_joined_as_it_was_indexed() {
+    let dir = tempfile::tempdir().expect("dir");
+    let bytes = Recipe::new(Format::MpegTs).video_kbit(100).seconds(40.0).bytes();
+    let path = dir.path().join("dump0.ts");
+    // A tape goes on writing while its segment is looked at.
+    let (half, rest) = bytes.split_at(bytes.len() / 2 / 188 * 188);
+    let rest = rest.to_vec();
+    let growing = path.clone();
+    let writer = std::thread::spawn(move || {
+        let wait = || growing.metadata().is_ok_and(|m| m.len() > 0);
+        streamrip_lab::wait_until("the file", streamrip_lab::PATIENCE, wait);
+        let mut file = std::fs::OpenOptions::new().append(true).open(&growing).expect("opened");
+        for chunk in rest.chunks(5000) {
+            std::io::Write::write_all(&mut file, chunk).expect("written");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    });
+    let made = assemble_window(dir.path(), &[Dump::made(half.to_vec(), 0.0, 20.0)], "ts", Some((4.0, 17.0)));
+    writer.join().expect("written");
+    let ours = packets(&made.file);
+    assert!((300..380).contains(&ours[0].len()), "{} pictures of 13 s", ours[0].len());
+    decodes(&made.file, Format::MpegTs);
+}

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::gap::GapCause;
 use crate::domain::ids::HallId;
-use crate::domain::media::Packet;
+use crate::domain::media::{MediaSpan, Packet};
 use crate::domain::segment::{Container, EndReason};
 use crate::domain::time::MINUTE;
 use crate::plan::fixtures;

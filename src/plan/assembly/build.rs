@@ -1,0 +1,364 @@
+//! Puts segments one after the other: the heart of a plan.
+
+use std::collections::{HashSet, VecDeque};
+
+use super::{Missing, Piece, Rejected, TrackPiece};
+use crate::domain::gap::Gap;
+use crate::domain::ids::SegmentId;
+use crate::domain::interval::Interval;
+use crate::domain::media::{MediaIndex, MediaSpan, TrackKind};
+use crate::domain::time::SECOND;
+use crate::plan::cut::{From, To};
+use crate::plan::seam::{self, Seam, SeamKind, begin_after_gap, whole_packets};
+
+/// A second segment that reaches back before the first by more than this is taken first instead.
+const REACH_BACK_MS: i64 = 100;
+
+/// A segment that may be used.
+pub(super) struct Unit<'a> {
+    pub(super) id: SegmentId,
+    pub(super) index: &'a MediaIndex,
+    /// Track in the segment, track in the assembly.
+    pub(super) tracks: Vec<(u32, u32)>,
+}
+
+impl Unit<'_> {
+    pub(super) fn wall(&self) -> Interval {
+        let spans = &self.index.spans;
+        let start = spans.iter().map(|s| s.wall().start).min().unwrap_or_default();
+        Interval::new(start, spans.iter().map(|s| s.wall().end).max().unwrap_or(start))
+    }
+}
+
+/// What came of it.
+pub(super) struct Built {
+    pub(super) pieces: Vec<Piece>,
+    pub(super) rejected: Vec<Rejected>,
+    pub(super) seams: Vec<(SegmentId, SegmentId, Seam)>,
+}
+
+/// Puts the segments, which are in the order of their begin, into a window. `rejected`: what was left out
+/// before.
+pub(super) fn build(units: &[Unit<'_>], window: Interval, gaps: &[Gap], rejected: Vec<Rejected>) -> Built {
+    let mut builder = Builder { window, pieces: Vec::new(), rejected, seams: Vec::new(), gaps };
+    builder.run(units);
+    Built { pieces: builder.pieces, rejected: builder.rejected, seams: builder.seams }
+}
+
+struct Builder<'a> {
+    window: Interval,
+    pieces: Vec<Piece>,
+    rejected: Vec<Rejected>,
+    seams: Vec<(SegmentId, SegmentId, Seam)>,
+    gaps: &'a [Gap],
+}
+
+impl Builder<'_> {
+    fn run(&mut self, units: &[Unit<'_>]) {
+        let mut queue: VecDeque<&Unit<'_>> = units.iter().collect();
+        let mut turned: HashSet<(SegmentId, SegmentId)> = HashSet::new();
+        while let Some(unit) = queue.pop_front() {
+            let last = self.pieces.last().and_then(|p| units.iter().find(|u| u.id == p.segment));
+            let Some(last) = last else {
+                self.place_first(unit);
+                continue;
+            };
+            let seam = seam::find(last.index, unit.index);
+            if self.reaches_end(last) {
+                // That its media stands there is known only where its packets do.
+                let reason = format!("segment {} goes on to the end of the window", last.id);
+                self.reject(unit.id, reason, seam.contained);
+                continue;
+            }
+            if seam.reaches_back_ms > REACH_BACK_MS && turned.insert((last.id, unit.id)) && self.take_back(last.id) {
+                // The other way round: the second one's burst began before the first one's did.
+                queue.push_front(last);
+                queue.push_front(unit);
+                continue;
+            }
+            self.seams.push((last.id, unit.id, seam.clone()));
+            if seam.contained {
+                self.reject(unit.id, format!("all of it stands in segment {}", last.id), true);
+                continue;
+            }
+            self.follow(last, unit, &seam);
+        }
+        self.cut_end();
+    }
+
+    fn reject(&mut self, segment: SegmentId, reason: String, redundant: bool) {
+        self.rejected.push(Rejected { segment, reason, redundant });
+    }
+
+    fn reaches_end(&self, unit: &Unit<'_>) -> bool {
+        unit.index.spans.iter().any(|s| s.wall().end >= self.window.end)
+    }
+
+    /// Takes the pieces of the last segment away again, where it did not grow out of an overlap and
+    /// begins where the segment does.
+    fn take_back(&mut self, segment: SegmentId) -> bool {
+        let at = self.pieces.iter().position(|p| p.segment == segment).unwrap_or_default();
+        let whole = self.pieces.get(at).is_some_and(|p| {
+            p.tracks.iter().all(|t| matches!(t.from, From::Start | From::Key(i64::MIN) | From::Nothing))
+        });
+        if whole {
+            self.pieces.truncate(at);
+            self.seams.retain(|(_, second, _)| *second != segment);
+        }
+        whole
+    }
+
+    /// The first segment: from the window's edge on, or from its own start where that comes later.
+    fn place_first(&mut self, unit: &Unit<'_>) {
+        let Some(first) = unit.index.spans.iter().position(|s| s.wall().end > self.window.start) else {
+            self.reject(unit.id, "its media lies outside the talk's window".to_owned(), false);
+            return;
+        };
+        let span = unit.index.spans[first];
+        let edge = self.window.start.0.saturating_sub(span.offset_ms);
+        let from_edge = edge > span.media_start_ms;
+        let keys = keys_in(unit.index, span);
+        // A cut falls on the last key picture at or before the edge.
+        let key = keys.iter().copied().rfind(|k| *k <= edge).filter(|_| from_edge);
+        let tracks: Vec<_> = unit
+            .tracks
+            .iter()
+            .filter_map(|(track, out_track)| {
+                let kind = unit.index.tracks.iter().find(|t| t.number == *track)?.kind;
+                let from = match (from_edge || first > 0, key, kind) {
+                    (true, Some(key), TrackKind::Video) => From::Key(key),
+                    (true, None, TrackKind::Video) => From::Key(edge.max(span.media_start_ms)),
+                    (true, key, _) => From::Time(key.unwrap_or(edge).max(span.media_start_ms)),
+                    (false, _, TrackKind::Video) => From::Key(i64::MIN),
+                    (false, ..) => From::Start,
+                };
+                Some(TrackPiece { track: *track, out_track: *out_track, from, to: To::End, out_end_ms: None })
+            })
+            .collect();
+        let begin = tracks.iter().filter_map(|t| begin_ms(unit.index, t, span)).min().unwrap_or(span.media_start_ms);
+        self.push(unit, first, tracks, -begin, None);
+        self.further_spans(unit, first);
+    }
+
+    /// Adds a piece that lasts to the end of its span.
+    fn push(
+        &mut self,
+        unit: &Unit<'_>,
+        span: usize,
+        mut tracks: Vec<TrackPiece>,
+        shift_ms: i64,
+        before: Option<Missing>,
+    ) {
+        let spans = &unit.index.spans;
+        for t in &mut tracks {
+            if let Some(known) = unit.index.tracks.iter().find(|known| known.number == t.track)
+                && t.to == To::End
+            {
+                t.to = match spans.get(span + 1) {
+                    Some(next) => To::Time(middle(spans[span], *next)),
+                    None => whole_packets(unit.index, known),
+                };
+            }
+        }
+        let out_start_ms = tracks
+            .iter()
+            .filter_map(|t| begin_ms(unit.index, t, spans[span]))
+            .min()
+            .unwrap_or(spans[span].media_start_ms)
+            + shift_ms;
+        let mut piece = Piece {
+            segment: unit.id,
+            tracks,
+            shift_ms,
+            offset_ms: spans[span].offset_ms,
+            out_start_ms,
+            out_end_ms: out_start_ms,
+            before,
+        };
+        settle(&mut piece, unit.index, spans[span]);
+        self.pieces.push(piece);
+    }
+
+    /// The stretches of a segment after holes in its media.
+    fn further_spans(&mut self, unit: &Unit<'_>, first: usize) {
+        for n in first + 1..unit.index.spans.len() {
+            let (before, span) = (unit.index.spans[n - 1], unit.index.spans[n]);
+            if span.wall().start >= self.window.end {
+                break;
+            }
+            let Some(last) = self.pieces.last() else { break };
+            let at = middle(before, span);
+            let tracks = last
+                .tracks
+                .iter()
+                .map(|t| {
+                    let video = unit.index.tracks.iter().any(|k| k.number == t.track && k.kind == TrackKind::Video);
+                    TrackPiece { from: if video { From::Key(at) } else { From::Time(at) }, to: To::End, ..*t }
+                })
+                .collect();
+            let shift = last.shift_ms - (span.media_start_ms - before.media_end_ms);
+            let missing = self.missing(Interval::new(before.wall().end, span.wall().start), None);
+            self.push(unit, n, tracks, shift, Some(missing));
+        }
+    }
+
+    fn missing(&self, at: Interval, ms: Option<i64>) -> Missing {
+        let cause = self
+            .gaps
+            .iter()
+            .max_by_key(|g| g.at.intersect(at.padded(SECOND, SECOND)).len_ms())
+            .filter(|g| g.at.overlaps(at.padded(SECOND, SECOND)))
+            .map(|g| g.cause.to_string());
+        Missing { ms: ms.unwrap_or(at.len_ms()), cause }
+    }
+
+    /// Adds a segment after the last one.
+    fn follow(&mut self, last: &Unit<'_>, unit: &Unit<'_>, seam: &Seam) {
+        let overlap = seam.kind == SeamKind::Overlap;
+        let Some(&span) = unit.index.spans.first() else { return };
+        if overlap {
+            self.shorten_last(last, seam);
+        }
+        let Some(before) = self.pieces.last() else {
+            // All of the last one lay before the window's begin: this one begins the assembly.
+            self.place_first(unit);
+            return;
+        };
+        let before_shift = before.shift_ms;
+        let tracks: Vec<TrackPiece> = unit
+            .tracks
+            .iter()
+            .filter_map(|(track, out_track)| {
+                let known = unit.index.tracks.iter().find(|t| t.number == *track)?;
+                let from = seam.cuts.iter().find(|c| c.second_track == *track).map(|c| c.from);
+                Some(TrackPiece {
+                    track: *track,
+                    out_track: *out_track,
+                    from: from.unwrap_or_else(|| begin_after_gap(known)),
+                    to: To::End,
+                    out_end_ms: None,
+                })
+            })
+            .collect();
+        let (shift, missing) = if overlap {
+            (before_shift + seam.shift_ms, None)
+        } else {
+            let ends = self.ends();
+            let begins: Vec<(u32, i64)> =
+                tracks.iter().filter_map(|t| Some((t.out_track, begin_ms(unit.index, t, span)?))).collect();
+            // As close as no track overlaps itself.
+            let fit =
+                begins.iter().filter_map(|(track, begin)| Some(ends.iter().find(|(t, _)| t == track)?.1 - begin)).max();
+            let shift = fit.unwrap_or_else(|| {
+                let end = ends.iter().map(|(_, end)| *end).max().unwrap_or_default();
+                end - begins.iter().map(|(_, begin)| *begin).min().unwrap_or_default()
+            });
+            let wall = Interval::new(last.wall().end, unit.wall().start);
+            (shift, Some(self.missing(wall, Some(seam.missing_ms))))
+        };
+        self.push(unit, 0, tracks, shift, missing);
+        self.further_spans(unit, 0);
+    }
+
+    /// Ends the last piece where the seam says. Where nothing is left of it, it goes.
+    fn shorten_last(&mut self, unit: &Unit<'_>, seam: &Seam) {
+        let (Some(piece), Some(span)) = (self.pieces.last_mut(), unit.index.spans.last()) else { return };
+        for cut in &seam.cuts {
+            if let Some(t) = piece.tracks.iter_mut().find(|t| t.track == cut.first_track) {
+                t.to = cut.to;
+            }
+        }
+        settle(piece, unit.index, *span);
+        let (empty, segment) = (piece.out_end_ms <= piece.out_start_ms, piece.segment);
+        if empty && self.pieces.len() == 1 {
+            self.pieces.clear();
+            self.reject(segment, "what it has of the window stands in the next segment".to_owned(), true);
+        }
+    }
+
+    /// Where each track ends by now, in the assembly's clock.
+    fn ends(&self) -> Vec<(u32, i64)> {
+        let mut out: Vec<(u32, i64)> = Vec::new();
+        for piece in self.pieces.iter().rev() {
+            for t in &piece.tracks {
+                if let Some(end) = t.out_end_ms
+                    && !out.iter().any(|(track, _)| *track == t.out_track)
+                {
+                    out.push((t.out_track, end));
+                }
+            }
+        }
+        out
+    }
+
+    /// Ends the assembly at the window's end.
+    fn cut_end(&mut self) {
+        let Some(at) = self.pieces.iter().position(|p| p.wall().end >= self.window.end) else { return };
+        let gone: HashSet<SegmentId> = self.pieces.drain(at + 1..).map(|p| p.segment).collect();
+        let piece = &mut self.pieces[at];
+        let to = self.window.end.0 - piece.offset_ms;
+        let out_to = to + piece.shift_ms;
+        for t in &mut piece.tracks {
+            // A track that ends before keeps its own end: the last packet may be torn.
+            if t.out_end_ms.is_some_and(|end| end > out_to) {
+                (t.to, t.out_end_ms) = (To::Time(to), Some(out_to));
+            }
+        }
+        piece.out_end_ms = out_to.clamp(piece.out_start_ms, piece.out_end_ms);
+        for segment in gone {
+            if !self.pieces.iter().any(|p| p.segment == segment) {
+                self.reject(segment, "the segment before goes on to the end of the window".to_owned(), false);
+            }
+        }
+    }
+}
+
+fn middle(before: MediaSpan, after: MediaSpan) -> i64 {
+    before.media_end_ms + (after.media_start_ms - before.media_end_ms) / 2
+}
+
+fn keys_in(index: &MediaIndex, span: MediaSpan) -> Vec<i64> {
+    index.keys_ms.iter().copied().filter(|k| (span.media_start_ms..=span.media_end_ms).contains(k)).collect()
+}
+
+/// When the first used packet of a track is shown, in the segment's clock.
+fn begin_ms(index: &MediaIndex, t: &TrackPiece, span: MediaSpan) -> Option<i64> {
+    let mut head = index.head.iter().filter(|p| p.track == t.track);
+    match t.from {
+        From::Start => head.next().map(|p| p.pts_ms),
+        From::Packet(n) => head.nth(usize::try_from(n).ok()?).map(|p| p.pts_ms).or(Some(span.media_start_ms)),
+        From::Key(at) => {
+            let first_track = index.tracks.first().is_some_and(|first| first.number == t.track);
+            let key = index.keys_ms.iter().copied().find(|k| *k >= at).filter(|_| first_track);
+            key.or_else(|| head.find(|p| p.key && p.pts_ms >= at).map(|p| p.pts_ms))
+        }
+        // The track may begin later than that, and after a hole in the media the span does: the cut itself
+        // lies in the middle of the hole.
+        From::Time(at) => {
+            let at = at.max(span.media_start_ms);
+            head.next().map(|p| p.pts_ms.max(at)).or(Some(at))
+        }
+        From::Nothing => None,
+    }
+}
+
+/// Sets where the tracks of a piece, and with them the piece, end in the assembly's clock.
+fn settle(piece: &mut Piece, index: &MediaIndex, span: MediaSpan) {
+    for t in &mut piece.tracks {
+        t.out_end_ms =
+            if t.from == From::Nothing { None } else { track_end(index, t, span).map(|end| end + piece.shift_ms) };
+    }
+    piece.out_end_ms = piece.tracks.iter().filter_map(|t| t.out_end_ms).max().unwrap_or(piece.out_start_ms);
+}
+
+fn track_end(index: &MediaIndex, t: &TrackPiece, span: MediaSpan) -> Option<i64> {
+    let known = index.tracks.iter().find(|k| k.number == t.track)?;
+    let tail: Vec<_> = index.tail.iter().filter(|p| p.track == t.track).collect();
+    let before = known.packets.saturating_sub(tail.len() as u64);
+    let used = match t.to {
+        To::End => tail.len(),
+        To::Packet(n) => usize::try_from(n.saturating_sub(before)).unwrap_or(usize::MAX).min(tail.len()),
+        To::Time(at) => return Some(at.min(span.media_end_ms)),
+    };
+    tail[..used].iter().map(|p| p.pts_ms + p.duration_ms).max().or(Some(span.media_end_ms).filter(|_| used > 0))
+}

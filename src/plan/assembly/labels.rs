@@ -1,0 +1,52 @@
+//! What an assembly says of itself: tags and chapters.
+
+use super::{Chapter, Inputs, Missing, Piece};
+use crate::domain::interval::Interval;
+use crate::domain::time::{Ms, SECOND};
+
+/// Media missing for less than this is not worth a chapter, milliseconds.
+const CHAPTER_GAP_MS: i64 = 200;
+
+/// Title, speakers, hall, start and event.
+pub(super) fn tags(inputs: &Inputs<'_>) -> Vec<(String, String)> {
+    let mut tags = vec![("TITLE".to_owned(), inputs.talk.title.clone())];
+    tags.extend(inputs.talk.speakers.iter().map(|s| ("ARTIST".to_owned(), s.clone())));
+    tags.push(("RECORDING_LOCATION".to_owned(), inputs.hall.to_owned()));
+    tags.push(("DATE_RECORDED".to_owned(), inputs.talk.slot.start.rfc3339(inputs.zone)));
+    tags.push(("EVENT".to_owned(), inputs.event.to_owned()));
+    tags
+}
+
+/// Slot and gaps, in order.
+pub(super) fn chapters(pieces: &[Piece], inputs: &Inputs<'_>) -> Vec<Chapter> {
+    let Some(first) = pieces.first() else { return Vec::new() };
+    let slot = inputs.talk.slot;
+    let mut out = Vec::new();
+    let place = |at: Ms| {
+        let piece = pieces.iter().find(|p| p.wall().end > at)?;
+        Some((at.0 - piece.offset_ms + piece.shift_ms).clamp(piece.out_start_ms, piece.out_end_ms))
+    };
+    let start = place(slot.start).unwrap_or(0);
+    if start > SECOND {
+        out.push(Chapter { at_ms: 0, title: "before the talk".to_owned() });
+        out.push(Chapter { at_ms: start, title: inputs.talk.title.clone() });
+    } else {
+        out.push(Chapter { at_ms: 0, title: inputs.talk.title.clone() });
+    }
+    if first.wall().start > slot.start.plus(CHAPTER_GAP_MS) {
+        // The beginning is missing; the first chapter says so.
+        let missing = Interval::new(slot.start, first.wall().start);
+        let cause = inputs.gaps.iter().find(|g| g.at.overlaps(missing)).map(|g| g.cause.to_string());
+        out.push(Chapter { at_ms: 0, title: Missing { ms: missing.len_ms(), cause }.to_string() });
+    }
+    for piece in pieces {
+        if let Some(missing) = piece.before.as_ref().filter(|m| m.ms >= CHAPTER_GAP_MS) {
+            out.push(Chapter { at_ms: piece.out_start_ms, title: missing.to_string() });
+        }
+    }
+    if let Some(end) = place(slot.end) {
+        out.push(Chapter { at_ms: end, title: "after the talk".to_owned() });
+    }
+    out.sort_by_key(|c| c.at_ms);
+    out
+}
