@@ -9,6 +9,7 @@ mod catalog;
 mod import;
 mod list;
 mod measure;
+mod recovery;
 mod taping;
 
 use measure::Figure;
@@ -17,12 +18,13 @@ type Group = (&'static str, fn() -> Vec<Figure>);
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let groups: [Group; 5] = [
+    let groups: [Group; 6] = [
         ("import", import::figures),
         ("list", list::figures),
         ("idle", taping::idle),
         ("taping", taping::figures),
         ("assembly", assembly::figures),
+        ("recovery", recovery::figures),
     ];
     if let [word, folder] = &wanted[..]
         && word == "catalog"

@@ -15,12 +15,14 @@ use super::report::{self, TalkView};
 use crate::catalog::assemblies::{self, Assembly, NewAssembly, Part};
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, marks, media_index, schedule, seams, segments, todo};
+use crate::domain::event::Event;
+use crate::domain::hall::Hall;
 use crate::domain::ids::{SegmentId, TalkId};
 use crate::domain::interval::IntervalSet;
 use crate::domain::media::MediaIndex;
 use crate::domain::name::{MAX_FILE_NAME, slug};
 use crate::domain::segment::{Segment, Verdict};
-use crate::domain::talk::TalkStatus;
+use crate::domain::talk::{Talk, TalkStatus};
 use crate::media::{MediaError, join};
 use crate::plan::assembly::{AssemblyPlan, Inputs, plan};
 use crate::plan::wanted::forbidden_slots;
@@ -150,6 +152,12 @@ pub fn remove_half_made(data_dir: &Path) {
     }
 }
 
+/// True while some process joins a talk in this data directory.
+pub(super) fn is_at_work(data_dir: &Path) -> bool {
+    File::open(data_dir.join(LOCK))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
+}
+
 fn lock_file(data_dir: &Path) -> std::io::Result<File> {
     OpenOptions::new().create(true).truncate(false).write(true).open(data_dir.join(LOCK))
 }
@@ -232,9 +240,8 @@ impl Facts {
     /// them apart.
     fn path(&self, plan: &AssemblyPlan, taken: impl Fn(&Path) -> Result<bool>) -> Result<PathBuf> {
         let talk = &self.view.talk;
-        let start = talk.slot.start.in_zone(self.view.event.zone).format("%Y-%m-%d_%H%M");
         let extension = if plan.has_video() { "mkv" } else { "mka" };
-        let stem = format!("{start}_{}_", self.view.hall.slug);
+        let stem = file_prefix(talk, &self.view.event, &self.view.hall);
         let id = format!("-{}", talk.id);
         let room = MAX_FILE_NAME.saturating_sub(stem.len() + id.len() + 1 + extension.len()).max(8);
         let name = format!("{stem}{}", slug(&talk.title, room));
@@ -304,6 +311,11 @@ async fn look_into_open(env: &Env, reader: &Reader, facts: &mut Facts) -> Result
         }
     }
     Ok(())
+}
+
+/// What the name of a talk's file begins with: `2010-12-27_2030_saal-1_`.
+pub(super) fn file_prefix(talk: &Talk, event: &Event, hall: &Hall) -> String {
+    format!("{}_{}_", talk.slot.start.in_zone(event.zone).format("%Y-%m-%d_%H%M"), hall.slug)
 }
 
 enum Stopped {
@@ -429,7 +441,9 @@ fn lock_reader(reader: &Reader) -> std::sync::MutexGuard<'_, Connection> {
     reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn parts(plan: &AssemblyPlan) -> Vec<Part> {
+/// What the catalog keeps of a plan that was carried out: which segments it used, and which it left out.
+#[must_use]
+pub fn parts(plan: &AssemblyPlan) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for piece in &plan.pieces {
         // One segment may give several stretches: their places as one.

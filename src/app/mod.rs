@@ -1,6 +1,8 @@
 //! Use cases: one file each. They join the adapters and follow the plans; they print nothing.
 
+mod adopt;
 pub mod assemble;
+pub mod backup;
 pub mod check;
 pub mod clock;
 pub mod daemon;
@@ -18,3 +20,5 @@ pub mod prune;
 pub mod recover;
 pub mod refresh;
 pub mod report;
+mod tree;
+pub mod verify;

@@ -4,24 +4,21 @@
 //! closed from what is on disk; files that the catalog does not know are adopted; rows whose file is gone
 //! are marked lost. Nothing that reached the disk is deleted or forgotten, and a second run does nothing.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use chrono::NaiveDateTime;
-use rusqlite::{Connection as Db, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection as Db, TransactionBehavior};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
+use super::adopt::adopt;
 use super::env::Env;
 use super::failure::Result;
-use crate::catalog::{schedule, troubles};
-use crate::domain::hall::Hall;
-use crate::domain::ids::HallId;
-use crate::domain::segment::EndReason;
-use crate::domain::sniff::{self, Sniff};
+use super::tree::Tree;
+use crate::catalog::troubles;
+use crate::domain::sniff;
 use crate::domain::time::{Ms, SECOND};
 use crate::source::child::start_ticks;
 
@@ -29,7 +26,10 @@ use crate::source::child::start_ticks;
 const GRACE: Duration = Duration::from_secs(3);
 
 /// The folder of the segments in the data directory.
-const SEGMENTS: &str = "segments";
+pub const SEGMENTS: &str = "segments";
+
+/// Why a file that was put aside is lost, in the catalog.
+const LOST_IN_QUARANTINE: &str = "its file is gone; it was of an opted-out talk";
 
 /// What recovery did, in lines for people; empty where there was nothing to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,15 +85,19 @@ pub fn recover(env: &Env, db: &mut Db) -> Result<Recovery> {
     )?;
     tx.execute("UPDATE trouble SET until_ms = max(from_ms, ?1) WHERE until_ms IS NULL", [now.0])?;
     done.closed = close_open(&tx, env, now)?;
-    let on_disk = files(&env.data_dir.join(SEGMENTS), &env.data_dir);
-    let (lost, found) = compare(&tx, &on_disk, now)?;
+    // Whoever writes files waits for us, so what is read now stays so.
+    let tree = Tree::read(&env.data_dir, SEGMENTS);
+    let (lost, found, unknown) = compare(&tx, &tree, now)?;
     done.lost = lost;
     done.found = found;
-    done.adopted = adopt(&tx, env, &on_disk)?;
-    if let Some(what) = done.describe() {
-        troubles::note(&tx, None, "recovered", &what, now)?;
-    }
     tx.commit()?;
+    for path in &tree.odd {
+        tracing::warn!("{} has a name that is no text: it is left alone", path.display());
+    }
+    done.adopted = adopt(db, env, &unknown)?;
+    if let Some(what) = done.describe() {
+        troubles::note(db, None, "recovered", &what, now)?;
+    }
     Ok(done)
 }
 
@@ -156,14 +160,18 @@ fn close_open(db: &Db, env: &Env, now: Ms) -> Result<usize> {
     Ok(open.len())
 }
 
-struct Content {
-    bytes: u64,
-    sha256: [u8; 32],
-    modified: Option<Ms>,
-    head: Vec<u8>,
+/// What a file holds.
+pub(super) struct Content {
+    pub bytes: u64,
+    pub sha256: [u8; 32],
+    /// When it was written to last, as the file system says.
+    pub modified: Option<Ms>,
+    /// Its first bytes, enough to recognise it.
+    pub head: Vec<u8>,
 }
 
-fn read_all(path: &Path) -> std::io::Result<Content> {
+/// Reads a file whole.
+pub(super) fn read_all(path: &Path) -> std::io::Result<Content> {
     let mut file = File::open(path)?;
     let modified = file.metadata()?.modified().ok().and_then(|t| {
         let since = t.duration_since(std::time::UNIX_EPOCH).ok()?;
@@ -187,147 +195,44 @@ fn read_all(path: &Path) -> std::io::Result<Content> {
     Ok(Content { bytes, sha256: hash.finalize().into(), modified, head })
 }
 
-/// All regular files below `dir`, relative to `root`. Links are not followed: they are not ours.
-fn files(dir: &Path, root: &Path) -> Vec<PathBuf> {
-    let mut out = Vec::new();
-    let mut todo = vec![dir.to_owned()];
-    while let Some(dir) = todo.pop() {
-        let Ok(entries) = std::fs::read_dir(&dir) else { continue };
-        for entry in entries.flatten() {
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => todo.push(entry.path()),
-                Ok(kind) if kind.is_file() => {
-                    out.extend(entry.path().strip_prefix(root).ok().map(Path::to_owned));
-                }
-                _ => {}
-            }
-        }
-    }
-    out.sort();
-    out
-}
-
-/// Marks rows whose file is gone, and those whose file has come back.
-fn compare(db: &Db, on_disk: &[PathBuf], now: Ms) -> Result<(usize, usize)> {
-    let mut query = db.prepare(
-        "SELECT id, path, verdict FROM segment WHERE verdict IN ('unchecked', 'media', 'not-media', 'lost')",
-    )?;
+/// Marks rows whose file is gone, and those whose file has come back. Gives back how many, and the files
+/// that no row names, in order.
+fn compare(db: &Db, tree: &Tree, now: Ms) -> Result<(usize, usize, Vec<String>)> {
+    let mut query = db.prepare("SELECT id, path, verdict FROM segment")?;
     let mut rows = query.query([])?;
     let (mut lost, mut found) = (Vec::new(), Vec::new());
+    let mut unknown: HashSet<&str> = tree.files.iter().map(String::as_str).collect();
     while let Some(row) = rows.next()? {
-        let (id, path, verdict): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let there = on_disk.binary_search(&PathBuf::from(path)).is_ok();
-        match (there, verdict == "lost") {
-            (false, false) => lost.push(id),
-            (true, true) => found.push(id),
+        let (path, verdict) =
+            (row.get_ref(1)?.as_str().unwrap_or_default(), row.get_ref(2)?.as_str().unwrap_or_default());
+        let there = unknown.remove(path);
+        match (verdict, there) {
+            ("unchecked" | "media" | "not-media" | "quarantined", false) if tree.knows(path) => {
+                lost.push((row.get::<_, i64>(0)?, verdict == "quarantined"));
+            }
+            ("lost", true) => found.push(row.get::<_, i64>(0)?),
             _ => {}
         }
     }
-    for id in &lost {
+    for (id, quarantined) in &lost {
+        // A file that was put aside must not come back as one to be shown: its reason is kept.
+        let reason = if *quarantined { LOST_IN_QUARANTINE } else { "its file is gone" };
         db.execute(
-            "UPDATE segment SET verdict = 'lost', verdict_reason = 'its file is gone', verdict_ms = ?2 WHERE id = ?1",
-            [*id, now.0],
+            "UPDATE segment SET verdict = 'lost', verdict_reason = ?3, verdict_ms = ?2 WHERE id = ?1",
+            (id, now.0, reason),
         )?;
     }
     for id in &found {
         db.execute(
-            "UPDATE segment SET verdict = 'unchecked', verdict_reason = NULL, verdict_ms = ?2 WHERE id = ?1",
-            [*id, now.0],
+            "UPDATE segment SET verdict = iif(verdict_reason = ?3, 'quarantined', 'unchecked'), verdict_reason = NULL,
+               verdict_ms = ?2 WHERE id = ?1",
+            (id, now.0, LOST_IN_QUARANTINE),
         )?;
     }
-    Ok((lost.len(), found.len()))
-}
-
-/// Takes in files that no row knows: their folders name event and hall, their name and content the time.
-fn adopt(db: &Db, env: &Env, on_disk: &[PathBuf]) -> Result<usize> {
-    let (events, halls) = (schedule::events(db)?, schedule::halls(db)?);
-    let places: BTreeMap<(String, String), (&Hall, chrono_tz::Tz)> = halls
-        .iter()
-        .filter_map(|hall| {
-            let event = events.iter().find(|e| e.id == hall.event)?;
-            Some(((event.slug.clone(), hall.slug.clone()), (hall, event.zone)))
-        })
-        .collect();
-    let mut adopted = 0;
-    for path in on_disk {
-        let known = db
-            .prepare_cached("SELECT 1 FROM segment WHERE path = ?1")?
-            .query_row([path.to_string_lossy()], |_| Ok(()))
-            .optional()?;
-        if known.is_some() {
-            continue;
-        }
-        let folders: Vec<_> = path.iter().map(|p| p.to_string_lossy().into_owned()).collect();
-        let place = match folders.as_slice() {
-            [_, event, hall, _, _] => places.get(&(event.clone(), hall.clone())),
-            _ => None,
-        };
-        let (Some((hall, zone)), Some(at)) = (place, path.file_name().and_then(|n| time_in_name(&n.to_string_lossy())))
-        else {
-            tracing::warn!(
-                "{} is no segment that the catalog could take in: its folder names no known hall",
-                path.display()
-            );
-            continue;
-        };
-        // Where the clock went back an hour, the name may mean two instants: the file's time decides.
-        let file = match read_all(&env.data_dir.join(path)) {
-            Ok(file) => file,
-            Err(e) => {
-                tracing::warn!("{} cannot be read, it is looked at again at the next start: {e}", path.display());
-                continue;
-            }
-        };
-        let local = at.and_local_timezone(*zone);
-        let candidates = [local.earliest(), local.latest()].into_iter().flatten().map(|t| Ms(t.timestamp_millis()));
-        let start = candidates
-            .filter(|at| file.modified.is_none_or(|m| *at <= m))
-            .max()
-            .unwrap_or(Ms(at.and_utc().timestamp_millis()));
-        insert_adopted(db, hall.id, path, &file, start)?;
-        adopted += 1;
-    }
-    Ok(adopted)
-}
-
-fn insert_adopted(db: &Db, hall: HallId, path: &Path, file: &Content, start: Ms) -> Result<()> {
-    let container = match sniff::sniff(&file.head, true) {
-        Sniff::Media(container) => container,
-        _ => crate::domain::segment::Container::Unknown,
-    };
-    let end = file.modified.filter(|m| *m > start).unwrap_or(start);
-    db.execute(
-        "INSERT INTO segment (uuid, hall_id, path, container, start_ms, end_ms, opened_ms, closed_ms, bytes, sha256, verdict, end_reason, verdict_reason)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?5, ?6, ?7, ?8, 'open', ?9, 'adopted from disk')",
-        (
-            Uuid::now_v7().to_string(),
-            hall.0,
-            path.to_string_lossy(),
-            container.as_str(),
-            start.0,
-            end.0,
-            file.bytes.cast_signed(),
-            file.sha256,
-            EndReason::Crash.to_string(),
-        ),
-    )?;
-    let id = crate::domain::ids::SegmentId(db.last_insert_rowid());
-    let marks = [
-        crate::domain::segment::Mark { at: start, offset: 1 },
-        crate::domain::segment::Mark { at: end, offset: file.bytes },
-    ];
-    crate::catalog::marks::append(db, id, &marks)?;
-    // As an update, so that the talks it belongs to come on the list.
-    db.execute("UPDATE segment SET verdict = 'unchecked' WHERE id = ?1", [id.0])?;
-    Ok(())
-}
-
-/// The local time in `saal-1_2010-12-27_20-04-47.132_0001.ts`.
-fn time_in_name(name: &str) -> Option<NaiveDateTime> {
-    let (rest, _) = name.rsplit_once('_')?;
-    let (rest, time) = rest.rsplit_once('_')?;
-    let (_, day) = rest.rsplit_once('_')?;
-    NaiveDateTime::parse_from_str(&format!("{day} {time}"), "%Y-%m-%d %H-%M-%S%.3f").ok()
+    let mut unknown: Vec<String> = unknown.into_iter().map(str::to_owned).collect();
+    // The oldest first: ids then rise with time, as they do where a tape made them.
+    unknown.sort_unstable();
+    Ok((lost.len(), found.len(), unknown))
 }
 
 #[cfg(test)]

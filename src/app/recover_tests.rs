@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::*;
 use crate::app::clock::SystemClock;
 use crate::catalog::segments::{self, NewConnection};
 use crate::catalog::{open_in_memory, open_writer};
-use crate::domain::ids::StreamId;
+use crate::domain::ids::{HallId, StreamId};
 use crate::domain::interval::Interval;
-use crate::domain::segment::{Container, Mark, Verdict};
+use crate::domain::segment::{Container, EndReason, Mark, Verdict};
 use crate::domain::settings::Settings;
 
 const DIR: &str = "segments/27c3/saal-1/2010-12-27";
@@ -146,4 +148,64 @@ fn a_sound_catalog_is_not_written_to() {
     let before = db.total_changes();
     assert_eq!(recover(&env, &mut db).expect("recovered"), Recovery::default());
     assert_eq!(db.total_changes(), before);
+}
+
+#[test]
+fn what_was_put_aside_of_an_opted_out_talk_comes_back_as_that() {
+    let mut place = Place::new();
+    let path = place.write("saal-1_2010-12-27_20-04-47.132_0001.ts", b"abcdef");
+    assert_eq!(place.recover().adopted, 1);
+    place.db.execute("UPDATE segment SET verdict = 'quarantined'", []).expect("set");
+    let full = place.dir.path().join(&path);
+    std::fs::rename(&full, place.dir.path().join("aside")).expect("moved");
+    assert_eq!(place.recover().lost, 1);
+    std::fs::rename(place.dir.path().join("aside"), &full).expect("moved back");
+    assert_eq!(place.recover().found, 1);
+    assert_eq!(place.segments()[0].verdict, Verdict::Quarantined);
+}
+
+#[test]
+fn an_adopted_file_is_placed_by_its_name_where_its_own_time_was_lost() {
+    let mut place = Place::new();
+    let path = place.write("saal-1_2010-12-27_20-04-47.132_0001.ts", &[0; 100_000]);
+    let full = place.dir.path().join(path);
+    let marks = |place: &Place| {
+        let id = place.segments()[0].id;
+        crate::catalog::marks::of_segment(&place.db, id).expect("marks")
+    };
+    let start = Ms(1_293_476_687_132);
+    // Copied today: the file's time says nothing of when its last byte came.
+    place.recover();
+    assert_eq!(marks(&place), [Mark { at: start, offset: 65_536 }]);
+    assert_eq!(place.segments()[0].at.end, start);
+    // Moved with its time.
+    place.db.execute_batch("DELETE FROM mark_chunk; DELETE FROM segment").expect("forgotten");
+    let modified = std::time::UNIX_EPOCH + Duration::from_millis(1_293_476_787_132);
+    File::options().write(true).open(&full).and_then(|f| f.set_modified(modified)).expect("set");
+    place.recover();
+    let last = Mark { at: start.plus(100_000), offset: 100_000 };
+    assert_eq!(marks(&place), [Mark { at: start, offset: 65_536 }, last]);
+}
+
+/// What is not known is not lost.
+#[test]
+fn a_folder_that_cannot_be_read_loses_no_rows() {
+    let tree = Tree { unread: vec!["segments/27c3/saal-1".into()], ..Tree::default() };
+    assert!(!tree.knows("segments/27c3/saal-1/2010-12-27/a.ts"));
+    assert!(tree.knows("segments/27c3/saal-10/2010-12-27/a.ts"));
+    let mut place = Place::new();
+    let path = place.write("saal-1_2010-12-27_20-04-47.132_0001.ts", b"abcdef");
+    place.recover();
+    assert_eq!(compare(&place.db, &tree, Ms(0)).expect("compared").0, 0);
+    assert_eq!(compare(&place.db, &Tree::default(), Ms(0)).expect("compared").0, 1, "{path}");
+}
+
+#[test]
+fn names_that_are_no_text_are_left_alone_every_time() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut place = Place::new();
+    let name = std::ffi::OsStr::from_bytes(b"saal-1_2010-12-27_20-04-47.132_0001\xff.ts");
+    std::fs::write(place.dir.path().join(DIR).join(name), b"x").expect("written");
+    assert_eq!(place.recover(), Recovery::default());
+    assert_eq!(place.recover(), Recovery::default());
 }

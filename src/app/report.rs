@@ -229,6 +229,7 @@ impl<'a> Reader<'a> {
         } else {
             IntervalSet::new()
         };
+        let skipped = troubles::skipped_times(self.db, window)?;
         let facts = TalkFacts {
             talk: &talk,
             window,
@@ -238,6 +239,7 @@ impl<'a> Reader<'a> {
             streams: &times,
             bridges: &bridges,
             disk_full: &disk_full,
+            skipped: &skipped,
         };
         let report = report(&facts, self.now, self.env.settings.list.complete_tolerance_ms);
         let assembly = assemblies::current(self.db, talk.id)?;

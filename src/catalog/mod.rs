@@ -6,7 +6,9 @@
 //! their transactions short, since an open one lets the write-ahead log grow.
 
 pub mod assemblies;
+pub mod backup;
 pub mod daemon_runs;
+pub mod files;
 pub mod halls;
 pub mod import;
 pub mod marks;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use include_dir::{Dir, include_dir};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::{CatalogError, FILE_NAME, Result};
+use super::{CatalogError, FILE_NAME, Result, backup};
+use crate::domain::time::Ms;
 
 static MIGRATIONS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/migrations");
 
@@ -53,7 +54,7 @@ pub fn open_writer(data_dir: &Path) -> Result<Connection> {
     // Written once, it stays; asking for it needs no lock where it is so already.
     db.pragma_update(None, "journal_mode", "wal").map_err(|e| named(&path, e))?;
     db.pragma_update(None, "synchronous", "full").map_err(|e| named(&path, e))?;
-    migrate(&mut db, &path)?;
+    migrate_to(&mut db, &path, newest(), Some(data_dir))?;
     Ok(db)
 }
 
@@ -93,7 +94,7 @@ pub fn open_reader(data_dir: &Path) -> Result<Connection> {
 pub fn open_in_memory() -> Result<Connection> {
     let mut db = Connection::open_in_memory()?;
     configure(&db)?;
-    migrate(&mut db, Path::new(":memory:"))?;
+    migrate_to(&mut db, Path::new(":memory:"), newest(), None)?;
     Ok(db)
 }
 
@@ -113,8 +114,19 @@ fn newest() -> i64 {
     migrations().last().map_or(0, |(version, _)| *version)
 }
 
-fn migrate(db: &mut Connection, path: &Path) -> Result<()> {
-    let known = newest();
+/// Refuses what is no catalog, or one of a newer streamrip.
+pub(super) fn check_version(db: &Connection, path: &Path) -> Result<()> {
+    let found = version(db).map_err(|e| named(path, e))?;
+    if found > newest() {
+        return Err(CatalogError::Newer { path: path.to_owned(), found, known: newest() });
+    }
+    db.query_row("SELECT schedule_version FROM meta", [], |_| Ok(()))
+        .map_err(|source| CatalogError::Corrupt { path: path.to_owned(), source })
+}
+
+/// Brings a catalog up to version `known`. One that holds something already is copied to the backups of
+/// `data_dir` first: without that copy nothing is migrated.
+fn migrate_to(db: &mut Connection, path: &Path, known: i64, data_dir: Option<&Path>) -> Result<()> {
     let named = |e| named(path, e);
     let found = version(db).map_err(named)?;
     if found > known {
@@ -123,10 +135,17 @@ fn migrate(db: &mut Connection, path: &Path) -> Result<()> {
     if found == known {
         return Ok(());
     }
+    if let Some(data_dir) = data_dir.filter(|_| found > 0) {
+        // Opening a catalog has no clock; SQLite's will do for the name of a file.
+        let now = db.query_row("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)", [], |row| Ok(Ms(row.get(0)?)));
+        let now = now.map_err(named)?;
+        backup::make(db, data_dir, backup::Occasion::Migration(known), now)?;
+        backup::thin(data_dir, now)?;
+    }
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(named)?;
     // Again under the lock: another process may have been faster.
     let found = version(&tx).map_err(named)?;
-    for (to, sql) in migrations().into_iter().filter(|(to, _)| *to > found) {
+    for (to, sql) in migrations().into_iter().filter(|(to, _)| found < *to && *to <= known) {
         tx.execute_batch(sql).map_err(named)?;
         tx.pragma_update(None, "user_version", to).map_err(named)?;
     }
@@ -155,6 +174,73 @@ mod tests {
         let versions: Vec<_> = migrations().into_iter().map(|(v, _)| v).collect();
         assert_eq!(versions.len(), MIGRATIONS.files().count());
         assert_eq!(versions, (1..=versions.len() as i64).collect::<Vec<_>>());
+    }
+
+    /// What the schema is, in words that do not depend on the order in which it was written.
+    fn schema(db: &Connection) -> Vec<(String, String, String)> {
+        let mut query =
+            db.prepare("SELECT type, name, coalesce(sql, '') FROM sqlite_schema ORDER BY 1, 2").expect("query");
+        let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("rows");
+        rows.collect::<rusqlite::Result<_>>().expect("read")
+    }
+
+    /// And what its columns are: `ALTER TABLE` leaves the words of a table's SQL as they happen to be.
+    fn columns(db: &Connection) -> Vec<(String, String, String, bool, Option<String>)> {
+        let mut query = db
+            .prepare(
+                "SELECT s.name, c.name, c.type, c.\"notnull\" <> 0, c.dflt_value
+                 FROM sqlite_schema s JOIN pragma_table_info(s.name) c WHERE s.type = 'table' ORDER BY 1, 2",
+            )
+            .expect("query");
+        let rows = query
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
+            .expect("rows");
+        rows.collect::<rusqlite::Result<_>>().expect("read")
+    }
+
+    #[test]
+    fn an_upgraded_catalog_is_equal_to_a_fresh_one() {
+        let fresh = open_in_memory().expect("fresh");
+        // From each version that ever was, in one step and in single ones, with the program closed in between.
+        for first in 1..=newest() {
+            let dir = tempfile::tempdir().expect("dir");
+            let path = dir.path().join(FILE_NAME);
+            let versions: Vec<i64> = if first == newest() { (1..=first).collect() } else { vec![first, newest()] };
+            for version in versions {
+                let mut db = Connection::open(&path).expect("opened");
+                configure(&db).expect("configured");
+                migrate_to(&mut db, &path, version, Some(dir.path())).expect("migrated");
+            }
+            let db = open_writer(dir.path()).expect("opened");
+            assert_eq!(schema(&db), schema(&fresh), "from version {first}");
+            assert_eq!(columns(&db), columns(&fresh), "from version {first}");
+            assert_eq!(version(&db).expect("version"), newest());
+            let left: i64 =
+                db.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |r| r.get(0)).expect("asked");
+            assert_eq!(left, 0);
+        }
+    }
+
+    #[test]
+    fn a_catalog_is_copied_before_it_is_migrated_and_not_migrated_without_a_copy() {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut db = open_writer(dir.path()).expect("made");
+        assert_eq!(backup::list(dir.path()).expect("listed"), [], "a new one has nothing to lose");
+        let path = dir.path().join(FILE_NAME);
+        db.execute("UPDATE meta SET schedule_version = 42", []).expect("set");
+        let next = newest() + 1;
+        migrate_to(&mut db, &path, next, Some(dir.path())).expect("migrated");
+        let backups = backup::list(dir.path()).expect("listed");
+        assert_eq!(backups.len(), 1);
+        assert_eq!(backups[0].occasion, backup::Occasion::Migration(next));
+        let copy = Connection::open(&backups[0].path).expect("opened");
+        let kept: i64 = copy.query_row("SELECT schedule_version FROM meta", [], |r| r.get(0)).expect("read");
+        assert_eq!((kept, version(&copy).expect("version")), (42, newest()));
+        // Where the copy cannot be made.
+        std::fs::remove_dir_all(dir.path().join(backup::FOLDER)).expect("removed");
+        std::fs::write(dir.path().join(backup::FOLDER), b"in the way").expect("written");
+        let refused = migrate_to(&mut db, &path, next, Some(dir.path()));
+        assert!(matches!(refused, Err(CatalogError::Io { .. })), "{refused:?}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 
 use super::Result;
+use crate::domain::gap::{Gap, GapCause};
 use crate::domain::ids::HallId;
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::time::Ms;
@@ -26,6 +27,36 @@ pub fn disk_full(db: &Connection, daemon_run: Option<i64>, hall: HallId, full: b
         )?;
     }
     Ok(())
+}
+
+/// Wall time that passed while nothing could run, or that never was: the machine slept (`host-asleep`), or
+/// its clock was set (`clock-set`; set back, `over` is empty).
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn skipped(db: &Connection, daemon_run: Option<i64>, cause: GapCause, over: Interval, message: &str) -> Result<()> {
+    db.execute(
+        "INSERT INTO trouble (daemon_run_id, kind, from_ms, until_ms, message) VALUES (?1, ?2, ?3, max(?3, ?4), ?5)",
+        (daemon_run, cause.to_string(), over.start.0, over.end.0, message),
+    )?;
+    Ok(())
+}
+
+/// What was noted by [`skipped`] and touches `within`, by start.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn skipped_times(db: &Connection, within: Interval) -> Result<Vec<Gap>> {
+    let mut query = db.prepare_cached(
+        "SELECT kind, from_ms, until_ms FROM trouble
+         WHERE kind IN ('host-asleep', 'clock-set') AND from_ms < ?2 AND until_ms > ?1 AND until_ms > from_ms ORDER BY from_ms",
+    )?;
+    let rows = query.query_map([within.start.0, within.end.0], |row| {
+        let slept = row.get::<_, String>(0)? == GapCause::HostAsleep.to_string();
+        let cause = if slept { GapCause::HostAsleep } else { GapCause::ClockSet };
+        Ok(Gap { at: Interval::new(Ms(row.get(1)?), Ms(row.get(2)?)), cause })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Notes something for people.

@@ -11,9 +11,11 @@ pub mod import;
 pub mod list;
 pub mod prune;
 pub mod render;
+pub mod restore;
 pub mod run;
 pub mod show;
 pub mod status;
+pub mod verify;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -84,6 +86,10 @@ enum Command {
     Assemble(assemble::AssembleArgs),
     /// Delete fragments that were joined, and what is no media
     Prune(prune::PruneArgs),
+    /// Is every file there, and as it was recorded?
+    Verify(verify::VerifyArgs),
+    /// Bring back a backup of the catalog
+    Restore(restore::RestoreArgs),
     /// Print the settings in force and where each came from
     Config(config::ConfigArgs),
 }
@@ -129,6 +135,8 @@ async fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode> {
         Command::Dump(args) => dump::run(&env, args, out).await,
         Command::Assemble(args) => assemble::run(&env, args, out).await,
         Command::Prune(args) => prune::run(&env, args, out).await,
+        Command::Verify(args) => verify::run(&env, args, out).await,
+        Command::Restore(args) => restore::run(&env, args, out).await,
         Command::List(args) => list::run(&env, args, out),
         Command::Show(args) => show::run(&env, args, out),
         Command::Config(args) => config::run(&env, &loaded, args, out),

@@ -14,6 +14,10 @@ pub enum GapCause {
     ImportedLate,
     /// No daemon ran on this data directory.
     DaemonNotRunning,
+    /// The machine slept.
+    HostAsleep,
+    /// The wall clock was set forward over it: that time never was.
+    ClockSet,
     /// The hall had no stream.
     NoStream,
     /// A connection was being opened, and none had failed before.
@@ -24,6 +28,8 @@ pub enum GapCause {
     FileLost,
     /// Connected and bytes came, yet no media that could be recognised.
     NoMedia,
+    /// The talk was cancelled, or taken out of the schedule: its time was not asked for.
+    Cancelled,
     /// Nothing in the catalog explains it.
     Unknown,
 }
@@ -34,11 +40,14 @@ impl fmt::Display for GapCause {
             Self::OptedOut => "opted-out",
             Self::ImportedLate => "imported-late",
             Self::DaemonNotRunning => "daemon-not-running",
+            Self::HostAsleep => "host-asleep",
+            Self::ClockSet => "clock-set",
             Self::NoStream => "no-stream",
             Self::Connecting => "connecting",
             Self::Connection(reason) => return reason.fmt(f),
             Self::FileLost => "file-lost",
             Self::NoMedia => "no-media",
+            Self::Cancelled => "cancelled",
             Self::Unknown => "unknown",
         })
     }

@@ -62,12 +62,23 @@ struct Case {
     streams: IntervalSet,
     known: i64,
     opted_out: bool,
+    cancelled: bool,
+    skipped: Vec<Gap>,
 }
 
 impl Case {
     fn new(segments: Vec<Segment>, connections: Vec<Connection>) -> Self {
         let always: IntervalSet = Interval::new(at(0), at(2000)).into();
-        Self { segments, connections, alive: always.clone(), streams: always, known: -10_000, opted_out: false }
+        Self {
+            segments,
+            connections,
+            alive: always.clone(),
+            streams: always,
+            known: -10_000,
+            opted_out: false,
+            cancelled: false,
+            skipped: Vec::new(),
+        }
     }
 
     /// The report of a talk from 10:00 to 11:00, at `now` minutes.
@@ -75,6 +86,9 @@ impl Case {
         let mut talk = talk(1, 1, 600, 660);
         talk.known_since = at(self.known);
         talk.opted_out = self.opted_out;
+        if self.cancelled {
+            talk.status = TalkStatus::Cancelled;
+        }
         let facts = TalkFacts {
             talk: &talk,
             window: slot(595, 675),
@@ -84,6 +98,7 @@ impl Case {
             streams: &self.streams,
             bridges: &IntervalSet::new(),
             disk_full: &IntervalSet::new(),
+            skipped: &self.skipped,
         };
         report(&facts, now, 5 * SECOND)
     }
@@ -238,4 +253,25 @@ proptest! {
         prop_assert_eq!(report.recorded_ms + missing.total_ms(), past.len_ms());
         prop_assert!(report.gaps.iter().all(|g| !g.at.is_empty()));
     }
+}
+
+#[test]
+fn time_that_was_slept_through_or_set_over_says_so() {
+    let over = |from, to, cause| Gap { at: Interval::new(second(from), second(to)), cause };
+    let mut case = Case::new(
+        vec![media(0, 100), media(1400, 3600)],
+        vec![
+            connection(-300, Some(-299), 1301, EndReason::Stalled),
+            connection(1301, Some(1400), 4500, EndReason::WindowEnd),
+        ],
+    );
+    case.skipped = vec![over(100, 700, GapCause::HostAsleep), over(700, 1300, GapCause::ClockSet)];
+    assert_eq!(case.gaps(), [gap(100, 700, "host-asleep"), gap(700, 1300, "clock-set"), gap(1300, 1400, "stalled")]);
+}
+
+#[test]
+fn a_talk_that_was_cancelled_before_it_began_is_missing_for_that() {
+    let mut case = Case::new(vec![], vec![]);
+    case.cancelled = true;
+    assert_eq!(case.gaps(), [gap(0, 3600, "cancelled")]);
 }

@@ -19,4 +19,5 @@ pub mod route;
 pub mod schedule_diff;
 pub mod schedule_warnings;
 pub mod seam;
+pub mod verify;
 pub mod wanted;

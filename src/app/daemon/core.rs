@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex as SyncMutex};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::time::Instant;
 
 use crate::app::env::Env;
@@ -18,6 +18,7 @@ use crate::domain::segment::EndReason;
 use crate::domain::time::{HOUR, Ms};
 use crate::plan::reconcile::{RunningTape, Step, reconcile};
 use crate::plan::wanted::{Wanted, wanted};
+use crate::tape::events::TapeEvent;
 use crate::tape::{self, TapeDeps, TapeHandle, TapeOrder, TapeStatus};
 
 /// A boundary nearer than this gets a timer of its own, for ticks come late by up to half a second.
@@ -100,13 +101,24 @@ impl Core {
     /// Brings what runs in line with what is wanted. Idempotent; a call that finds another one at work
     /// returns at once.
     pub async fn reconcile(self: &Arc<Self>) {
-        let Ok(mut state) = self.state.try_lock() else { return };
+        let Ok(state) = self.state.try_lock() else { return };
+        self.reconcile_locked(state).await;
+    }
+
+    async fn reconcile_locked(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         if state.stopping {
             return;
         }
         self.reread(&mut state).await;
         let now = self.env.clock.now();
-        state.tapes.retain(|_, taping| !taping.handle.is_finished());
+        state.tapes.retain(|hall, taping| {
+            let over = taping.handle.is_finished();
+            if over && taping.handle.status().disk_full {
+                // Nobody is left who could say that writing works again.
+                drop(self.deps.sink.send(TapeEvent::DiskFull { hall: *hall, full: false, at: now }));
+            }
+            !over
+        });
         let running = state
             .tapes
             .iter()
@@ -273,8 +285,10 @@ impl Core {
                 while let Some(left) = positive(at.since(core.env.clock.now())) {
                     tokio::time::sleep(left.min(LOOK_AGAIN)).await;
                 }
-                core.state.lock().await.timers.remove(&at);
-                core.reconcile().await;
+                // Waits its turn, where a tick may be skipped: whoever holds the state does so for milliseconds.
+                let mut state = core.state.lock().await;
+                state.timers.remove(&at);
+                core.reconcile_locked(state).await;
             });
         }
     }

@@ -5,10 +5,12 @@
 //! a changed schedule and a clock step all take the same road.
 
 mod core;
+mod heart;
 mod run;
 pub mod status;
 pub mod ticker;
 mod worker;
 
-pub use core::Core;
+pub use core::{Core, TapeView};
+pub use heart::Heart;
 pub use run::{Outcome, RunOptions, run};

@@ -1,5 +1,6 @@
 //! One life of a daemon: lock, recover, tick, work, stop.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,18 +10,17 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use super::core::Core;
+use super::heart::Heart;
 use super::status::{self, Status};
 use super::ticker::Ticker;
 use super::worker::{self, Doing, Worker};
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::app::journal::Journal;
-use crate::app::report::{self, Selection};
-use crate::app::{lock, recover, refresh};
-use crate::catalog::daemon_runs::HEARTBEAT_MS;
+use crate::app::report::{self, Selection, TalkView};
+use crate::app::{backup, lock, recover, refresh};
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, daemon_runs};
-use crate::domain::clock::Clock;
 use crate::domain::ids::EventId;
 use crate::domain::segment::EndReason;
 use crate::domain::talk::TalkState;
@@ -107,9 +107,10 @@ pub async fn run(
     };
     let mut ticker = Ticker::start(Arc::clone(&core)).await.map_err(failed)?;
     add_refresh(&ticker, env, &writer, &watcher).await?;
+    add_backup(&ticker, env).await.map_err(failed)?;
     let working = tokio::spawn(worker.run());
     let telling = tokio::spawn(tell(Arc::clone(&core), env.clone(), started, doing.clone(), seen));
-    let beating = tokio::spawn(beat(writer.clone(), run_id, Arc::clone(&env.clock)));
+    let beating = tokio::spawn(beat(Heart::new(writer.clone(), run_id, Arc::clone(&env.clock))));
 
     let done = async {
         if options.until_done {
@@ -152,7 +153,10 @@ pub async fn run(
         let db = watcher.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let scope = catalog::schedule::events(&db)?.into_iter().find(|e| Some(e.id) == options.scope).map(|e| e.name);
         let views = report::select(&db, &env, &Selection { event: scope, ..Selection::default() })?;
-        Ok(views.iter().filter(|v| matches!(v.report.state, TalkState::Partial | TalkState::Missed)).count())
+        // Events that were over before this daemon began are not its matter, unless there are no others.
+        let ours: BTreeSet<_> = views.iter().filter(|v| v.window.end > started).map(|v| v.event.id).collect();
+        let failed = |v: &&TalkView| matches!(v.report.state, TalkState::Partial | TalkState::Missed);
+        Ok(views.iter().filter(|v| ours.is_empty() || ours.contains(&v.event.id)).filter(failed).count())
     })
     .await?;
     Ok(if missing == 0 { Outcome::Complete } else { Outcome::Incomplete(missing) })
@@ -202,6 +206,35 @@ async fn add_refresh(ticker: &Ticker, env: &Env, writer: &Writer, reader: &Arc<M
         })
 }
 
+/// Backups of the catalog: one that fails is tried again at the next look, and said once.
+async fn add_backup(ticker: &Ticker, env: &Env) -> std::result::Result<(), tokio_cron_scheduler::JobSchedulerError> {
+    let (busy, env) = (Arc::new(Mutex::new(String::new())), env.clone());
+    let task = move || -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        let (busy, env) = (Arc::clone(&busy), env.clone());
+        Box::pin(async move {
+            let job = move || {
+                let Ok(mut said) = busy.try_lock() else { return };
+                let problem = match backup::hourly(&env) {
+                    Ok(Some(path)) => {
+                        tracing::debug!("backup of the catalog: {}", path.display());
+                        String::new()
+                    }
+                    Ok(None) => return,
+                    Err(e) => e.to_string(),
+                };
+                if !problem.is_empty() && *said != problem {
+                    tracing::warn!("no backup of the catalog: {problem}");
+                }
+                *said = problem;
+            };
+            if let Err(e) = tokio::task::spawn_blocking(job).await {
+                tracing::warn!("no backup of the catalog: {e}");
+            }
+        })
+    };
+    ticker.add(backup::CRON, Arc::new(task)).await
+}
+
 /// Tells what the daemon does, every second: to the file that `status` reads, and to whoever looks on.
 async fn tell(core: Arc<Core>, env: Env, started: Ms, doing: watch::Receiver<Doing>, seen: watch::Sender<Status>) {
     let mut failed = false;
@@ -225,12 +258,10 @@ async fn tell(core: Arc<Core>, env: Env, started: Ms, doing: watch::Receiver<Doi
     }
 }
 
-async fn beat(writer: Writer, run: i64, clock: Arc<dyn Clock>) {
+async fn beat(mut heart: Heart) {
     loop {
-        tokio::time::sleep(Duration::from_millis(HEARTBEAT_MS.unsigned_abs())).await;
-        let now = clock.now();
-        // Not waited for: a catalog that is locked gets the heartbeat later.
-        drop(writer.send(move |db| daemon_runs::beat(db, run, now)));
+        heart.beat();
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) struct Worker {
     scope: Option<EventId>,
     closed: mpsc::UnboundedReceiver<Uuid>,
     doing: watch::Sender<Doing>,
+    disk_low: bool,
 }
 
 /// What the worker is doing.
@@ -60,7 +61,7 @@ impl Worker {
         closed: mpsc::UnboundedReceiver<Uuid>,
     ) -> (Self, watch::Receiver<Doing>) {
         let (doing, seen) = watch::channel(Doing::default());
-        (Self { env, reader: Arc::new(Mutex::new(reader)), writer, scope, closed, doing }, seen)
+        (Self { env, reader: Arc::new(Mutex::new(reader)), writer, scope, closed, doing, disk_low: false }, seen)
     }
 
     /// Works for ever; to be dropped when the daemon ends (children die with their handles, half-made
@@ -92,8 +93,7 @@ impl Worker {
         let mut left = i64::try_from(due.len()).unwrap_or(i64::MAX);
         for talk in due {
             self.doing.send_modify(|d| d.waiting = left);
-            if disk::free_bytes(&self.env.data_dir).is_some_and(|free| free < self.env.settings.disk.reserve_bytes) {
-                tracing::warn!("less than the reserve is free on the disk: joining waits, taping goes on");
+            if self.is_disk_low().await? {
                 break;
             }
             self.say(format!("joining talk {}: {}", talk.id, talk.title));
@@ -102,6 +102,20 @@ impl Worker {
         }
         self.doing.send_modify(|d| d.waiting = left);
         Ok(())
+    }
+
+    /// True where joining must wait for space. Says so once, and prunes what may go.
+    async fn is_disk_low(&mut self) -> Result<bool> {
+        let low = disk::free_bytes(&self.env.data_dir).is_some_and(|free| free < self.env.settings.disk.reserve_bytes);
+        if low != std::mem::replace(&mut self.disk_low, low) {
+            if low {
+                tracing::error!("disk-full: less than the reserve is free: joining waits, recording goes on");
+                prune::prune(&self.env, &self.reader, &self.writer, PruneRequest::default()).await?;
+            } else {
+                tracing::info!("there is space on the disk again: joining goes on");
+            }
+        }
+        Ok(low)
     }
 
     async fn assemble(&self, talk: &Talk) -> Result<()> {
