@@ -353,11 +353,13 @@ impl Builder<'_> {
                 self.place_first(unit);
                 continue;
             };
+            let seam = seam::find(last.index, unit.index);
             if self.reaches_end(last) {
-                self.reject(unit.id, format!("segment {} goes on to the end of the window", last.id), true);
+                // That its media stands there is known only where its packets do.
+                let reason = format!("segment {} goes on to the end of the window", last.id);
+                self.reject(unit.id, reason, seam.contained);
                 continue;
             }
-            let seam = seam::find(last.index, unit.index);
             if seam.reaches_back_ms > REACH_BACK_MS && turned.insert((last.id, unit.id)) && self.take_back(last.id) {
                 // The other way round: the second one's burst began before the first one's did.
                 queue.push_front(last);
@@ -595,7 +597,7 @@ impl Builder<'_> {
         piece.out_end_ms = out_to.clamp(piece.out_start_ms, piece.out_end_ms);
         for segment in gone {
             if !self.pieces.iter().any(|p| p.segment == segment) {
-                self.reject(segment, "what it has of the window stands in the segment before".to_owned(), true);
+                self.reject(segment, "the segment before goes on to the end of the window".to_owned(), false);
             }
         }
     }
