@@ -4,6 +4,8 @@
 //! Each test runs for some cases, or for `STREAMRIP_FUZZ_SECONDS` seconds (`make fuzz`). Files of the folder
 //! named by `STREAMRIP_TEST_DATA` are mutated too.
 
+#![allow(clippy::print_stdout, reason = "figures for people, with --nocapture")]
+
 mod blobs;
 mod calendars;
 mod files;
