@@ -24,9 +24,13 @@ use crate::domain::time::{HOUR, Ms};
 use crate::media::join::TEMP_SUFFIX;
 use crate::media::{CancellationToken, probe};
 
-/// So many bytes are taken to have come with the first one: enough to hold a packet whose time can be
-/// read, and some tenths of a second of a stream.
+/// So many bytes at most are taken to have come with the first one: enough to hold a packet whose time can
+/// be read.
 const FIRST_BYTES: u64 = 64 << 10;
+
+/// And no more than what comes in so many milliseconds: of a slow stream the former are minutes, and of a
+/// short file all of it, which would then seem to have come before it was asked for.
+const FIRST_MS: u64 = 300;
 
 /// No segment is longer than this: a file that was written to later was copied, or touched.
 const LONGEST_MS: i64 = 24 * HOUR;
@@ -116,7 +120,9 @@ fn insert(db: &Db, hall: HallId, path: &str, file: &Content, start: Ms) -> Resul
     let id = SegmentId(db.last_insert_rowid());
     // The name says when the first bytes came. When the last came only an untouched file says, and a wrong
     // mark would place all of its media wrongly.
-    let first = Mark { at: start, offset: file.bytes.min(FIRST_BYTES) };
+    let length = end.map(|end| end.since(start).unsigned_abs().max(1));
+    let at_once = length.map_or(FIRST_BYTES, |ms| (file.bytes.saturating_mul(FIRST_MS) / ms).clamp(1, FIRST_BYTES));
+    let first = Mark { at: start, offset: file.bytes.min(at_once) };
     let last = end.map(|at| Mark { at, offset: file.bytes });
     let known: Vec<Mark> = [Some(first), last].into_iter().flatten().collect();
     marks::append(db, id, &known)?;

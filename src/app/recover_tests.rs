@@ -184,7 +184,7 @@ fn an_adopted_file_is_placed_by_its_name_where_its_own_time_was_lost() {
     File::options().write(true).open(&full).and_then(|f| f.set_modified(modified)).expect("set");
     place.recover();
     let last = Mark { at: start.plus(100_000), offset: 100_000 };
-    assert_eq!(marks(&place), [Mark { at: start, offset: 65_536 }, last]);
+    assert_eq!(marks(&place), [Mark { at: start, offset: 300 }, last], "a kilobyte a second");
 }
 
 /// What is not known is not lost.
@@ -208,4 +208,17 @@ fn names_that_are_no_text_are_left_alone_every_time() {
     std::fs::write(place.dir.path().join(DIR).join(name), b"x").expect("written");
     assert_eq!(place.recover(), Recovery::default());
     assert_eq!(place.recover(), Recovery::default());
+}
+
+#[test]
+fn a_short_adopted_file_did_not_come_all_at_once() {
+    let mut place = Place::new();
+    let path = place.write("saal-1_2010-12-27_20-04-47.132_0001.ts", &[0; 7000]);
+    let end = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_293_476_687_132 + 7000);
+    let file = std::fs::File::options().append(true).open(place.dir.path().join(path)).expect("opened");
+    file.set_modified(end).expect("set");
+    assert_eq!(place.recover().adopted, 1);
+    let marks = crate::catalog::marks::of_segment(&place.db, place.segments()[0].id).expect("marks");
+    let marks: Vec<_> = marks.iter().map(|m| (m.at.0 - 1_293_476_687_132, m.offset)).collect();
+    assert_eq!(marks, [(0, 300), (7000, 7000)]);
 }

@@ -279,7 +279,10 @@ pub fn truth(sim: &Sim) {
         let Some(hall) = halls.get(&view.hall.id) else { continue };
         let covered = &view.report.covered;
         let what = |holes: &IntervalSet| {
-            format!("talk {} {:?} {:?}: {holes:?}", view.talk.id, view.talk.slot, view.report.gaps)
+            let files = view.segments.iter().map(|s| (s.id, s.opened, s.at, s.verdict, s.bytes, &s.spans));
+            let files: Vec<_> = files.collect();
+            let gaps = &view.report.gaps;
+            format!("talk {} {:?}: {holes:?}\ngaps {gaps:?}\nsegments {files:#?}", view.talk.id, view.talk.slot)
         };
         let long = |set: IntervalSet| set.iter().filter(|i| i.len_ms() > tolerance).collect::<IntervalSet>();
         let forgotten = long(must[*hall].clip(view.talk.slot).subtract(covered));

@@ -26,7 +26,7 @@ use sim::Sim;
 use streamrip::domain::time::{HOUR, MINUTE, SECOND};
 
 /// Seeds of short days in an ordinary test run.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 24;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))

@@ -55,8 +55,9 @@ pub enum Change {
 pub enum Act {
     /// A server misbehaves for so many milliseconds.
     Fault(usize, Fault, i64),
-    /// The daemon is killed and started again so many milliseconds later. For the first number of
-    /// milliseconds before it dies, nothing it tells the catalog is written any more.
+    /// The daemon is killed and started again so many milliseconds later (the second number). For the first
+    /// number of milliseconds before it dies, nothing that tapes tell the catalog is written any more, as if
+    /// that were locked; where that is not 0, all connections are made anew then.
     Kill(i64, i64),
     /// The daemon is stopped as it should be and started again so many milliseconds later.
     Restart(i64),
@@ -105,7 +106,7 @@ impl Script {
 fn act(rng: &mut fastrand::Rng, halls: usize, talks: usize) -> Act {
     match rng.u32(0..100) {
         0..50 => Act::Fault(rng.usize(0..halls), fault(rng), rng.i64(1..120) * 1000),
-        50..62 => Act::Kill(if rng.bool() { 0 } else { rng.i64(0..4000) }, rng.i64(100..60_000)),
+        50..62 => Act::Kill(if rng.bool() { 0 } else { rng.i64(0..12_000) }, rng.i64(100..60_000)),
         62..66 => Act::Restart(rng.i64(100..30_000)),
         66..69 => Act::Step([-3_600_000, 3_600_000, 600_000, 7000][rng.usize(0..4)]),
         69..71 => Act::Suspend(20 * 60_000),

@@ -190,6 +190,9 @@ impl Sim {
                 match act {
                     Act::Kill(lag, down) => {
                         daemon.dead.store(true, Ordering::SeqCst);
+                        if lag > 0 {
+                            (0..3).for_each(|hall| self.world.set(hall, Some(Fault::Eof)));
+                        }
                         tokio::time::sleep(Duration::from_millis(lag.unsigned_abs())).await;
                         self.mono = daemon.mono();
                         return (LifeEnd::Down(down), thread);
