@@ -229,6 +229,17 @@ impl<'a> Reader<'a> {
         } else {
             IntervalSet::new()
         };
+        let (mut asleep, mut skipped) = Default::default();
+        if window.start <= self.now {
+            asleep = troubles::host_asleep_times(self.db, window)?;
+            let steps = troubles::clock_steps(self.db, window)?;
+            skipped = steps.iter().map(|step| Interval::new(step.from, step.to)).collect();
+            // What a clock that was set back shows twice, the daemon lived through twice.
+            if steps.iter().any(|step| step.by_ms() < 0) {
+                let again: IntervalSet = steps.iter().map(|step| Interval::new(step.to, step.from)).collect();
+                alive = alive.union(&again);
+            }
+        }
         let facts = TalkFacts {
             talk: &talk,
             window,
@@ -238,6 +249,8 @@ impl<'a> Reader<'a> {
             streams: &times,
             bridges: &bridges,
             disk_full: &disk_full,
+            asleep: &asleep,
+            skipped: &skipped,
         };
         let report = report(&facts, self.now, self.env.settings.list.complete_tolerance_ms);
         let assembly = assemblies::current(self.db, talk.id)?;

@@ -8,4 +8,28 @@ use super::time::Ms;
 pub trait Clock: Send + Sync + fmt::Debug {
     /// Now.
     fn now(&self) -> Ms;
+
+    /// How long the machine has been suspended since it was started, milliseconds; only differences mean
+    /// something. A clock that does not know says 0.
+    fn asleep_ms(&self) -> i64 {
+        0
+    }
+}
+
+/// The wall clock was set: where it stood and where it stood then. `to` lies before `from` where it was
+/// set back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockStep {
+    /// What it would have shown.
+    pub from: Ms,
+    /// What it showed.
+    pub to: Ms,
+}
+
+impl ClockStep {
+    /// Size in milliseconds, negative where it was set back.
+    #[must_use]
+    pub fn by_ms(self) -> i64 {
+        self.to.since(self.from)
+    }
 }

@@ -14,6 +14,10 @@ pub enum GapCause {
     ImportedLate,
     /// No daemon ran on this data directory.
     DaemonNotRunning,
+    /// The machine was suspended.
+    HostAsleep,
+    /// The wall clock was set forward: that time never was.
+    ClockStep,
     /// The hall had no stream.
     NoStream,
     /// A connection was being opened, and none had failed before.
@@ -34,6 +38,8 @@ impl fmt::Display for GapCause {
             Self::OptedOut => "opted-out",
             Self::ImportedLate => "imported-late",
             Self::DaemonNotRunning => "daemon-not-running",
+            Self::HostAsleep => "host-asleep",
+            Self::ClockStep => "clock-step",
             Self::NoStream => "no-stream",
             Self::Connecting => "connecting",
             Self::Connection(reason) => return reason.fmt(f),

@@ -40,6 +40,10 @@ pub struct TalkFacts<'a> {
     pub bridges: &'a IntervalSet,
     /// When the hall's tape could not write for want of space.
     pub disk_full: &'a IntervalSet,
+    /// When the machine was suspended under a daemon.
+    pub asleep: &'a IntervalSet,
+    /// Times that a wall clock which was set forward left out.
+    pub skipped: &'a IntervalSet,
 }
 
 /// What became of one talk.
@@ -105,7 +109,9 @@ fn explain(gap: Interval, facts: &TalkFacts<'_>, now: Ms) -> Vec<Gap> {
     let mut cuts = vec![gap.start, gap.end, facts.talk.known_since];
     cuts.extend(facts.alive.iter().flat_map(|i| [i.start, i.end]));
     cuts.extend(facts.streams.iter().flat_map(|i| [i.start, i.end]));
-    cuts.extend(facts.disk_full.iter().flat_map(|i| [i.start, i.end]));
+    for times in [facts.disk_full, facts.asleep, facts.skipped] {
+        cuts.extend(times.iter().flat_map(|i| [i.start, i.end]));
+    }
     cuts.extend(facts.segments.iter().filter(|s| is_gone(s)).flat_map(|s| [s.at.start, s.at.end]));
     for c in facts.connections {
         cuts.extend([Some(c.opened), c.first_byte, c.closed].into_iter().flatten());
@@ -161,6 +167,14 @@ fn cause(at: Ms, facts: &TalkFacts<'_>, now: Ms) -> GapCause {
     }
     if !facts.alive.contains(at) {
         return GapCause::DaemonNotRunning;
+    }
+    // After the daemon: only one that runs can know that it slept, and one that did not run had missed the
+    // time in any case. Before all that went wrong with streams and files: a sleeper tries nothing.
+    if facts.asleep.contains(at) {
+        return GapCause::HostAsleep;
+    }
+    if facts.skipped.contains(at) {
+        return GapCause::ClockStep;
     }
     if facts.segments.iter().any(|s| is_gone(s) && s.at.contains(at)) {
         return GapCause::FileLost;

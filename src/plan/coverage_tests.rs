@@ -60,6 +60,8 @@ struct Case {
     connections: Vec<Connection>,
     alive: IntervalSet,
     streams: IntervalSet,
+    asleep: IntervalSet,
+    skipped: IntervalSet,
     known: i64,
     opted_out: bool,
 }
@@ -67,7 +69,16 @@ struct Case {
 impl Case {
     fn new(segments: Vec<Segment>, connections: Vec<Connection>) -> Self {
         let always: IntervalSet = Interval::new(at(0), at(2000)).into();
-        Self { segments, connections, alive: always.clone(), streams: always, known: -10_000, opted_out: false }
+        Self {
+            segments,
+            connections,
+            alive: always.clone(),
+            streams: always,
+            asleep: IntervalSet::new(),
+            skipped: IntervalSet::new(),
+            known: -10_000,
+            opted_out: false,
+        }
     }
 
     /// The report of a talk from 10:00 to 11:00, at `now` minutes.
@@ -84,6 +95,8 @@ impl Case {
             streams: &self.streams,
             bridges: &IntervalSet::new(),
             disk_full: &IntervalSet::new(),
+            asleep: &self.asleep,
+            skipped: &self.skipped,
         };
         report(&facts, now, 5 * SECOND)
     }
@@ -208,6 +221,33 @@ fn an_open_segment_reaches_now_while_its_progress_is_fresh() {
     let stalled = case.report(second(630));
     assert_eq!(stalled.gaps.len(), 1);
     assert_eq!(stalled.gaps[0].at, secs(600, 630));
+}
+
+#[test]
+fn a_machine_that_slept_is_the_cause_whatever_its_connections_say() {
+    let mut case = Case::new(
+        vec![media(0, 600), media(1830, 3600)],
+        vec![
+            connection(0, Some(0), 1810, EndReason::Stalled),
+            connection(1811, Some(1830), 4000, EndReason::WindowEnd),
+        ],
+    );
+    case.asleep = secs(600, 1800).into();
+    assert_eq!(case.gaps(), [gap(600, 1800, "host-asleep"), gap(1800, 1830, "stalled")]);
+    // Where no daemon was, nobody knows whether anything slept.
+    case.alive = case.alive.subtract(&secs(500, 1200).into());
+    assert_eq!(
+        case.gaps(),
+        [gap(600, 1200, "daemon-not-running"), gap(1200, 1800, "host-asleep"), gap(1800, 1830, "stalled")]
+    );
+}
+
+#[test]
+fn time_that_the_clock_left_out_is_a_gap_of_its_own_and_nothing_else_is() {
+    let mut case =
+        Case::new(vec![media(0, 600), media(1200, 3600)], vec![connection(0, Some(0), 4000, EndReason::Eof)]);
+    case.skipped = secs(600, 1200).into();
+    assert_eq!(case.gaps(), [gap(600, 1200, "clock-step")]);
 }
 
 proptest! {

@@ -4,6 +4,7 @@
 //! retargeted or stopped. Nothing is triggered once and then forgotten, so that a restart, a late import,
 //! a changed schedule and a clock step all take the same road.
 
+mod clock_watch;
 mod core;
 mod run;
 pub mod status;

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
+use super::clock_watch;
 use super::core::Core;
 use super::status::{self, Status};
 use super::ticker::Ticker;
@@ -112,6 +113,7 @@ pub async fn run(
     let working = tokio::spawn(worker.run());
     let telling = tokio::spawn(tell(Arc::clone(&core), env.clone(), started, doing.clone(), seen));
     let beating = tokio::spawn(beat(writer.clone(), run_id, Arc::clone(&env.clock)));
+    let watching = tokio::spawn(clock_watch::watch(writer.clone(), run_id, Arc::clone(&env.clock)));
 
     let done = async {
         if options.until_done {
@@ -132,6 +134,7 @@ pub async fn run(
     tracing::info!("stopping: closing files");
     telling.abort();
     beating.abort();
+    watching.abort();
     core.stop(EndReason::Shutdown).await;
     // Only now: what it was joining is made again at the next start.
     working.abort();
