@@ -8,6 +8,7 @@ mod clock_watch;
 mod core;
 mod run;
 pub mod status;
+mod systemd;
 pub mod ticker;
 mod worker;
 

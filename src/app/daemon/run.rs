@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::clock_watch;
 use super::core::Core;
 use super::status::{self, Status};
+use super::systemd::Notifier;
 use super::ticker::Ticker;
 use super::worker::{self, Doing, Worker};
 use crate::app::env::Env;
@@ -104,6 +105,8 @@ pub async fn run(
     let watcher = Arc::new(Mutex::new(reader()?));
 
     core.reconcile().await;
+    let systemd = Notifier::from_env();
+    systemd.ready();
     let failed = |e: tokio_cron_scheduler::JobSchedulerError| {
         Failure::new(Kind::Failed, "cannot start the scheduler").because(e)
     };
@@ -124,14 +127,17 @@ pub async fn run(
     };
     let finished = {
         let (shutdown, done, watch) = (pin!(shutdown), pin!(done), pin!(ticker.watch()));
+        let feed = pin!(systemd.feed(|| core.last_reconciled().elapsed()));
         tokio::select! {
             () = shutdown => false,
             () = done => true,
             () = watch => false,
+            () = feed => false,
         }
     };
 
     tracing::info!("stopping: closing files");
+    systemd.stopping();
     telling.abort();
     beating.abort();
     watching.abort();
