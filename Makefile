@@ -7,11 +7,12 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 test: export RUST_TEST_THREADS ?= 4
 test: export NEXTEST_TEST_THREADS ?= 4
 
-.PHONY: help demo test bench fmt lint clean
+.PHONY: help demo test fuzz bench fmt lint clean
 
 help:
 	@echo "make demo    a small congress on this machine, recorded: about two minutes"
 	@echo "make test    everything that is tested (installs what the tests need)"
+	@echo "make fuzz    hostile input for FUZZ_SECONDS=300 a test (make test does a few hundred cases each)"
 	@echo "make bench   the measurements of docs/BENCHMARKS.md"
 	@echo "make lint    formatting, clippy, licences"
 	@echo "make fmt     formats the code"
@@ -34,6 +35,9 @@ test:
 		set -ex; \
 		$(CARGO) test --locked --workspace; \
 	fi
+
+fuzz:
+	STREAMRIP_FUZZ_SECONDS=$(or $(FUZZ_SECONDS),300) $(CARGO) test --locked --test fuzz
 
 bench:
 	@.ci/install-deps demo

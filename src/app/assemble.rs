@@ -441,7 +441,9 @@ fn lock_reader(reader: &Reader) -> std::sync::MutexGuard<'_, Connection> {
     reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn parts(plan: &AssemblyPlan) -> Vec<Part> {
+/// What the catalog keeps of a plan that was carried out: which segments it used, and which it left out.
+#[must_use]
+pub fn parts(plan: &AssemblyPlan) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for piece in &plan.pieces {
         // One segment may give several stretches: their places as one.

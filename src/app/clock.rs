@@ -17,14 +17,9 @@ impl Clock for SystemClock {
 
     fn asleep_ms(&self) -> i64 {
         use rustix::time::{ClockId, clock_gettime};
-        let ms = |id| {
-            let at = clock_gettime(id);
-            at.tv_sec.saturating_mul(1000).saturating_add(at.tv_nsec / 1_000_000)
-        };
-        // The one counts while the machine sleeps, the other does not. Read in this order, the difference
-        // is never too small by the time between the two calls.
-        let awake = ms(ClockId::Monotonic);
-        ms(ClockId::Boottime).saturating_sub(awake)
+        // Of these two clocks only the first goes on while the machine sleeps.
+        let (all, awake) = (clock_gettime(ClockId::Boottime), clock_gettime(ClockId::Monotonic));
+        (all.tv_sec - awake.tv_sec) * 1000 + (all.tv_nsec - awake.tv_nsec) / 1_000_000
     }
 }
 
@@ -49,10 +44,10 @@ impl TestClock {
         self.base.fetch_add(ms, Ordering::Relaxed);
     }
 
-    /// Suspends the machine for so many milliseconds: the wall clock goes on, timers do not.
-    pub fn suspend(&self, ms: i64) {
-        self.asleep.fetch_add(ms, Ordering::Relaxed);
+    /// The machine sleeps for so many milliseconds: the wall clock goes on, timers do not.
+    pub fn sleep(&self, ms: i64) {
         self.step(ms);
+        self.asleep.fetch_add(ms, Ordering::Relaxed);
     }
 }
 

@@ -229,16 +229,11 @@ impl<'a> Reader<'a> {
         } else {
             IntervalSet::new()
         };
-        let (mut asleep, mut skipped) = Default::default();
+        let skipped = troubles::skipped_times(self.db, window)?;
         if window.start <= self.now {
-            asleep = troubles::host_asleep_times(self.db, window)?;
-            let steps = troubles::clock_steps(self.db, window)?;
-            skipped = steps.iter().map(|step| Interval::new(step.from, step.to)).collect();
             // What a clock that was set back shows twice, the daemon lived through twice.
-            if steps.iter().any(|step| step.by_ms() < 0) {
-                let again: IntervalSet = steps.iter().map(|step| Interval::new(step.to, step.from)).collect();
-                alive = alive.union(&again);
-            }
+            let back = troubles::clock_steps(self.db, window)?.into_iter().filter(|step| step.by_ms() < 0);
+            alive = alive.union(&back.map(|step| Interval::new(step.to, step.from)).collect());
         }
         let facts = TalkFacts {
             talk: &talk,
@@ -249,7 +244,6 @@ impl<'a> Reader<'a> {
             streams: &times,
             bridges: &bridges,
             disk_full: &disk_full,
-            asleep: &asleep,
             skipped: &skipped,
         };
         let report = report(&facts, self.now, self.env.settings.list.complete_tolerance_ms);

@@ -4,6 +4,7 @@ use rusqlite::Connection;
 
 use super::Result;
 use crate::domain::clock::ClockStep;
+use crate::domain::gap::{Gap, GapCause};
 use crate::domain::ids::HallId;
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::time::Ms;
@@ -27,6 +28,52 @@ pub fn disk_full(db: &Connection, daemon_run: Option<i64>, hall: HallId, full: b
         )?;
     }
     Ok(())
+}
+
+/// Wall time that passed while nothing could run, or that never was: the machine slept (`host-asleep`), or
+/// its clock was set (`clock-set`, from what it would have shown to what it showed: set back, `over` ends
+/// before it begins).
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn skipped(db: &Connection, daemon_run: Option<i64>, cause: GapCause, over: Interval, message: &str) -> Result<()> {
+    db.execute(
+        "INSERT INTO trouble (daemon_run_id, kind, from_ms, until_ms, message) VALUES (?1, ?2, ?3, ?4, ?5)",
+        (daemon_run, cause.to_string(), over.start.0, over.end.0, message),
+    )?;
+    Ok(())
+}
+
+/// What was noted by [`skipped`] and touches `within`, by start.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn skipped_times(db: &Connection, within: Interval) -> Result<Vec<Gap>> {
+    let mut query = db.prepare_cached(
+        "SELECT kind, from_ms, until_ms FROM trouble
+         WHERE kind IN ('host-asleep', 'clock-set') AND from_ms < ?2 AND until_ms > ?1 AND until_ms > from_ms ORDER BY from_ms",
+    )?;
+    let rows = query.query_map([within.start.0, within.end.0], |row| {
+        let slept = row.get::<_, String>(0)? == GapCause::HostAsleep.to_string();
+        let cause = if slept { GapCause::HostAsleep } else { GapCause::ClockSet };
+        Ok(Gap { at: Interval::new(Ms(row.get(1)?), Ms(row.get(2)?)), cause })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Steps of the wall clock that touch `within`, in the order they came.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn clock_steps(db: &Connection, within: Interval) -> Result<Vec<ClockStep>> {
+    let mut query = db.prepare_cached(
+        "SELECT from_ms, until_ms FROM trouble
+         WHERE kind = 'clock-set' AND min(from_ms, until_ms) < ?2 AND max(from_ms, until_ms) >= ?1 ORDER BY id",
+    )?;
+    let rows = query.query_map([within.start.0, within.end.0], |row| {
+        Ok(ClockStep { from: Ms(row.get(0)?), to: Ms(row.get(1)?) })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Notes something for people.
@@ -53,62 +100,5 @@ pub fn disk_full_times(db: &Connection, hall: HallId, within: Interval, now: Ms)
     let rows = query.query_map([hall.0, within.start.0, within.end.0, now.0], |row| {
         Ok(Interval::new(Ms(row.get(0)?), Ms(row.get(1)?)))
     })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-/// The wall clock was set. The row's two instants are where it stood before and after: `until_ms` lies
-/// before `from_ms` where it was set back.
-///
-/// # Errors
-/// When SQLite cannot write.
-pub fn clock_step(db: &Connection, daemon_run: Option<i64>, step: ClockStep) -> Result<()> {
-    let by = step.by_ms();
-    let message =
-        format!("the clock was set {} by {:.1} s", if by < 0 { "back" } else { "forward" }, by.abs() as f64 / 1000.0);
-    db.execute(
-        "INSERT INTO trouble (daemon_run_id, kind, from_ms, until_ms, message) VALUES (?1, 'clock-step', ?2, ?3, ?4)",
-        (daemon_run, step.from.0, step.to.0, message),
-    )?;
-    Ok(())
-}
-
-/// Steps of the wall clock that touch `within`, in the order they came.
-///
-/// # Errors
-/// When SQLite cannot answer.
-pub fn clock_steps(db: &Connection, within: Interval) -> Result<Vec<ClockStep>> {
-    let mut query = db.prepare_cached(
-        "SELECT from_ms, until_ms FROM trouble
-         WHERE kind = 'clock-step' AND min(from_ms, until_ms) < ?2 AND max(from_ms, until_ms) >= ?1 ORDER BY id",
-    )?;
-    let rows = query.query_map([within.start.0, within.end.0], |row| {
-        Ok(ClockStep { from: Ms(row.get(0)?), to: Ms(row.get(1)?) })
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-/// The machine was suspended.
-///
-/// # Errors
-/// When SQLite cannot write.
-pub fn host_asleep(db: &Connection, daemon_run: Option<i64>, at: Interval) -> Result<()> {
-    let message = format!("the machine was suspended for {:.1} s", at.len_ms() as f64 / 1000.0);
-    db.execute(
-        "INSERT INTO trouble (daemon_run_id, kind, from_ms, until_ms, message) VALUES (?1, 'host-asleep', ?2, ?3, ?4)",
-        (daemon_run, at.start.0, at.end.0, message),
-    )?;
-    Ok(())
-}
-
-/// When the machine was suspended under a daemon.
-///
-/// # Errors
-/// When SQLite cannot answer.
-pub fn host_asleep_times(db: &Connection, within: Interval) -> Result<IntervalSet> {
-    let mut query = db.prepare_cached(
-        "SELECT from_ms, until_ms FROM trouble WHERE kind = 'host-asleep' AND from_ms < ?2 AND until_ms >= ?1",
-    )?;
-    let rows =
-        query.query_map([within.start.0, within.end.0], |row| Ok(Interval::new(Ms(row.get(0)?), Ms(row.get(1)?))))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

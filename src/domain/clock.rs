@@ -9,8 +9,8 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// Now.
     fn now(&self) -> Ms;
 
-    /// How long the machine has been suspended since it was started, milliseconds; only differences mean
-    /// something. A clock that does not know says 0.
+    /// How long the machine has slept since some fixed instant, milliseconds: what tells a sleep from a
+    /// wall clock that was set, which look alike to timers. 0 where it cannot be told.
     fn asleep_ms(&self) -> i64 {
         0
     }

@@ -14,10 +14,10 @@ pub enum GapCause {
     ImportedLate,
     /// No daemon ran on this data directory.
     DaemonNotRunning,
-    /// The machine was suspended.
+    /// The machine slept.
     HostAsleep,
-    /// The wall clock was set forward: that time never was.
-    ClockStep,
+    /// The wall clock was set forward over it: that time never was.
+    ClockSet,
     /// The hall had no stream.
     NoStream,
     /// A connection was being opened, and none had failed before.
@@ -28,6 +28,8 @@ pub enum GapCause {
     FileLost,
     /// Connected and bytes came, yet no media that could be recognised.
     NoMedia,
+    /// The talk was cancelled, or taken out of the schedule: its time was not asked for.
+    Cancelled,
     /// Nothing in the catalog explains it.
     Unknown,
 }
@@ -39,12 +41,13 @@ impl fmt::Display for GapCause {
             Self::ImportedLate => "imported-late",
             Self::DaemonNotRunning => "daemon-not-running",
             Self::HostAsleep => "host-asleep",
-            Self::ClockStep => "clock-step",
+            Self::ClockSet => "clock-set",
             Self::NoStream => "no-stream",
             Self::Connecting => "connecting",
             Self::Connection(reason) => return reason.fmt(f),
             Self::FileLost => "file-lost",
             Self::NoMedia => "no-media",
+            Self::Cancelled => "cancelled",
             Self::Unknown => "unknown",
         })
     }

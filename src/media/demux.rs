@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{self, BufReader};
+use std::fs::File;
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::ChildStdout;
 
@@ -39,6 +40,9 @@ pub struct Demuxed {
     pub payload: Vec<u8>,
 }
 
+/// So much of a file of bare ADTS frames is read at once, bytes.
+const CHUNK: u64 = 64 << 10;
+
 /// At most so many packets are read ahead in search of the heads of tracks that come with their
 /// packets only.
 const LOOK_AHEAD: usize = 2000;
@@ -58,9 +62,18 @@ pub struct Demux {
     trouble: Option<String>,
 }
 
-/// The part that is being read.
+/// What is being read.
 #[derive(Debug)]
-struct Live {
+enum Live {
+    /// A part, taken apart by ffmpeg.
+    Ffmpeg(Box<Pipe>),
+    /// Bare ADTS frames, which need no ffmpeg (and it would not take them, see the module `adts`).
+    Adts(File),
+}
+
+/// ffmpeg's output.
+#[derive(Debug)]
+struct Pipe {
     child: Child,
     reader: Reader<BufReader<ChildStdout>>,
     shift_ms: i64,
@@ -146,10 +159,22 @@ impl Demux {
         }
         let Some(live) = &mut self.live else {
             let Some(part) = self.parts.pop_front() else { return Ok(false) };
-            self.live = Some(start(&self.path, &self.picks, part)?);
+            self.live = Some(self.start(part)?);
             return Ok(true);
         };
-        match live.reader.next_element() {
+        let pipe = match live {
+            Live::Ffmpeg(pipe) => pipe,
+            Live::Adts(file) => {
+                let mut block = Vec::with_capacity(CHUNK as usize);
+                match file.take(CHUNK).read_to_end(&mut block) {
+                    Ok(0) => self.live = None,
+                    Ok(_) => self.adts_block(&block),
+                    Err(source) => return Err(MediaError::File { path: self.path.clone(), source }),
+                }
+                return Ok(true);
+            }
+        };
+        match pipe.reader.next_element() {
             Ok(Some(element)) => {
                 if let Err(e) = self.element(element) {
                     self.end_part(Some(&e));
@@ -162,9 +187,10 @@ impl Demux {
     }
 
     fn end_part(&mut self, error: Option<&io::Error>) {
-        let Some(live) = self.live.take() else { return };
-        drop(live.reader);
-        let (status, words) = live.child.wait();
+        let Some(Live::Ffmpeg(pipe)) = self.live.take() else { return };
+        let Pipe { child, reader, .. } = *pipe;
+        drop(reader);
+        let (status, words) = child.wait();
         if error.is_some() || !status.is_some_and(|s| s.success()) {
             let text = match (words.is_empty(), error) {
                 (false, _) => words,
@@ -182,7 +208,7 @@ impl Demux {
     }
 
     fn element(&mut self, element: Element) -> io::Result<()> {
-        let Some(live) = &mut self.live else { return Ok(()) };
+        let Some(Live::Ffmpeg(live)) = &mut self.live else { return Ok(()) };
         match element.id {
             // Going on steps into them.
             id::SEGMENT | id::CLUSTER => Ok(()),
@@ -242,9 +268,32 @@ impl Demux {
         }
     }
 
+    fn start(&mut self, part: Part) -> Result<Live> {
+        if !self.raw_adts {
+            return Ok(Live::Ffmpeg(Box::new(start(&self.path, &self.picks, part)?)));
+        }
+        let file = File::open(&self.path).map_err(|source| MediaError::File { path: self.path.clone(), source })?;
+        let state =
+            TrackState { entry: TrackEntry::bare_aac(), splitter: Some(Splitter::new(false)), head: None, ordinal: 0 };
+        self.tracks = vec![state];
+        Ok(Live::Adts(file))
+    }
+
+    /// Takes the next bytes of a file of bare ADTS frames.
+    fn adts_block(&mut self, block: &[u8]) {
+        let Some(TrackState { splitter: Some(splitter), ordinal, .. }) = self.tracks.first_mut() else { return };
+        let packet = Packet { track: 1, pts_ms: 0, duration_ms: 0, key: true, size: 0, hash: 0 };
+        splitter.push(packet, block, |mut packet, payload| {
+            packet.size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+            packet.hash = xxh3_64(&payload);
+            self.queue.push_back(Demuxed { packet, ordinal: *ordinal, discard_padding_ns: None, payload });
+            *ordinal += 1;
+        });
+    }
+
     /// Takes a block apart. One that makes no sense is passed over.
     fn block(&mut self, mut content: Vec<u8>, extra: Extra) {
-        let Some(live) = &self.live else { return };
+        let Some(Live::Ffmpeg(live)) = &self.live else { return };
         let Some((number, length)) = ebml::read_vint(&content) else { return };
         let Some([high, low, flags]) = content.get(length..length + 3).and_then(|b| <[u8; 3]>::try_from(b).ok()) else {
             return;
@@ -305,7 +354,7 @@ struct Extra {
     padding_ns: Option<i64>,
 }
 
-fn start(path: &Path, picks: &[Pick], part: Part) -> Result<Live> {
+fn start(path: &Path, picks: &[Pick], part: Part) -> Result<Pipe> {
     let mut args: Vec<OsString> = ["-nostdin", "-v", "error", "-copyts"].map(Into::into).into();
     for pick in picks.iter().filter(|p| p.adts) {
         // Opaque bytes instead of AAC, see the module `adts`.
@@ -341,7 +390,7 @@ fn start(path: &Path, picks: &[Pick], part: Part) -> Result<Live> {
     );
     let (child, stdout) = child::spawn("ffmpeg", &args)?;
     let reader = Reader::new(BufReader::with_capacity(1 << 18, stdout));
-    Ok(Live { child, reader, shift_ms: part.shift_ms, scale: 1_000_000, cluster: 0 })
+    Ok(Pipe { child, reader, shift_ms: part.shift_ms, scale: 1_000_000, cluster: 0 })
 }
 
 /// Where the frames of a block lie in it. `at` is the first byte after its head, `lacing` its two bits.

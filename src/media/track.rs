@@ -19,6 +19,20 @@ impl TrackEntry {
         Self { children: ebml::children(content) }
     }
 
+    /// A track of AAC of which nothing more is known yet: see [`TrackEntry::become_aac`].
+    #[must_use]
+    pub fn bare_aac() -> Self {
+        let mut audio = Vec::new();
+        ebml::put_float(&mut audio, id::SAMPLING_FREQUENCY, 0.0);
+        let children = vec![
+            (id::TRACK_NUMBER, vec![1]),
+            (id::TRACK_TYPE, vec![2]),
+            (id::FLAG_LACING, vec![0]),
+            (id::AUDIO, audio),
+        ];
+        Self { children }
+    }
+
     fn get(&self, id: u32) -> Option<&[u8]> {
         self.children.iter().find(|(child, _)| *child == id).map(|(_, content)| content.as_slice())
     }
@@ -82,6 +96,11 @@ impl TrackEntry {
                 }
                 _ => ebml::put(&mut audio, child, &content),
             }
+        }
+        if !ebml::children(&audio).iter().any(|(child, _)| *child == id::CHANNELS) {
+            // 7 means eight channels; 0, that the stream says it elsewhere.
+            let channels = [2, 1, 2, 3, 4, 5, 6, 8][usize::from(head.channels & 7)];
+            ebml::put_small_uint(&mut audio, id::CHANNELS, channels);
         }
         self.set(id::AUDIO, audio);
     }

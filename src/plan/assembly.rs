@@ -620,8 +620,12 @@ fn begin_ms(index: &MediaIndex, t: &TrackPiece, span: MediaSpan) -> Option<i64> 
             let key = index.keys_ms.iter().copied().find(|k| *k >= at).filter(|_| first_track);
             key.or_else(|| head.find(|p| p.key && p.pts_ms >= at).map(|p| p.pts_ms))
         }
-        // The track may begin later than that.
-        From::Time(at) => head.next().map(|p| p.pts_ms.max(at)).or(Some(at)),
+        // The track may begin later than that, and after a hole in the media the span does: the cut itself
+        // lies in the middle of the hole.
+        From::Time(at) => {
+            let at = at.max(span.media_start_ms);
+            head.next().map(|p| p.pts_ms.max(at)).or(Some(at))
+        }
         From::Nothing => None,
     }
 }

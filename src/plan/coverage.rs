@@ -40,10 +40,8 @@ pub struct TalkFacts<'a> {
     pub bridges: &'a IntervalSet,
     /// When the hall's tape could not write for want of space.
     pub disk_full: &'a IntervalSet,
-    /// When the machine was suspended under a daemon.
-    pub asleep: &'a IntervalSet,
-    /// Times that a wall clock which was set forward left out.
-    pub skipped: &'a IntervalSet,
+    /// Wall time that the machine slept through, or that its clock was set over.
+    pub skipped: &'a [Gap],
 }
 
 /// What became of one talk.
@@ -109,9 +107,8 @@ fn explain(gap: Interval, facts: &TalkFacts<'_>, now: Ms) -> Vec<Gap> {
     let mut cuts = vec![gap.start, gap.end, facts.talk.known_since];
     cuts.extend(facts.alive.iter().flat_map(|i| [i.start, i.end]));
     cuts.extend(facts.streams.iter().flat_map(|i| [i.start, i.end]));
-    for times in [facts.disk_full, facts.asleep, facts.skipped] {
-        cuts.extend(times.iter().flat_map(|i| [i.start, i.end]));
-    }
+    cuts.extend(facts.disk_full.iter().flat_map(|i| [i.start, i.end]));
+    cuts.extend(facts.skipped.iter().flat_map(|g| [g.at.start, g.at.end]));
     cuts.extend(facts.segments.iter().filter(|s| is_gone(s)).flat_map(|s| [s.at.start, s.at.end]));
     for c in facts.connections {
         cuts.extend([Some(c.opened), c.first_byte, c.closed].into_iter().flatten());
@@ -165,16 +162,13 @@ fn cause(at: Ms, facts: &TalkFacts<'_>, now: Ms) -> GapCause {
     if at < facts.talk.known_since {
         return GapCause::ImportedLate;
     }
+    // Before the daemon: only one that ran can have noted it, so it knows better than a heartbeat that was
+    // not written any more.
+    if let Some(skipped) = facts.skipped.iter().find(|g| g.at.contains(at)) {
+        return skipped.cause;
+    }
     if !facts.alive.contains(at) {
         return GapCause::DaemonNotRunning;
-    }
-    // After the daemon: only one that runs can know that it slept, and one that did not run had missed the
-    // time in any case. Before all that went wrong with streams and files: a sleeper tries nothing.
-    if facts.asleep.contains(at) {
-        return GapCause::HostAsleep;
-    }
-    if facts.skipped.contains(at) {
-        return GapCause::ClockStep;
     }
     if facts.segments.iter().any(|s| is_gone(s) && s.at.contains(at)) {
         return GapCause::FileLost;
@@ -185,12 +179,20 @@ fn cause(at: Ms, facts: &TalkFacts<'_>, now: Ms) -> GapCause {
     if facts.disk_full.contains(at) {
         return GapCause::Connection(EndReason::DiskFull);
     }
-    connection_cause(at, facts.connections, now)
+    let said = connection_cause(at, facts.connections, now);
+    said.unwrap_or(if facts.talk.status != TalkStatus::Scheduled {
+        GapCause::Cancelled
+    } else if facts.connections.is_empty() {
+        GapCause::Unknown
+    } else {
+        // A daemon with a stream and no connection is about to open its first.
+        GapCause::Connecting
+    })
 }
 
 /// What the connections say. One that is over speaks from its end until the next one's first byte; one
 /// that delivered nothing usable speaks for its whole life.
-fn connection_cause(at: Ms, connections: &[Connection], now: Ms) -> GapCause {
+fn connection_cause(at: Ms, connections: &[Connection], now: Ms) -> Option<GapCause> {
     let mut before = None;
     for c in connections.iter().filter(|c| c.opened <= at) {
         let failed = c.end.filter(|end| !end.is_wanted());
@@ -215,8 +217,7 @@ fn connection_cause(at: Ms, connections: &[Connection], now: Ms) -> GapCause {
             (false, None) => before = before.or(Some(GapCause::Connecting)),
         }
     }
-    // A daemon with a stream and no connection is about to open its first.
-    before.unwrap_or(if connections.is_empty() { GapCause::Unknown } else { GapCause::Connecting })
+    before
 }
 
 #[cfg(test)]

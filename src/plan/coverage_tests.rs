@@ -60,10 +60,10 @@ struct Case {
     connections: Vec<Connection>,
     alive: IntervalSet,
     streams: IntervalSet,
-    asleep: IntervalSet,
-    skipped: IntervalSet,
     known: i64,
     opted_out: bool,
+    cancelled: bool,
+    skipped: Vec<Gap>,
 }
 
 impl Case {
@@ -74,10 +74,10 @@ impl Case {
             connections,
             alive: always.clone(),
             streams: always,
-            asleep: IntervalSet::new(),
-            skipped: IntervalSet::new(),
             known: -10_000,
             opted_out: false,
+            cancelled: false,
+            skipped: Vec::new(),
         }
     }
 
@@ -86,6 +86,9 @@ impl Case {
         let mut talk = talk(1, 1, 600, 660);
         talk.known_since = at(self.known);
         talk.opted_out = self.opted_out;
+        if self.cancelled {
+            talk.status = TalkStatus::Cancelled;
+        }
         let facts = TalkFacts {
             talk: &talk,
             window: slot(595, 675),
@@ -95,7 +98,6 @@ impl Case {
             streams: &self.streams,
             bridges: &IntervalSet::new(),
             disk_full: &IntervalSet::new(),
-            asleep: &self.asleep,
             skipped: &self.skipped,
         };
         report(&facts, now, 5 * SECOND)
@@ -223,33 +225,6 @@ fn an_open_segment_reaches_now_while_its_progress_is_fresh() {
     assert_eq!(stalled.gaps[0].at, secs(600, 630));
 }
 
-#[test]
-fn a_machine_that_slept_is_the_cause_whatever_its_connections_say() {
-    let mut case = Case::new(
-        vec![media(0, 600), media(1830, 3600)],
-        vec![
-            connection(0, Some(0), 1810, EndReason::Stalled),
-            connection(1811, Some(1830), 4000, EndReason::WindowEnd),
-        ],
-    );
-    case.asleep = secs(600, 1800).into();
-    assert_eq!(case.gaps(), [gap(600, 1800, "host-asleep"), gap(1800, 1830, "stalled")]);
-    // Where no daemon was, nobody knows whether anything slept.
-    case.alive = case.alive.subtract(&secs(500, 1200).into());
-    assert_eq!(
-        case.gaps(),
-        [gap(600, 1200, "daemon-not-running"), gap(1200, 1800, "host-asleep"), gap(1800, 1830, "stalled")]
-    );
-}
-
-#[test]
-fn time_that_the_clock_left_out_is_a_gap_of_its_own_and_nothing_else_is() {
-    let mut case =
-        Case::new(vec![media(0, 600), media(1200, 3600)], vec![connection(0, Some(0), 4000, EndReason::Eof)]);
-    case.skipped = secs(600, 1200).into();
-    assert_eq!(case.gaps(), [gap(600, 1200, "clock-step")]);
-}
-
 proptest! {
     /// DESIGN 8.6, on random histories.
     #[test]
@@ -278,4 +253,25 @@ proptest! {
         prop_assert_eq!(report.recorded_ms + missing.total_ms(), past.len_ms());
         prop_assert!(report.gaps.iter().all(|g| !g.at.is_empty()));
     }
+}
+
+#[test]
+fn time_that_was_slept_through_or_set_over_says_so() {
+    let over = |from, to, cause| Gap { at: Interval::new(second(from), second(to)), cause };
+    let mut case = Case::new(
+        vec![media(0, 100), media(1400, 3600)],
+        vec![
+            connection(-300, Some(-299), 1301, EndReason::Stalled),
+            connection(1301, Some(1400), 4500, EndReason::WindowEnd),
+        ],
+    );
+    case.skipped = vec![over(100, 700, GapCause::HostAsleep), over(700, 1300, GapCause::ClockSet)];
+    assert_eq!(case.gaps(), [gap(100, 700, "host-asleep"), gap(700, 1300, "clock-set"), gap(1300, 1400, "stalled")]);
+}
+
+#[test]
+fn a_talk_that_was_cancelled_before_it_began_is_missing_for_that() {
+    let mut case = Case::new(vec![], vec![]);
+    case.cancelled = true;
+    assert_eq!(case.gaps(), [gap(0, 3600, "cancelled")]);
 }

@@ -40,7 +40,7 @@ pub(crate) enum Content {
 impl Content {
     fn hash(self, track: u64, n: i64, at: i64) -> u64 {
         let n = match self {
-            Self::Still(from, to) if (from..to).contains(&at) => n % 3,
+            Self::Still(from, to) if (from..to).contains(&at) => n % (1 + from % 3),
             Self::Loop(round) => n % round,
             _ => n + 10,
         };

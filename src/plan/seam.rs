@@ -97,6 +97,8 @@ pub struct Seam {
 const CLOCK_MS: i64 = 2000;
 /// Equal clocks differ by at most this: Matroska's rounding, and guesses at the start of a dump.
 const SAME_CLOCK_MS: i64 = 50;
+/// And by so little where nothing is guessed.
+const ROUNDING_MS: i64 = 4;
 /// Equal packets that are not unique must agree with the arrival times so well.
 const REPEATED_MS: i64 = 3000;
 /// Unique equal packets need to agree only so well: an anchor is late by a server's whole burst where
@@ -292,12 +294,13 @@ fn best(fits: &[Vec<Fit>], expected: i64, same_clock: bool) -> Option<Fit> {
     let rank = |f: &Fit| (f.unique >= 3, f.unique, std::cmp::Reverse(off(f)), f.matched);
     let all = || fits.iter().flatten().copied();
     if same_clock {
+        // Where packets repeat, only the very same time will do: the next packet is as good a match.
+        let same = |f: &Fit| f.shift_ms.abs() <= if f.unique > 0 { SAME_CLOCK_MS } else { ROUNDING_MS };
+        let best = all().filter(same).max_by_key(|f| (f.unique, std::cmp::Reverse(f.shift_ms.abs()), f.matched));
         // Some servers count from zero for each connection; two that began together only look as if
         // they shared a clock.
-        return all()
-            .filter(|f| f.shift_ms.abs() <= SAME_CLOCK_MS)
-            .max_by_key(rank)
-            .or_else(|| all().filter(|f| f.unique >= 3 && f.is_full() && off(f) <= REPEATED_MS).max_by_key(rank));
+        let other = |f: &Fit| f.unique >= 3 && f.is_full() && off(f) <= REPEATED_MS;
+        return best.or_else(|| all().filter(other).max_by_key(rank));
     }
     let believed = |f: &Fit| match f.unique {
         0 => f.is_full() && off(f) <= REPEATED_MS,

@@ -19,6 +19,11 @@ use crate::domain::time::Ms;
 
 /// Largest schedule.xml, in bytes.
 pub const MAX_BYTES: usize = 50_000_000;
+/// Most talks: as many as a calendar may have.
+pub const MAX_TALKS: usize = 100_000;
+/// Most elements and texts. The tree takes about 100 bytes of memory for each, and the shortest has four
+/// bytes in the file; 100,000 talks have 3 million.
+pub const MAX_NODES: u32 = 4_000_000;
 
 /// A schedule.xml, as far as it is of use here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +61,9 @@ pub enum ScheduleXmlError {
     /// More than [`MAX_BYTES`].
     #[error("it is larger than 50 MB")]
     TooLarge,
+    /// More than [`MAX_TALKS`].
+    #[error("it has more than 100,000 talks")]
+    TooManyTalks,
     /// No bytes.
     #[error("it is empty")]
     Empty,
@@ -90,8 +98,12 @@ pub fn read(bytes: &[u8]) -> Result<ScheduleXml, ScheduleXmlError> {
     if text.is_empty() {
         return Err(ScheduleXmlError::Empty);
     }
+    if let Some(line) = overloaded(text) {
+        let what = "more attributes or name spaces than any schedule has".to_owned();
+        return Err(ScheduleXmlError::NotXml { line, column: 1, what });
+    }
     // Entities of a DTD could blow up; no known schedule.xml has one.
-    let options = ParsingOptions { allow_dtd: false, ..ParsingOptions::default() };
+    let options = ParsingOptions { allow_dtd: false, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
     let document = Document::parse_with_options(text, options).map_err(|e| {
         if text.get(..200.min(text.len())).unwrap_or(text).to_ascii_lowercase().contains("<!doctype html") {
             return ScheduleXmlError::NotASchedule("html".to_owned());
@@ -103,8 +115,29 @@ pub fn read(bytes: &[u8]) -> Result<ScheduleXml, ScheduleXmlError> {
     if root.tag_name().name() != "schedule" {
         return Err(ScheduleXmlError::NotASchedule(shortened(root.tag_name().name(), 40)));
     }
-    let talks = root.descendants().filter(|n| n.has_tag_name("event")).map(talk).collect();
+    let talks: Vec<_> = root.descendants().filter(|n| n.has_tag_name("event")).take(MAX_TALKS + 1).map(talk).collect();
+    if talks.len() > MAX_TALKS {
+        return Err(ScheduleXmlError::TooManyTalks);
+    }
     Ok(ScheduleXml { talks })
+}
+
+/// The line of a tag with too many attributes, or of one name space too many: the parser compares each
+/// with each (63 s for a megabyte of attributes, found by the fuzz test).
+fn overloaded(text: &str) -> Option<u32> {
+    const MAX_ATTRIBUTES: usize = 256;
+    const MAX_NAME_SPACES: usize = 1000;
+    let (mut line, mut name_spaces) = (1_u32, 0);
+    // In XML no value holds a `<`, so each piece is one tag and the text behind it.
+    for piece in text.split('<') {
+        let attributes = piece.split('=').skip(1).filter(|v| v.trim_start().starts_with(['"', '\''])).count();
+        name_spaces += piece.matches("xmlns").count();
+        if attributes > MAX_ATTRIBUTES || name_spaces > MAX_NAME_SPACES {
+            return Some(line);
+        }
+        line = line.saturating_add(u32::try_from(piece.matches('\n').count()).unwrap_or(u32::MAX));
+    }
+    None
 }
 
 fn talk(event: Node<'_, '_>) -> XmlTalk {
@@ -142,6 +175,8 @@ fn talk(event: Node<'_, '_>) -> XmlTalk {
     }
 }
 
+/// Its own texts (there may be several, around comments). Not those of elements inside it: a file of titles
+/// within titles would be read again for each of them (71 s for a megabyte, found by the fuzz test).
 fn whole_text(node: Node<'_, '_>) -> String {
-    node.descendants().filter_map(|n| n.is_text().then(|| n.text()).flatten()).collect()
+    node.children().filter_map(|n| n.is_text().then(|| n.text()).flatten()).collect()
 }

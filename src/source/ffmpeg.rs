@@ -54,10 +54,15 @@ impl Source for Ffmpeg {
             args: arguments(url, matroska),
             label: format!("{label} ffmpeg"),
             log: self.log.clone(),
-            judge: Box::new(Lines { url: url.clone(), matroska: self.matroska.clone(), found: None, last: None }),
+            judge: judge(url, &self.matroska),
             untrusted_tail: 0,
         })
     }
+}
+
+/// Knows its lines.
+pub(super) fn judge(url: &StreamUrl, matroska: &Arc<Mutex<HashSet<StreamUrl>>>) -> Box<dyn Judge> {
+    Box::new(Lines { url: url.clone(), matroska: matroska.clone(), found: None, last: None })
 }
 
 /// Its command line. The address is the argument of `-i`, so it is never taken for an option.

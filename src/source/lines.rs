@@ -75,6 +75,18 @@ pub(super) async fn read(
     }
 }
 
+/// Judges messages that are all there already; gives back what they mean and each line as it is logged.
+pub(super) fn judged(mut judge: Box<dyn Judge>, messages: &[u8]) -> (SourceEnd, Vec<String>) {
+    let (mut splitter, mut lines) = (Splitter::default(), Vec::new());
+    let mut take = |line: &str| {
+        judge.line(line);
+        lines.push(line.to_owned());
+    };
+    splitter.push(messages, &mut take);
+    splitter.finish(&mut take);
+    (judge.end(), lines)
+}
+
 /// Cuts bytes into clean lines.
 #[derive(Default)]
 struct Splitter {

@@ -75,6 +75,17 @@ pub trait Source: Send + Sync + fmt::Debug {
     fn open(&self, url: &StreamUrl, label: &str) -> Result<Running, SourceEnd>;
 }
 
+/// What the messages of a program would mean if it ended after them, and each line as the log gets it: for
+/// tests that let a program say anything.
+#[must_use]
+pub fn judged(program: Recorder, url: &StreamUrl, messages: &[u8]) -> (SourceEnd, Vec<String>) {
+    let judge = match program.for_url(url) {
+        Recorder::Ffmpeg => ffmpeg::judge(url, &Arc::default()),
+        _ => mplayer::judge(),
+    };
+    lines::judged(judge, messages)
+}
+
 /// The sources there are.
 #[derive(Clone, Debug)]
 pub struct Sources(Vec<Arc<dyn Source>>);

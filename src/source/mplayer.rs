@@ -48,10 +48,15 @@ impl Source for Mplayer {
             args: arguments(url),
             label: format!("{label} mplayer"),
             log: self.log.clone(),
-            judge: Box::new(Lines::default()),
+            judge: judge(),
             untrusted_tail: BLOCK_BYTES,
         })
     }
+}
+
+/// Knows its lines.
+pub(super) fn judge() -> Box<dyn Judge> {
+    Box::new(Lines::default())
 }
 
 /// Its command line. A [`StreamUrl`] begins with an allowed scheme, so it is never taken for an option

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use streamrip::domain::ids::{EventId, HallId, SegmentId, TalkId};
 use streamrip::domain::interval::Interval;
+use streamrip::domain::media::MediaIndex;
 use streamrip::domain::segment::{Container, Segment, Verdict};
 use streamrip::domain::talk::{Talk, TalkStatus};
 use streamrip::domain::time::{Ms, SECOND};
@@ -26,15 +27,15 @@ pub struct Case {
 
 /// A packet as ffprobe sees it.
 #[derive(Clone, Debug)]
-struct Probed {
-    hash: String,
-    key: bool,
-    pts: f64,
-    dts: f64,
-    duration: f64,
+pub struct Probed {
+    pub hash: String,
+    pub key: bool,
+    pub pts: f64,
+    pub dts: f64,
+    pub duration: f64,
 }
 
-fn run(program: &str, args: &[&str]) -> (Vec<u8>, String) {
+pub fn run(program: &str, args: &[&str]) -> (Vec<u8>, String) {
     let out = Command::new(program).args(args).output().expect("it starts");
     let err = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(out.status.success(), "{program} {args:?}: {err}");
@@ -43,7 +44,7 @@ fn run(program: &str, args: &[&str]) -> (Vec<u8>, String) {
 
 /// Packets of the pictures (0) or the sound (1) of a file, through ffmpeg's own Matroska muxer where it
 /// is not Matroska yet, so that payloads compare.
-fn packets(file: &Path) -> [Vec<Probed>; 2] {
+pub fn packets(file: &Path) -> [Vec<Probed>; 2] {
     let name = file.to_str().expect("a plain path");
     let mkv = if name.ends_with(".mkv") {
         name.to_owned()
@@ -107,7 +108,7 @@ fn packets(file: &Path) -> [Vec<Probed>; 2] {
 }
 
 /// Positions of packets in what the encoder made.
-fn places(truth: &[Probed], list: &[Probed]) -> Vec<Option<usize>> {
+pub fn places(truth: &[Probed], list: &[Probed]) -> Vec<Option<usize>> {
     let known: HashMap<&str, usize> = truth.iter().enumerate().map(|(n, p)| (p.hash.as_str(), n)).collect();
     list.iter().map(|p| known.get(p.hash.as_str()).copied()).collect()
 }
@@ -115,15 +116,22 @@ fn places(truth: &[Probed], list: &[Probed]) -> Vec<Option<usize>> {
 pub struct Made {
     pub plan: AssemblyPlan,
     pub file: PathBuf,
+    pub indexes: Vec<MediaIndex>,
+    pub dropped: u64,
 }
 
-/// Indexes, plans and joins.
-pub fn assemble(dir: &Path, case: &Case, extension: &str) -> Made {
+/// Indexes, plans and joins everything.
+pub fn assemble(dir: &Path, dumps: &[Dump], extension: &str) -> Made {
+    assemble_window(dir, dumps, extension, None)
+}
+
+/// As [`assemble`], with a window in seconds after the first media.
+pub fn assemble_window(dir: &Path, dumps: &[Dump], extension: &str, window: Option<(f64, f64)>) -> Made {
     let cancel = CancellationToken::new();
-    let paths: Vec<_> = (0..case.dumps.len()).map(|n| dir.join(format!("dump{n}.{extension}"))).collect();
+    let paths: Vec<_> = (0..dumps.len()).map(|n| dir.join(format!("dump{n}.{extension}"))).collect();
     let mut indexes = Vec::new();
     let mut segments = Vec::new();
-    for (n, (dump, path)) in case.dumps.iter().zip(&paths).enumerate() {
+    for (n, (dump, path)) in dumps.iter().zip(&paths).enumerate() {
         std::fs::write(path, &dump.bytes).expect("written");
         let index = index(path, &dump.marks, &cancel).expect("indexed");
         assert!(!index.spans.is_empty(), "dump {n} of {} bytes: {:?}", dump.bytes.len(), index.problem);
@@ -151,10 +159,13 @@ pub fn assemble(dir: &Path, case: &Case, extension: &str) -> Made {
         });
         indexes.push(index);
     }
-    let slot = Interval::new(
-        segments.iter().map(|s| s.at.start).min().expect("some").minus(SECOND),
-        segments.iter().map(|s| s.at.end).max().expect("some").plus(SECOND),
-    );
+    let start = segments.iter().map(|s| s.at.start).min().expect("some");
+    let end = segments.iter().map(|s| s.at.end).max().expect("some");
+    let after = |s: f64| start.plus((s * 1000.0) as i64);
+    let slot = match window {
+        Some((from, to)) => Interval::new(after(from), after(to)),
+        None => Interval::new(start.minus(SECOND), end.plus(SECOND)),
+    };
     let talk = Talk {
         id: TalkId(1),
         event: EventId(1),
@@ -184,9 +195,8 @@ pub fn assemble(dir: &Path, case: &Case, extension: &str) -> Made {
     let mut told = 0;
     let joined = join(&job, &mut |ms| told = ms, &cancel).expect("joined");
     assert_eq!(std::fs::metadata(&target).expect("there").len(), joined.bytes);
-    assert_eq!(joined.dropped, 0);
     assert!(told > 0 && !streamrip::media::join::temp_name(&target).exists());
-    Made { plan, file: target }
+    Made { plan, file: target, indexes, dropped: joined.dropped }
 }
 
 /// Assembles and compares.
@@ -199,7 +209,8 @@ pub fn check(case: &Case) {
         Format::Mp3 => "mp3",
         Format::Asf => "asf",
     };
-    let made = assemble(dir.path(), case, extension);
+    let made = assemble(dir.path(), &case.dumps, extension);
+    assert_eq!(made.dropped, 0);
     let describe = || {
         let seams: Vec<_> = made.plan.seams.iter().map(|(a, b, s)| format!("{a}|{b}: {s:?}")).collect();
         format!("{}\n{}", made.plan.describe().join("\n"), seams.join("\n"))
@@ -276,7 +287,7 @@ pub fn check(case: &Case) {
     identified(&made.file, &made.plan);
 }
 
-fn duration(file: &Path) -> f64 {
+pub fn duration(file: &Path) -> f64 {
     let (out, _) = run(
         "ffprobe",
         &["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", file.to_str().expect("plain")],
@@ -285,7 +296,7 @@ fn duration(file: &Path) -> f64 {
 }
 
 /// The whole file decodes, from the start and from its middle, and ffmpeg has nothing to say.
-fn decodes(file: &Path, format: Format) {
+pub fn decodes(file: &Path, format: Format) {
     let name = file.to_str().expect("plain");
     let middle = format!("{}", duration(file) / 2.0);
     for seek in [&[][..], &["-ss", &middle]] {
@@ -299,7 +310,7 @@ fn decodes(file: &Path, format: Format) {
 }
 
 /// mkvmerge knows tracks, chapters, tags and title.
-fn identified(file: &Path, plan: &AssemblyPlan) {
+pub fn identified(file: &Path, plan: &AssemblyPlan) {
     let (out, _) = run("mkvmerge", &["-J", file.to_str().expect("plain")]);
     let seen: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
     assert_eq!(seen["container"]["recognized"], true);

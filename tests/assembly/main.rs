@@ -5,6 +5,7 @@
 //! through them, and packets are known by the hash of their payload.
 
 mod judge;
+mod odd;
 mod taking;
 
 use std::sync::{Mutex, PoisonError};

@@ -4,13 +4,14 @@
 //! retargeted or stopped. Nothing is triggered once and then forgotten, so that a restart, a late import,
 //! a changed schedule and a clock step all take the same road.
 
-mod clock_watch;
 mod core;
+mod heart;
 mod run;
 pub mod status;
 mod systemd;
 pub mod ticker;
 mod worker;
 
-pub use core::Core;
+pub use core::{Core, TapeView};
+pub use heart::Heart;
 pub use run::{Outcome, RunOptions, run};

@@ -9,8 +9,8 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::clock_watch;
 use super::core::Core;
+use super::heart::Heart;
 use super::status::{self, Status};
 use super::systemd::Notifier;
 use super::ticker::Ticker;
@@ -20,10 +20,8 @@ use crate::app::failure::{Failure, Kind, Result};
 use crate::app::journal::Journal;
 use crate::app::report::{self, Selection, TalkView};
 use crate::app::{backup, lock, recover, refresh};
-use crate::catalog::daemon_runs::HEARTBEAT_MS;
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, daemon_runs};
-use crate::domain::clock::Clock;
 use crate::domain::ids::EventId;
 use crate::domain::segment::EndReason;
 use crate::domain::talk::TalkState;
@@ -115,8 +113,7 @@ pub async fn run(
     add_backup(&ticker, env).await.map_err(failed)?;
     let working = tokio::spawn(worker.run());
     let telling = tokio::spawn(tell(Arc::clone(&core), env.clone(), started, doing.clone(), seen));
-    let beating = tokio::spawn(beat(writer.clone(), run_id, Arc::clone(&env.clock)));
-    let watching = tokio::spawn(clock_watch::watch(writer.clone(), run_id, Arc::clone(&env.clock)));
+    let beating = tokio::spawn(beat(Heart::new(writer.clone(), run_id, Arc::clone(&env.clock))));
 
     let done = async {
         if options.until_done {
@@ -140,7 +137,6 @@ pub async fn run(
     systemd.stopping();
     telling.abort();
     beating.abort();
-    watching.abort();
     core.stop(EndReason::Shutdown).await;
     // Only now: what it was joining is made again at the next start.
     working.abort();
@@ -268,12 +264,10 @@ async fn tell(core: Arc<Core>, env: Env, started: Ms, doing: watch::Receiver<Doi
     }
 }
 
-async fn beat(writer: Writer, run: i64, clock: Arc<dyn Clock>) {
+async fn beat(mut heart: Heart) {
     loop {
-        tokio::time::sleep(Duration::from_millis(HEARTBEAT_MS.unsigned_abs())).await;
-        let now = clock.now();
-        // Not waited for: a catalog that is locked gets the heartbeat later.
-        drop(writer.send(move |db| daemon_runs::beat(db, run, now)));
+        heart.beat();
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

@@ -236,3 +236,24 @@ fn nothing_recorded_gives_no_pieces() {
     let plan = plan_of(&[], wall(0, 10), MINUTE, &[]);
     assert!(plan.pieces.is_empty() && plan.chapters.is_empty() && plan.starts.is_none());
 }
+
+#[test]
+fn a_hole_inside_a_segment_is_closed_where_the_media_goes_on() {
+    let all = original(60, Content::Unique, false);
+    let mut with_hole = dump(&all, 0, all.len(), false, 0, false);
+    let hole = |p: &Packet| (20_000..28_000).contains(&p.pts_ms);
+    with_hole.packets.retain(|p| !hole(p));
+    let index = &mut with_hole.index;
+    index.head.retain(|p| !hole(p));
+    index.tail.retain(|p| !hole(p));
+    index.tracks[0].packets = with_hole.packets.len() as u64;
+    let whole = index.spans[0];
+    let end = with_hole.packets.iter().rfind(|p| p.pts_ms < 20_000).map(|p| p.pts_ms + p.duration_ms).expect("some");
+    let start = with_hole.packets.iter().find(|p| p.pts_ms >= 28_000).map(|p| p.pts_ms).expect("some");
+    index.spans = vec![MediaSpan { media_end_ms: end, ..whole }, MediaSpan { media_start_ms: start, ..whole }];
+    let plan = plan_of(&[with_hole], wall(5, 55), 0, &[]);
+    assert_eq!(plan.pieces.len(), 2);
+    assert_eq!(plan.pieces[1].out_start_ms, plan.pieces[0].out_end_ms, "{:#?}", plan.pieces);
+    let gap = plan.chapters.iter().find(|c| c.title.starts_with("gap")).expect("a chapter for it");
+    assert_eq!(gap.at_ms, plan.pieces[0].out_end_ms);
+}

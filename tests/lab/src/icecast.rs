@@ -72,7 +72,9 @@ impl Icecast {
             // Ours and no stranger's: it says so in its log.
             let log = fs::read_to_string(folder.path().join("error.log")).unwrap_or_default();
             if log.contains("server started") && connect(port).is_ok() {
-                return Some(Self { server, folder, port });
+                // Two that took the same port at once: one of them ends a moment later.
+                std::thread::sleep(Duration::from_millis(200));
+                return (server.status().is_none() && connect(port).is_ok()).then_some(Self { server, folder, port });
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -100,7 +102,13 @@ impl Icecast {
     /// Where Icecast does not take it.
     #[must_use]
     pub fn source(&self, mount: &str, format: Format) -> TcpStream {
-        let mut source = connect(self.port).expect("Icecast listens");
+        let mut source = None;
+        // Its backlog may be full on a slow machine.
+        wait_until("Icecast to listen", crate::PATIENCE, || {
+            source = connect(self.port).ok();
+            source.is_some()
+        });
+        let mut source = source.expect("waited for");
         let request = format!(
             "SOURCE {mount} HTTP/1.0\r\nAuthorization: Basic {}\r\nContent-Type: {}\r\n\r\n",
             base64(format!("source:{PASSWORD}").as_bytes()),

@@ -1,0 +1,290 @@
+//! What must hold, at every instant and in the end.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use streamrip::app::daemon::TapeView;
+use streamrip::app::report::{self, Selection};
+use streamrip::catalog::schedule::{Snapshot, TalkFilter, schedule_version, snapshot};
+use streamrip::domain::gap::GapCause;
+use streamrip::domain::hall::Hall;
+use streamrip::domain::ids::HallId;
+use streamrip::domain::interval::{Interval, IntervalSet};
+use streamrip::domain::talk::{TalkState, TalkStatus};
+use streamrip::plan::wanted::window_of;
+
+use crate::server::Life;
+use crate::sim::Sim;
+
+/// A tape may take so long to begin after it became wanted: a tick, and the stop of the one before it.
+const BEGIN_MS: i64 = 8000;
+
+/// The longest backoff, with a tick.
+const BACKOFF_MS: i64 = 31_500;
+
+/// An opted-out talk's tape may take so long to end: a tick and a half.
+const LEAVE_MS: i64 = 2500;
+
+/// Two connections at once for longer than this are no handover.
+const HANDOVER_MS: i64 = 28_000;
+
+/// A kill may cost what came in so many last milliseconds.
+const KILL_COSTS_MS: i64 = 1000;
+
+/// A disk that was full for longer than the buffer may cost more, until the connection is made anew.
+const FULL_COSTS_MS: i64 = 45_000;
+
+/// What is remembered from tick to tick.
+pub struct Watch {
+    schedule: Snapshot,
+    wanted_since: Vec<Option<i64>>,
+    forbidden_since: Vec<Option<i64>>,
+    two_since: Vec<Option<i64>>,
+    /// When the daemon began, or time or schedule were changed.
+    shaken: i64,
+    pub reported: i64,
+}
+
+impl Watch {
+    pub fn new(halls: usize) -> Self {
+        Self {
+            schedule: Snapshot { version: -1, ..Snapshot::default() },
+            wanted_since: vec![None; halls],
+            forbidden_since: vec![None; halls],
+            two_since: vec![None; halls],
+            shaken: 0,
+            reported: 0,
+        }
+    }
+
+    /// A daemon begins.
+    pub fn begin(&mut self, mono: i64) {
+        let halls = self.two_since.len();
+        self.two_since = vec![None; halls];
+        self.wanted_since = vec![None; halls];
+        self.shaken(mono);
+    }
+
+    /// What should be is another thing from now on.
+    pub fn shaken(&mut self, mono: i64) {
+        self.shaken = mono;
+    }
+}
+
+/// The number of a hall's server.
+fn server_of(hall: &Hall) -> Option<usize> {
+    hall.streams.first()?.url.path().split('/').nth(1)?.parse().ok()
+}
+
+/// Checks what must hold at every instant.
+pub fn every_tick(sim: &mut Sim, tapes: &[TapeView]) {
+    let now = sim.env.clock.now();
+    let mono = sim.mono;
+    if schedule_version(&sim.db).expect("read") != sim.watch.schedule.version {
+        sim.watch.schedule = snapshot(&sim.db, TalkFilter::default()).expect("read");
+    }
+    let watch = &mut sim.watch;
+    let servers = sim.world.lock();
+    for hall in &watch.schedule.halls {
+        let Some(server) = server_of(hall) else { continue };
+        let (mut wanted, mut forbidden) = (false, false);
+        for talk in watch.schedule.talks.iter().filter(|t| t.hall == hall.id && t.status == TalkStatus::Scheduled) {
+            let event = watch.schedule.events.iter().find(|e| e.id == talk.event);
+            wanted |= talk.is_on() && window_of(talk, event, &sim.env.settings.record).contains(now);
+            forbidden |= talk.opted_out && talk.slot.contains(now);
+        }
+        wanted &= !forbidden;
+        let since = |known: &mut Option<i64>, is: bool| {
+            *known = if is { Some(known.unwrap_or(mono)) } else { None };
+            known.map_or(0, |at| mono - at.max(watch.shaken))
+        };
+        let open = servers.open(server);
+        assert!(open <= 2, "{open} connections on {:?} at once", hall.name);
+        let two = watch.two_since[server].map_or(0, |at| mono - at);
+        watch.two_since[server] = (open == 2).then(|| watch.two_since[server].unwrap_or(mono));
+        assert!(two <= HANDOVER_MS, "two connections on {:?} for {two} ms", hall.name);
+        if since(&mut watch.forbidden_since[server], forbidden) > LEAVE_MS {
+            assert_eq!(open, 0, "{:?} is taped during a talk that is opted out", hall.name);
+        }
+        if since(&mut watch.wanted_since[server], wanted) > BEGIN_MS {
+            assert!(tapes.iter().any(|t| t.hall.id == hall.id), "{:?} is wanted and not taped", hall.name);
+            let begun = watch.wanted_since[server].unwrap_or(mono).max(watch.shaken);
+            let quiet = mono - servers.last_contact(server, mono).unwrap_or(begun).max(begun);
+            assert!(quiet <= BACKOFF_MS, "{:?} is wanted and was not asked for {quiet} ms", hall.name);
+        }
+    }
+}
+
+/// Checks what is said of each talk: every second of a past slot is covered or a gap with a cause, and
+/// the state says what the intervals say.
+pub fn reports(sim: &Sim) {
+    let now = sim.env.clock.now();
+    for view in report::select(&sim.db, &sim.env, &Selection::default()).expect("read") {
+        let (slot, report) = (view.talk.slot, &view.report);
+        let what = || format!("talk {} {:?} {slot:?} at {now:?}: {report:?}", view.talk.id, view.talk.title);
+        let past = Interval::new(slot.start, slot.end.min(now));
+        let gaps: IntervalSet = report.gaps.iter().map(|g| g.at).collect();
+        assert_eq!(gaps.total_ms(), report.gaps.iter().map(|g| g.at.len_ms()).sum::<i64>(), "gaps overlap: {}", what());
+        assert!(gaps.intersect(&report.covered).is_empty(), "covered and a gap: {}", what());
+        let all = report.covered.union(&gaps);
+        assert_eq!(
+            all,
+            if past.is_empty() { IntervalSet::new() } else { past.into() },
+            "not all explained: {}",
+            what()
+        );
+        assert_eq!(report.recorded_ms, report.covered.total_ms(), "{}", what());
+        for gap in &report.gaps {
+            let is_explained = gap.cause != GapCause::Unknown || gap.at.len_ms() <= 1000;
+            assert!(is_explained, "a gap without cause, {:?}: {} {:#?}", gap, what(), view.connections);
+        }
+        let missing = gaps.total_ms();
+        let tolerance = sim.env.settings.list.complete_tolerance_ms;
+        let fits = match report.state {
+            TalkState::Scheduled => now < view.window.start,
+            TalkState::Recording => view.window.contains(now),
+            TalkState::Complete => now >= view.window.end && missing <= tolerance,
+            TalkState::Partial => now >= view.window.end && missing > tolerance && report.recorded_ms > 0,
+            TalkState::Missed => now >= view.window.end && missing > tolerance && report.recorded_ms == 0,
+            TalkState::Cancelled => view.talk.status == TalkStatus::Cancelled,
+            TalkState::Removed => view.talk.status == TalkStatus::Removed,
+            TalkState::OptedOut => view.talk.opted_out,
+        };
+        assert!(fits, "the state is another than the intervals say: {}", what());
+    }
+}
+
+/// Checks that there is no file without a row and no row without a file.
+pub fn files(sim: &Sim) {
+    let on_disk: BTreeSet<PathBuf> = files_below(&sim.env.data_dir).into_iter().collect();
+    let mut query = sim.db.prepare("SELECT path, verdict FROM segment").expect("sql");
+    let rows = query.query_map([], |r| Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?))).expect("rows");
+    let mut known = BTreeSet::new();
+    for row in rows {
+        let (path, verdict) = row.expect("row");
+        assert_ne!(verdict, "open", "{path} is open and nobody writes it");
+        if !["lost", "pruned"].contains(&verdict.as_str()) {
+            known.insert(PathBuf::from(path));
+        }
+    }
+    let strangers: Vec<_> = on_disk.difference(&known).collect();
+    assert!(strangers.is_empty(), "files without a row: {strangers:?}");
+    let lost: Vec<_> = known.difference(&on_disk).collect();
+    assert!(lost.is_empty(), "rows without a file: {lost:?}");
+}
+
+/// All segment files, relative to the data directory.
+fn files_below(data_dir: &Path) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    let mut todo = vec![data_dir.join("segments")];
+    while let Some(dir) = todo.pop() {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            if entry.path().is_dir() {
+                todo.push(entry.path());
+            } else {
+                out.push(entry.path().strip_prefix(data_dir).expect("below").to_owned());
+            }
+        }
+    }
+    out
+}
+
+/// The life that a file was written from, where its first bytes tell.
+fn life_of(content: &[u8]) -> Option<usize> {
+    if content.starts_with(b"<!DOCTYPE") {
+        let text = String::from_utf8_lossy(content);
+        return text.split("life ").nth(1)?.split(' ').next()?.parse().ok();
+    }
+    Some(u32::from_be_bytes(content.get(4..8)?.try_into().ok()?) as usize)
+}
+
+/// Checks that every byte which came is in exactly one file.
+pub fn bytes(sim: &Sim) {
+    let servers = sim.world.lock();
+    let mut found: HashMap<usize, (PathBuf, usize)> = HashMap::new();
+    for path in files_below(&sim.env.data_dir) {
+        let content = std::fs::read(sim.env.data_dir.join(&path)).expect("read");
+        // What is shorter tells no life, and is compared by what it is a part of.
+        let Some(number) = life_of(&content) else { continue };
+        let life = &servers.lives()[number];
+        assert!(
+            life.given.starts_with(&content),
+            "{} ({} bytes) is not what connection {number} gave ({} bytes)",
+            path.display(),
+            content.len(),
+            life.given.len()
+        );
+        if let Some((other, _)) = found.insert(number, (path.clone(), content.len())) {
+            panic!("{} and {} both hold what connection {number} gave", path.display(), other.display());
+        }
+    }
+    for (number, life) in servers.lives().iter().enumerate() {
+        let have = found.get(&number).map_or(0, |(_, n)| *n);
+        let due = must_have(sim, life);
+        assert!(
+            have >= due || due < 8,
+            "connection {number} of hall {} (simulated time {} to {:?}) gave {} bytes, {due} of them must be on disk, and {have} are",
+            life.hall,
+            life.opened,
+            life.ended,
+            life.given.len()
+        );
+    }
+}
+
+/// So many of its bytes nothing may have cost.
+fn must_have(sim: &Sim, life: &Life) -> usize {
+    let ended = life.ended.unwrap_or(sim.mono);
+    let disturbed = sim.full_times.iter().any(|(from, to)| life.opened < *to + FULL_COSTS_MS && ended > *from);
+    if life.cut_off || disturbed {
+        return 0;
+    }
+    if !life.killed {
+        return life.given.len();
+    }
+    // A connection that had just begun waits for its row before it makes its file.
+    if ended - life.opened < 5000 {
+        return 0;
+    }
+    let safe = life.progress.iter().rfind(|(at, _)| *at <= ended - KILL_COSTS_MS);
+    safe.map_or(0, |(_, n)| *n)
+}
+
+/// Compares what is said to be covered with what the servers gave.
+pub fn truth(sim: &Sim) {
+    let period = sim.world.period_ms;
+    let tolerance = 2 * period + 1500;
+    let servers = sim.world.lock();
+    let halls: BTreeMap<HallId, usize> =
+        sim.watch.schedule.halls.iter().filter_map(|h| Some((h.id, server_of(h)?))).collect();
+    let (mut may, mut must) = (vec![Vec::new(); 3], vec![Vec::new(); 3]);
+    for life in servers.lives() {
+        let safe = must_have(sim, life) / crate::server::PACKET;
+        let total = life.given.len() / crate::server::PACKET;
+        for (n, (_, wall)) in life.frames.iter().enumerate() {
+            let at = Interval::new(*wall, wall.plus(period));
+            may[life.hall].push(at);
+            // The last frames are the ones that a kill costs.
+            if life.frames.len() - n > total - safe {
+                must[life.hall].push(at);
+            }
+        }
+    }
+    let may: Vec<IntervalSet> = may.into_iter().map(|all| all.into_iter().collect()).collect();
+    let must: Vec<IntervalSet> = must.into_iter().map(|all| all.into_iter().collect()).collect();
+    for view in report::select(&sim.db, &sim.env, &Selection::default()).expect("read") {
+        if view.talk.opted_out {
+            continue;
+        }
+        let Some(hall) = halls.get(&view.hall.id) else { continue };
+        let covered = &view.report.covered;
+        let what = |holes: &IntervalSet| {
+            format!("talk {} {:?} {:?}: {holes:?}", view.talk.id, view.talk.slot, view.report.gaps)
+        };
+        let long = |set: IntervalSet| set.iter().filter(|i| i.len_ms() > tolerance).collect::<IntervalSet>();
+        let forgotten = long(must[*hall].clip(view.talk.slot).subtract(covered));
+        assert!(forgotten.is_empty(), "what was recorded is said to be missing: {}", what(&forgotten));
+        let invented = long(covered.subtract(&may[*hall]));
+        assert!(invented.is_empty(), "what was not recorded is said to be covered: {}", what(&invented));
+    }
+}
