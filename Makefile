@@ -40,7 +40,7 @@ fuzz:
 	STREAMRIP_FUZZ_SECONDS=$(or $(FUZZ_SECONDS),300) $(CARGO) test --locked --test fuzz
 
 bench:
-	@.ci/install-deps demo
+	@.ci/install-deps bench
 	$(CARGO) bench --locked
 
 fmt:

@@ -1,5 +1,6 @@
 //! A large catalog, made by SQL.
 
+use std::fs;
 use std::path::Path;
 
 use rusqlite::params;
@@ -22,7 +23,7 @@ const FIRST_DAY_MS: i64 = 1_577_836_800_000;
 pub const SOME_DAY: &str = "2020-02-20";
 
 /// Fills `data_dir` with 10,000 past talks in 4 halls over 100 days, all recorded in 100 segments and
-/// assembled. The files themselves are not there.
+/// assembled. The files themselves are not there: see [`make_files`].
 pub fn make(data_dir: &Path) {
     let mut db = open_writer(data_dir).expect("a catalog");
     db.pragma_update(None, "synchronous", "off").expect("a pragma");
@@ -55,7 +56,7 @@ pub fn make(data_dir: &Path) {
             .prepare(
                 "INSERT INTO segment (id, uuid, hall_id, connection_id, path, container, start_ms, end_ms, opened_ms, closed_ms,
                    bytes, sha256, media_ms, verdict, end_reason)
-                 VALUES (?1, printf('00000000-0000-7000-8000-a%011d', ?1), ?2, ?1, 'segments/large/saal-' || ?2 || '/' || ?1 || '.ts', 'mpegts', ?3, ?4, ?3, ?4,
+                 VALUES (?1, printf('00000000-0000-7000-8000-a%011d', ?1), ?2, ?1, 'segments/large/saal-' || ?2 || '/' || ((?1 - 1) / 100) || '/' || ?1 || '.ts', 'mpegts', ?3, ?4, ?3, ?4,
                    7500000, zeroblob(32), ?4 - ?3, 'media', 'eof')",
             )
             .expect("a statement");
@@ -87,4 +88,22 @@ pub fn make(data_dir: &Path) {
     tx.execute("DELETE FROM assembly_todo", []).expect("nothing to do");
     tx.commit().expect("a commit");
     db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA optimize;").expect("a checkpoint");
+}
+
+/// Makes the files of the catalog, empty: a daemon looks whether they are there, and no further.
+pub fn make_files(data_dir: &Path) {
+    for id in 1..=TALKS {
+        let hall = (id - 1) % HALLS + 1;
+        let folder = data_dir.join(format!("segments/large/saal-{hall}/{}", id - 1));
+        fs::create_dir_all(&folder).expect("a folder");
+        for n in 0..SEGMENTS_PER_TALK {
+            let segment_id = (id - 1) * SEGMENTS_PER_TALK + n + 1;
+            fs::File::create(folder.join(format!("{segment_id}.ts"))).expect("a file");
+        }
+    }
+    let talks = data_dir.join("talks/large");
+    fs::create_dir_all(&talks).expect("a folder");
+    for id in 1..=TALKS {
+        fs::File::create(talks.join(format!("{id}.mkv"))).expect("a file");
+    }
 }

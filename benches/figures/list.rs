@@ -13,8 +13,8 @@ pub fn figures() -> Vec<Figure> {
     let streamrip = Streamrip::new(env!("CARGO_BIN_EXE_streamrip"));
     catalog::make(&streamrip.data_dir());
     let day = ["list", "--day", SOME_DAY];
-    let lines = streamrip.ok(&day).stdout.lines().filter(|line| line.contains("complete")).count();
     let json = ["list", "--day", SOME_DAY, "--json"];
+    let lines = streamrip.json(&json).as_array().map_or(0, Vec::len);
     let floor = floor(&streamrip);
     let figure = |what: &str, arguments: &[&str]| Figure {
         what: format!(

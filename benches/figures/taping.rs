@@ -21,6 +21,7 @@ pub fn idle() -> Vec<Figure> {
     empty.ok(&["import", "later.ics"]);
     let large = Streamrip::new(env!("CARGO_BIN_EXE_streamrip"));
     catalog::make(&large.data_dir());
+    catalog::make_files(&large.data_dir());
     let [bare, full] = [empty, large].map(|streamrip| {
         let daemon = streamrip.spawn(&["run"]);
         settle(&daemon);

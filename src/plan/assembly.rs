@@ -7,7 +7,7 @@ use std::fmt;
 use chrono_tz::Tz;
 
 use super::cut::{From, To};
-use super::seam::{self, Seam, SeamKind, begin_after_gap, whole_packets};
+use super::seam::{self, Method, Seam, SeamKind, begin_after_gap, whole_packets};
 use crate::domain::gap::Gap;
 use crate::domain::ids::SegmentId;
 use crate::domain::interval::Interval;
@@ -353,11 +353,12 @@ impl Builder<'_> {
                 self.place_first(unit);
                 continue;
             };
+            let seam = seam::find(last.index, unit.index);
             if self.reaches_end(last) {
-                self.reject(unit.id, format!("segment {} goes on to the end of the window", last.id), true);
+                let stands = stands_in(last, unit, &seam);
+                self.reject(unit.id, format!("segment {} goes on to the end of the window", last.id), stands);
                 continue;
             }
-            let seam = seam::find(last.index, unit.index);
             if seam.reaches_back_ms > REACH_BACK_MS && turned.insert((last.id, unit.id)) && self.take_back(last.id) {
                 // The other way round: the second one's burst began before the first one's did.
                 queue.push_front(last);
@@ -366,7 +367,8 @@ impl Builder<'_> {
             }
             self.seams.push((last.id, unit.id, seam.clone()));
             if seam.contained {
-                self.reject(unit.id, format!("all of it stands in segment {}", last.id), true);
+                let stands = stands_in(last, unit, &seam);
+                self.reject(unit.id, format!("all of it stands in segment {}", last.id), stands);
                 continue;
             }
             self.follow(last, unit, &seam);
@@ -582,7 +584,9 @@ impl Builder<'_> {
     /// Ends the assembly at the window's end.
     fn cut_end(&mut self) {
         let Some(at) = self.pieces.iter().position(|p| p.wall().end >= self.window.end) else { return };
-        let gone: HashSet<SegmentId> = self.pieces.drain(at + 1..).map(|p| p.segment).collect();
+        // What followed a gap does not stand in what was before it.
+        let gone: Vec<(SegmentId, bool)> =
+            self.pieces.drain(at + 1..).map(|p| (p.segment, p.before.is_none())).collect();
         let piece = &mut self.pieces[at];
         let to = self.window.end.0 - piece.offset_ms;
         let out_to = to + piece.shift_ms;
@@ -593,11 +597,32 @@ impl Builder<'_> {
             }
         }
         piece.out_end_ms = out_to.clamp(piece.out_start_ms, piece.out_end_ms);
-        for segment in gone {
-            if !self.pieces.iter().any(|p| p.segment == segment) {
-                self.reject(segment, "what it has of the window stands in the segment before".to_owned(), true);
+        for (segment, stands) in gone {
+            if !self.pieces.iter().any(|p| p.segment == segment) && !self.rejected.iter().any(|r| r.segment == segment)
+            {
+                self.reject(segment, "what it has of the window stands in the segment before".to_owned(), stands);
             }
         }
+    }
+}
+
+/// True where it is certain that what `last` and `unit` have of the same time is the same media: equal
+/// packets say so, or equal clocks without a hole. Arrival times alone do not: where the wall clock was set
+/// back, two hours of media have one hour of wall time.
+fn stands_in(last: &Unit<'_>, unit: &Unit<'_>, seam: &Seam) -> bool {
+    if !seam.contained && seam.kind != SeamKind::Overlap {
+        return false;
+    }
+    match seam.method {
+        Method::Packets => true,
+        Method::Clock => {
+            let end = last.index.spans.iter().map(|s| s.media_end_ms).max().unwrap_or(i64::MIN);
+            unit.index.spans.iter().all(|s| {
+                let upto = s.media_end_ms.min(end);
+                last.index.spans.iter().any(|l| l.media_start_ms <= s.media_start_ms && upto <= l.media_end_ms)
+            })
+        }
+        Method::Arrival | Method::None => false,
     }
 }
 

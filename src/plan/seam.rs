@@ -95,6 +95,8 @@ pub struct Seam {
 
 /// Clocks of arrival that differ by less than this may be equal clocks.
 const CLOCK_MS: i64 = 2000;
+/// And by less than this where the times of the second follow those of the first.
+const DRIFT_MS: i64 = 30_000;
 /// Equal clocks differ by at most this: Matroska's rounding, and guesses at the start of a dump.
 const SAME_CLOCK_MS: i64 = 50;
 /// And by so little where nothing is guessed.
@@ -104,8 +106,6 @@ const REPEATED_MS: i64 = 3000;
 /// Unique equal packets need to agree only so well: an anchor is late by a server's whole burst where
 /// the connection ended inside it.
 const UNIQUE_MS: i64 = 45_000;
-/// An overlap that only arrival times show must be longer than this to be believed.
-const ARRIVAL_MS: i64 = 2000;
 /// So many packets at the edges of an overlap may be torn.
 const TORN: usize = 4;
 
@@ -198,7 +198,11 @@ pub fn find(first: &MediaIndex, second: &MediaIndex) -> Seam {
         return none;
     }
     let expected = b_span.offset_ms.saturating_sub(a_span.offset_ms);
-    let same_clock = has_clock(first) && has_clock(second) && expected.abs() <= CLOCK_MS;
+    // An encoder that cannot keep up drifts from the wall clock: if the second goes on after the first by
+    // its own times, and not long after, these are right.
+    let a_end = first.spans.iter().map(|s| s.media_end_ms).max().unwrap_or_default();
+    let goes_on = b_span.media_start_ms >= a_end && expected.abs() <= DRIFT_MS;
+    let same_clock = has_clock(first) && has_clock(second) && (expected.abs() <= CLOCK_MS || goes_on);
     let edges: Vec<(Edge, Edge)> = pairs.iter().map(|(a, b)| (Edge::tail(first, a), Edge::head(second, b))).collect();
     let fits: Vec<Vec<Fit>> = edges.iter().map(|(a, b)| fits(a, b, expected)).collect();
     let seam = Seam { shift_ms: expected, ..none };
@@ -395,7 +399,7 @@ fn by_clock(
     same_clock: bool,
     seam: &Seam,
 ) -> Seam {
-    let (tolerance, method) = if same_clock { (SAME_CLOCK_MS, Method::Clock) } else { (ARRIVAL_MS, Method::Arrival) };
+    let method = if same_clock { Method::Clock } else { Method::Arrival };
     let a_end = first.spans.iter().map(|s| s.media_end_ms).max().unwrap_or_default();
     let b_start = second.spans.first().map_or(0, |s| s.media_start_ms) + shift;
     // Later spans of the second may have another offset to wall time.
@@ -407,8 +411,13 @@ fn by_clock(
         .zip(second.spans.first())
         .map_or(b_start, |(end, span)| end - span.offset_ms + shift);
     let overlap = a_end - b_start;
-    let contained = overlap > tolerance && b_end <= a_end;
-    if overlap <= tolerance {
+    // Where the overlap lies in packets that were looked at and none is equal, there is none: the clocks
+    // are wrong, or it is another encoder's. What arrival times alone show is believed only of a
+    // connection far inside a long one. In doubt nothing is left out.
+    let unseen = overlap > SAME_CLOCK_MS && !edges.iter().any(|(a, b)| is_visible(a, b, shift));
+    let contained = unseen && b_end <= a_end;
+    let believed = contained || (unseen && same_clock);
+    if !believed {
         let cuts = pairs
             .iter()
             .map(|(a, b)| SeamCut {
@@ -449,6 +458,18 @@ fn by_clock(
         method,
         shift_ms: shift,
         ..seam.clone()
+    }
+}
+
+/// True where packets of the same time are known of both.
+fn is_visible(a: &Edge, b: &Edge, shift: i64) -> bool {
+    let extent = |packets: &[Packet]| {
+        let times = packets.iter().map(|p| p.pts_ms);
+        times.clone().min().zip(times.max())
+    };
+    match (extent(&a.packets), extent(&b.packets)) {
+        (Some(a), Some(b)) => a.0 <= b.1 + shift && b.0 + shift <= a.1,
+        _ => false,
     }
 }
 

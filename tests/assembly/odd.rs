@@ -6,7 +6,7 @@ use std::path::Path;
 use streamrip::domain::media::TrackKind;
 use streamrip_lab::{Format, Recipe};
 
-use crate::judge::{Made, Probed, assemble, assemble_window, decodes, packets, places, run};
+use crate::judge::{Made, Probed, assemble, assemble_window, decodes, decodes_from, packets, places, run};
 use crate::taking::Dump;
 
 /// Runs ffmpeg on made-up pictures and sound of so many seconds.
@@ -71,7 +71,8 @@ fn pictures_out_of_order_are_cut_where_they_can_be_decoded() {
     assert!(truth[0][first].key, "begins with picture {first}");
     assert!(truth[0][first + 1..next].iter().all(|p| p.pts < truth[0][first].pts), "{first} then {next}");
     whole(&made, &truth[1], &ours[1]);
-    decodes(&made.file, Format::MpegTs);
+    // Not from the middle: ffmpeg complains when it is sent into an open group, in its own copies too.
+    decodes_from(&made.file, Format::MpegTs, 0.0);
     // The last key picture at or before the begin; 40 pictures of 40 ms make a group.
     let start = truth[0][0].pts + 3.3;
     assert!((start - 1.9..start + 0.3).contains(&truth[0][first].pts), "begins at {}", truth[0][first].pts);

@@ -63,6 +63,8 @@ pub struct Sim {
     /// When the disk was full, simulated time.
     pub full_times: Vec<(i64, i64)>,
     pub watch: Watch,
+    /// The wall clock was set back: an hour may stand for two.
+    pub set_back: bool,
     /// Wall time at which it is over.
     until: Ms,
     report_every: i64,
@@ -126,6 +128,7 @@ impl Sim {
             full: Arc::default(),
             full_times: Vec::new(),
             watch: Watch::new(3),
+            set_back: false,
             until: extent.end.plus(2 * MINUTE),
             report_every,
         }
@@ -337,6 +340,7 @@ impl Sim {
     }
 
     fn step(&mut self, clock: &TestClock, ms: i64) {
+        self.set_back |= ms < 0;
         clock.step(ms);
         self.offset += ms;
         self.watch.shaken(self.mono);

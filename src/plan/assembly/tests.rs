@@ -257,3 +257,19 @@ fn a_hole_inside_a_segment_is_closed_where_the_media_goes_on() {
     let gap = plan.chapters.iter().find(|c| c.title.starts_with("gap")).expect("a chapter for it");
     assert_eq!(gap.at_ms, plan.pieces[0].out_end_ms);
 }
+
+#[test]
+fn what_only_the_wall_clock_calls_the_same_is_never_called_redundant() {
+    let all = original(100, Content::Unique, false);
+    let earlier = dump(&all, 0, at(&all, 20_000, false), false, 0, false);
+    // A minute later the clock was set back by a minute: other media, the same wall time.
+    let later = dump(&all, at(&all, 62_000, false), at(&all, 80_000, false), false, -60_000, false);
+    let plan = plan_of(&[earlier, later], wall(5, 15), 0, &[]);
+    assert_eq!(plan.pieces.len(), 1);
+    assert_eq!(plan.rejected.iter().map(|r| (r.segment.0, r.redundant)).collect::<Vec<_>>(), [(2, false)]);
+    // The same media a second time may go.
+    let (once, twice) =
+        (dump(&all, 0, at(&all, 20_000, false), false, 0, false), dump(&all, 100, 600, false, 0, false));
+    let plan = plan_of(&[once, twice], wall(5, 15), 0, &[]);
+    assert_eq!(plan.rejected.iter().map(|r| r.redundant).collect::<Vec<_>>(), [true]);
+}

@@ -161,3 +161,21 @@ fn a_packet_lost_on_one_connection_does_not_matter() {
     // The first one keeps up to its last whole packet, 1298, which is the second one's 1299 - 1100.
     assert_eq!((seam.cuts[0].to, seam.cuts[0].from), (To::Packet(1299), From::Packet(200)));
 }
+
+#[test]
+fn clocks_that_claim_an_overlap_without_an_equal_packet_cost_nothing() {
+    // The encoder fell behind by 3 s: arrival says that the second began before the first one ended.
+    let all = original(60, Content::Unique, true);
+    let a = dump(&all, 0, 20 * 68, false, 0, true);
+    let b = dump(&all, 22 * 68, 40 * 68, false, -3000, true);
+    let seam = find(&a.index, &b.index);
+    assert_eq!((seam.kind, seam.method, seam.contained), (SeamKind::Gap, Method::Clock, false));
+    assert!((seam.missing_ms - 2000).abs() < 300, "{seam:?}");
+    // The same without a clock in the media: how much is missing cannot be told, and nothing is left out.
+    let all = original(60, Content::Unique, false);
+    let a = dump(&all, 0, 20 * 43, true, 0, true);
+    let b = dump(&all, 22 * 43, 40 * 43, true, -8000, true);
+    let seam = find(&a.index, &b.index);
+    assert_eq!((seam.kind, seam.contained, seam.missing_ms), (SeamKind::Gap, false, 0));
+    assert_eq!(seam.cuts[0].from, From::Start);
+}
