@@ -190,6 +190,7 @@ async fn add_refresh(ticker: &Ticker, env: &Env, writer: &Writer, reader: &Arc<M
         return Ok(());
     }
     let busy = Arc::new(tokio::sync::Mutex::new(()));
+    let cache = Arc::default();
     let (env, writer, reader) = (env.clone(), writer.clone(), Arc::clone(reader));
     let expression = cron.to_owned();
     ticker
@@ -197,10 +198,11 @@ async fn add_refresh(ticker: &Ticker, env: &Env, writer: &Writer, reader: &Arc<M
             &expression,
             Arc::new(move || {
                 let (env, writer, reader, busy) = (env.clone(), writer.clone(), Arc::clone(&reader), Arc::clone(&busy));
+                let cache = Arc::clone(&cache);
                 Box::pin(async move {
                     // A slow server must not make refreshes pile up.
                     let Ok(_one_at_a_time) = busy.try_lock() else { return };
-                    refresh::refresh_all(&env, &reader, &writer).await;
+                    refresh::refresh_all(&env, &reader, &writer, &cache).await;
                 })
             }),
         )
