@@ -1,9 +1,13 @@
 //! A SOURCE -> its bytes: a file, standard input, or an http(s) URL. Whole and bounded, or not at all.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use reqwest::header::{ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use thiserror::Error;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::domain::stream_url::redact_text;
@@ -155,13 +159,57 @@ impl std::fmt::Debug for Place {
     }
 }
 
+/// What was fetched from the web before, so that a server need not send again what has not changed. One
+/// for each who fetches again and again; lives in memory only.
+#[derive(Debug, Default)]
+pub struct Cache(Mutex<HashMap<Url, Cached>>);
+
+#[derive(Clone, Debug)]
+struct Cached {
+    etag: Option<HeaderValue>,
+    last_modified: Option<HeaderValue>,
+    body: Vec<u8>,
+    at: Instant,
+}
+
+/// What is older than this is fetched whole: a server that says "not modified" wrongly costs an hour, not
+/// the day.
+const BELIEVED: Duration = Duration::from_secs(3600);
+
+impl Cache {
+    fn get(&self, url: &Url) -> Option<Cached> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(url).filter(|cached| cached.at.elapsed() < BELIEVED).cloned()
+    }
+
+    /// Keeps an answer that can be asked for again; forgets the one before it otherwise.
+    fn put(&self, url: &Url, headers: &HeaderMap, body: &[u8]) {
+        let (etag, last_modified) = (headers.get(ETAG).cloned(), headers.get(LAST_MODIFIED).cloned());
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if etag.is_some() || last_modified.is_some() {
+            let cached = Cached { etag, last_modified, body: body.to_vec(), at: Instant::now() };
+            known.insert(url.clone(), cached);
+        } else {
+            known.remove(url);
+        }
+    }
+}
+
 /// Reads it whole, `max` bytes at most.
 ///
 /// # Errors
 /// When it cannot be read, is larger, or does not come in a minute.
 pub async fn fetch(place: &Place, max: usize) -> Result<Vec<u8>, FetchError> {
+    fetch_again(place, max, &Cache::default()).await
+}
+
+/// As [`fetch`]; an address is asked whether it has changed since `cache` saw it.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn fetch_again(place: &Place, max: usize, cache: &Cache) -> Result<Vec<u8>, FetchError> {
     match place {
-        Place::Web(url) => web(url, max).await,
+        Place::Web(url) => web(url, max, cache, TIMEOUT).await,
         Place::File(_) | Place::StandardInput => {
             let local = place.clone();
             let read = tokio::task::spawn_blocking(move || read_local(&local, max)).await;
@@ -197,7 +245,7 @@ fn read_local(place: &Place, max: usize) -> Result<Vec<u8>, FetchError> {
     Ok(bytes)
 }
 
-async fn web(url: &Url, max: usize) -> Result<Vec<u8>, FetchError> {
+async fn web(url: &Url, max: usize, cache: &Cache, patience: Duration) -> Result<Vec<u8>, FetchError> {
     let shown = redact_text(url.as_str());
     let wrong = |e: reqwest::Error| FetchError::Web { url: shown.clone(), why: reasons(&e) };
     // Another part of the program may have chosen the same provider already.
@@ -206,7 +254,7 @@ async fn web(url: &Url, max: usize) -> Result<Vec<u8>, FetchError> {
         reqwest::Client::builder()
             .user_agent(concat!("streamrip/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
+            .timeout(patience)
             // reqwest itself follows to http and https only.
             .redirect(reqwest::redirect::Policy::limited(MAX_REDIRECTS))
     };
@@ -219,7 +267,21 @@ async fn web(url: &Url, max: usize) -> Result<Vec<u8>, FetchError> {
         }
         Ok(client) => client,
     };
-    let mut answer = client.get(url.clone()).send().await.map_err(wrong)?;
+    let cached = cache.get(url);
+    let mut request = client.get(url.clone());
+    if let Some(cached) = &cached {
+        for (name, value) in [(IF_NONE_MATCH, &cached.etag), (IF_MODIFIED_SINCE, &cached.last_modified)] {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+    }
+    let mut answer = request.send().await.map_err(wrong)?;
+    if let Some(cached) = cached
+        && answer.status() == reqwest::StatusCode::NOT_MODIFIED
+    {
+        return Ok(cached.body);
+    }
     if answer.status() != reqwest::StatusCode::OK {
         return Err(FetchError::Status { url: shown, status: answer.status().to_string() });
     }
@@ -235,6 +297,7 @@ async fn web(url: &Url, max: usize) -> Result<Vec<u8>, FetchError> {
         }
         bytes.extend_from_slice(&chunk);
     }
+    cache.put(url, answer.headers(), &bytes);
     Ok(bytes)
 }
 
@@ -313,6 +376,91 @@ mod tests {
             }
         });
         at
+    }
+
+    /// Answers each connection with the next of these texts, and tells what was asked.
+    fn talkative(answers: Vec<String>) -> (std::net::SocketAddr, std::sync::mpsc::Receiver<String>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("port");
+        let at = listener.local_addr().expect("address");
+        let (tell, asked) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for answer in answers {
+                let Ok((mut peer, _)) = listener.accept() else { return };
+                let mut buffer = [0; 4096];
+                let n = peer.read(&mut buffer).unwrap_or(0);
+                let _ = tell.send(String::from_utf8_lossy(&buffer[..n]).to_lowercase());
+                let _ = peer.write_all(answer.as_bytes());
+            }
+        });
+        (at, asked)
+    }
+
+    #[tokio::test]
+    async fn what_has_not_changed_is_not_sent_again() {
+        let answer = |head: &str, body: &str| {
+            format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+        };
+        let not_modified = "HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n".to_owned();
+        let (at, asked) = talkative(vec![
+            answer("200 OK\r\nETag: W/\"one\"\r\nLast-Modified: Mon, 27 Dec 2010 10:00:00 GMT", "first"),
+            not_modified.clone(),
+            answer("200 OK\r\nLast-Modified: Mon, 27 Dec 2010 11:00:00 GMT", "second"),
+            answer("503 Busy", "sorry"),
+            not_modified.clone(),
+            answer("200 OK", "third"),
+            not_modified,
+        ]);
+        let place = Place::parse(&format!("http://{at}/x.ics")).expect("place");
+        let cache = Cache::default();
+        for (want, sent, not_sent) in [
+            (Ok("first"), "get /x.ics", "if-"),
+            (Ok("first"), "if-none-match: w/\"one\"\r\n", "?"),
+            (Ok("second"), "if-modified-since: mon, 27 dec 2010 10:00:00 gmt", "?"),
+            // A failure forgets nothing.
+            (Err("503"), "if-modified-since: mon, 27 dec 2010 11:00:00 gmt", "if-none-match"),
+            (Ok("second"), "if-modified-since: mon, 27 dec 2010 11:00:00 gmt", "if-none-match"),
+            (Ok("third"), "if-modified-since", "if-none-match"),
+            // Without anything to ask by, 304 is no answer.
+            (Err("304"), "get /x.ics", "if-"),
+        ] {
+            let got = fetch_again(&place, 10, &cache).await;
+            let request = asked.recv_timeout(Duration::from_secs(30)).expect("asked");
+            assert!(request.contains(sent) && !request.contains(not_sent), "{request}");
+            match (got, want) {
+                (Ok(bytes), Ok(want)) => assert_eq!(bytes, want.as_bytes()),
+                (Err(e), Err(want)) => assert!(e.to_string().contains(want), "{e}"),
+                (got, want) => panic!("{got:?}, not {want:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_fetched_long_ago_is_fetched_whole() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.expect("runtime").block_on(async {
+            let cache = Cache::default();
+            let url = Url::parse("http://h/x.ics").expect("url");
+            let headers = HeaderMap::from_iter([(ETAG, HeaderValue::from_static("\"one\""))]);
+            cache.put(&url, &headers, b"first");
+            tokio::time::advance(BELIEVED - Duration::from_secs(1)).await;
+            assert!(cache.get(&url).is_some());
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert!(cache.get(&url).is_none());
+        });
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_and_one_that_never_ends_are_given_up() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("port");
+        let url = |at: std::net::SocketAddr| Url::parse(&format!("http://{at}/x.ics")).expect("url");
+        let short = Duration::from_millis(300);
+        let at = silent.local_addr().expect("address");
+        let late = web(&url(at), 10, &Cache::default(), short).await.expect_err("silent");
+        assert!(late.to_string().contains("in time"), "{late}");
+        // No length is promised, and more comes than is allowed.
+        let endless = server(vec![format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", "x".repeat(100_000))]);
+        let large = web(&url(endless), 10, &Cache::default(), TIMEOUT).await;
+        assert!(matches!(large, Err(FetchError::TooLarge { .. })), "{large:?}");
     }
 
     #[tokio::test]

@@ -9,12 +9,12 @@ use rusqlite::Connection;
 
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
-use super::index::{Reader, index_file, index_segment, media, media_failure, read};
+use super::index::{Reader, arrivals, index_file, index_segment, media, media_failure, read};
 use super::optout;
 use super::report::{self, TalkView};
 use crate::catalog::assemblies::{self, Assembly, NewAssembly, Part};
 use crate::catalog::writer::Writer;
-use crate::catalog::{self, marks, media_index, schedule, seams, segments, todo};
+use crate::catalog::{self, media_index, schedule, seams, segments, todo};
 use crate::domain::event::Event;
 use crate::domain::hall::Hall;
 use crate::domain::ids::{SegmentId, TalkId};
@@ -226,8 +226,8 @@ impl Facts {
             return Ok(());
         }
         let (id, now) = (segment.id, env.clock.now());
-        let marks = read(reader, move |db| Ok(marks::of_segment(db, id)?)).await?;
-        match index_file(env, segment, marks).await {
+        let arrivals = read(reader, move |db| arrivals(db, id)).await?;
+        match index_file(env, segment, arrivals).await {
             Ok(index) => Ok(writer.call(move |db| media_index::store(db, id, &index, now)).await?),
             Err(MediaError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 Ok(writer.call(move |db| segments::set_verdict(db, id, Verdict::Lost, "the file is gone", now)).await?)
@@ -302,8 +302,8 @@ async fn look_into_open(env: &Env, reader: &Reader, facts: &mut Facts) -> Result
     let reaches = |s: &&mut Segment| s.verdict == Verdict::Open && s.at.start < window.end && s.at.end >= window.end;
     for segment in facts.view.segments.iter_mut().filter(reaches) {
         let id = segment.id;
-        let marks = read(reader, move |db| Ok(marks::of_segment(db, id)?)).await?;
-        let index = index_file(env, segment, marks).await.map_err(|e| media_failure(&e))?;
+        let arrivals = read(reader, move |db| arrivals(db, id)).await?;
+        let index = index_file(env, segment, arrivals).await.map_err(|e| media_failure(&e))?;
         if !index.spans.is_empty() {
             // Only here: in the catalog it stays what it is.
             segment.verdict = Verdict::Media;

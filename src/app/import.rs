@@ -4,6 +4,7 @@
 //! short and runs inside one transaction. So nothing changes unless everything could be read.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono_tz::Tz;
 use rusqlite::{Connection, TransactionBehavior};
@@ -20,7 +21,7 @@ use crate::domain::schedule::{Schedule, Warning, WarningKind};
 use crate::domain::stream_url::redact_text;
 use crate::domain::text::one_line;
 use crate::domain::time::Ms;
-use crate::fetch::{self, FetchError, Place};
+use crate::fetch::{self, Cache, FetchError, Place};
 use crate::ical::{self, CalendarError, ReadOptions};
 use crate::plan::hall_plan::plan_halls;
 use crate::plan::refresh_guard::{looks_like, objections};
@@ -205,6 +206,8 @@ pub(super) struct Inputs {
     zone_option: Option<Tz>,
     default_zone: Tz,
     paddings: (Option<i64>, Option<i64>),
+    /// What was fetched by those who fetch again and again.
+    cache: Arc<Cache>,
 }
 
 fn inputs(request: &ImportRequest, name: String, source: Place, row: Option<&EventRow>) -> Result<Inputs> {
@@ -236,17 +239,19 @@ fn inputs(request: &ImportRequest, name: String, source: Place, row: Option<&Eve
         zone_option: request.zone.or(row.and_then(|r| r.zone_option)),
         default_zone: row.map_or_else(system_zone, |r| r.zone),
         paddings: row.map_or((None, None), |r| (r.pre_padding_ms, r.post_padding_ms)),
+        cache: Arc::default(),
     })
 }
 
 impl Inputs {
     /// What a known event was imported from.
-    pub(super) fn remembered(name: &str, row: &EventRow) -> Result<Self> {
+    pub(super) fn remembered(name: &str, row: &EventRow, cache: &Arc<Cache>) -> Result<Self> {
         let request = ImportRequest::default();
         let source = row.source.as_deref().unwrap_or("-");
         let source = Place::parse(source).map_err(|e| fetch_failure(&e))?;
         let mut inputs = inputs(&request, name.to_owned(), source, Some(row))?;
         inputs.halls = row.halls_file.as_ref().map(PathBuf::from);
+        inputs.cache = Arc::clone(cache);
         Ok(inputs)
     }
 
@@ -271,7 +276,8 @@ pub(super) async fn gather_with(inputs: &Inputs, xml: Result<Option<ScheduleXml>
         Some(path) => Some(read_halls(path).await?),
         None => None,
     };
-    let bytes = fetch::fetch(&inputs.source, ical::MAX_BYTES).await.map_err(|e| fetch_failure(&e))?;
+    let bytes =
+        fetch::fetch_again(&inputs.source, ical::MAX_BYTES, &inputs.cache).await.map_err(|e| fetch_failure(&e))?;
     let options = ReadOptions {
         zone: inputs.zone_option,
         halls_zone: halls_file.as_ref().and_then(|f| f.time_zone),
@@ -314,7 +320,8 @@ pub(super) async fn gather_with(inputs: &Inputs, xml: Result<Option<ScheduleXml>
 /// Fetches and reads the event's schedule.xml, if it has one.
 pub(super) async fn read_xml(inputs: &Inputs) -> Result<Option<ScheduleXml>> {
     let Some(place) = &inputs.xml else { return Ok(None) };
-    let bytes = fetch::fetch(place, schedule_xml::MAX_BYTES).await.map_err(|e| fetch_failure(&e))?;
+    let bytes =
+        fetch::fetch_again(place, schedule_xml::MAX_BYTES, &inputs.cache).await.map_err(|e| fetch_failure(&e))?;
     schedule_xml::read(&bytes).map(Some).map_err(|e| {
         Failure::new(Kind::BadInput, format!("{place} is not a schedule.xml"))
             .because(e)

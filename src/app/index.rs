@@ -7,11 +7,15 @@ use rusqlite::Connection;
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
 use crate::catalog::writer::Writer;
-use crate::catalog::{marks, media_index, segments};
+use crate::catalog::{marks, media_index, segments, troubles};
+use crate::domain::clock::ClockStep;
 use crate::domain::ids::SegmentId;
+use crate::domain::interval::Interval;
 use crate::domain::media::MediaIndex;
 use crate::domain::segment::{Mark, Segment, Verdict};
+use crate::domain::time::Ms;
 use crate::media::{CancellationToken, MediaError, index};
+use crate::plan::clock_watch::across_steps;
 
 /// A reading connection that tasks share.
 pub(crate) type Reader = Arc<Mutex<Connection>>;
@@ -23,10 +27,10 @@ pub(crate) type Reader = Arc<Mutex<Connection>>;
 /// When ffmpeg is missing, the file cannot be read, or the catalog cannot be used: then it stays
 /// unchecked.
 pub async fn index_segment(env: &Env, reader: &Reader, writer: &Writer, id: SegmentId) -> Result<()> {
-    let (segment, marks) = read(reader, move |db| Ok((segments::segment(db, id)?, marks::of_segment(db, id)?))).await?;
+    let (segment, arrivals) = read(reader, move |db| Ok((segments::segment(db, id)?, arrivals(db, id)?))).await?;
     let Some(segment) = segment.filter(|s| s.verdict == Verdict::Unchecked) else { return Ok(()) };
     let now = env.clock.now();
-    match index_file(env, &segment, marks).await {
+    match index_file(env, &segment, arrivals).await {
         Ok(index) => writer.call(move |db| media_index::store(db, id, &index, now)).await?,
         Err(MediaError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             writer.call(move |db| segments::set_verdict(db, id, Verdict::Lost, "the file is gone", now)).await?;
@@ -36,6 +40,23 @@ pub async fn index_segment(env: &Env, reader: &Reader, writer: &Writer, id: Segm
     Ok(())
 }
 
+/// What the catalog knows of when a segment's bytes came.
+#[derive(Debug)]
+pub(crate) struct Arrivals {
+    marks: Vec<Mark>,
+    steps: Vec<ClockStep>,
+}
+
+/// Reads when a segment's bytes came.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub(crate) fn arrivals(db: &Connection, segment: SegmentId) -> Result<Arrivals> {
+    // All of them: a clock is set a few times in its life, and a segment's place is only being found out.
+    let always = Interval::new(Ms(i64::MIN), Ms(i64::MAX));
+    Ok(Arrivals { marks: marks::of_segment(db, segment)?, steps: troubles::clock_steps(db, always)? })
+}
+
 /// The index of a segment's file, made anew.
 ///
 /// # Errors
@@ -43,14 +64,20 @@ pub async fn index_segment(env: &Env, reader: &Reader, writer: &Writer, id: Segm
 pub(crate) async fn index_file(
     env: &Env,
     segment: &Segment,
-    mut marks: Vec<Mark>,
+    arrivals: Arrivals,
 ) -> std::result::Result<MediaIndex, MediaError> {
+    let Arrivals { mut marks, steps } = arrivals;
     if marks.is_empty() {
         let end = segment.closed.unwrap_or(segment.at.end).min(segment.at.end.max(segment.opened));
         marks = vec![Mark { at: segment.opened, offset: 1 }, Mark { at: end, offset: segment.bytes }];
     }
     let path = env.data_dir.join(&segment.path);
-    media(move |cancel| index::index(&path, &marks, cancel)).await
+    media(move |cancel| {
+        let mut index = index::index(&path, &marks, cancel)?;
+        index.spans = across_steps(index.spans, &marks, &steps);
+        Ok(index)
+    })
+    .await
 }
 
 /// Runs media work on a blocking thread; dropping the future stops it, with its children.

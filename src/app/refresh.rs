@@ -17,6 +17,7 @@ use crate::domain::schedule::{Schedule, ScheduledTalk};
 use crate::domain::stream_url::redact_text;
 use crate::domain::talk::TalkStatus;
 use crate::domain::time::{HOUR, Ms};
+use crate::fetch::Cache;
 use crate::schedule_xml::{self, ScheduleXml};
 
 /// An event is refreshed until so long after its last talk. Milliseconds.
@@ -64,8 +65,10 @@ pub struct Fetched {
 }
 
 /// Fetches and reads everything of one event. Takes no part of the catalog.
-pub async fn fetch(event: Remembered) -> Fetched {
-    let inputs = match Inputs::remembered(&event.name, &event.row) {
+///
+/// `cache`: what the same caller fetched before; a server is asked whether that has changed.
+pub async fn fetch(event: Remembered, cache: &Arc<Cache>) -> Fetched {
+    let inputs = match Inputs::remembered(&event.name, &event.row, cache) {
         Ok(inputs) => inputs,
         Err(e) => return Fetched { event, prepared: Err(e), xml: None },
     };
@@ -95,7 +98,7 @@ pub struct Refreshed {
 
 /// Refreshes every event that is not over, one after another, and logs what came of it. A failure ends
 /// nothing: the next refresh tries again.
-pub async fn refresh_all(env: &Env, reader: &Reader, writer: &Writer) {
+pub async fn refresh_all(env: &Env, reader: &Reader, writer: &Writer, cache: &Arc<Cache>) {
     let (db, now) = (Arc::clone(reader), env.clock.now());
     let events = tokio::task::spawn_blocking(move || {
         let db = db.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -108,7 +111,7 @@ pub async fn refresh_all(env: &Env, reader: &Reader, writer: &Writer) {
     };
     for event in events {
         let name = event.name.clone();
-        let fetched = Arc::new(fetch(event).await);
+        let fetched = Arc::new(fetch(event, cache).await);
         let clock = Arc::clone(&env.clock);
         match writer.call(move |db| apply_fetched(db, &fetched, clock.now())).await {
             Ok(done) => log(&done),

@@ -230,6 +230,11 @@ impl<'a> Reader<'a> {
             IntervalSet::new()
         };
         let skipped = troubles::skipped_times(self.db, window)?;
+        if window.start <= self.now {
+            // What a clock that was set back shows twice, the daemon lived through twice.
+            let back = troubles::clock_steps(self.db, window)?.into_iter().filter(|step| step.by_ms() < 0);
+            alive = alive.union(&back.map(|step| Interval::new(step.to, step.from)).collect());
+        }
         let facts = TalkFacts {
             talk: &talk,
             window,

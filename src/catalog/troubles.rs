@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 
 use super::Result;
+use crate::domain::clock::ClockStep;
 use crate::domain::gap::{Gap, GapCause};
 use crate::domain::ids::HallId;
 use crate::domain::interval::{Interval, IntervalSet};
@@ -30,13 +31,14 @@ pub fn disk_full(db: &Connection, daemon_run: Option<i64>, hall: HallId, full: b
 }
 
 /// Wall time that passed while nothing could run, or that never was: the machine slept (`host-asleep`), or
-/// its clock was set (`clock-set`; set back, `over` is empty).
+/// its clock was set (`clock-set`, from what it would have shown to what it showed: set back, `over` ends
+/// before it begins).
 ///
 /// # Errors
 /// When SQLite cannot write.
 pub fn skipped(db: &Connection, daemon_run: Option<i64>, cause: GapCause, over: Interval, message: &str) -> Result<()> {
     db.execute(
-        "INSERT INTO trouble (daemon_run_id, kind, from_ms, until_ms, message) VALUES (?1, ?2, ?3, max(?3, ?4), ?5)",
+        "INSERT INTO trouble (daemon_run_id, kind, from_ms, until_ms, message) VALUES (?1, ?2, ?3, ?4, ?5)",
         (daemon_run, cause.to_string(), over.start.0, over.end.0, message),
     )?;
     Ok(())
@@ -55,6 +57,21 @@ pub fn skipped_times(db: &Connection, within: Interval) -> Result<Vec<Gap>> {
         let slept = row.get::<_, String>(0)? == GapCause::HostAsleep.to_string();
         let cause = if slept { GapCause::HostAsleep } else { GapCause::ClockSet };
         Ok(Gap { at: Interval::new(Ms(row.get(1)?), Ms(row.get(2)?)), cause })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Steps of the wall clock that touch `within`, in the order they came.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn clock_steps(db: &Connection, within: Interval) -> Result<Vec<ClockStep>> {
+    let mut query = db.prepare_cached(
+        "SELECT from_ms, until_ms FROM trouble
+         WHERE kind = 'clock-set' AND min(from_ms, until_ms) < ?2 AND max(from_ms, until_ms) >= ?1 ORDER BY id",
+    )?;
+    let rows = query.query_map([within.start.0, within.end.0], |row| {
+        Ok(ClockStep { from: Ms(row.get(0)?), to: Ms(row.get(1)?) })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

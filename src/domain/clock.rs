@@ -15,3 +15,21 @@ pub trait Clock: Send + Sync + fmt::Debug {
         0
     }
 }
+
+/// The wall clock was set: where it stood and where it stood then. `to` lies before `from` where it was
+/// set back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockStep {
+    /// What it would have shown.
+    pub from: Ms,
+    /// What it showed.
+    pub to: Ms,
+}
+
+impl ClockStep {
+    /// Size in milliseconds, negative where it was set back.
+    #[must_use]
+    pub fn by_ms(self) -> i64 {
+        self.to.since(self.from)
+    }
+}

@@ -162,6 +162,8 @@ fn cause(at: Ms, facts: &TalkFacts<'_>, now: Ms) -> GapCause {
     if at < facts.talk.known_since {
         return GapCause::ImportedLate;
     }
+    // Before the daemon: only one that ran can have noted it, so it knows better than a heartbeat that was
+    // not written any more.
     if let Some(skipped) = facts.skipped.iter().find(|g| g.at.contains(at)) {
         return skipped.cause;
     }

@@ -4,6 +4,7 @@
 
 pub mod assembly;
 pub mod backoff;
+pub mod clock_watch;
 pub mod coverage;
 pub mod cut;
 #[cfg(test)]

@@ -19,7 +19,7 @@ async fn refresh(world: &mut World) -> Refreshed {
     let now = world.clock.now();
     let events = remembered(&world.db, now).expect("events");
     assert_eq!(events.len(), 1);
-    let fetched = fetch(events.into_iter().next().expect("one")).await;
+    let fetched = fetch(events.into_iter().next().expect("one"), &std::sync::Arc::default()).await;
     apply_fetched(&world.db, &fetched, now).expect("catalog")
 }
 
@@ -211,7 +211,7 @@ async fn an_import_from_elsewhere_meanwhile_wins_over_a_refresh() {
     let mut world = imported().await;
     let now = world.clock.now();
     let events = remembered(&world.db, now).expect("events");
-    let fetched = fetch(events.into_iter().next().expect("one")).await;
+    let fetched = fetch(events.into_iter().next().expect("one"), &std::sync::Arc::default()).await;
     let other = world.file("other.ics", calendar(&TALKS.replace("|B", "|Bee")));
     let request = ImportRequest {
         source: other.to_string_lossy().into_owned(),

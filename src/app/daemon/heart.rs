@@ -13,10 +13,7 @@ use crate::catalog::writer::Writer;
 use crate::domain::clock::Clock;
 use crate::domain::gap::GapCause;
 use crate::domain::interval::Interval;
-use crate::domain::time::Ms;
-
-/// A wall clock that is off by more than this was set. Milliseconds; time servers slew what is less.
-const STEP_MS: i64 = 5000;
+use crate::plan::clock_watch::{Look, compare};
 
 /// The heart of one life of a daemon.
 #[derive(Debug)]
@@ -24,55 +21,54 @@ pub struct Heart {
     writer: Writer,
     run: i64,
     clock: Arc<dyn Clock>,
+    began: Instant,
     told: Instant,
     seen: Look,
 }
 
-/// A look at all clocks at once.
-#[derive(Clone, Copy, Debug)]
-struct Look {
-    wall: Ms,
-    at: Instant,
-    asleep_ms: i64,
-}
-
-impl Look {
-    fn at(clock: &dyn Clock) -> Self {
-        Self { wall: clock.now(), at: Instant::now(), asleep_ms: clock.asleep_ms() }
-    }
+fn look(clock: &dyn Clock, began: Instant) -> Look {
+    let monotonic_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
+    Look { wall: clock.now(), monotonic_ms, asleep_ms: clock.asleep_ms() }
 }
 
 impl Heart {
     /// The heart of daemon run `run`.
     #[must_use]
     pub fn new(writer: Writer, run: i64, clock: Arc<dyn Clock>) -> Self {
-        let seen = Look::at(&*clock);
-        Self { writer, run, clock, told: seen.at, seen }
+        let began = Instant::now();
+        let seen = look(&*clock, began);
+        Self { writer, run, clock, began, told: began, seen }
     }
 
     /// To be called about once a second. Waits for nothing: a catalog that is locked gets it later.
     pub fn beat(&mut self) {
-        let look = Look::at(&*self.clock);
-        let last = std::mem::replace(&mut self.seen, look);
+        let look = look(&*self.clock, self.began);
+        let happened = compare(std::mem::replace(&mut self.seen, look), look);
         let (run, wall) = (self.run, look.wall);
-        let passed = i64::try_from(look.at.duration_since(last.at).as_millis()).unwrap_or(i64::MAX);
-        let off = look.wall.since(last.wall).saturating_sub(passed);
-        if off.abs() > STEP_MS {
-            // Half of it, for a machine that wakes sets its clock too.
-            let slept = look.asleep_ms.saturating_sub(last.asleep_ms) > off / 2 && off > 0;
-            let (cause, what) = match slept {
-                true => (GapCause::HostAsleep, "the machine slept"),
-                false => (GapCause::ClockSet, "the clock was set"),
-            };
-            let message = format!("{what}: {:+.1} s", off as f64 / 1000.0);
-            tracing::warn!("{message}");
-            let over = Interval::new(last.wall.min(wall), wall);
-            drop(self.writer.send(move |db| troubles::skipped(db, Some(run), cause, over, &message)));
-        } else if look.at.duration_since(self.told).as_millis() < u128::from(HEARTBEAT_MS.unsigned_abs()) {
+        if let Some(over) = happened.asleep {
+            let length = over.len_ms() as f64 / 1000.0;
+            self.note(GapCause::HostAsleep, over, format!("the machine slept: {length:+.1} s"));
+        }
+        if let Some(step) = happened.step {
+            let size = step.by_ms() as f64 / 1000.0;
+            self.note(
+                GapCause::ClockSet,
+                Interval::new(step.from, step.to),
+                format!("the clock was set: {size:+.1} s"),
+            );
+        }
+        let is_news = happened.asleep.is_some() || happened.step.is_some();
+        if !is_news && self.told.elapsed().as_millis() < u128::from(HEARTBEAT_MS.unsigned_abs()) {
             return;
         }
-        self.told = look.at;
+        self.told = Instant::now();
         drop(self.writer.send(move |db| daemon_runs::beat(db, run, wall)));
+    }
+
+    fn note(&self, cause: GapCause, over: Interval, message: String) {
+        tracing::warn!("{message}");
+        let run = self.run;
+        drop(self.writer.send(move |db| troubles::skipped(db, Some(run), cause, over, &message)));
     }
 }
 
@@ -82,7 +78,9 @@ mod tests {
 
     use super::*;
     use crate::app::clock::TestClock;
-    use crate::catalog::{open_in_memory, troubles::skipped_times};
+    use crate::catalog::open_in_memory;
+    use crate::catalog::troubles::{clock_steps, skipped_times};
+    use crate::domain::time::Ms;
 
     #[tokio::test(start_paused = true)]
     async fn a_clock_that_was_set_and_a_machine_that_slept_are_told_apart() {
@@ -106,9 +104,12 @@ mod tests {
         clock.step(60_000);
         second().await;
         let all = Interval::new(Ms(0), Ms(i64::MAX));
-        let noted = writer.call(move |db| skipped_times(db, all)).await.expect("read");
+        let (noted, steps) =
+            writer.call(move |db| Ok((skipped_times(db, all)?, clock_steps(db, all)?))).await.expect("read");
         let seconds = |at: Ms| at.0 / 1000;
         let noted: Vec<_> = noted.iter().map(|g| (seconds(g.at.start), seconds(g.at.end), g.cause)).collect();
-        assert_eq!(noted, [(1, 1202, GapCause::HostAsleep), (608, 669, GapCause::ClockSet)]);
+        assert_eq!(noted, [(1, 1202, GapCause::HostAsleep), (609, 669, GapCause::ClockSet)]);
+        let sizes: Vec<_> = steps.iter().map(|step| step.by_ms()).collect();
+        assert_eq!(sizes, [-600_000, 60_000]);
     }
 }

@@ -8,6 +8,7 @@ mod core;
 mod heart;
 mod run;
 pub mod status;
+mod systemd;
 pub mod ticker;
 mod worker;
 

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::core::Core;
 use super::heart::Heart;
 use super::status::{self, Status};
+use super::systemd::Notifier;
 use super::ticker::Ticker;
 use super::worker::{self, Doing, Worker};
 use crate::app::env::Env;
@@ -102,6 +103,8 @@ pub async fn run(
     let watcher = Arc::new(Mutex::new(reader()?));
 
     core.reconcile().await;
+    let systemd = Notifier::from_env();
+    systemd.ready();
     let failed = |e: tokio_cron_scheduler::JobSchedulerError| {
         Failure::new(Kind::Failed, "cannot start the scheduler").because(e)
     };
@@ -121,14 +124,17 @@ pub async fn run(
     };
     let finished = {
         let (shutdown, done, watch) = (pin!(shutdown), pin!(done), pin!(ticker.watch()));
+        let feed = pin!(systemd.feed(|| core.last_reconciled().elapsed()));
         tokio::select! {
             () = shutdown => false,
             () = done => true,
             () = watch => false,
+            () = feed => false,
         }
     };
 
     tracing::info!("stopping: closing files");
+    systemd.stopping();
     telling.abort();
     beating.abort();
     core.stop(EndReason::Shutdown).await;
@@ -184,6 +190,7 @@ async fn add_refresh(ticker: &Ticker, env: &Env, writer: &Writer, reader: &Arc<M
         return Ok(());
     }
     let busy = Arc::new(tokio::sync::Mutex::new(()));
+    let cache = Arc::default();
     let (env, writer, reader) = (env.clone(), writer.clone(), Arc::clone(reader));
     let expression = cron.to_owned();
     ticker
@@ -191,10 +198,11 @@ async fn add_refresh(ticker: &Ticker, env: &Env, writer: &Writer, reader: &Arc<M
             &expression,
             Arc::new(move || {
                 let (env, writer, reader, busy) = (env.clone(), writer.clone(), Arc::clone(&reader), Arc::clone(&busy));
+                let cache = Arc::clone(&cache);
                 Box::pin(async move {
                     // A slow server must not make refreshes pile up.
                     let Ok(_one_at_a_time) = busy.try_lock() else { return };
-                    refresh::refresh_all(&env, &reader, &writer).await;
+                    refresh::refresh_all(&env, &reader, &writer, &cache).await;
                 })
             }),
         )

@@ -1,0 +1,189 @@
+//! The daemon as a service: what systemd is told, a clock that is set, and the catalog's check, backup and
+//! restore with the real program.
+
+#![allow(clippy::print_stderr, reason = "a skipped test says why")]
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use serde_json::Value;
+use streamrip_lab::schedule::{Talk, calendar, in_seconds};
+use streamrip_lab::{PATIENCE, Streamrip, has_program, wait_for, wait_until};
+
+const INCOMPLETE: i32 = 4;
+const BUSY: i32 = 5;
+
+/// One talk tomorrow: nothing to record today.
+fn with_a_talk() -> Streamrip {
+    let streamrip = Streamrip::new(env!("CARGO_BIN_EXE_streamrip"));
+    let file = streamrip.write("good.ics", calendar(&[Talk::new("Saal 1", "A talk", in_seconds(86_400), 3600)]));
+    streamrip.ok(&["import", &file]);
+    streamrip
+}
+
+fn catalog(streamrip: &Streamrip) -> Connection {
+    let db = Connection::open(streamrip.data_dir().join("catalog.db")).expect("the catalog");
+    db.busy_timeout(PATIENCE).expect("set");
+    db
+}
+
+#[test]
+fn systemd_is_told_ready_alive_and_stopping_in_this_order() {
+    let mut streamrip = with_a_talk();
+    let path = streamrip.folder().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("bound");
+    socket.set_read_timeout(Some(PATIENCE)).expect("set");
+    streamrip.env("NOTIFY_SOCKET", path.to_str().expect("text"));
+    streamrip.env("WATCHDOG_USEC", "1000000");
+    let told = || {
+        let mut buffer = [0; 200];
+        let n = socket.recv(&mut buffer).expect("told something in time");
+        String::from_utf8_lossy(&buffer[..n]).lines().next().unwrap_or_default().to_owned()
+    };
+    let mut daemon = streamrip.spawn(&["run", "--no-check"]);
+    assert_eq!(told(), "READY=1");
+    assert_eq!((told(), told(), told()), ("WATCHDOG=1".into(), "WATCHDOG=1".into(), "WATCHDOG=1".into()));
+    daemon.term();
+    let last = wait_for("STOPPING=1", PATIENCE, || Some(told()).filter(|word| word != "WATCHDOG=1"));
+    assert_eq!(last, "STOPPING=1");
+    assert!(daemon.wait(PATIENCE).success());
+}
+
+#[test]
+fn the_unit_file_is_sound() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/streamrip.service")).expect("unit");
+    for line in [
+        "Type=notify",
+        "Restart=always",
+        "KillMode=mixed",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "ReadWritePaths=/var/lib/streamrip",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in the unit file");
+    }
+    for key in ["WatchdogSec=", "MemoryMax=", "TasksMax="] {
+        assert!(text.lines().any(|l| l.starts_with(key)), "{key} is not in the unit file");
+    }
+    if !has_program("systemd-analyze") {
+        eprintln!("skipped: systemd-analyze is not installed");
+        return;
+    }
+    // It looks for the program, which is not installed here.
+    let dir = tempfile::tempdir().expect("dir");
+    let unit = dir.path().join("streamrip.service");
+    fs::write(&unit, text.replace("/usr/local/bin/streamrip", env!("CARGO_BIN_EXE_streamrip"))).expect("written");
+    let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output().expect("started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    // It also complains of other units of the machine.
+    let ours: Vec<_> = said.lines().filter(|line| line.contains("streamrip.service")).collect();
+    assert!(ours.is_empty(), "{ours:?}");
+}
+
+#[test]
+fn a_clock_that_is_set_under_the_daemon_is_stored_with_its_size() {
+    if !has_program("faketime") {
+        eprintln!("skipped: faketime is not installed");
+        return;
+    }
+    let output = Command::new("faketime").args(["-f", "+0", "sh", "-c", "echo $LD_PRELOAD"]).output().expect("started");
+    let library = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let mut streamrip = with_a_talk();
+    let offset = streamrip.write("offset", "+0\n");
+    for (name, value) in [
+        ("LD_PRELOAD", library.as_str()),
+        ("FAKETIME_TIMESTAMP_FILE", &offset),
+        ("FAKETIME_NO_CACHE", "1"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ] {
+        streamrip.env(name, value);
+    }
+    let mut daemon = streamrip.spawn(&["run", "--no-check"]);
+    wait_until("the daemon ticks", PATIENCE, || streamrip.data_dir().join("status.json").exists());
+    let steps = || -> Vec<(i64, String)> {
+        let db = catalog(&streamrip);
+        let mut query = db
+            .prepare("SELECT until_ms - from_ms, message FROM trouble WHERE kind = 'clock-set' ORDER BY id")
+            .expect("query");
+        let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
+        rows.map(|row| row.expect("row")).collect()
+    };
+    for (n, (to, by, words)) in
+        [("+3600", 3_600_000, "set: +3"), ("-3600", -7_200_000, "set: -7")].into_iter().enumerate()
+    {
+        streamrip.write("offset", format!("{to}\n"));
+        let found = wait_for("a clock-set", PATIENCE, || steps().get(n).cloned());
+        assert!((found.0 - by).abs() < 1000, "{found:?}");
+        assert!(found.1.contains(words), "{found:?}");
+    }
+    let said = daemon.said();
+    assert!(said.contains("the clock was set: +3"), "{said}");
+    daemon.term();
+    daemon.wait(PATIENCE);
+}
+
+/// A file that recovery takes in.
+fn record(streamrip: &Streamrip, slug: &str, n: u32) -> String {
+    let folder = format!("segments/{slug}/saal-1/2026-01-01");
+    fs::create_dir_all(streamrip.data_dir().join(&folder)).expect("made");
+    let path = format!("{folder}/saal-1_2026-01-01_10-00-0{n}.000_000{n}.ts");
+    fs::write(streamrip.data_dir().join(&path), format!("recording {n}")).expect("written");
+    path
+}
+
+#[test]
+fn verify_backup_and_restore_with_the_real_program() {
+    let streamrip = with_a_talk();
+    let count =
+        |db: &Connection| -> i64 { db.query_row("SELECT count(*) FROM segment", [], |row| row.get(0)).expect("read") };
+    let slug: String = catalog(&streamrip).query_row("SELECT slug FROM event", [], |row| row.get(0)).expect("an event");
+    assert_eq!(streamrip.json(&["verify", "--json"])["ok"], Value::Bool(true));
+    let first = record(&streamrip, &slug, 1);
+    let output = streamrip.run(&["verify"]);
+    assert_eq!(output.code, Some(INCOMPLETE), "{output:?}");
+    assert!(output.stdout.contains("unknown-file") && output.stdout.contains(&first), "{output:?}");
+    let output = streamrip.ok(&["verify", "--repair"]);
+    assert!(output.stdout.contains("1 unknown file(s) adopted"), "{output:?}");
+    // The daemon's own backup, as its job makes it.
+    let env = streamrip::app::env::Env {
+        data_dir: streamrip.data_dir(),
+        settings: streamrip::domain::settings::Settings::default(),
+        clock: std::sync::Arc::new(streamrip::app::clock::SystemClock),
+    };
+    let backup = streamrip::app::backup::hourly(&env).expect("made").expect("due");
+    let second = record(&streamrip, &slug, 2);
+    streamrip.ok(&["verify", "--repair", "--fast"]);
+    assert_eq!(count(&catalog(&streamrip)), 2);
+
+    let mut daemon = streamrip.spawn(&["run", "--no-check"]);
+    wait_until("the daemon ticks", PATIENCE, || streamrip.data_dir().join("status.json").exists());
+    for refused in [["restore", ""], ["verify", "--repair"]] {
+        let words: Vec<&str> = refused.into_iter().filter(|word| !word.is_empty()).collect();
+        let output = streamrip.run(&words);
+        assert_eq!(output.code, Some(BUSY), "{output:?}");
+        assert!(output.stderr.contains("stop the daemon first"), "{output:?}");
+    }
+    assert_eq!(streamrip.run(&["verify"]).code, Some(0), "looking is allowed beside it");
+    daemon.term();
+    daemon.wait(Duration::from_secs(60));
+
+    fs::write(streamrip.data_dir().join("catalog.db"), "broken".repeat(5000)).expect("broken");
+    for companion in ["catalog.db-wal", "catalog.db-shm"] {
+        let _ = fs::remove_file(streamrip.data_dir().join(companion));
+    }
+    assert_eq!(streamrip.run(&["list"]).code, Some(7));
+    let name = backup.file_name().expect("a name").to_string_lossy().into_owned();
+    assert!(streamrip.ok(&["restore", "--list"]).stdout.contains(&name));
+    let output = streamrip.ok(&["restore"]);
+    assert!(output.stdout.contains("1 unknown file(s) adopted"), "{output:?}");
+    let db = catalog(&streamrip);
+    assert_eq!(count(&db), 2);
+    let adopted: String =
+        db.query_row("SELECT path FROM segment ORDER BY id DESC LIMIT 1", [], |row| row.get(0)).expect("read");
+    assert_eq!(adopted, second);
+    assert!(streamrip.ok(&["list"]).stdout.contains("A talk"));
+}
