@@ -10,8 +10,8 @@ use rusqlite::Connection;
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
 use super::index::{Reader, arrivals, index_file, index_segment, media, media_failure, read};
-use super::optout;
 use super::report::{self, TalkView};
+use super::{folders, optout};
 use crate::catalog::assemblies::{self, Assembly, NewAssembly, Part};
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, media_index, schedule, seams, segments, todo};
@@ -26,6 +26,7 @@ use crate::domain::talk::{Talk, TalkStatus};
 use crate::media::{MediaError, join};
 use crate::plan::assembly::{AssemblyPlan, Inputs, plan};
 use crate::plan::wanted::forbidden_slots;
+use crate::tape::disk::make_dirs;
 
 /// The folder of the assemblies in the data directory.
 pub const TALKS: &str = "talks";
@@ -127,6 +128,7 @@ pub async fn assemble_now(env: &Env, talk: TalkId) -> Result<AssembleOutcome> {
 /// # Errors
 /// When the catalog cannot be opened.
 pub fn open(env: &Env) -> Result<(Reader, Writer)> {
+    folders::check(&env.data_dir)?;
     let reader = catalog::open_reader(&env.data_dir)?;
     let (writer, _) = Writer::start(catalog::open_writer(&env.data_dir)?)
         .map_err(|e| Failure::new(Kind::Failed, "cannot start the catalog's writer").because(e))?;
@@ -241,11 +243,12 @@ impl Facts {
     fn path(&self, plan: &AssemblyPlan, taken: impl Fn(&Path) -> Result<bool>) -> Result<PathBuf> {
         let talk = &self.view.talk;
         let extension = if plan.has_video() { "mkv" } else { "mka" };
+        let event = slug(&self.view.event.slug, 80);
         let stem = file_prefix(talk, &self.view.event, &self.view.hall);
         let id = format!("-{}", talk.id);
         let room = MAX_FILE_NAME.saturating_sub(stem.len() + id.len() + 1 + extension.len()).max(8);
         let name = format!("{stem}{}", slug(&talk.title, room));
-        let folder = Path::new(TALKS).join(&self.view.event.slug);
+        let folder = Path::new(TALKS).join(event);
         let path = folder.join(format!("{name}.{extension}"));
         Ok(if taken(&path)? { folder.join(format!("{name}{id}.{extension}")) } else { path })
     }
@@ -315,7 +318,8 @@ async fn look_into_open(env: &Env, reader: &Reader, facts: &mut Facts) -> Result
 
 /// What the name of a talk's file begins with: `2010-12-27_2030_saal-1_`.
 pub(super) fn file_prefix(talk: &Talk, event: &Event, hall: &Hall) -> String {
-    format!("{}_{}_", talk.slot.start.in_zone(event.zone).format("%Y-%m-%d_%H%M"), hall.slug)
+    // A slug already, unless someone wrote into the catalog.
+    format!("{}_{}_", talk.slot.start.in_zone(event.zone).format("%Y-%m-%d_%H%M"), slug(&hall.slug, 80))
 }
 
 enum Stopped {
@@ -389,6 +393,9 @@ async fn make(
         .filter_map(|s| Some((s.id, (env.data_dir.join(&s.path), facts.indexes.get(&s.id)?.clone()))))
         .collect();
     let total = u64::try_from(plan.duration_ms).unwrap_or_default();
+    let folder = path.parent().unwrap_or(Path::new(TALKS));
+    make_dirs(&env.data_dir, folder)
+        .map_err(|e| Failure::new(Kind::Failed, format!("cannot make the folder {}", folder.display())).because(e))?;
     let job = join::Job { plan, sources, target: env.data_dir.join(&path) };
     let joined = media(move |cancel| join::join(&job, &mut |ms| progress(ms, total), cancel)).await;
     let joined = joined.map_err(|e| match e {

@@ -235,6 +235,8 @@ async fn programs(env: &Env, halls: &[&Hall], tell: &impl Fn(Level, &'static str
         let argument = if program == "mplayer" { "-V" } else { "-version" };
         let asked = tokio::process::Command::new(program)
             .arg(argument)
+            // As when it records: mplayer would make a configuration file for its user.
+            .env("HOME", "/nonexistent")
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(true)

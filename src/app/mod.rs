@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod disk;
 pub mod env;
 pub mod failure;
+pub mod folders;
 pub mod halls;
 pub mod import;
 pub mod index;

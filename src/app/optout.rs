@@ -16,6 +16,7 @@ use crate::domain::segment::{Segment, Verdict};
 use crate::domain::talk::Talk;
 use crate::domain::time::HOUR;
 use crate::plan::wanted::{forbidden_slots, window_of};
+use crate::tape::disk::make_dirs;
 
 /// The folder for assemblies of opted-out talks in the data directory.
 pub const QUARANTINE: &str = "quarantine";
@@ -56,8 +57,8 @@ pub async fn quarantine(env: &Env, reader: &Reader, writer: &Writer, talk: TalkI
     if let Some(old) = old {
         let name = old.path.file_name().map_or_else(|| PathBuf::from(talk.to_string()), PathBuf::from);
         let aside = Path::new(QUARANTINE).join(name);
-        let moved = std::fs::create_dir_all(env.data_dir.join(QUARANTINE))
-            .and_then(|()| std::fs::rename(env.data_dir.join(&old.path), env.data_dir.join(&aside)));
+        let moved = make_dirs(&env.data_dir, Path::new(QUARANTINE))
+            .and_then(|_| std::fs::rename(env.data_dir.join(&old.path), env.data_dir.join(&aside)));
         match moved {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 tracing::error!("{} cannot be put aside: {e}", old.path.display());

@@ -17,7 +17,7 @@ use super::adopt::adopt;
 use super::env::Env;
 use super::failure::Result;
 use super::tree::Tree;
-use crate::catalog::troubles;
+use crate::catalog::{relative_path, troubles};
 use crate::domain::sniff;
 use crate::domain::time::{Ms, SECOND};
 use crate::source::child::start_ticks;
@@ -132,7 +132,8 @@ fn close_open(db: &Db, env: &Env, now: Ms) -> Result<usize> {
         .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, Ms(row.get(2)?), Ms(row.get(3)?))))?;
     let open = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     for (id, path, start, end) in &open {
-        match read_all(&env.data_dir.join(path)) {
+        let inside = relative_path(path.clone()).map_err(std::io::Error::other);
+        match inside.and_then(|path| read_all(&env.data_dir.join(path))) {
             Ok(file) => {
                 // The file was written to until its last byte came; a copied file's time means nothing.
                 let end = file.modified.filter(|at| *at > *end && at.since(*end) < 60 * SECOND).unwrap_or(*end);

@@ -38,17 +38,22 @@ pub fn current(db: &Connection, talk: TalkId) -> Result<Option<Assembly>> {
          WHERE talk_id = ?1 AND gone_ms IS NULL ORDER BY id DESC LIMIT 1",
     )?;
     let row = query.query_row([talk.0], |row| {
-        Ok(Assembly {
-            id: AssemblyId(row.get(0)?),
-            path: PathBuf::from(row.get::<_, String>(1)?),
-            bytes: row.get::<_, i64>(2)?.cast_unsigned(),
-            sha256: row.get(3)?,
-            duration_ms: row.get(4)?,
-            made: Ms(row.get(5)?),
-            inputs: row.get(6)?,
-        })
+        let path: String = row.get(1)?;
+        Ok((
+            path,
+            Assembly {
+                id: AssemblyId(row.get(0)?),
+                path: PathBuf::new(),
+                bytes: row.get::<_, i64>(2)?.cast_unsigned(),
+                sha256: row.get(3)?,
+                duration_ms: row.get(4)?,
+                made: Ms(row.get(5)?),
+                inputs: row.get(6)?,
+            },
+        ))
     });
-    Ok(row.optional()?)
+    let Some((path, assembly)) = row.optional()? else { return Ok(None) };
+    Ok(Some(Assembly { path: super::relative_path(path)?, ..assembly }))
 }
 
 /// A new assembly and what it was made of.

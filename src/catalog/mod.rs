@@ -22,7 +22,7 @@ pub mod todo;
 pub mod troubles;
 pub mod writer;
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
@@ -111,3 +111,17 @@ impl From<rusqlite::Error> for CatalogError {
 
 /// Result of the catalog.
 pub type Result<T> = std::result::Result<T, CatalogError>;
+
+/// A stored path as one relative to the data directory. A catalog may come from elsewhere: what it names is
+/// read, moved and deleted, so it must not lead out.
+///
+/// # Errors
+/// When it leads out of the data directory.
+pub fn relative_path(text: String) -> Result<PathBuf> {
+    let inside = !text.is_empty() && Path::new(&text).components().all(|c| matches!(c, Component::Normal(_)));
+    if inside {
+        Ok(text.into())
+    } else {
+        Err(CatalogError::Value(format!("{text:?} is no path in the data directory")))
+    }
+}

@@ -1,6 +1,6 @@
 //! Connections and segments: writing what tapes tell, reading what was taped.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::{Connection as Db, OptionalExtension, Row, named_params};
 use uuid::Uuid;
@@ -189,7 +189,7 @@ fn segment_of(row: &Row<'_>) -> Result<Segment> {
         hall: HallId(row.get(2)?),
         connection: row.get::<_, Option<i64>>(3)?.map(ConnectionId),
         stream: row.get::<_, Option<i64>>(4)?.map(StreamId),
-        path: PathBuf::from(text(5)?),
+        path: super::relative_path(text(5)?)?,
         container: text(6)?.parse().map_err(CatalogError::Value)?,
         at: Interval::new(Ms(row.get(7)?), Ms(row.get(8)?)),
         opened: Ms(row.get(9)?),

@@ -160,12 +160,18 @@ fn printable(text: &str) -> String {
 pub fn redact_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
+    // Also where the scheme was forgotten.
+    while let Some(at) = rest.find("//") {
+        let (before, after) = rest.split_at(at + 2);
         out.push_str(before);
-        let end = after
-            .find(|c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'' | '<' | '>'))
-            .unwrap_or(after.len());
+        let word =
+            after.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>')).unwrap_or(after.len());
+        let mut end = after[..word].find(['/', '?', '#']).unwrap_or(word);
+        // A password with a slash that was not escaped: what looks like a port is none.
+        let port = after[..end].rsplit_once(':').map(|(_, port)| port);
+        if !after[..end].contains('@') && port.is_some_and(|p| p.contains(|c: char| c.is_ascii_alphabetic())) {
+            end = after[..word].rfind('@').map_or(end, |at| at + 1);
+        }
         // The last @ of the authority ends the userinfo, as browsers read it.
         match after[..end].rfind('@') {
             Some(host) => {
@@ -262,6 +268,10 @@ mod tests {
         assert_eq!(
             redact_text("Playing rtsp://a:b@c@h/x, then http://h/y."),
             "Playing rtsp://a:***@h/x, then http://h/y."
+        );
+        assert_eq!(
+            redact_text("//a:b@h/, http://a:b/c@h/ http://[::1]:80/x@y"),
+            "//a:***@h/, http://a:***@h/ http://[::1]:80/x@y"
         );
         let refused = StreamUrl::parse("gopher://me:s3cret@host/").expect_err("scheme");
         assert!(!refused.to_string().contains("s3cret"));

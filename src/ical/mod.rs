@@ -24,6 +24,8 @@ use chrono_tz::Tz;
 use thiserror::Error;
 
 use crate::domain::schedule::Schedule;
+use crate::domain::stream_url::redact_text;
+use crate::domain::text::one_line;
 
 /// Largest calendar, in bytes. The largest real one seen has 3 MB.
 pub const MAX_BYTES: usize = 50_000_000;
@@ -119,7 +121,8 @@ fn from_utf16(bytes: &[u8]) -> Option<String> {
 /// Says what it is instead.
 fn no_calendar(bytes: &[u8]) -> CalendarError {
     let start = String::from_utf8_lossy(&bytes[..bytes.len().min(4096)]);
-    let start = crate::domain::text::one_line(start.trim_start_matches('\u{feff}'));
+    // A page may show the address it was asked for.
+    let start = redact_text(&one_line(start.trim_start_matches('\u{feff}')));
     if start.is_empty() {
         return CalendarError::Empty;
     }

@@ -59,7 +59,12 @@ pub fn join(job: &Job, progress: &mut dyn FnMut(u64), cancel: &CancellationToken
     };
     let dir = job.target.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir).map_err(at(dir))?;
-    let file = File::create(&temp).map_err(at(&temp))?;
+    // Made anew: what a link of that name points to is not written to.
+    match std::fs::remove_file(&temp) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(at(&temp)(e)),
+        _ => {}
+    }
+    let file = File::create_new(&temp).map_err(at(&temp))?;
     // From here on the half-made file goes whatever happens, unless it gets its final name.
     let guard = TempFile(Some(temp.clone()));
     let (file, duration_ms, dropped) = write(job, file, &temp, progress, cancel)?;

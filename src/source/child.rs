@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::unix::pipe;
 use tokio::process::Child;
@@ -40,6 +40,9 @@ const PIPE_GRACE: Duration = Duration::from_millis(500);
 /// Size asked for the media pipe. The default of 64 KiB holds 0.26 s of 2 Mbit/s, too little for reading
 /// ten times a second through a burst; 1 MiB is what an unprivileged process may have.
 const PIPE_BYTES: usize = 1 << 20;
+
+/// Files, sockets and pipes that a source may have open; mplayer has about ten, ffmpeg on HLS about twenty.
+const MAX_OPEN_FILES: u64 = 256;
 
 /// What to start.
 pub(super) struct Job {
@@ -103,6 +106,7 @@ fn spawn(program: &Path, job: Job) -> io::Result<Running> {
     // It holds our copies of the write ends.
     drop(command);
     let process = child.id().and_then(process_id);
+    limit(child.id());
     let (stop, kill, closed) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let bytes = PipeBytes {
         pipe: pipe::Receiver::from_owned_fd(OwnedFd::from(bytes))?,
@@ -133,6 +137,17 @@ fn with_death_signal(program: &Path) -> tokio::process::Command {
         );
     }
     tokio::process::Command::new(program)
+}
+
+/// Limits of a source: a program that leaks descriptors must not take those of the whole machine, and one
+/// that crashes once a second must not fill the disk with core files.
+fn limit(pid: Option<u32>) {
+    let Some(pid) = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) else { return };
+    for (resource, most) in [(Resource::Nofile, MAX_OPEN_FILES), (Resource::Core, 0)] {
+        let limit = Rlimit { current: Some(most), maximum: Some(most) };
+        // It has ended already, or may have less anyway.
+        let _ = prlimit(Some(pid), resource, limit);
+    }
 }
 
 fn search_path() -> OsString {

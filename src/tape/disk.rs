@@ -1,10 +1,12 @@
 //! The file system, as far as a tape needs it. A trait, so that tests can fill the disk.
 
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path};
+
+use rustix::fs::{Mode, OFlags, mkdirat, openat};
+use rustix::io::Errno;
 
 /// Makes files below a data directory. All functions may block.
 pub trait Disk: Send + Sync + fmt::Debug {
@@ -47,26 +49,43 @@ impl Disk for RealDisk {
         if !path.components().all(|c| matches!(c, Component::Normal(_))) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a path outside the data directory"));
         }
-        // A data directory that is gone (a disk that was not mounted) is not made anew here.
-        let mut dir = data_dir.to_owned();
-        for part in path.parent().into_iter().flat_map(Path::components) {
-            let parent = dir.clone();
-            dir.push(part);
-            match DirBuilder::new().mode(0o755).create(&dir) {
-                Ok(()) => File::open(parent)?.sync_all()?,
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(e),
-            }
-        }
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o644)
-            .custom_flags(i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default())
-            .open(data_dir.join(path))?;
-        File::open(dir)?.sync_all()?;
-        Ok(Box::new(RealFile(file)))
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let dir = make_dirs(data_dir, path.parent().unwrap_or(Path::new("")))?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&dir, name, flags, Mode::from_raw_mode(0o644))?;
+        dir.sync_all()?;
+        Ok(Box::new(RealFile(file.into())))
     }
+}
+
+/// Opens the directory `path` below `data_dir`, and makes what is missing of it so that it survives a power
+/// cut. No symbolic link is followed below the data directory: what is recorded stays inside it.
+///
+/// # Errors
+/// When the data directory is gone (a disk that was not mounted is not made anew here), or a part of the
+/// path is a link or no directory, or leads out, or cannot be made.
+pub fn make_dirs(data_dir: &Path, path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut dir = File::from(rustix::fs::open(data_dir, flags, Mode::empty())?);
+    for part in path.components() {
+        let Component::Normal(name) = part else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a path outside the data directory"));
+        };
+        match mkdirat(&dir, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) => dir.sync_all()?,
+            Err(Errno::EXIST) => {}
+            Err(e) => return Err(e.into()),
+        }
+        dir = match openat(&dir, name, flags | OFlags::NOFOLLOW, Mode::empty()) {
+            Ok(inner) => inner.into(),
+            Err(Errno::LOOP | Errno::NOTDIR) => {
+                let what = format!("{} is a symbolic link or no directory", name.to_string_lossy());
+                return Err(io::Error::new(io::ErrorKind::NotADirectory, what));
+            }
+            Err(e) => return Err(e.into()),
+        };
+    }
+    Ok(dir)
 }
 
 struct RealFile(File);
@@ -105,5 +124,20 @@ mod tests {
             assert!(RealDisk.create(dir.path(), Path::new(bad)).is_err(), "{bad}");
         }
         assert!(RealDisk.create(&dir.path().join("gone"), path).is_err());
+    }
+
+    #[test]
+    fn no_link_is_followed_below_the_data_directory() {
+        let (dir, outside) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
+        std::fs::create_dir(dir.path().join("segments")).expect("made");
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("segments/27c3")).expect("link");
+        let refused = RealDisk.create(dir.path(), Path::new("segments/27c3/saal-1/a.ts")).err().expect("a link");
+        assert!(refused.to_string().contains("27c3 is a symbolic link"), "{refused}");
+        assert!(make_dirs(dir.path(), Path::new("segments/../..")).is_err());
+        assert_eq!(std::fs::read_dir(outside.path()).expect("there").count(), 0);
+        // The data directory itself may be one: that is where the user wants it.
+        let alias = outside.path().join("alias");
+        std::os::unix::fs::symlink(dir.path(), &alias).expect("link");
+        assert!(RealDisk.create(&alias, Path::new("segments/x/a.ts")).is_ok());
     }
 }

@@ -19,7 +19,7 @@ use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::app::journal::Journal;
 use crate::app::report::{self, Selection, TalkView};
-use crate::app::{backup, lock, recover, refresh};
+use crate::app::{backup, folders, lock, recover, refresh};
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, daemon_runs};
 use crate::domain::ids::EventId;
@@ -70,6 +70,7 @@ pub async fn run(
     seen: watch::Sender<Status>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Outcome> {
+    folders::check(&env.data_dir)?;
     let _lock = lock::take(&env.data_dir)?;
     let (db, recovery) = {
         let env = env.clone();
