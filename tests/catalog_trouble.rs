@@ -140,10 +140,13 @@ impl Bench {
         eventually("the row to be written", PATIENCE, || row().3 == "unchecked").await;
         assert_eq!(row(), (1, given.cast_signed(), 0, "unchecked".to_owned()));
         let db = open_reader(self.dir.path()).expect("reader");
-        let ended: i64 = db
-            .query_row("SELECT count(*) FROM connection WHERE closed_ms IS NOT NULL", [], |r| r.get(0))
-            .expect("count");
-        assert_eq!(ended, 1, "one connection, which nothing interrupted");
+        let ended = || -> i64 {
+            db.query_row("SELECT count(*) FROM connection WHERE closed_ms IS NOT NULL", [], |r| r.get(0))
+                .expect("count")
+        };
+        // Its row comes after the segment's.
+        eventually("the connection's end to be written", PATIENCE, || ended() > 0).await;
+        assert_eq!(ended(), 1, "one connection, which nothing interrupted");
     }
 }
 

@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 use serde_json::Value;
 
 /// What may be in a program under MIT OR Apache-2.0 that is given away as a whole.
-const ALLOWED: [&str; 11] = [
+const ALLOWED: [&str; 12] = [
     "0BSD",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
@@ -20,6 +20,7 @@ const ALLOWED: [&str; 11] = [
     "MIT",
     "Unicode-3.0",
     "Unlicense",
+    "BSL-1.0",
     "Zlib",
 ];
 
