@@ -7,7 +7,7 @@ use clap::Args;
 use tokio::sync::watch;
 
 use super::printing;
-use super::render::{bars, length, size};
+use super::render::{length, size};
 use super::run::{display, stop_signal};
 use crate::app::daemon::status::Status;
 use crate::app::daemon::{self, RunOptions};
@@ -55,11 +55,17 @@ pub async fn run(env: &Env, args: &DumpArgs, out: &mut dyn Write) -> Result<Exit
     let mut env_of_dump = env.clone();
     // Nothing follows that could still change what is joined.
     env_of_dump.settings.assemble.settle_ms = 0;
-    let outcome = daemon::run(&env_of_dump, options, seen, stop_signal()).await;
+    // The dump ends when it is told to, not when its files are closed some seconds later.
+    let told = std::sync::OnceLock::new();
+    let stop = async {
+        stop_signal().await;
+        let _ = told.set(env.clock.now());
+    };
+    let outcome = daemon::run(&env_of_dump, options, seen, stop).await;
     display.abort();
-    let _ = bars().clear();
+    let _ = display.await;
     let db = open_writer(&env.data_dir)?;
-    manual::end_dump(&db, &talks, env.clock.now())?;
+    manual::end_dump(&db, &talks, told.get().copied().unwrap_or_else(|| env.clock.now()))?;
     drop(db);
     outcome?;
     for talk in &talks {

@@ -45,10 +45,10 @@ pub async fn run(env: &Env, args: &RunArgs, out: &mut dyn Write) -> Result<ExitC
     let options = RunOptions { until_done: args.until_done, scope: None };
     let outcome = daemon::run(env, options, seen, stop_signal()).await;
     display.abort();
+    let _ = display.await;
     if let Some(checking) = checking {
         checking.abort();
     }
-    let _ = bars().clear();
     finish(outcome?, out)
 }
 
@@ -123,11 +123,12 @@ async fn preflight(env: Env) {
 /// Shows the tapes: as bars on a terminal, as a line now and then elsewhere.
 pub(super) async fn display(mut status: watch::Receiver<Status>) {
     let terminal = render::stderr_is_terminal();
-    let mut shown: Vec<ProgressBar> = Vec::new();
+    let mut shown = Shown::default();
     let mut last_summary = tokio::time::Instant::now();
     while status.changed().await.is_ok() {
         let lines = lines_of(&status.borrow_and_update());
         if terminal {
+            let shown = &mut shown.0;
             while shown.len() < lines.len() {
                 let style = ProgressStyle::with_template("{spinner} {msg}")
                     .unwrap_or_else(|_| ProgressStyle::default_spinner());
@@ -148,6 +149,16 @@ pub(super) async fn display(mut status: watch::Receiver<Status>) {
                 tracing::info!("{line}");
             }
         }
+    }
+}
+
+/// Bars on the terminal, which go when nobody feeds them any more.
+#[derive(Default)]
+struct Shown(Vec<ProgressBar>);
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.0.iter().for_each(ProgressBar::finish_and_clear);
     }
 }
 
