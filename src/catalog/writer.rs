@@ -40,6 +40,9 @@ const GROUP: usize = 256;
 /// Between two tries after a fault that may pass.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// After so many tries in vain the fault is told again: a minute, where SQLite itself does not wait.
+const SAY_AGAIN: u32 = 120;
+
 impl Writer {
     /// Starts the thread.
     ///
@@ -87,11 +90,25 @@ impl Writer {
 fn run(mut db: Connection, mut jobs: mpsc::UnboundedReceiver<Queued>) {
     let mut batch = Vec::with_capacity(GROUP);
     while jobs.blocking_recv_many(&mut batch, GROUP) > 0 {
+        let mut tries = 0_u32;
         let results = loop {
             match commit(&mut db, &mut batch) {
-                Ok(results) => break results,
+                Ok(results) => {
+                    if tries > 0 {
+                        tracing::info!("the catalog can be written again");
+                    }
+                    break results;
+                }
                 Err(e) if e.is_transient() => {
-                    tracing::warn!("catalog: {e}; {} writes wait", batch.len() + jobs.len());
+                    // At once, then now and then: it may last for hours.
+                    if tries.is_multiple_of(SAY_AGAIN) {
+                        let waiting = batch.len() + jobs.len();
+                        tracing::warn!(
+                            "the catalog cannot be written now ({e}); {waiting} rows wait, recording goes on"
+                        );
+                    }
+                    tries = tries.saturating_add(1);
+                    // A thread of its own: nothing else waits here.
                     std::thread::sleep(RETRY);
                 }
                 Err(e) => {
