@@ -272,12 +272,10 @@ pub fn check(case: &Case) {
             assert!(w[0].dts < w[1].dts, "times of {what} fall at {}:\n{}", w[0].pts, describe());
         }
     }
-    assert_eq!(
-        islands_seen,
-        1 + made.plan.pieces.iter().filter(|p| p.before.is_some()).count(),
-        "gaps:\n{}",
-        describe()
-    );
+    // Two dumps may touch without a packet in common: then nothing is missing, and the plan cannot know that.
+    let gaps = || made.plan.pieces.iter().filter_map(|p| p.before.as_ref());
+    let (sure, all) = (gaps().filter(|m| m.ms > 0).count(), gaps().count());
+    assert!((1 + sure..=1 + all).contains(&islands_seen), "{islands_seen} stretches, gaps:\n{}", describe());
     assert!(made.plan.pieces.len() >= 3, "{}", describe());
     let duration = duration(&made.file);
     let tolerance = 0.3 * (made.plan.pieces.len() as f64 - 1.0);
