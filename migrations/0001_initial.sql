@@ -217,6 +217,7 @@ CREATE INDEX assembly_part_by_segment ON assembly_part (segment_id);
 
 CREATE TABLE assembly_todo (                                -- talks whose assembly may be missing or out of date; triggers fill it, so that nothing is forgotten
   talk_id           INTEGER PRIMARY KEY REFERENCES talk (id), -- which talk
+  stamp             INTEGER NOT NULL DEFAULT (random()),    -- another one after each change: what changed during an attempt stays on the list
   tries             INTEGER NOT NULL DEFAULT 0,             -- failed attempts since the last change
   not_before_ms     INTEGER NOT NULL DEFAULT 0,             -- try again then
   problem           TEXT                                    -- why the last attempt failed, for people

@@ -82,22 +82,23 @@ pub async fn assemble_talk(
     progress: Progress,
 ) -> Result<AssembleOutcome> {
     let _turn = turn(env).await?;
+    let stamp = read(reader, move |db| Ok(todo::stamp(db, talk)?)).await?;
     let mut facts = gather(env, reader, writer, talk).await?;
     look_into_open(env, reader, &mut facts).await?;
     let talk_row = &facts.view.talk;
     if talk_row.opted_out {
         optout::quarantine(env, reader, writer, talk).await?;
-        return done(writer, talk, AssembleOutcome::Nothing("opted out of recording".to_owned())).await;
+        return done(writer, talk, stamp, AssembleOutcome::Nothing("opted out of recording".to_owned())).await;
     }
     if talk_row.status != TalkStatus::Scheduled {
         // What was made before stays until the user removes it.
         let why = talk_row.status.as_str().to_owned();
-        return done(writer, talk, AssembleOutcome::Nothing(why)).await;
+        return done(writer, talk, stamp, AssembleOutcome::Nothing(why)).await;
     }
     for attempt in 0.. {
         let plan = facts.plan(env);
         match make(env, reader, writer, &facts, plan, force, progress.clone()).await {
-            Ok(outcome) => return done(writer, talk, outcome).await,
+            Ok(outcome) => return done(writer, talk, stamp, outcome).await,
             // The file is another one than the index says: what it holds counts, not what it held.
             Err(Stopped::Stale(path)) if attempt == 0 => {
                 tracing::warn!("{} is not as it was recorded: looking at it anew", path.display());
@@ -175,8 +176,8 @@ async fn turn(env: &Env) -> Result<File> {
     }
 }
 
-async fn done(writer: &Writer, talk: TalkId, outcome: AssembleOutcome) -> Result<AssembleOutcome> {
-    writer.call(move |db| todo::done(db, talk)).await?;
+async fn done(writer: &Writer, talk: TalkId, stamp: Option<i64>, outcome: AssembleOutcome) -> Result<AssembleOutcome> {
+    writer.call(move |db| todo::done(db, talk, stamp)).await?;
     Ok(outcome)
 }
 

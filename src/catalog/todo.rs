@@ -1,6 +1,6 @@
 //! Talks whose assembly may be missing or out of date. Triggers fill the list.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::Result;
 use super::schedule::{TalkFilter, talk};
@@ -39,12 +39,22 @@ pub fn count(db: &Connection, filter: TalkFilter, give_up: u32, now: Ms) -> Resu
     )?)
 }
 
-/// Takes a talk off the list: its assembly is as it should be, or there is nothing to make one of.
+/// Which change put a talk on the list; `None`: it is not there. To be asked before its facts are read.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn stamp(db: &Connection, talk: TalkId) -> Result<Option<i64>> {
+    let mut query = db.prepare_cached("SELECT stamp FROM assembly_todo WHERE talk_id = ?1")?;
+    Ok(query.query_row([talk.0], |row| row.get(0)).optional()?)
+}
+
+/// Takes a talk off the list: its assembly is as it should be, or there is nothing to make one of. A talk
+/// that changed since `stamp` was asked for stays.
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn done(db: &Connection, talk: TalkId) -> Result<()> {
-    db.prepare_cached("DELETE FROM assembly_todo WHERE talk_id = ?1")?.execute([talk.0])?;
+pub fn done(db: &Connection, talk: TalkId, stamp: Option<i64>) -> Result<()> {
+    db.prepare_cached("DELETE FROM assembly_todo WHERE talk_id = ?1 AND stamp IS ?2")?.execute((talk.0, stamp))?;
     Ok(())
 }
 
@@ -63,4 +73,30 @@ pub fn failed(db: &Connection, talk: TalkId, problem: &str, now: Ms) -> Result<(
         (talk.0, now.plus(wait).0, problem),
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::open_in_memory;
+
+    #[test]
+    fn a_talk_that_changes_while_it_is_joined_stays_on_the_list() {
+        let db = open_in_memory().expect("db");
+        db.execute_batch(
+            "INSERT INTO event (id, name, slug, time_zone) VALUES (1, '27c3', '27c3', 'Europe/Berlin');
+             INSERT INTO hall (id, event_id, name, slug) VALUES (1, 1, 'Saal 1', 'saal-1');
+             INSERT INTO talk (id, event_id, hall_id, match_key, title, start_ms, end_ms, known_since_ms)
+               VALUES (1, 1, 1, 'k', 'Keynote', 0, 1000, 0);",
+        )
+        .expect("a talk");
+        let begun = stamp(&db, TalkId(1)).expect("read");
+        assert!(begun.is_some(), "a new talk is on the list");
+        db.execute("UPDATE talk SET title = 'Keynote, moved' WHERE id = 1", []).expect("changed");
+        done(&db, TalkId(1), begun).expect("written");
+        let again = stamp(&db, TalkId(1)).expect("read");
+        assert!(again.is_some() && again != begun);
+        done(&db, TalkId(1), again).expect("written");
+        assert_eq!(stamp(&db, TalkId(1)).expect("read"), None);
+    }
 }
