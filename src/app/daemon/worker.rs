@@ -192,3 +192,7 @@ pub(super) fn is_done(db: &Connection, env: &Env, scope: Option<EventId>) -> Res
     let filter = TalkFilter { event: scope, ..TalkFilter::default() };
     Ok(todo::count(db, filter, GIVE_UP, now)? == 0)
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::statvfs;
+
 use crate::child::quiet;
 
 /// A file system in memory of a fixed size. It is taken away on drop.
@@ -39,6 +41,17 @@ impl SmallDisk {
             while file.write(&block[..piece]).is_ok_and(|n| n > 0) {}
             piece /= 2;
         }
+    }
+
+    /// Fills it, but for so many bytes.
+    ///
+    /// # Panics
+    /// As [`SmallDisk::fill`].
+    pub fn fill_but(&self, bytes: u64) {
+        let free = statvfs(&self.path).map_or(0, |disk| disk.f_bavail * disk.f_frsize);
+        let mut file = File::options().create(true).append(true).open(self.filler()).expect("a file that fills");
+        let length = usize::try_from(free.saturating_sub(bytes)).unwrap_or_default();
+        file.write_all(&vec![0x55; length]).expect("there is room");
     }
 
     /// Gives the space back.
