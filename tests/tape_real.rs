@@ -1,5 +1,7 @@
 //! Tapes on real mplayer and ffmpeg, real streams on loopback, and children that behave badly.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says why")]
+
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -19,7 +21,7 @@ use streamrip::source::mplayer::Mplayer;
 use streamrip::source::{ProcessId, Sources};
 use streamrip::tape::events::{TapeEvent, TapeSink};
 use streamrip::tape::{self, TapeDeps, TapeHandle, TapeOrder};
-use streamrip_lab::{Act, Answer, End, FaultServer, Format, Live, PATIENCE, Recipe, eventually};
+use streamrip_lab::{Act, Answer, End, FaultServer, Format, Live, PATIENCE, Recipe, SmallDisk, eventually};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -50,13 +52,14 @@ struct Bench {
     told: Arc<Told>,
     sources: Sources,
     first_byte_ms: i64,
+    buffer_bytes: Option<usize>,
 }
 
 impl Bench {
     fn new() -> Self {
         let log: Arc<dyn LineLog> = Arc::new(NoLog);
         let dir = tempfile::tempdir().expect("dir");
-        Self { dir, told: Arc::default(), sources: Sources::programs(&log), first_byte_ms: 5000 }
+        Self { dir, told: Arc::default(), sources: Sources::programs(&log), first_byte_ms: 5000, buffer_bytes: None }
     }
 
     /// In place of mplayer.
@@ -93,7 +96,9 @@ impl Bench {
     fn start(&self, order: TapeOrder) -> TapeHandle {
         let record = Record { stall_timeout_ms: 3000, first_byte_timeout_ms: self.first_byte_ms, ..Record::default() };
         let data = self.dir.path().to_owned();
-        tape::start(order, TapeDeps::new(Arc::new(SystemClock), self.told.clone(), self.sources.clone(), data, record))
+        let mut deps = TapeDeps::new(Arc::new(SystemClock), self.told.clone(), self.sources.clone(), data, record);
+        deps.buffer_bytes = self.buffer_bytes.unwrap_or(deps.buffer_bytes);
+        tape::start(order, deps)
     }
 
     fn events(&self) -> Vec<TapeEvent> {
@@ -447,4 +452,33 @@ fn find_file(dir: &Path) -> Option<PathBuf> {
         let path = entry.path();
         if path.is_dir() { find_file(&path) } else { Some(path) }
     })
+}
+
+#[tokio::test]
+async fn on_a_disk_that_stays_full_the_file_keeps_what_it_has_and_the_next_one_begins_when_there_is_space() {
+    let (server, feed, mut bench) = (FaultServer::start(), Feed::start(), Bench::new());
+    let Some(disk) = SmallDisk::mount(bench.dir.path(), 4) else {
+        eprintln!("skipped: this user may not mount a tmpfs");
+        return;
+    };
+    bench.buffer_bytes = Some(100_000);
+    let route = server.live("/saal1", "video/mp2t", &feed.live);
+    let mut tape = bench.start(Bench::order(&route.url()));
+    bench.flows(&tape, 1).await;
+    eventually("a file", PATIENCE, || find_file(&bench.dir.path().join("segments")).is_some()).await;
+    disk.fill();
+    eventually("the disk to be full", PATIENCE, || tape.status().disk_full).await;
+    let before = feed.live.len();
+    eventually("more than the buffer holds", PATIENCE, || feed.live.len() > before + 300_000).await;
+    assert_eq!(tape.status().connections, 1, "nothing is gained by a new one while the disk is full");
+    disk.free();
+    let freed = std::time::Instant::now();
+    eventually("a new connection", PATIENCE, || tape.status().connections == 2).await;
+    bench.flows(&tape, 2).await;
+    assert!(freed.elapsed() < Duration::from_secs(15), "only after {:?}", freed.elapsed());
+    assert!(!tape.status().disk_full);
+    bench.stop(&mut tape).await;
+    assert_eq!(bench.reasons(), [EndReason::DiskFull, EndReason::Shutdown]);
+    let places: Vec<_> = bench.segments().iter().map(|s| feed.place(&s.content)).collect();
+    assert!(places.len() == 2 && places[0].1 > places[0].0 && places[1].0 > places[0].1, "{places:?}");
 }
