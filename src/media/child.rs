@@ -1,4 +1,4 @@
-//! ffmpeg and ffprobe as children: low priority, no options out of file names, no network, and the last
+//! ffmpeg and ffprobe as children: low priority, no terminal, no options out of file names, no network, and the last
 //! lines of what they complain about.
 
 use std::ffi::OsString;
@@ -32,7 +32,8 @@ pub struct Child {
 /// When it is missing or cannot be started.
 pub fn spawn(program: &'static str, args: &[OsString]) -> Result<(Child, ChildStdout)> {
     let path = find(program).ok_or(MediaError::ProgramMissing(program))?;
-    let mut words: Vec<OsString> = Vec::new();
+    // A session of its own has no terminal, also for a program that opens `/dev/tty` by name.
+    let mut words: Vec<OsString> = find("setsid").into_iter().collect();
     // The recorder's own work always goes first.
     if let Some(nice) = find("nice") {
         words.extend([nice, "-n".into(), "15".into()]);
@@ -109,12 +110,12 @@ fn last_line(text: &str) -> String {
 
 /// Absolute path of a program, by PATH; looked up once for each.
 fn find(program: &'static str) -> Option<OsString> {
-    static FOUND: [OnceLock<Option<OsString>>; 4] = [const { OnceLock::new() }; 4];
+    static FOUND: [OnceLock<Option<OsString>>; 5] = [const { OnceLock::new() }; 5];
     let look = || {
         let path = std::env::var_os("PATH")?;
         std::env::split_paths(&path).map(|dir| dir.join(program)).find(|p| p.is_file()).map(Into::into)
     };
-    match ["nice", "ionice", "ffmpeg", "ffprobe"].iter().position(|known| *known == program) {
+    match ["setsid", "nice", "ionice", "ffmpeg", "ffprobe"].iter().position(|known| *known == program) {
         Some(at) => FOUND[at].get_or_init(look).clone(),
         None => look(),
     }
