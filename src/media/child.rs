@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -86,6 +87,26 @@ impl Drop for Child {
     }
 }
 
+/// How a child ended that did not get to judge its input: killed (by whoever is short of memory), crashed, or
+/// not even loaded. `None`: its exit code is its judgement. A broken pipe is our own doing.
+///
+/// # Errors
+/// [`MediaError::Died`].
+pub fn died(program: &'static str, status: Option<ExitStatus>) -> Result<()> {
+    const SIGPIPE: i32 = 13;
+    let how = match status {
+        Some(status) => match (status.signal(), status.code()) {
+            (Some(SIGPIPE), _) => return Ok(()),
+            (Some(signal), _) => format!("signal {signal}"),
+            // What a shell and the loader say of programs that cannot be run.
+            (None, Some(code @ 126..=127)) => format!("exit code {code}"),
+            (None, _) => return Ok(()),
+        },
+        None => "it could not be waited for".to_owned(),
+    };
+    Err(MediaError::Died { program, how })
+}
+
 fn tail(mut from: impl Read) -> Vec<u8> {
     let mut kept = Vec::new();
     let mut buffer = [0_u8; 2048];
@@ -162,6 +183,23 @@ mod tests {
         assert_eq!(last_line("a\n[mpegts @ 0x55] no\u{7} PAT\n\n"), "no PAT");
         assert_eq!(last_line(""), "");
         assert!(tail(io::repeat(b'x').take(100_000)).len() <= 2 * STDERR_TAIL);
+    }
+
+    #[test]
+    fn a_child_that_was_killed_or_crashed_has_judged_nothing() {
+        for (script, judged) in [
+            ("exit 0", true),
+            ("exit 1", true),
+            ("exit 183", true),
+            ("kill -PIPE $$", true),
+            ("kill -KILL $$", false),
+            ("kill -SEGV $$", false),
+            ("kill -TERM $$", false),
+            ("exit 127", false),
+        ] {
+            let status = Command::new("sh").args(["-c", script]).status().expect("a shell");
+            assert_eq!(died("ffprobe", Some(status)).is_ok(), judged, "{script}");
+        }
     }
 
     #[test]
