@@ -313,8 +313,11 @@ async fn until_done(
             continue;
         }
         let asked = env.clone();
-        let idle = doing.borrow().what.is_none();
-        match crate::app::index::read(reader, move |db| worker::is_done(db, &asked, scope)).await {
+        let (idle, given_up) = {
+            let doing = doing.borrow();
+            (doing.what.is_none(), doing.given_up)
+        };
+        match crate::app::index::read(reader, move |db| worker::is_done(db, &asked, scope, given_up)).await {
             Ok(true) if idle => return,
             Ok(_) => {}
             Err(e) => tracing::debug!("cannot tell yet whether everything is done: {e}"),
