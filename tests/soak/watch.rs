@@ -33,7 +33,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// `words`: parts of the command lines of what a daemon starts, and how many of each may be at once.
+    /// `words`: parts of the command lines of what a daemon starts, and how many of each may be at once: `usize::MAX` for
+    /// what may also outlive its daemon for a while (a reader of a file ends with the file, or with its pipe).
     pub fn start(words: Vec<(String, usize)>) -> Self {
         let (daemon, over, wrong) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)), Arc::default());
         let watch = Self { daemon, over, wrong, thread: None, words };
@@ -85,18 +86,19 @@ fn is_ours(process: &Process, words: &[(String, usize)]) -> bool {
 }
 
 fn look(words: &[(String, usize)], daemon: u32) -> Vec<String> {
+    let words: Vec<_> = words.iter().filter(|(_, most)| *most < usize::MAX).cloned().collect();
     let all = processes();
     let mut wrong = Vec::new();
-    let has_begun = all.iter().any(|p| is_ours(p, words) && p.parent == daemon);
+    let has_begun = all.iter().any(|p| is_ours(p, &words) && p.parent == daemon);
     for process in &all {
-        if is_ours(process, words) && process.parent != daemon && has_begun {
+        if is_ours(process, &words) && process.parent != daemon && has_begun {
             wrong.push(format!("orphan {} {}", process.pid, process.command));
         }
         if daemon != 0 && process.parent == daemon && process.zombie {
             wrong.push(format!("zombie {} {}", process.pid, process.start));
         }
     }
-    for (word, most) in words {
+    for (word, most) in &words {
         let count = all.iter().filter(|p| p.command.contains(word)).count();
         if count > *most {
             wrong.push(format!("more than {most} processes for {word}"));
