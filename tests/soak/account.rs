@@ -84,7 +84,8 @@ impl Incident {
 
     /// Seconds in which nothing was offered.
     fn withheld(&self) -> f64 {
-        self.events.iter().filter(|e| !e.kind.is_instant()).map(|e| (e.end - e.begin) as f64 / 1000.0).sum()
+        let outages = self.events.iter().filter(|e| !e.kind.is_instant());
+        outages.map(|e| e.end - e.begin).sum::<i64>() as f64 / 1000.0
     }
 
     /// One line of what happened, times in seconds after `start`.
