@@ -330,8 +330,8 @@ async fn children_that_behave_badly_neither_stop_the_tape_nor_stay() {
         ("it says nothing", "exec sleep 1000".to_owned(), EndReason::NoFirstByte, 0),
         ("it talks too much", format!("yes | head -c 10000000; {media}"), EndReason::Eof, 18_800),
         (
-            "it talks too much, in one line, while it gives",
-            format!("(head -c 10000000 /dev/zero | tr '\\0' x) >&2 & {media}; wait"),
+            "it talks too much, in one line",
+            format!("(head -c 10000000 /dev/zero | tr '\\0' x) >&2; {media}"),
             EndReason::Eof,
             18_800,
         ),
@@ -342,7 +342,11 @@ async fn children_that_behave_badly_neither_stop_the_tape_nor_stay() {
     let mut all = tokio::task::JoinSet::new();
     for (what, script, want, bytes) in table {
         all.spawn(async move {
-            let bench = Bench::script(&script);
+            let mut bench = Bench::script(&script);
+            if what.starts_with("it talks") {
+                // Ten megabytes take their time on a busy machine.
+                bench.first_byte_ms = 50_000;
+            }
             let mut tape = bench.start(Bench::order("http://127.0.0.1:1/x"));
             // The second one shows that the tape is not stuck.
             eventually(what, PATIENCE, || bench.reasons().len() >= 2).await;

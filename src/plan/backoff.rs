@@ -17,8 +17,16 @@ const AT_ONCE_MS: i64 = 5000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backoff {
     failures: u32,
-    /// Good data since the count began that no delay was shortened by yet. Milliseconds.
-    credit_ms: i64,
+}
+
+/// From this failure of one stream on the delay is the longest: more of them are not counted.
+const MOST_ROUNDS: u32 = 7;
+
+/// So many failures are forgiven for good data that was too short to forget them all: 1 after 3 s, 2 after 7 s,
+/// 3 after 15 s, 4 after 31 s, as the delays before them add up.
+fn forgiven(good_ms: i64) -> u32 {
+    let seconds = u32::try_from(good_ms.clamp(0, GOOD_MS) / 1000).unwrap_or(0);
+    (seconds + 1).ilog2().saturating_sub(1)
 }
 
 /// The next try.
@@ -37,19 +45,23 @@ impl Backoff {
     /// the next one is tried at once, and the delay applies after each full round. A connection that gave
     /// good data for 60 s makes its end the first failure again.
     ///
-    /// `good_ms`: how long the connection gave recognised media. That time is taken off this delay and the ones
-    /// after it: what is to be limited is how often a server is asked, and a stream that drops every 20 s would
-    /// otherwise lose 30 s of every 50. After 5 s of it the first retry is at once. `jitter`: from 0 to 1; up to a
-    /// quarter of the delay is taken off, so that the halls of one server do not come back at the same instant.
+    /// `good_ms`: how long the connection gave recognised media. That time is taken off the delay, it forgives some
+    /// of the failures before it, and after 5 s of it the first retry is at once: what is to be limited is how
+    /// often a server is asked. A stream that drops every 20 s would otherwise lose 30 s of every 50, and one that
+    /// is gone for 10 s every minute 40. `jitter`: from 0 to 1; up to a quarter of the delay is taken off, so that the
+    /// halls of one server do not come back at the same instant.
     #[must_use]
     pub fn failed(&mut self, mirror: usize, mirrors: usize, good_ms: i64, jitter: f64) -> Retry {
+        let round = u32::try_from(mirrors.max(1)).unwrap_or(u32::MAX);
         if good_ms >= GOOD_MS {
-            *self = Self::default();
+            self.failures = 0;
         } else {
-            self.credit_ms = (self.credit_ms + good_ms.max(0)).min(GOOD_MS);
+            // Whole rounds, so that each mirror keeps its turn.
+            let excess = (self.failures / round).saturating_sub(MOST_ROUNDS);
+            let less = (excess + forgiven(good_ms)).saturating_mul(round);
+            self.failures = self.failures.saturating_sub(less);
         }
         self.failures = self.failures.saturating_add(1);
-        let round = u32::try_from(mirrors.max(1)).unwrap_or(u32::MAX);
         let step = match self.failures {
             1 => None,
             n if round == 1 => Some(n - 2),
@@ -57,11 +69,9 @@ impl Backoff {
             _ => None,
         };
         let delay = step.map_or(0, |n| FIRST_DELAY_MS.saturating_mul(1 << n.min(20)).min(MAX_DELAY_MS));
-        let taken = if good_ms >= AT_ONCE_MS { delay } else { delay.min(self.credit_ms) };
-        self.credit_ms = (self.credit_ms - taken).max(0);
-        let delay = delay - taken;
         let jitter = (delay as f64 * 0.25 * jitter.clamp(0.0, 1.0)) as i64;
-        Retry { mirror: if mirrors == 0 { 0 } else { (mirror + 1) % mirrors }, delay_ms: delay - jitter }
+        let delay = if good_ms >= AT_ONCE_MS { 0 } else { (delay - jitter - good_ms.max(0)).max(0) };
+        Retry { mirror: if mirrors == 0 { 0 } else { (mirror + 1) % mirrors }, delay_ms: delay }
     }
 }
 
@@ -98,7 +108,9 @@ mod tests {
     #[test]
     fn good_data_is_taken_off_and_a_minute_of_it_forgets_all() {
         let got: Vec<_> = delays(1, 3000, 6).into_iter().map(|(_, d)| d).collect();
-        assert_eq!(got, [0, 0, 0, 0, 0, 13_000]);
+        assert_eq!(got, [0, 0, 0, 0, 0, 0], "asked every 3 s");
+        let got: Vec<_> = delays(1, 2000, 6).into_iter().map(|(_, d)| d).collect();
+        assert_eq!(got, [0, 0, 0, 2000, 6000, 14_000], "two seconds are taken off");
         let mut backoff = Backoff::default();
         for _ in 0..9 {
             let _ = backoff.failed(0, 1, 0, 0.0);
@@ -108,15 +120,20 @@ mod tests {
     }
 
     #[test]
-    fn a_drop_after_some_good_data_is_followed_at_once_and_the_rest_of_it_counts_for_the_next() {
-        let mut backoff = Backoff::default();
-        for _ in 0..9 {
-            let _ = backoff.failed(0, 1, 0, 0.0);
-        }
-        let mut failed = |good_ms| backoff.failed(0, 1, good_ms, 0.0).delay_ms;
-        assert_eq!([failed(9000), failed(0), failed(0)], [0, 30_000, 30_000]);
-        assert_eq!([failed(45_000), failed(0), failed(0)], [0, 15_000, 30_000]);
-        assert_eq!(failed(2000), 28_000);
+    fn a_drop_after_some_good_data_is_followed_at_once_and_the_next_delays_are_shorter() {
+        let after = |good_ms: i64| {
+            let mut backoff = Backoff::default();
+            for _ in 0..99 {
+                let _ = backoff.failed(0, 1, 0, 0.0);
+            }
+            [good_ms, 0, 0].map(|good_ms| backoff.failed(0, 1, good_ms, 0.0).delay_ms)
+        };
+        assert_eq!(after(0), [30_000, 30_000, 30_000]);
+        assert_eq!(after(4000), [26_000, 30_000, 30_000]);
+        assert_eq!(after(9000), [0, 30_000, 30_000]);
+        assert_eq!(after(20_000), [0, 16_000, 30_000]);
+        assert_eq!(after(40_000), [0, 8000, 16_000]);
+        assert_eq!(after(GOOD_MS), [0, 1000, 2000]);
     }
 
     proptest! {
@@ -129,7 +146,7 @@ mod tests {
                 let a = plain.failed(mirror, mirrors, good, 0.0);
                 let b = shaken.failed(mirror, mirrors, good, jitter);
                 prop_assert!(a.mirror < mirrors.max(1) && (0..=MAX_DELAY_MS).contains(&a.delay_ms));
-                prop_assert!(b.delay_ms <= a.delay_ms && a.delay_ms - b.delay_ms <= MAX_DELAY_MS / 4);
+                prop_assert!(0 <= b.delay_ms && b.delay_ms <= a.delay_ms && a.delay_ms - b.delay_ms <= MAX_DELAY_MS / 4);
                 mirror = a.mirror;
             }
         }

@@ -295,7 +295,12 @@ impl Session {
         self.note(over);
         let place = self.place(&old.stream);
         self.close(old);
+        let good = i64::try_from(over.good.as_millis()).unwrap_or(i64::MAX);
         if let Some(handover) = self.handover.take() {
+            // What cut this one may have cut the next one too, whose own good data is too short to count.
+            if let Some(place) = place.filter(|_| over.reason != EndReason::DiskFull) {
+                let _ = self.backoff.failed(place, self.order.streams.len(), good, 0.0);
+            }
             // It is on its way already, so it takes over as it is.
             return self.promote(handover.next);
         }
@@ -305,7 +310,6 @@ impl Session {
             // No fault of the stream.
             Some(place) if over.reason == EndReason::DiskFull => self.mirror = place,
             Some(place) => {
-                let good = i64::try_from(over.good.as_millis()).unwrap_or(i64::MAX);
                 let retry = self.backoff.failed(place, self.order.streams.len(), good, fastrand::f64());
                 self.mirror = retry.mirror;
                 delay = Duration::from_millis(u64::try_from(retry.delay_ms).unwrap_or(0));

@@ -8,17 +8,20 @@ use super::script::Kind;
 use super::truth::Packet;
 
 /// What was still on its way when a fault began is lost with it: in mplayer, in the pipe, in the buffer.
-const BEFORE_MS: i64 = 3000;
+const BEFORE_MS: i64 = 2500;
 
 /// After a gap, pictures begin at a key picture, and there is one a second.
-const AFTER_MS: i64 = 4000;
+const AFTER_MS: i64 = 1500;
+
+/// A cause may be told for so much more around a fault: `list` goes by the clock of what it received.
+const CAUSE_MS: i64 = 3000;
 
 /// A connection that lives so long has recovered the hall.
 const PROOF_MS: i64 = 2000;
 
 /// What may be lost of what was sent: less than a second on its way, a second until the next key picture;
 /// the rest is for machines that are busy.
-const SENT_BOUND: f64 = 6.0;
+const SENT_BOUND: f64 = 4.0;
 
 /// From the end of a fault to the next connection: the longest delay between two tries is 30 s, a try takes up to
 /// the 5 s that the test sets; the rest is for machines that are busy.
@@ -40,8 +43,9 @@ pub struct Event {
 #[derive(Clone, Debug)]
 pub struct Incident {
     pub events: Vec<Event>,
-    /// When the next connection that lasts was opened, or when the one that lasted went on. `None`: never.
-    pub recovered: Option<i64>,
+    /// When the next connection that lasts was opened, or when the one that lasted went on; the day's end where
+    /// there was none.
+    pub recovered: i64,
     /// Seconds of pictures and of sound: lost of what was sent to somebody, and of what nobody was there to take.
     pub sent: [f64; 2],
     pub unsent: [f64; 2],
@@ -56,13 +60,15 @@ impl Incident {
         self.events.iter().map(|e| e.end).max().unwrap_or_default()
     }
 
-    fn over(&self) -> i64 {
-        self.recovered.unwrap_or(i64::MAX / 2)
+    /// True where it may be to blame for the loss of what came at `at`.
+    fn touches(&self, at: i64) -> bool {
+        self.begin() - BEFORE_MS <= at && at <= self.recovered + AFTER_MS
     }
 
-    /// True where it may be to blame for what happened at `at`.
-    pub fn touches(&self, at: i64) -> bool {
-        self.begin() - BEFORE_MS <= at && at <= self.over() + AFTER_MS
+    /// True where it explains a gap of this cause.
+    pub fn explains(&self, (from, to): (i64, i64), cause: &str) -> bool {
+        let near = self.begin() - CAUSE_MS <= to && from <= self.recovered + CAUSE_MS;
+        near && self.events.iter().any(|e| e.kind.explains(cause))
     }
 
     /// Seconds lost of what was offered: pictures or sound, whichever lost more.
@@ -73,12 +79,13 @@ impl Incident {
 
     /// Seconds from the end of the fault to the recovery.
     fn recovery(&self) -> f64 {
-        (self.over() - self.withdrawn()).max(0) as f64 / 1000.0
+        (self.recovered - self.withdrawn()).max(0) as f64 / 1000.0
     }
 
     /// Seconds in which nothing was offered.
     fn withheld(&self) -> f64 {
-        self.events.iter().filter(|e| !e.kind.is_instant()).map(|e| (e.end - e.begin) as f64 / 1000.0).sum()
+        let outages = self.events.iter().filter(|e| !e.kind.is_instant());
+        outages.map(|e| e.end - e.begin).sum::<i64>() as f64 / 1000.0
     }
 
     /// One line of what happened, times in seconds after `start`.
@@ -89,10 +96,10 @@ impl Incident {
             .iter()
             .map(|e| format!("{} {:.1}-{:.1}", e.kind.name(), after(e.begin), after(e.end)))
             .collect();
-        let recovered = self.recovered.map_or("never".to_owned(), |at| format!("{:.1}", after(at)));
+        let recovered = after(self.recovered);
         let (sent, unsent) = (self.sent, self.unsent);
         format!(
-            "{}: received again {recovered}, lost of what was sent {sent:.1?}, of what was not {unsent:.1?}",
+            "{}: received again {recovered:.1}, lost of what was sent {sent:.1?}, of what was not {unsent:.1?}",
             events.join(", ")
         )
     }
@@ -118,7 +125,7 @@ impl Incident {
         bound("recovery took", self.recovery(), if killed { RESTART_BOUND } else { RECONNECT_BOUND });
         for track in [0, 1] {
             bound("of what was sent were lost", self.sent[track], SENT_BOUND * times);
-            let offered = (self.over() - self.begin()) as f64 / 1000.0 - self.withheld();
+            let offered = (self.recovered - self.begin()) as f64 / 1000.0 - self.withheld();
             let most = offered + 2.0 * times;
             bound("of what was offered were lost", self.unsent[track], most);
         }
@@ -126,16 +133,17 @@ impl Incident {
     }
 }
 
-/// Puts events of a hall (its own and the kills) together that follow each other before it recovered.
-pub fn incidents(mut events: Vec<Event>, connections: &[ConnectionLog]) -> Vec<Incident> {
+/// Puts events of a hall (its own and the kills) together that follow each other before it recovered. `end`: of the
+/// day's last window, after which nobody tries any more.
+pub fn incidents(mut events: Vec<Event>, connections: &[ConnectionLog], end: i64) -> Vec<Incident> {
     events.sort_by_key(|e| e.begin);
     let mut all: Vec<Incident> = Vec::new();
     for event in events {
-        let recovered = recovery(event, connections);
+        let recovered = recovery(event, connections).unwrap_or(end);
         match all.last_mut() {
-            Some(last) if event.begin <= last.over().saturating_add(PROOF_MS) => {
+            Some(last) if event.begin <= last.recovered + PROOF_MS => {
                 last.events.push(event);
-                last.recovered = recovered.and_then(|r| last.recovered.map(|l| r.max(l)).or(Some(r)));
+                last.recovered = last.recovered.max(recovered);
             }
             _ => all.push(Incident { events: vec![event], recovered, sent: [0.0; 2], unsent: [0.0; 2] }),
         }

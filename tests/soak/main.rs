@@ -45,8 +45,8 @@ const TALKS: i64 = 6;
 /// From the import to the first talk.
 const LEAD: i64 = 6;
 
-/// What may be lost without a fault, seconds a hall: nothing but what a very busy machine costs.
-const STRAY_BOUND: f64 = 1.0;
+/// What may be lost without a fault, seconds a hall: nothing, but for some packets of a very busy machine.
+const STRAY_BOUND: f64 = 0.3;
 
 struct Hall {
     name: &'static str,
@@ -173,7 +173,7 @@ fn a_compressed_congress_day_loses_no_more_than_its_faults_cost() {
     let mut all = Vec::new();
     for hall in &halls {
         let events = hall.events().into_iter().chain(kills.iter().copied()).collect();
-        let incidents = judge(&streamrip, hall, events, list, &mut complaints);
+        let incidents = judge(&streamrip, hall, events, end + PADDING * 1000, list, &mut complaints);
         for incident in &incidents {
             println!("{}: {}", hall.name, incident.describe(start));
         }
@@ -239,11 +239,12 @@ fn judge(
     streamrip: &Streamrip,
     hall: &Hall,
     events: Vec<Event>,
+    end: i64,
     list: &[Value],
     complaints: &mut Vec<String>,
 ) -> Vec<Incident> {
     let connections = hall.route.connections();
-    let mut incidents = account::incidents(events, &connections);
+    let mut incidents = account::incidents(events, &connections, end);
     let folder = streamrip.folder().join(hall.name);
     std::fs::create_dir_all(&folder).expect("a folder");
     let stream = truth::of_stream(hall.encoder.live(), &folder);
@@ -272,6 +273,7 @@ fn judge(
     }
     for track in [0, 1] {
         let stray = account::blame(&mut incidents, track, &lost[track], &connections);
+        println!("{}: {stray:.2} s of track {track} lost without a fault", hall.name);
         if stray > STRAY_BOUND {
             complaints.push(format!("{}: {stray:.2} s of track {track} were lost without a fault", hall.name));
         }
@@ -299,9 +301,7 @@ fn check_list(talk: &Value, by_packets: f64, incidents: &[Incident], complaints:
     for gap in gaps {
         let (from, to) = (instant(&gap["start"]), instant(&gap["end"]));
         let cause = gap["cause"].as_str().unwrap_or_default();
-        let near = incidents.iter().filter(|i| i.touches(from) || i.touches(to));
-        let explained = near.flat_map(|i| &i.events).any(|e| e.kind.explains(cause));
-        if !explained {
+        if !incidents.iter().any(|i| i.explains((from, to), cause)) {
             wrong(format!("nothing explains {gap}"));
         }
     }

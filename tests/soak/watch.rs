@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// What is wrong for so long is wrong: a killed daemon's children get their TERM at once.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// A daemon waits for its children at once.
+const ZOMBIE_PATIENCE: Duration = Duration::from_secs(8);
+
+/// Before a daemon starts a child, it ends those of the one before it.
+const ORPHAN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +33,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// `words`: parts of the command lines of what a daemon starts, and how many of each may be at once.
+    /// `words`: parts of the command lines of what a daemon starts, and how many of each may be at once: `usize::MAX` for
+    /// what may also outlive its daemon for a while (a reader of a file ends with the file, or with its pipe).
     pub fn start(words: Vec<(String, usize)>) -> Self {
         let (daemon, over, wrong) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)), Arc::default());
         let watch = Self { daemon, over, wrong, thread: None, words };
@@ -46,7 +50,8 @@ impl Watch {
                     let at = *since.entry(what.clone()).or_insert_with(Instant::now);
                     let mut wrong: std::sync::MutexGuard<'_, Vec<String>> =
                         wrong.lock().unwrap_or_else(PoisonError::into_inner);
-                    if at.elapsed() > PATIENCE && !wrong.contains(&what) {
+                    let patience = if what.starts_with("orphan") { ORPHAN_PATIENCE } else { ZOMBIE_PATIENCE };
+                    if at.elapsed() > patience && !wrong.contains(&what) {
                         wrong.push(what);
                     }
                 }
@@ -81,17 +86,19 @@ fn is_ours(process: &Process, words: &[(String, usize)]) -> bool {
 }
 
 fn look(words: &[(String, usize)], daemon: u32) -> Vec<String> {
+    let words: Vec<_> = words.iter().filter(|(_, most)| *most < usize::MAX).cloned().collect();
     let all = processes();
     let mut wrong = Vec::new();
+    let has_begun = all.iter().any(|p| is_ours(p, &words) && p.parent == daemon);
     for process in &all {
-        if is_ours(process, words) && process.parent != daemon {
+        if is_ours(process, &words) && process.parent != daemon && has_begun {
             wrong.push(format!("orphan {} {}", process.pid, process.command));
         }
         if daemon != 0 && process.parent == daemon && process.zombie {
             wrong.push(format!("zombie {} {}", process.pid, process.start));
         }
     }
-    for (word, most) in words {
+    for (word, most) in &words {
         let count = all.iter().filter(|p| p.command.contains(word)).count();
         if count > *most {
             wrong.push(format!("more than {most} processes for {word}"));

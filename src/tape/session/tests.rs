@@ -571,6 +571,29 @@ async fn where_the_old_connection_breaks_during_a_handover_the_new_one_takes_ove
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cut_of_both_connections_of_a_handover_does_not_forget_how_good_the_first_one_was() {
+    let refused: &[Step] = &[failed(EndReason::Refused)];
+    let (long, short): (&[Step], &[Step]) = (&[Media(45_000), eof()], &[Media(500), eof()]);
+    let lives = [refused, refused, refused, refused, refused, long, short, &[Media(LONG)]];
+    let bench = Bench::new(&[("a", &lives)]);
+    let mut tape = bench.start(bench.order(&["a"], 200));
+    while tape.status().connections < 6 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let flows = bench.opened_ms()[5];
+    bench.at(u64::try_from(flows).expect("small") + 44_700).await;
+    let mut order = bench.order(&["a"], 200);
+    order.boundaries = vec![bench.clock.now()];
+    tape.retarget(order);
+    tape.finished().await;
+    let opened = bench.opened_ms();
+    assert_eq!(opened.len(), 8);
+    let cut = flows + 45_000;
+    assert!(opened[6] < cut && opened[7] - cut < 3000, "{opened:?}");
+    bench.assert_nothing_lost();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_boundary_in_a_broken_time_means_nothing() {
     let bench =
         Bench::new(&[("a", &[&[Media(57_000), eof()], &[failed(EndReason::Refused)], &[Silence(5000), Media(LONG)]])]);
