@@ -482,4 +482,4 @@ pub fn parts(plan: &AssemblyPlan) -> Vec<Part> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::app) mod tests;

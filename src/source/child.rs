@@ -197,9 +197,23 @@ fn process_id(pid: u32) -> Option<ProcessId> {
 /// there is no such process.
 #[must_use]
 pub fn start_ticks(pid: u32) -> Option<u64> {
+    state_and_start(pid).map(|(_, start)| start)
+}
+
+/// True while that very process runs. One that has ended and waits for its parent to ask for it does not:
+/// where the first process of a container asks for nobody, it would wait for ever.
+#[must_use]
+pub fn is_running(process: ProcessId) -> bool {
+    state_and_start(process.pid).is_some_and(|(state, start)| start == process.start_ticks && !"ZX".contains(&state))
+}
+
+/// Fields 3 and 22 of `/proc/PID/stat`.
+fn state_and_start(pid: u32) -> Option<(String, u64)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name, field 2, may hold spaces and brackets: the rest begins behind its last bracket.
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?.to_owned();
+    Some((state, fields.nth(18)?.parse().ok()?))
 }
 
 struct Owner {

@@ -273,25 +273,5 @@ pub(super) fn is_done(db: &Connection, env: &Env, scope: Option<EventId>, given_
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_panic_is_the_failure_of_one_piece_of_work() {
-        let why = apart(async { assert_eq!(1, 2, "a bug") }).await.expect_err("it panics");
-        assert!(why.contains("internal error"), "{why}");
-        assert_eq!(apart(async { 3 }).await, Ok(3));
-    }
-
-    /// As the daemon's end wants it: what is half done goes with it.
-    #[tokio::test]
-    async fn work_that_nobody_waits_for_any_more_ends() {
-        let (held, dropped) = tokio::sync::oneshot::channel::<()>();
-        let work = apart(async move {
-            let _held = held;
-            std::future::pending::<()>().await;
-        });
-        assert!(tokio::time::timeout(Duration::from_millis(1), work).await.is_err());
-        assert!(dropped.await.is_err());
-    }
-}
+#[path = "worker_tests.rs"]
+mod tests;
