@@ -12,7 +12,7 @@ test: export NEXTEST_TEST_THREADS ?= 4
 help:
 	@echo "make demo    a small congress on this machine, recorded: about two minutes"
 	@echo "make test    everything that is tested (installs what the tests need)"
-	@echo "make fuzz    hostile input for FUZZ_SECONDS=300 a test (make test does a few hundred cases each)"
+	@echo "make fuzz    hostile input for FUZZ_SECONDS=300 a test (make test does it for 4 seconds each)"
 	@echo "make soak    a congress day of SOAK_MINUTES=60 on a server that misbehaves, with SOAK_KILLS=30 times kill -9"
 	@echo "make bench   the measurements of docs/BENCHMARKS.md"
 	@echo "make lint    formatting, clippy, licences"

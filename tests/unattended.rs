@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -275,15 +275,9 @@ fn a_tape_goes_on_while_ffmpeg_dies_and_its_talks_are_joined_when_it_lives_again
     assert_eq!(status.code(), Some(0), "{}", daemon.said());
 }
 
-#[test]
-fn what_was_taped_of_an_opted_out_talk_is_put_aside_and_deleted_when_asked() {
-    let mut streamrip = streamrip("[assemble]\nsettle = \"0s\"\n[disk]\nreserve = \"10MiB\"\n");
-    streamrip.env("RUST_LOG", "info");
-    let start = in_seconds(0) - 3_600_000;
-    let talks = [Talk::new("Saal 1", "Private", start, 10), Talk::new("Saal 1", "Public", start + 1_200_000, 10)];
-    let file = streamrip.write("congress.ics", calendar(&talks));
-    streamrip.write("congress.toml", halls_file(1, 1, &[("Saal 1", &["http://192.0.2.1/x".to_owned()], 2)]));
-    streamrip.ok(&["import", &file]);
+/// Segment files of these talks (10 s each), with two seconds before and behind, as an untouched disk would have
+/// them; no row knows them. Their paths.
+fn recorded(streamrip: &Streamrip, talks: &[Talk]) -> Vec<PathBuf> {
     let media = Recipe::new(Format::MpegTs).video_kbit(100).seconds(14.0).bytes();
     let mut segments = Vec::new();
     for (n, talk) in talks.iter().enumerate() {
@@ -297,6 +291,19 @@ fn what_was_taped_of_an_opted_out_talk_is_put_aside_and_deleted_when_asked() {
         fs::File::options().append(true).open(&path).and_then(|f| f.set_modified(end)).expect("set");
         segments.push(path);
     }
+    segments
+}
+
+#[test]
+fn what_was_taped_of_an_opted_out_talk_is_put_aside_and_deleted_when_asked() {
+    let mut streamrip = streamrip("[assemble]\nsettle = \"0s\"\n[disk]\nreserve = \"10MiB\"\n");
+    streamrip.env("RUST_LOG", "info");
+    let start = in_seconds(0) - 3_600_000;
+    let talks = [Talk::new("Saal 1", "Private", start, 10), Talk::new("Saal 1", "Public", start + 1_200_000, 10)];
+    let file = streamrip.write("congress.ics", calendar(&talks));
+    streamrip.write("congress.toml", halls_file(1, 1, &[("Saal 1", &["http://192.0.2.1/x".to_owned()], 2)]));
+    streamrip.ok(&["import", &file]);
+    let segments = recorded(&streamrip, &talks);
     let run = || {
         let mut daemon = streamrip.spawn(&["run", "--no-check", "--until-done"]);
         daemon.wait(Duration::from_secs(120));
@@ -342,4 +349,41 @@ fn what_was_taped_of_an_opted_out_talk_is_put_aside_and_deleted_when_asked() {
     let before = rows(&streamrip, "SELECT * FROM segment");
     streamrip.ok(&["prune", "--opted-out"]);
     assert_eq!(rows(&streamrip, "SELECT * FROM segment"), before);
+}
+
+/// As after a catalog that was lost: what was pruned since is only in the joined file.
+#[test]
+fn a_joined_file_that_no_catalog_knows_is_taken_in_at_the_start_and_not_replaced_by_less() {
+    let streamrip = streamrip("[assemble]\nsettle = \"0s\"\n[disk]\nreserve = \"10MiB\"\n");
+    let talks = [Talk::new("Saal 1", "Keynote", in_seconds(0) - 3_600_000, 10)];
+    let file = streamrip.write("congress.ics", calendar(&talks));
+    streamrip.write("congress.toml", halls_file(1, 1, &[("Saal 1", &["http://192.0.2.1/x".to_owned()], 2)]));
+    streamrip.ok(&["import", &file]);
+    let segments = recorded(&streamrip, &talks);
+    let run = || {
+        let mut daemon = streamrip.spawn(&["run", "--no-check", "--until-done"]);
+        daemon.wait(Duration::from_secs(120));
+        daemon.said()
+    };
+    run();
+    let joined = || {
+        let list = streamrip.json(&["list", "--json"]);
+        let assembly = &state(&list, "Keynote")["assembly"];
+        (assembly["path"].as_str().map(str::to_owned), assembly["sha256"].as_str().map(str::to_owned))
+    };
+    let before = joined();
+    assert!(before.1.is_some(), "{before:?}");
+    for file in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
+        let _ = fs::remove_file(streamrip.data_dir().join(file));
+    }
+    // A third of it is still there.
+    let bytes = fs::read(&segments[0]).expect("its segment");
+    fs::write(&segments[0], &bytes[..bytes.len() / 3 / 188 * 188]).expect("written");
+    streamrip.ok(&["import", &file]);
+    let said = run();
+    assert!(said.contains("1 joined file(s) that the catalog did not know taken in"), "{said}");
+    assert_eq!(joined(), before);
+    let path = streamrip.data_dir().join(before.0.expect("a path"));
+    assert!(fs::metadata(path).expect("its file").len() > bytes.len() as u64 / 2);
+    assert!(!run().contains("taken in"), "once is enough");
 }

@@ -2,6 +2,7 @@
 //! standard error.
 
 pub mod assemble;
+mod bar_lines;
 pub mod check;
 pub mod config;
 pub mod dump;

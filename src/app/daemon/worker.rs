@@ -16,15 +16,16 @@ use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::app::index::{Looked, read};
 use crate::app::prune::PruneRequest;
-use crate::app::{disk, index, prune};
+use crate::app::{adopt, disk, index, prune};
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::writer::Writer;
-use crate::catalog::{segments, todo};
+use crate::catalog::{self, segments, todo, troubles};
 use crate::domain::ids::{EventId, SegmentId};
 use crate::domain::interval::Interval;
 use crate::domain::segment::Verdict;
 use crate::domain::talk::Talk;
 use crate::domain::time::{Ms, SECOND};
+use crate::media::CancellationToken;
 use crate::plan::wanted::window_of;
 
 /// Without news the worker looks this often: settling times run out by themselves.
@@ -87,6 +88,11 @@ impl Worker {
     /// Works for ever; to be dropped when the daemon ends (children die with their handles, half-made
     /// files are found at the next start).
     pub(super) async fn run(mut self) {
+        match self.take_in().await {
+            Ok(0) => {}
+            Ok(n) => tracing::warn!("{n} joined file(s) that the catalog did not know taken in"),
+            Err(e) => tracing::error!("looking for joined files that the catalog does not know: {e}"),
+        }
         loop {
             if let Err(e) = self.round().await {
                 tracing::error!("after the recording: {e}");
@@ -99,6 +105,26 @@ impl Worker {
             });
             let _ = tokio::time::timeout(LOOK, self.closed.recv()).await;
         }
+    }
+
+    /// Takes in joined files that no row names, before anything is joined: the first join of a catalog that was
+    /// begun anew could otherwise replace a file by one with less. Says how many.
+    async fn take_in(&self) -> Result<usize> {
+        self.say("looking for joined files that the catalog does not know".to_owned());
+        // A file that another process is about to enter is none of these.
+        let _turn = assemble::turn(&self.env).await?;
+        let (env, cancel) = (self.env.clone(), CancellationToken::new());
+        let _stop = cancel.clone().drop_guard();
+        let look = tokio::task::spawn_blocking(move || {
+            let mut db = catalog::open_writer(&env.data_dir)?;
+            let taken = adopt::adopt_assemblies(&mut db, &env, &cancel)?;
+            if taken > 0 {
+                let what = format!("{taken} unknown joined file(s) taken in");
+                troubles::note(&db, None, "recovered", &what, env.clock.now())?;
+            }
+            Ok(taken)
+        });
+        look.await.unwrap_or_else(|e| Err(Failure::new(Kind::Failed, "a task ended").because(e)))
     }
 
     fn say(&self, what: String) {
