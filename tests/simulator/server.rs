@@ -286,6 +286,7 @@ impl Serving {
         packet[4..8].copy_from_slice(&u32::try_from(self.life).expect("fits").to_be_bytes());
         packet[8..12].copy_from_slice(&self.seq.to_be_bytes());
         packet[12..20].copy_from_slice(&frame.to_be_bytes());
+        packet[20] = u8::try_from(self.hall).expect("fits");
         self.seq += 1;
         packet
     }
