@@ -194,7 +194,7 @@ pub fn files_below(data_dir: &Path, folder: &str) -> Vec<PathBuf> {
 }
 
 /// The life that a file was written from, where its first bytes tell.
-fn life_of(content: &[u8]) -> Option<usize> {
+pub fn life_of(content: &[u8]) -> Option<usize> {
     if content.starts_with(b"<!DOCTYPE") {
         let text = String::from_utf8_lossy(content);
         return text.split("life ").nth(1)?.split(' ').next()?.parse().ok();

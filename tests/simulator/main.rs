@@ -8,8 +8,10 @@
 
 mod calendar;
 mod checks;
+mod cuts;
 mod disk;
 mod indexer;
+mod oplog;
 mod plans;
 mod script;
 mod server;

@@ -60,12 +60,19 @@ pub struct World {
     servers: Arc<Mutex<Servers>>,
     changed: watch::Sender<u64>,
     pub period_ms: i64,
+    /// Where everything that is given is told as well.
+    told: Option<std::path::PathBuf>,
 }
 
 impl World {
     pub fn new(halls: usize, period_ms: i64) -> Self {
         let servers = Servers { lives: Vec::new(), faults: vec![(0, None); halls] };
-        Self { servers: Arc::new(Mutex::new(servers)), changed: watch::Sender::new(0), period_ms }
+        Self {
+            servers: Arc::new(Mutex::new(servers)),
+            changed: watch::Sender::new(0),
+            period_ms,
+            told: crate::cuts::given_to(),
+        }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Servers> {
@@ -177,6 +184,9 @@ impl Source for Streams {
                 life.ended = Some(now);
                 // Who kills at once does not want the rest.
                 life.cut_off = said.is_none();
+            }
+            if said.is_some() {
+                serving.tell(now, serving.clock.now(), &[]);
             }
             drop(serving.pipe);
             let _ = tell.send(said.unwrap_or_default());
@@ -291,6 +301,15 @@ impl Serving {
         packet
     }
 
+    /// Tells who wants to know; no bytes: it ended, and was not killed.
+    fn tell(&self, mono: i64, wall: Ms, bytes: &[u8]) {
+        let Some(folder) = &self.world.told else { return };
+        let record = [&mono.to_be_bytes()[..], &wall.0.to_be_bytes(), bytes].concat();
+        let path = folder.join(self.life.to_string());
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("a file");
+        std::io::Write::write_all(&mut file, &record).expect("written");
+    }
+
     /// Puts bytes into the pipe, and remembers it; `whole`: they complete this frame.
     async fn give(&mut self, bytes: &[u8], whole: Option<i64>) -> bool {
         if self.pipe.write_all(bytes).await.is_err() {
@@ -299,6 +318,7 @@ impl Serving {
         let mono = self.mono();
         let wall = self.clock.now();
         let life = &mut self.world.lock().lives[self.life];
+        self.tell(mono, wall, bytes);
         life.given.extend_from_slice(bytes);
         life.progress.push((mono, life.given.len()));
         if let Some(frame) = whole.filter(|f| *f >= 0) {

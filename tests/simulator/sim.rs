@@ -47,7 +47,7 @@ const TOO_LONG: i64 = 8 * 24 * 60 * MINUTE;
 
 /// A congress.
 pub struct Sim {
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
     inputs: PathBuf,
     pub env: Env,
     pub world: World,
@@ -106,12 +106,19 @@ impl Sim {
     pub fn new(calendar: Calendar, script: Script, period_ms: i64, report_every: i64) -> Self {
         let memory = std::path::Path::new("/dev/shm");
         let mut builder = tempfile::Builder::new();
-        let dir =
-            builder.prefix("streamrip-sim-").tempdir_in(memory).or_else(|_| tempfile::tempdir()).expect("a folder");
-        let inputs = dir.path().join("inputs");
+        let (dir, root) = match std::env::var_os(crate::cuts::ROOT) {
+            Some(root) => (None, PathBuf::from(root)),
+            None => {
+                let dir = builder.prefix("streamrip-sim-").tempdir_in(memory).or_else(|_| tempfile::tempdir());
+                let dir = dir.expect("a folder");
+                let root = dir.path().to_owned();
+                (Some(dir), root)
+            }
+        };
+        let inputs = root.join("inputs");
         std::fs::create_dir(&inputs).expect("made");
         let extent = calendar.extent();
-        let data_dir = dir.path().join("data");
+        let data_dir = root.join("data");
         let db = open_writer(&data_dir).expect("a catalog");
         let mut settings = Settings::default();
         // Ten frames or so are a fragment.
@@ -446,7 +453,7 @@ fn wait<T>(what: impl Future<Output = T>) -> T {
 
 /// A clock that stands.
 #[derive(Clone, Copy, Debug)]
-struct Fixed(Ms);
+pub struct Fixed(pub Ms);
 
 impl Clock for Fixed {
     fn now(&self) -> Ms {
