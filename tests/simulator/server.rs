@@ -52,6 +52,8 @@ pub struct Servers {
     lives: Vec<Life>,
     /// Of each hall: how often it ended what flowed, and what it does now.
     faults: Vec<(u64, Option<Fault>)>,
+    /// Wall time less simulated time, and since when.
+    offsets: Vec<(i64, i64)>,
 }
 
 /// The servers, the same through all lives of the daemon.
@@ -66,7 +68,7 @@ pub struct World {
 
 impl World {
     pub fn new(halls: usize, period_ms: i64) -> Self {
-        let servers = Servers { lives: Vec::new(), faults: vec![(0, None); halls] };
+        let servers = Servers { lives: Vec::new(), faults: vec![(0, None); halls], offsets: Vec::new() };
         Self {
             servers: Arc::new(Mutex::new(servers)),
             changed: watch::Sender::new(0),
@@ -92,6 +94,11 @@ impl World {
     /// What a hall's server does.
     pub fn fault(&self, hall: usize) -> (u64, Option<Fault>) {
         self.lock().faults[hall]
+    }
+
+    /// The wall clock differs by so much from simulated time from now on.
+    pub fn clock_is(&self, mono: i64, offset: i64) {
+        self.lock().offsets.push((mono, offset));
     }
 
     /// All connections are gone: the daemon was killed.
@@ -317,12 +324,18 @@ impl Serving {
         }
         let mono = self.mono();
         let wall = self.clock.now();
-        let life = &mut self.world.lock().lives[self.life];
         self.tell(mono, wall, bytes);
+        let mut servers = self.world.lock();
+        let Servers { lives, offsets, .. } = &mut *servers;
+        let life = &mut lives[self.life];
         life.given.extend_from_slice(bytes);
         life.progress.push((mono, life.given.len()));
         if let Some(frame) = whole.filter(|f| *f >= 0) {
-            life.frames.push((frame, wall.minus(mono - frame * self.world.period_ms)));
+            // By the clock of its own time, or of the connection's begin where it comes again: a frame that
+            // is late does not belong to the hour to which the clock was set meanwhile.
+            let due = frame * self.world.period_ms;
+            let known = offsets.iter().rfind(|(since, _)| *since <= due.max(life.opened));
+            life.frames.push((frame, Ms(due + known.map_or(wall.0 - mono, |(_, offset)| *offset))));
         }
         true
     }

@@ -153,6 +153,7 @@ impl Sim {
 
     /// Lives through it, and checks what must hold.
     pub fn run(mut self) {
+        self.world.clock_is(self.mono, self.offset);
         loop {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -359,6 +360,7 @@ impl Sim {
             Act::Suspend(ms) => {
                 clock.sleep(ms);
                 self.offset += ms;
+                self.world.clock_is(self.mono, self.offset);
                 self.watch.shaken(self.mono);
                 (0..3).for_each(|hall| self.world.set(hall, Some(Fault::Eof)));
             }
@@ -387,6 +389,7 @@ impl Sim {
         self.set_back |= ms < 0;
         clock.step(ms);
         self.offset += ms;
+        self.world.clock_is(self.mono, self.offset);
         self.watch.shaken(self.mono);
     }
 
