@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::assemble::{TALKS, file_prefix};
 use super::env::Env;
 use super::failure::Result;
-use super::recover::{Content, read_all};
+use super::recover::{Content, read_for_good};
 use super::tree::Tree;
 use crate::catalog::assemblies::{self, NewAssembly};
 use crate::catalog::schedule::{self, TalkFilter};
@@ -63,7 +63,7 @@ pub(super) fn adopt(db: &mut Db, env: &Env, unknown: &[String]) -> Result<usize>
             strangers.push(path);
             continue;
         };
-        let file = match read_all(&env.data_dir.join(path)) {
+        let file = match read_for_good(&env.data_dir.join(path)) {
             Ok(file) => file,
             Err(e) => {
                 tracing::warn!("{path} cannot be read, it is looked at again at the next start: {e}");
@@ -161,7 +161,7 @@ pub(super) fn adopt_assemblies(db: &mut Db, env: &Env, cancel: &CancellationToke
         }
         let [talk] = fits.as_slice() else { continue };
         let full = env.data_dir.join(&path);
-        let measured = read_all(&full).ok().zip(probe::probe(&full, cancel).ok());
+        let measured = read_for_good(&full).ok().zip(probe::probe(&full, cancel).ok());
         let Some((file, probed)) = measured else {
             tracing::warn!("{path} cannot be read: it is not taken in");
             continue;

@@ -26,7 +26,7 @@ use crate::domain::talk::{Talk, TalkStatus};
 use crate::media::{MediaError, join};
 use crate::plan::assembly::{AssemblyPlan, Inputs, plan};
 use crate::plan::wanted::forbidden_slots;
-use crate::tape::disk::make_dirs;
+use crate::tape::disk::{make_dirs, rename, second_name};
 
 /// The folder of the assemblies in the data directory.
 pub const TALKS: &str = "talks";
@@ -280,7 +280,7 @@ impl Facts {
 async fn gather(env: &Env, reader: &Reader, writer: &Writer, talk: TalkId) -> Result<Facts> {
     let env_for = env.clone();
     let facts = read(reader, move |db| Facts::read(db, &env_for, talk)).await?;
-    optout::release(env, writer, &facts.view.segments, &facts.view.talk, &facts.forbidden).await?;
+    optout::release(env, writer, &facts.view.segments, &facts.view.talk, facts.view.window, &facts.forbidden).await?;
     let unchecked: Vec<_> = facts
         .view
         .segments
@@ -352,7 +352,7 @@ async fn make(
     progress: Progress,
 ) -> std::result::Result<AssembleOutcome, Stopped> {
     let talk = facts.view.talk.id;
-    let old = facts.view.assembly.clone();
+    let mut old = facts.view.assembly.clone();
     let found = plan.seams.clone();
     writer.call(move |db| found.iter().try_for_each(|(a, b, seam)| seams::store(db, *a, *b, seam))).await?;
     if plan.pieces.is_empty() {
@@ -370,20 +370,24 @@ async fn make(
     let there = |old: &&Assembly| {
         std::fs::metadata(env.data_dir.join(&old.path)).is_ok_and(|file| file.is_file() && file.len() == old.bytes)
     };
+    let has_lost = match old.as_ref().filter(there) {
+        Some(old) => facts.lost_any(&assemblies::parts(&lock_reader(reader), old.id)?, &plan),
+        None => false,
+    };
     if let Some(old) = old.as_ref().filter(there).filter(|_| !force) {
         if old.inputs == inputs && old.path == path {
             return Ok(AssembleOutcome::UpToDate(path));
         }
         // Of segments that went since, pruned fragments for instance, it is the only copy: then a new file
         // must have more.
-        let less = if facts.lost_any(&assemblies::parts(&lock_reader(reader), old.id)?, &plan) {
-            plan.duration_ms <= old.duration_ms
-        } else {
-            plan.duration_ms + LESS_MS < old.duration_ms
-        };
+        let less =
+            if has_lost { plan.duration_ms <= old.duration_ms } else { plan.duration_ms + LESS_MS < old.duration_ms };
         if facts.same_place(old, &path) && less {
             return keep_better(env, writer, old, &path, inputs).await;
         }
+    }
+    if let Some(old) = old.as_mut().filter(|old| has_lost && facts.same_place(old, &path)) {
+        put_aside(env, writer, old).await?;
     }
     let gaps = plan.pieces.iter().filter(|p| p.before.is_some()).count();
     let parts = parts(&plan);
@@ -400,7 +404,8 @@ async fn make(
     make_dirs(&env.data_dir, folder)
         .map_err(|e| Failure::new(Kind::Failed, format!("cannot make the folder {}", folder.display())).because(e))?;
     let job = join::Job { plan, sources, target: env.data_dir.join(&path) };
-    let joined = media(move |cancel| join::join(&job, &mut |ms| progress(ms, total), cancel)).await;
+    let studio = Arc::clone(&env.studio);
+    let joined = media(move |cancel| studio.join(&job, &mut |ms| progress(ms, total), cancel)).await;
     let joined = joined.map_err(|e| match e {
         MediaError::Stale { path, .. } => Stopped::Stale(path),
         MediaError::File { path, source } if source.kind() == std::io::ErrorKind::NotFound => Stopped::Stale(path),
@@ -419,13 +424,59 @@ async fn make(
         parts,
     };
     let moved = old.as_ref().is_some_and(|old| !facts.same_place(old, &path));
-    let (reason, now) = (if moved { "the talk was moved; the file stays" } else { "replaced" }, env.clock.now());
+    let reason = match (moved, has_lost) {
+        (true, _) => "the talk was moved; the file stays",
+        (false, true) => "replaced; the file stays, for it has what was pruned since",
+        (false, false) => "replaced",
+    };
+    let now = env.clock.now();
     writer.call(move |db| assemblies::replace(db, &new, reason, now)).await?;
     // The old name goes last: until here the catalog named a file that was there.
-    if let Some(old) = old.filter(|old| !moved && old.path != path) {
+    if let Some(old) = old.filter(|old| !moved && !has_lost && old.path != path) {
         let _ = std::fs::remove_file(env.data_dir.join(old.path));
     }
     Ok(AssembleOutcome::Made { path, duration_ms: joined.duration_ms, gaps })
+}
+
+/// A file that is the only copy of something, and is about to be replaced by one that has more: it gets
+/// another name, and stays.
+async fn put_aside(env: &Env, writer: &Writer, old: &mut Assembly) -> std::result::Result<(), Stopped> {
+    let mark = format!("-before-{}", old.id);
+    let stem = old.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    if stem.ends_with(&mark) {
+        return Ok(());
+    }
+    let extension = old.path.extension().unwrap_or_default().to_string_lossy();
+    let room = MAX_FILE_NAME.saturating_sub(mark.len() + 1 + extension.len());
+    let short: String = stem.chars().take(room).collect();
+    let aside = old.path.with_file_name(format!("{short}{mark}.{extension}"));
+    take_name(env, writer, old, &aside, old.inputs).await?;
+    old.path = aside;
+    Ok(())
+}
+
+/// Gives an assembly another name. Two names until the row has the new one: whenever the machine stops, the
+/// row names the file. A row that named nothing would be taken for a file that is gone, and a lesser one put
+/// in its place.
+async fn take_name(
+    env: &Env,
+    writer: &Writer,
+    old: &Assembly,
+    path: &Path,
+    inputs: [u8; 32],
+) -> std::result::Result<(), Stopped> {
+    if old.path != path {
+        second_name(&env.data_dir, &old.path, path)
+            // File systems without second names have no better way.
+            .or_else(|_| rename(&env.data_dir, &old.path, path))
+            .map_err(|e| Failure::new(Kind::Failed, format!("cannot rename {}", old.path.display())).because(e))?;
+    }
+    let (id, named) = (old.id, path.to_owned());
+    writer.call(move |db| assemblies::keep(db, id, &named, inputs)).await?;
+    if old.path != path {
+        let _ = std::fs::remove_file(env.data_dir.join(&old.path));
+    }
+    Ok(())
 }
 
 /// The old file has more than could be made now (segments are gone): it stays, under the talk's name.
@@ -438,12 +489,7 @@ async fn keep_better(
 ) -> std::result::Result<AssembleOutcome, Stopped> {
     // With the old one's extension: it is the old one's content.
     let path = path.with_extension(old.path.extension().unwrap_or_default());
-    if old.path != path {
-        std::fs::rename(env.data_dir.join(&old.path), env.data_dir.join(&path))
-            .map_err(|e| Failure::new(Kind::Failed, format!("cannot rename {}", old.path.display())).because(e))?;
-    }
-    let (id, kept) = (old.id, path.clone());
-    writer.call(move |db| assemblies::keep(db, id, &kept, inputs)).await?;
+    take_name(env, writer, old, &path, inputs).await?;
     Ok(AssembleOutcome::Kept(path))
 }
 

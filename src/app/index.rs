@@ -14,8 +14,8 @@ use crate::domain::interval::Interval;
 use crate::domain::media::MediaIndex;
 use crate::domain::segment::{Mark, Segment, Verdict};
 use crate::domain::time::Ms;
-use crate::media::{CancellationToken, MediaError, index};
-use crate::plan::clock_watch::across_steps;
+use crate::media::{CancellationToken, MediaError};
+use crate::plan::clock_watch::{stepped, unstepped};
 
 /// A reading connection that tasks share.
 pub(crate) type Reader = Arc<Mutex<Connection>>;
@@ -71,7 +71,7 @@ pub(crate) fn arrivals(db: &Connection, segment: SegmentId) -> Result<Arrivals> 
 /// The index of a segment's file, made anew.
 ///
 /// # Errors
-/// As [`index::index`].
+/// As [`crate::media::index::index`].
 pub(crate) async fn index_file(
     env: &Env,
     segment: &Segment,
@@ -83,9 +83,11 @@ pub(crate) async fn index_file(
         marks = vec![Mark { at: segment.opened, offset: 1 }, Mark { at: end, offset: segment.bytes }];
     }
     let path = env.data_dir.join(&segment.path);
+    let studio = Arc::clone(&env.studio);
     media(move |cancel| {
-        let mut index = index::index(&path, &marks, cancel)?;
-        index.spans = across_steps(index.spans, &marks, &steps);
+        let (marks, passed) = unstepped(&marks, &steps);
+        let mut index = studio.index(&path, &marks, cancel)?;
+        index.spans = stepped(index.spans, &passed);
         Ok(index)
     })
     .await

@@ -138,7 +138,7 @@ fn close_open(db: &Db, env: &Env, now: Ms) -> Result<usize> {
     let open = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     for (id, path, start, end) in &open {
         let inside = relative_path(path.clone()).map_err(std::io::Error::other);
-        match inside.and_then(|path| read_all(&env.data_dir.join(path))) {
+        match inside.and_then(|path| read_for_good(&env.data_dir.join(path))) {
             Ok(file) => {
                 // The file was written to until its last byte came; a copied file's time means nothing.
                 let end = file.modified.filter(|at| *at > *end && at.since(*end) < 60 * SECOND).unwrap_or(*end);
@@ -174,6 +174,16 @@ pub(super) struct Content {
     pub modified: Option<Ms>,
     /// Its first bytes, enough to recognise it.
     pub head: Vec<u8>,
+}
+
+/// Reads a file whole whose size and sum are about to be written down, and makes sure of it first: whoever
+/// wrote it was killed, and what is read may still be in memory only. A power cut would make the row untrue.
+pub(super) fn read_for_good(path: &Path) -> std::io::Result<Content> {
+    File::open(path)?.sync_all()?;
+    if let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
+    }
+    read_all(path)
 }
 
 /// Reads a file whole.

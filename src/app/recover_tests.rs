@@ -30,7 +30,12 @@ impl Place {
              INSERT INTO stream (id, hall_id, url, priority, origin, added_ms) VALUES (1, 1, 'http://h.example/x', 0, 'command', 0);",
         )
         .expect("schedule");
-        let env = Env { data_dir: dir.path().to_owned(), settings: Settings::default(), clock: Arc::new(SystemClock) };
+        let env = Env {
+            data_dir: dir.path().to_owned(),
+            settings: Settings::default(),
+            clock: Arc::new(SystemClock),
+            studio: Arc::new(crate::media::studio::Ffmpeg),
+        };
         Self { dir, env, db }
     }
 
@@ -162,7 +167,12 @@ fn files_without_a_row_are_adopted_into_hall_and_time() {
 fn a_sound_catalog_is_not_written_to() {
     let dir = tempfile::tempdir().expect("dir");
     let mut db = open_writer(dir.path()).expect("db");
-    let env = Env { data_dir: dir.path().to_owned(), settings: Settings::default(), clock: Arc::new(SystemClock) };
+    let env = Env {
+        data_dir: dir.path().to_owned(),
+        settings: Settings::default(),
+        clock: Arc::new(SystemClock),
+        studio: Arc::new(crate::media::studio::Ffmpeg),
+    };
     let before = db.total_changes();
     assert_eq!(recover(&env, &mut db).expect("recovered"), Recovery::default());
     assert_eq!(db.total_changes(), before);

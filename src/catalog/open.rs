@@ -40,10 +40,15 @@ pub fn open_writer(data_dir: &Path) -> Result<Connection> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     let path = data_dir.join(FILE_NAME);
     let io = |source| CatalogError::Io { path: path.clone(), source };
+    let is_new = !data_dir.exists();
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(io)?;
+    if is_new {
+        // So that the folder survives a power cut as what is in it does.
+        sync_folder(data_dir.parent().unwrap_or(data_dir)).map_err(io)?;
+    }
     // SQLite would make it with the umask's mode; the URLs in it may hold passwords.
     match std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path) {
-        Ok(_) => {}
+        Ok(_) => sync_folder(data_dir).map_err(io)?,
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
         Err(e) => return Err(io(e)),
     }
@@ -96,6 +101,12 @@ pub fn open_in_memory() -> Result<Connection> {
     configure(&db)?;
     migrate_to(&mut db, Path::new(":memory:"), newest(), None)?;
     Ok(db)
+}
+
+/// Makes sure of the names in a folder.
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    std::fs::File::open(folder)?.sync_all()
 }
 
 fn configure(db: &Connection) -> rusqlite::Result<()> {

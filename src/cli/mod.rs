@@ -22,11 +22,9 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
-use crate::app::clock::SystemClock;
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::config::settings;
@@ -124,7 +122,7 @@ async fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode> {
     let loaded = settings::load(cli.config.as_deref(), &data_dir).map_err(|e| {
         Failure::new(Kind::Usage, e.to_string()).hint("streamrip config prints every key with its default")
     })?;
-    let env = Env { data_dir, settings: loaded.settings.clone(), clock: Arc::new(SystemClock) };
+    let env = Env::real(data_dir, loaded.settings.clone());
     match &cli.command {
         Command::Import(args) => import::run(&env, args, out).await,
         Command::Halls(args) => halls::run(&env, args, out).await,

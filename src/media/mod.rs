@@ -16,6 +16,7 @@ pub mod join;
 pub mod keyframe;
 pub mod mux;
 pub mod probe;
+pub mod studio;
 pub mod track;
 
 use std::io;

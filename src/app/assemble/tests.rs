@@ -44,8 +44,12 @@ impl Site {
         let (writer, _) = Writer::start(db).expect("writer");
         let reader = Arc::new(Mutex::new(catalog::open_reader(dir.path()).expect("reader")));
         let clock = TestClock::starting_at(START.plus(MINUTE));
-        let env =
-            Env { data_dir: dir.path().to_owned(), settings: Settings::default(), clock: Arc::new(clock.clone()) };
+        let env = Env {
+            data_dir: dir.path().to_owned(),
+            settings: Settings::default(),
+            clock: Arc::new(clock.clone()),
+            studio: Arc::new(crate::media::studio::Ffmpeg),
+        };
         let stream = Recipe::new(Format::MpegTs).video_kbit(100).seconds(24.0).bytes();
         Self { env, reader, writer, clock, stream, _dir: dir }
     }

@@ -40,7 +40,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(300);
 
 /// The worker of a daemon.
 #[derive(Debug)]
-pub(super) struct Worker {
+pub struct Worker {
     env: Env,
     reader: Arc<Mutex<Connection>>,
     writer: Writer,
@@ -60,7 +60,7 @@ struct Hard {
 
 /// What the worker is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Doing {
+pub struct Doing {
     /// In words, `None` while it rests.
     pub what: Option<String>,
     /// Talks that wait to be joined, or segments to be looked at; 0: nothing is left to do now.
@@ -72,7 +72,9 @@ pub(super) struct Doing {
 }
 
 impl Worker {
-    pub(super) fn new(
+    /// A worker that looks at what `closed` names, and at what is left from before.
+    #[must_use]
+    pub fn new(
         env: Env,
         reader: Connection,
         writer: Writer,
@@ -131,7 +133,11 @@ impl Worker {
         self.doing.send_modify(|d| d.what = Some(what));
     }
 
-    async fn round(&mut self) -> Result<()> {
+    /// Looks at what was closed, and joins what is due. Idempotent.
+    ///
+    /// # Errors
+    /// When the catalog cannot be used or ffmpeg is missing: the next round tries again.
+    pub async fn round(&mut self) -> Result<()> {
         let unchecked = self.read(|db| Ok(segments::unfinished(db, Verdict::Unchecked)?)).await?;
         for segment in unchecked {
             if self.hard.get(&segment).is_some_and(|hard| hard.again > Instant::now()) {
