@@ -37,13 +37,15 @@ fn congress() -> (Streamrip, Encoder, FaultServer, Route) {
     (streamrip, encoder, server, route)
 }
 
-/// Presentation times of the pictures of a file, in its order of decoding.
+/// Presentation times of the pictures of a file, in its order of decoding, from its first key picture on: what
+/// stands before it cannot be shown.
 fn pictures(path: &Path) -> Vec<i64> {
-    let arguments = ["-v", "error", "-select_streams", "v", "-show_entries", "packet=pts", "-of", "csv=p=0"];
+    let arguments = ["-v", "error", "-select_streams", "v", "-show_entries", "packet=pts,flags", "-of", "csv=p=0"];
     let output = Command::new("ffprobe").args(arguments).arg(path).stdin(Stdio::null()).output().expect("ffprobe");
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect()
+    let packets = text.lines().filter_map(|line| line.split_once(',')).skip_while(|(_, flags)| !flags.starts_with('K'));
+    packets.filter_map(|(pts, _)| pts.parse().ok()).collect()
 }
 
 #[test]
