@@ -132,6 +132,7 @@ fn strip(segment: &Segment, scan: &Scan) -> Strip {
         media_us: us(cut.ticks),
         wall: begin.plus((us(cut.ticks) - first) / 1000),
         jump: cut.jump,
+        hash: cut.hash,
     });
     Strip {
         segment: segment.id,

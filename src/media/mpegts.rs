@@ -6,6 +6,9 @@
 //! ISO/IEC 13818-1.
 
 use std::collections::BTreeSet;
+use std::fmt;
+
+use xxhash_rust::xxh3::Xxh3Default;
 
 /// Length of a packet.
 pub const PACKET: usize = 188;
@@ -65,10 +68,13 @@ pub struct Cut {
     pub ticks: i64,
     /// The clock was set between the cut before it and this one.
     pub jump: bool,
+    /// Hash of the picture (or frame): the same time in two files may be another picture's, where an encoder
+    /// began anew.
+    pub hash: u64,
 }
 
 /// Reads a file from its start, as it grows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Scan {
     /// Bytes taken so far.
     taken: u64,
@@ -81,6 +87,8 @@ pub struct Scan {
     cuts: Vec<Cut>,
     /// A cut, and the streams that began nothing after it yet.
     pending: Option<(Cut, BTreeSet<u16>)>,
+    /// Of the picture that a pending cut begins with, as far as it has come.
+    hash: Xxh3Default,
     /// Presentation time last seen in the stream that is cut.
     last: Option<i64>,
     /// Between the two last ones.
@@ -88,6 +96,12 @@ pub struct Scan {
     jumped: bool,
     /// The latest since the clock was last set.
     end: i64,
+}
+
+impl fmt::Debug for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scan").field("taken", &self.taken).field("cuts", &self.cuts.len()).finish_non_exhaustive()
+    }
 }
 
 impl Scan {
@@ -103,7 +117,8 @@ impl Scan {
         &self.streams
     }
 
-    /// Where pieces may begin, in order: only cuts after which every stream has begun something anew.
+    /// Where pieces may begin, in order: only cuts whose picture is there as a whole, and after which every stream has begun
+    /// something anew.
     #[must_use]
     pub fn cuts(&self) -> &[Cut] {
         &self.cuts
@@ -166,11 +181,23 @@ impl Scan {
             }
             return;
         }
-        if !head.starts || !self.streams.iter().any(|s| s.pid == head.pid) {
+        if !head.starts {
+            if let Some((_, waiting)) = &self.pending
+                && Some(head.pid) == self.lead()
+                && waiting.contains(&head.pid)
+            {
+                self.hash.update(head.payload(packet));
+            }
             return;
         }
-        if let Some((_, waiting)) = &mut self.pending {
-            waiting.remove(&head.pid);
+        if !self.streams.iter().any(|s| s.pid == head.pid) {
+            return;
+        }
+        if let Some((cut, waiting)) = &mut self.pending
+            && waiting.remove(&head.pid)
+            && Some(head.pid) == self.streams.iter().find(|s| s.is_video()).or(self.streams.first()).map(|s| s.pid)
+        {
+            cut.hash = self.hash.digest();
         }
         self.settle(at);
         let Some(lead) = self.streams.iter().find(|s| Some(s.pid) == self.lead()).copied() else { return };
@@ -182,15 +209,16 @@ impl Scan {
         let ticks = self.unwrapped(raw);
         if !lead.is_video() || head.random_access || begins_key_picture(lead.kind, payload) {
             // Two cuts without the other streams beginning anything between them: the first was none.
-            let cut = Cut { byte: at, ticks, jump: std::mem::take(&mut self.jumped) };
-            let others = self.streams.iter().map(|s| s.pid).filter(|pid| *pid != lead.pid).collect();
-            if let Some((before, _)) = self.pending.replace((cut, others)) {
+            let cut = Cut { byte: at, ticks, jump: std::mem::take(&mut self.jumped), hash: 0 };
+            self.hash.reset();
+            self.hash.update(payload);
+            let all = self.streams.iter().map(|s| s.pid).collect();
+            if let Some((before, _)) = self.pending.replace((cut, all)) {
                 self.jumped |= before.jump;
                 if let Some((now, _)) = &mut self.pending {
                     now.jump |= std::mem::take(&mut self.jumped);
                 }
             }
-            self.settle(at);
         }
     }
 

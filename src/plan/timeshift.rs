@@ -26,6 +26,14 @@ pub struct KeyPoint {
     pub wall: Ms,
     /// The clock was set before it.
     pub jump: bool,
+    /// Hash of its picture.
+    pub hash: u64,
+}
+
+impl KeyPoint {
+    fn is_same_picture(&self, other: &Self) -> bool {
+        (self.media_us, self.hash) == (other.media_us, other.hash)
+    }
 }
 
 /// A segment as far as it was written.
@@ -77,14 +85,15 @@ pub fn chunks(strips: &[Strip], within: Interval, forbidden: &IntervalSet, now: 
             // It has just been opened: what follows must wait for it.
             break;
         }
-        let from = begin(strip, done.as_ref(), within);
+        let before = nth.checked_sub(1).and_then(|nth| strips.get(nth)).copied();
+        let from = begin(strip, before, done.as_ref(), within);
         let next = strips.get(nth + 1);
         let (mut listed, rest) = whole(strip, from);
         if let (Some(rest), Some(closed)) = (rest, strip.closed) {
             let soon = next.filter(|next| next.opened.since(closed) <= WAIT_MS);
             let decided = match soon {
                 // It goes on there with the very picture with which the rest begins.
-                Some(next) => !next.keys.is_empty() && !next.keys.iter().any(|k| k.media_us == rest.media_us),
+                Some(next) => !next.keys.is_empty() && !next.keys.iter().any(|k| k.is_same_picture(&rest)),
                 None => is_over(strips.iter().copied(), within, now) || now.since(closed) > WAIT_MS,
             };
             if decided {
@@ -136,12 +145,13 @@ struct Done {
 }
 
 /// The first key point of a segment that is not shown yet.
-fn begin(strip: &Strip, done: Option<&Done>, within: Interval) -> usize {
+fn begin(strip: &Strip, before: Option<&Strip>, done: Option<&Done>, within: Interval) -> usize {
     let Some(done) = done else {
         // The last one at or before the start, so that the start is there.
         return strip.keys.iter().rposition(|k| k.wall <= within.start).unwrap_or(0);
     };
-    let same_clock = strip.keys.iter().any(|k| k.media_us == done.media_us)
+    let shared = |k: &KeyPoint| before.is_some_and(|b| b.keys.iter().any(|other| k.is_same_picture(other)));
+    let same_clock = strip.keys.iter().any(shared)
         || strip.keys.iter().any(|k| {
             let (media_ms, wall_ms) = ((k.media_us - done.media_us) / 1000, k.wall.since(done.wall));
             (media_ms - wall_ms).abs() <= SAME_CLOCK_MS

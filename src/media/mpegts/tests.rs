@@ -36,6 +36,8 @@ fn cuts_lie_at_key_pictures_however_the_bytes_come() {
     assert_eq!(whole.streams().iter().map(|s| s.codec()).collect::<Vec<_>>(), ["H.264", "AAC"]);
     let seconds: Vec<_> = whole.cuts().iter().map(|c| (c.ticks - whole.cuts()[0].ticks) / TICKS).collect();
     assert_eq!(seconds, (0..10).collect::<Vec<i64>>());
+    let hashes: std::collections::BTreeSet<_> = whole.cuts().iter().map(|c| c.hash).collect();
+    assert_eq!(hashes.len(), 10, "each picture is another one");
     let length = (whole.end_ticks() - whole.cuts()[0].ticks) as f64 / TICKS as f64;
     assert!((9.9..10.1).contains(&length), "{length}");
     for step in [1, 187, 189, 5000] {

@@ -22,6 +22,7 @@ fn strip(id: i64, from: i64, to: i64, closed: Option<i64>, clock: i64) -> Strip 
                 media_us: (s + clock) * 1_000_000,
                 wall: wall(s),
                 jump: false,
+                hash: (s + clock).unsigned_abs(),
             })
             .collect(),
         end_us: (to + clock) * 1_000_000,
@@ -83,6 +84,17 @@ fn another_clock_goes_on_by_the_wall() {
         shown(&[first, second], within(0, 100), 20)[2..],
         [(1, 8, 10, false), (2, 9, 13, true), (2, 13, 17, false)],
         "a second twice rather than one lost"
+    );
+}
+
+#[test]
+fn an_encoder_that_begins_anew_with_the_same_times_shows_other_pictures() {
+    let first = strip(1, 0, 10, Some(10), 0);
+    let mut second = Strip { opened: wall(11), ..strip(2, 11, 21, None, -11) };
+    second.keys.iter_mut().for_each(|k| k.hash += 1000);
+    assert_eq!(
+        shown(&[first, second], within(0, 100), 21)[2..],
+        [(1, 8, 10, false), (2, 11, 15, true), (2, 15, 19, false)]
     );
 }
 
