@@ -23,6 +23,8 @@ pub mod recover;
 pub mod refresh;
 pub mod report;
 pub mod source_log;
+pub mod timeshift;
 mod tree;
 pub mod verify;
+pub mod watch;
 pub mod words;

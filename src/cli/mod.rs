@@ -17,6 +17,7 @@ pub mod run;
 pub mod show;
 pub mod status;
 pub mod verify;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -75,6 +76,8 @@ enum Command {
     List(list::ListArgs),
     /// Everything about one talk
     Show(show::ShowArgs),
+    /// Play a talk from its start, also while it is recorded
+    Watch(watch::WatchArgs),
     /// Prolong a talk that overruns
     Extend(extend::ExtendArgs),
     /// Record a hall now, whatever its schedule says
@@ -138,6 +141,7 @@ async fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode> {
         Command::Restore(args) => restore::run(&env, args, out).await,
         Command::List(args) => list::run(&env, args, out),
         Command::Show(args) => show::run(&env, args, out),
+        Command::Watch(args) => watch::run(&env, args, out).await,
         Command::Config(args) => config::run(&env, &loaded, args, out),
     }
 }
@@ -177,7 +181,7 @@ fn log_to_stderr(cli: &Cli) {
 }
 
 /// Why a write to standard output failed that nobody waits for.
-const READER_GONE: &str = "the reader has gone away";
+pub(crate) const READER_GONE: &str = "the reader has gone away";
 
 /// A write to standard output failed: a closed pipe, a full disk.
 pub(crate) fn printing(e: std::io::Error) -> Failure {

@@ -20,5 +20,6 @@ pub mod route;
 pub mod schedule_diff;
 pub mod schedule_warnings;
 pub mod seam;
+pub mod timeshift;
 pub mod verify;
 pub mod wanted;
