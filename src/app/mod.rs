@@ -16,6 +16,7 @@ pub mod index;
 pub mod journal;
 pub mod lock;
 pub mod manual;
+pub mod merge;
 pub mod optout;
 pub mod prune;
 pub mod recover;

@@ -1,5 +1,6 @@
 //! `streamrip show TALK`.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -11,7 +12,7 @@ use crate::app::env::Env;
 use crate::app::failure::Result;
 use crate::app::report::{self, TalkView};
 use crate::catalog::assemblies::{self, Part};
-use crate::catalog::{open_reader, schedule_changes, seams};
+use crate::catalog::{merged, open_reader, schedule_changes, seams};
 use crate::domain::ids::SegmentId;
 use crate::domain::segment::Segment;
 use crate::domain::time::Ms;
@@ -38,14 +39,20 @@ pub fn run(env: &Env, args: &ShowArgs, out: &mut dyn Write) -> Result<ExitCode> 
         Some(assembly) => assemblies::parts(&db, assembly.id)?,
         None => Vec::new(),
     };
+    let mut foreign = BTreeMap::new();
+    for segment in &view.segments {
+        if let Some(origin) = merged::origin(&db, segment.id)? {
+            foreign.insert(segment.id, origin);
+        }
+    }
     if args.json {
         let mut all = super::list::json(&view);
         all["seams"] = seams.iter().map(seam_json).collect();
-        all["parts"] = parts.iter().filter_map(|part| part_json(&view, part)).collect();
+        all["parts"] = parts.iter().filter_map(|part| part_json(&view, part, &foreign)).collect();
         writeln!(out, "{all}").map_err(printing)?;
     } else {
         let changes = schedule_changes::of_talk(&db, view.talk.id)?;
-        print(&view, &seams, &parts, &changes, env.clock.now(), env, out).map_err(printing)?;
+        print(&view, &seams, (&parts, &foreign), &changes, env.clock.now(), env, out).map_err(printing)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -68,11 +75,15 @@ fn stream_of(view: &TalkView, segment: SegmentId) -> Option<&str> {
     view.streams.get(&stream).map(String::as_str)
 }
 
-fn part_json(view: &TalkView, part: &Part) -> Option<serde_json::Value> {
+/// Segments that another recorder taped.
+type Foreign = BTreeMap<SegmentId, merged::Origin>;
+
+fn part_json(view: &TalkView, part: &Part, foreign: &Foreign) -> Option<serde_json::Value> {
     let (from, to) = part.place?;
     Some(serde_json::json!({
         "segment": part.segment.0,
         "stream": stream_of(view, part.segment),
+        "merged_from": foreign.get(&part.segment).map(|origin| &origin.data_dir),
         "from_seconds": from as f64 / 1000.0,
         "to_seconds": to as f64 / 1000.0,
         "start": part.wall.map(|w| w.start.rfc3339(view.event.zone)),
@@ -83,7 +94,7 @@ fn part_json(view: &TalkView, part: &Part) -> Option<serde_json::Value> {
 fn print(
     view: &TalkView,
     seams: &[seams::SeamRow],
-    parts: &[Part],
+    (parts, foreign): (&[Part], &Foreign),
     changes: &[schedule_changes::ChangeRow],
     now: Ms,
     env: &Env,
@@ -153,7 +164,9 @@ fn print(
         for (part, (from, to)) in used {
             let wall = part.wall.map(|w| format!("{} - {}  ", time(w.start), time(w.end))).unwrap_or_default();
             let stream = stream_of(view, part.segment).map(|s| format!(", {s}")).unwrap_or_default();
-            let line = format!("  {wall}{:>9} of segment {}{stream}", length(to - from), part.segment);
+            let from_other =
+                foreign.get(&part.segment).map(|o| format!(", merged from {}", o.data_dir)).unwrap_or_default();
+            let line = format!("  {wall}{:>9} of segment {}{stream}{from_other}", length(to - from), part.segment);
             writeln!(out, "{}", clean(&line))?;
         }
     }

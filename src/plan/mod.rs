@@ -13,6 +13,7 @@ pub mod hall_plan;
 pub mod lanes;
 #[cfg(test)]
 pub(crate) mod media_fixtures;
+pub mod merge;
 pub mod overlap;
 pub mod prune;
 pub mod reconcile;
