@@ -10,6 +10,7 @@ use super::printing;
 use super::render::{Align, Table, clean, length, percent, size, width};
 use crate::app::env::Env;
 use crate::app::failure::Result;
+use crate::app::json;
 use crate::app::report::{self, TalkView};
 use crate::catalog::assemblies::{self, Part};
 use crate::catalog::{merged, open_reader, schedule_changes, seams};
@@ -46,8 +47,8 @@ pub fn run(env: &Env, args: &ShowArgs, out: &mut dyn Write) -> Result<ExitCode> 
         }
     }
     if args.json {
-        let mut all = super::list::json(&view);
-        all["seams"] = seams.iter().map(seam_json).collect();
+        let mut all = json::talk(&view);
+        all["seams"] = seams.iter().map(json::seam).collect();
         all["parts"] = parts.iter().filter_map(|part| part_json(&view, part, &foreign)).collect();
         writeln!(out, "{all}").map_err(printing)?;
     } else {
@@ -55,18 +56,6 @@ pub fn run(env: &Env, args: &ShowArgs, out: &mut dyn Write) -> Result<ExitCode> 
         print(&view, &seams, (&parts, &foreign), &changes, env.clock.now(), env, out).map_err(printing)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn seam_json(seam: &seams::SeamRow) -> serde_json::Value {
-    serde_json::json!({
-        "first": seam.first.0,
-        "second": seam.second.0,
-        "kind": seam.kind,
-        "method": seam.method,
-        "shared_seconds": seam.shared_ms as f64 / 1000.0,
-        "missing_seconds": seam.missing_ms as f64 / 1000.0,
-        "matched_packets": seam.matched_packets,
-    })
 }
 
 /// The address that a segment was taped from.
