@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use streamrip_lab::schedule::{Talk, calendar, halls_file, in_seconds};
-use streamrip_lab::{
-    Act, Browser, Encoder, End, FaultServer, Format, PATIENCE, Recipe, Streamrip, wait_for, wait_until,
-};
+use streamrip_lab::{Act, Browser, End, FaultServer, Format, PATIENCE, Recipe, Streamrip, wait_for, wait_until};
 
 const SETTINGS: &str = "\
 [record]
@@ -71,7 +69,7 @@ fn a_talk_plays_in_the_page_while_it_is_recorded_across_reconnects() {
 
     // The title of a talk leads to its page, where it plays from its start.
     browser.open(&format!("http://{address}/talks/{}", list[0]["id"]));
-    let mut at = |browser: &mut Browser, what: &str, wanted: &dyn Fn(f64, f64) -> bool| {
+    let at = |browser: &mut Browser, what: &str, wanted: &dyn Fn(f64, f64) -> bool| {
         wait_for(what, LONG, || {
             let player = browser.run(PLAYER);
             assert!(player["failed"].is_null(), "{what}: {player}");

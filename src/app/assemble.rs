@@ -18,11 +18,12 @@ use crate::catalog::{self, media_index, schedule, seams, segments, todo};
 use crate::domain::event::Event;
 use crate::domain::hall::Hall;
 use crate::domain::ids::{SegmentId, TalkId};
-use crate::domain::interval::IntervalSet;
+use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::media::MediaIndex;
 use crate::domain::name::{MAX_FILE_NAME, slug};
 use crate::domain::segment::{Segment, Verdict};
 use crate::domain::talk::{Talk, TalkStatus};
+use crate::media::index::windows as media_index_windows;
 use crate::media::{MediaError, join};
 use crate::plan::assembly::{AssemblyPlan, Inputs, plan};
 use crate::plan::wanted::forbidden_slots;
@@ -96,7 +97,16 @@ pub async fn assemble_talk(
         return done(writer, talk, stamp, AssembleOutcome::Nothing(why)).await;
     }
     for attempt in 0.. {
-        let plan = facts.plan(env);
+        let plan = match look_closer(env, writer, &mut facts).await {
+            Ok(plan) => plan,
+            Err(MediaError::Stale { path, .. }) if attempt == 0 => {
+                facts.reindex(env, reader, writer, &path).await?;
+                facts = gather(env, reader, writer, talk).await?;
+                look_into_open(env, reader, &mut facts).await?;
+                continue;
+            }
+            Err(e) => return Err(media_failure(&e)),
+        };
         match make(env, reader, writer, &facts, plan, force, progress.clone()).await {
             Ok(outcome) => return done(writer, talk, stamp, outcome).await,
             // The file is another one than the index says: what it holds counts, not what it held.
@@ -319,6 +329,50 @@ async fn look_into_open(env: &Env, reader: &Reader, facts: &mut Facts) -> Result
     Ok(())
 }
 
+/// Plans, and reads from the middle of segments what the plan would like to see: where one mirror's segment
+/// ends inside another's. What was read is kept.
+async fn look_closer(env: &Env, writer: &Writer, facts: &mut Facts) -> std::result::Result<AssemblyPlan, MediaError> {
+    /// What is seen may lead to other seams; then what these want is read.
+    const ROUNDS: usize = 6;
+    for _ in 0..ROUNDS {
+        let plan = facts.plan(env);
+        let mut wanted: HashMap<SegmentId, Vec<(i64, i64)>> = HashMap::new();
+        for (segment, from, to) in &plan.wanted {
+            wanted.entry(*segment).or_default().push((*from, *to));
+        }
+        if wanted.is_empty() {
+            return Ok(plan);
+        }
+        for (id, mut stretches) in wanted {
+            stretches.sort_unstable();
+            stretches.dedup();
+            let (Some(segment), Some(index)) =
+                (facts.view.segments.iter().find(|s| s.id == id), facts.indexes.get_mut(&id))
+            else {
+                continue;
+            };
+            let (path, known) = (env.data_dir.join(&segment.path), index.clone());
+            let job = {
+                let path = path.clone();
+                move |cancel: &_| media_index_windows(&path, &known, &stretches, cancel)
+            };
+            let found = media(job).await.map_err(|e| match e {
+                // Its index says that there is media in it.
+                MediaError::Content { path, detail } => MediaError::Stale { path, detail },
+                e => e,
+            })?;
+            index.windows.extend(found.iter().cloned());
+            if segment.closed.is_some() {
+                let stored = writer.call(move |db| media_index::store_windows(db, id, &found)).await;
+                if let Err(e) = stored {
+                    tracing::debug!("packets of segment {id} are looked up again next time: {e}");
+                }
+            }
+        }
+    }
+    Ok(facts.plan(env))
+}
+
 /// What the name of a talk's file begins with: `2010-12-27_2030_saal-1_`.
 pub(super) fn file_prefix(talk: &Talk, event: &Event, hall: &Hall) -> String {
     // A slug already, unless someone wrote into the catalog.
@@ -502,13 +556,18 @@ fn lock_reader(reader: &Reader) -> std::sync::MutexGuard<'_, Connection> {
 pub fn parts(plan: &AssemblyPlan) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for piece in &plan.pieces {
-        // One segment may give several stretches: their places as one.
-        let place = (piece.out_start_ms, piece.out_end_ms);
-        match parts.iter_mut().find(|p| p.segment == piece.segment) {
-            Some(known) => known.place = known.place.map(|(from, _)| (from, place.1)),
+        // One segment may give several stretches in a row: their places as one. With a mirror between them
+        // they are two.
+        let (place, wall) = ((piece.out_start_ms, piece.out_end_ms), piece.wall());
+        match parts.last_mut().filter(|p| p.segment == piece.segment) {
+            Some(known) => {
+                known.place = known.place.map(|(from, _)| (from, place.1));
+                known.wall = known.wall.map(|known| Interval::new(known.start, wall.end.max(known.start)));
+            }
             None => parts.push(Part {
                 segment: piece.segment,
                 place: Some(place),
+                wall: Some(wall),
                 redundant: true,
                 note: piece.before.as_ref().map(ToString::to_string).unwrap_or_default(),
             }),
@@ -519,6 +578,7 @@ pub fn parts(plan: &AssemblyPlan) -> Vec<Part> {
             parts.push(Part {
                 segment: rejected.segment,
                 place: None,
+                wall: None,
                 redundant: rejected.redundant,
                 note: rejected.reason.clone(),
             });

@@ -18,6 +18,7 @@ use crate::domain::interval::Interval;
 use crate::domain::segment::Container;
 use crate::domain::sniff::{self, Sniff};
 use crate::domain::time::{HOUR, Ms, SECOND};
+use crate::plan::lanes::lanes;
 use crate::plan::overlap::overlaps;
 use crate::plan::wanted::wanted;
 use crate::source::{SourceEnd, Sources, gate};
@@ -116,6 +117,15 @@ pub async fn check(
             format!("no stream: {talks} talk(s) will be missed; set one with: streamrip halls set {:?} URL", hall.name);
         tell(Level::Problem, "hall", &hall.name, message);
     }
+    let redundancy = |hall: &Hall| hall.redundancy.unwrap_or(env.settings.record.redundancy);
+    for hall in used.iter().filter(|h| !h.streams.is_empty() && redundancy(h) as usize > h.streams.len()) {
+        let message = format!(
+            "redundancy is {}, and it has {} stream: there is no mirror to tape beside it",
+            redundancy(hall),
+            hall.streams.len()
+        );
+        tell(Level::Warning, "hall", &hall.name, message);
+    }
     for (a, b) in overlaps(&coming) {
         let message = format!("{:?} is at the same time; both get the shared minutes", b.title);
         tell(Level::Warning, "overlap", &a.title, message);
@@ -159,8 +169,10 @@ pub async fn check(
         .iter()
         .map(|t| {
             let seconds = t.window.intersect(Interval::new(now, Ms(i64::MAX))).len_ms().unsigned_abs() / 1000;
-            // Segments and assemblies both stay.
-            2 * seconds * rates.get(&t.hall).copied().unwrap_or(0)
+            // Segments, of each mirror that is taped, and assemblies both stay.
+            let hall = schedule.halls.iter().find(|h| h.id == t.hall);
+            let copies = 1 + hall.map_or(1, |h| lanes(redundancy(h), h.streams.len()) as u64);
+            copies * seconds * rates.get(&t.hall).copied().unwrap_or(0)
         })
         .sum();
     disk_space(env, needed, &plan, &tell);

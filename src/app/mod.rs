@@ -17,6 +17,7 @@ pub mod journal;
 pub mod json;
 pub mod lock;
 pub mod manual;
+pub mod merge;
 pub mod optout;
 pub mod prune;
 pub mod recover;

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use super::adopt::adopt;
 use super::env::Env;
 use super::failure::Result;
+use super::merge;
 use super::tree::Tree;
 use crate::catalog::{relative_path, troubles};
 use crate::domain::sniff;
@@ -49,6 +50,8 @@ pub struct Recovery {
     pub lost: usize,
     /// Rows whose file has come back.
     pub found: usize,
+    /// Files that a merge left half-way.
+    pub merged: usize,
 }
 
 impl Recovery {
@@ -61,6 +64,7 @@ impl Recovery {
             (self.adopted, "unknown file(s) adopted"),
             (self.lost, "segment(s) whose file is gone marked lost"),
             (self.found, "lost segment(s) found again"),
+            (self.merged, "file(s) of a merge that was killed ended"),
         ]
         .into_iter()
         .filter(|(n, _)| *n > 0)
@@ -91,7 +95,21 @@ pub fn recover(env: &Env, db: &mut Db) -> Result<Recovery> {
     tx.execute("UPDATE trouble SET until_ms = max(from_ms, ?1) WHERE until_ms IS NULL", [now.0])?;
     done.closed = close_open(&tx, env, now)?;
     // Whoever writes files waits for us, so what is read now stays so.
-    let tree = Tree::read(&env.data_dir, SEGMENTS);
+    let mut tree = Tree::read(&env.data_dir, SEGMENTS);
+    let half: Vec<String> = tree.files.iter().filter(|f| f.ends_with(merge::TEMP_SUFFIX)).cloned().collect();
+    if !half.is_empty() {
+        done.merged = merge::finish(&tx, &env.data_dir, &half)?;
+        tree = Tree::read(&env.data_dir, SEGMENTS);
+        // A merge at work: its rows may be there before its files have their names.
+        let under_way = |f: &String| f.strip_suffix(merge::TEMP_SUFFIX).map(str::to_owned);
+        let names: Vec<String> = tree.files.iter().filter_map(under_way).collect();
+        tree.files.retain(|f| under_way(f).is_none());
+        for name in names {
+            if crate::catalog::merged::is_named(&tx, &name)? {
+                tree.files.insert(name);
+            }
+        }
+    }
     let (lost, found, unknown) = compare(&tx, &tree, now)?;
     done.lost = lost;
     done.found = found;

@@ -56,7 +56,8 @@ pub fn end(db: &Connection, run: i64, now: Ms) -> Result<()> {
 pub fn alive(db: &Connection, event: EventId, within: Interval, now: Ms, living: Option<i64>) -> Result<IntervalSet> {
     let mut query = db.prepare_cached(
         "SELECT started_ms, heartbeat_ms, stopped_ms, id FROM daemon_run
-         WHERE (heartbeat_ms >= ?1 OR id = ?4) AND started_ms < ?2 AND (scope_event_id IS NULL OR scope_event_id = ?3)",
+         WHERE (heartbeat_ms >= ?1 OR id = ?4) AND started_ms < ?2 AND merge_id IS NULL
+           AND (scope_event_id IS NULL OR scope_event_id = ?3)",
     )?;
     // Where the newest heartbeat lies before `within`, its run may still reach into it.
     let rows = query.query_map((within.start.minus(ALIVE_MS).0, within.end.0, event.0, living), |row| {
@@ -90,7 +91,7 @@ pub fn newest(db: &Connection) -> Result<Option<DaemonRun>> {
     use rusqlite::OptionalExtension;
     Ok(db
         .query_row(
-            "SELECT started_ms, heartbeat_ms, stopped_ms, pid, id FROM daemon_run ORDER BY id DESC LIMIT 1",
+            "SELECT started_ms, heartbeat_ms, stopped_ms, pid, id FROM daemon_run WHERE merge_id IS NULL ORDER BY id DESC LIMIT 1",
             [],
             |row| {
                 Ok(DaemonRun {

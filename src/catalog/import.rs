@@ -250,18 +250,17 @@ fn write_halls(db: &Connection, event: EventId, import: &Import<'_>, now: Ms) ->
         let row = planned.known.and_then(|id| by_id.get(&id).copied());
         let id = match row {
             Some(row) => {
-                let settings = |name: &str, recorder, connections| (name.to_owned(), recorder, connections);
-                if settings(&row.name, row.recorder, row.max_connections)
-                    != settings(&planned.name, planned.recorder, planned.max_connections)
-                {
+                let had = (&row.name, row.recorder, row.max_connections, row.redundancy);
+                if had != (&planned.name, planned.recorder, planned.max_connections, planned.redundancy) {
                     // The slug stays: folders of what is recorded already have that name.
                     db.execute(
-                        "UPDATE hall SET name = ?2, recorder = ?3, max_connections = ?4 WHERE id = ?1",
+                        "UPDATE hall SET name = ?2, recorder = ?3, max_connections = ?4, redundancy = ?5 WHERE id = ?1",
                         params![
                             row.id.0,
                             planned.name,
                             planned.recorder.map(super::super::domain::hall::Recorder::as_str),
-                            planned.max_connections
+                            planned.max_connections,
+                            planned.redundancy
                         ],
                     )?;
                 }
@@ -269,14 +268,16 @@ fn write_halls(db: &Connection, event: EventId, import: &Import<'_>, now: Ms) ->
             }
             None => {
                 let mut insert = db.prepare_cached(
-                    "INSERT INTO hall (event_id, name, slug, recorder, max_connections) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    "INSERT INTO hall (event_id, name, slug, recorder, max_connections, redundancy)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 )?;
                 insert.execute(params![
                     event.0,
                     planned.name,
                     free_slug(&planned.name, &mut taken),
                     planned.recorder.map(super::super::domain::hall::Recorder::as_str),
-                    planned.max_connections
+                    planned.max_connections,
+                    planned.redundancy
                 ])?;
                 HallId(db.last_insert_rowid())
             }

@@ -92,6 +92,42 @@ pub fn open_reader(data_dir: &Path) -> Result<Connection> {
     Ok(db)
 }
 
+/// Opens another recorder's catalog for reading: whatever it is, it is left as it is.
+///
+/// # Errors
+/// When there is none, it is damaged, or it is of another version.
+pub fn open_foreign(data_dir: &Path) -> Result<Connection> {
+    let path = data_dir.join(FILE_NAME);
+    if !path.exists() {
+        return Err(CatalogError::Missing(data_dir.to_owned()));
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let look = |db: Connection| -> rusqlite::Result<(Connection, i64)> {
+        configure(&db)?;
+        db.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        let found = version(&db)?;
+        Ok((db, found))
+    };
+    let opened = Connection::open_with_flags(&path, flags).and_then(look);
+    let (db, found) = match opened {
+        Ok(opened) => opened,
+        // On a disk that cannot be written to, SQLite has no place for the index of its log: then nobody else
+        // writes there either.
+        Err(e) if matches!(e.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)) => {
+            let text = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+            let uri = format!("file:{text}?immutable=1");
+            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+            Connection::open_with_flags(uri, flags).and_then(look).map_err(|e| named(&path, e))?
+        }
+        Err(e) => return Err(named(&path, e)),
+    };
+    match found.cmp(&newest()) {
+        std::cmp::Ordering::Less => Err(CatalogError::Older { path, found }),
+        std::cmp::Ordering::Equal => Ok(db),
+        std::cmp::Ordering::Greater => Err(CatalogError::Newer { path, found, known: newest() }),
+    }
+}
+
 /// A fresh catalog in memory, for tests and dry runs.
 ///
 /// # Errors

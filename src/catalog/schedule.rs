@@ -84,7 +84,7 @@ pub fn halls(db: &Connection) -> Result<Vec<Hall>> {
         }
     }
     let mut query = db.prepare_cached(
-        "SELECT id, event_id, name, slug, recorder, max_connections FROM hall ORDER BY event_id, name",
+        "SELECT id, event_id, name, slug, recorder, max_connections, redundancy FROM hall ORDER BY event_id, name",
     )?;
     let mut rows = query.query([])?;
     let mut out = Vec::new();
@@ -100,6 +100,7 @@ pub fn halls(db: &Connection) -> Result<Vec<Hall>> {
             streams: streams.remove(&id).unwrap_or_default(),
             recorder: recorder.map(|r| r.parse()).transpose().map_err(CatalogError::Value)?,
             max_connections: row.get(5)?,
+            redundancy: row.get(6)?,
         });
     }
     Ok(out)

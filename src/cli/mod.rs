@@ -10,6 +10,7 @@ pub mod extend;
 pub mod halls;
 pub mod import;
 pub mod list;
+pub mod merge;
 pub mod prune;
 pub mod render;
 pub mod restore;
@@ -86,6 +87,8 @@ enum Command {
     Dump(dump::DumpArgs),
     /// Join the recordings of talks into one file each
     Assemble(assemble::AssembleArgs),
+    /// Fill gaps from another recorder's data directory
+    Merge(merge::MergeArgs),
     /// Delete fragments that were joined, and what is no media
     Prune(prune::PruneArgs),
     /// Is every file there, and as it was recorded?
@@ -136,6 +139,7 @@ async fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode> {
         Command::Record(args) => extend::record(&env, args, out),
         Command::Dump(args) => dump::run(&env, args, out).await,
         Command::Assemble(args) => assemble::run(&env, args, out).await,
+        Command::Merge(args) => merge::run(&env, args, out).await,
         Command::Prune(args) => prune::run(&env, args, out).await,
         Command::Verify(args) => verify::run(&env, args, out).await,
         Command::Restore(args) => restore::run(&env, args, out).await,

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::settings::{position, suggest};
-use crate::domain::hall::{Recorder, fold_name};
+use crate::domain::hall::{MAX_REDUNDANCY, Recorder, fold_name};
 use crate::domain::halls_file::{DEFAULT_MAX_CONNECTIONS, HallEntry, HallsFile};
 use crate::domain::stream_url::{StreamUrl, redact_text};
 use crate::domain::text::one_line;
@@ -27,7 +27,7 @@ pub struct HallsFileError {
 }
 
 const KEYS: [&str; 5] = ["time_zone", "pre_padding", "post_padding", "allow_private_streams", "hall"];
-const HALL_KEYS: [&str; 5] = ["name", "aliases", "streams", "recorder", "max_connections"];
+const HALL_KEYS: [&str; 6] = ["name", "aliases", "streams", "recorder", "max_connections", "redundancy"];
 /// A padding longer than this is a slip of the pen. Milliseconds.
 const MAX_PADDING_MS: u128 = 24 * 3600 * 1000;
 /// More connections than any server allows one viewer.
@@ -96,6 +96,7 @@ impl Reader<'_> {
             streams: Vec::new(),
             recorder: None,
             max_connections: DEFAULT_MAX_CONNECTIONS,
+            redundancy: None,
         };
         let mut called: Vec<(String, Range<usize>)> = Vec::new();
         for (key, value) in table {
@@ -126,6 +127,14 @@ impl Reader<'_> {
                         let message = format!("max_connections must be a number from 1 to {MAX_CONNECTIONS}");
                         self.error(&value.span(), message)
                     })?;
+                }
+                "redundancy" => {
+                    let number = value.get_ref().as_integer().and_then(|n| n.as_str().parse::<u32>().ok());
+                    let number = number.filter(|n| (1..=MAX_REDUNDANCY).contains(n)).ok_or_else(|| {
+                        let message = format!("redundancy must be a number from 1 to {MAX_REDUNDANCY}");
+                        self.error(&value.span(), message)
+                    })?;
+                    hall.redundancy = Some(number);
                 }
                 other => return Err(self.error(&key.span(), suggest(other, HALL_KEYS.into_iter(), "key"))),
             }
@@ -210,6 +219,7 @@ aliases  = ["Saal1", "saal1"]
 streams  = ["http://wmv.27c3.fem-net.de/saal1", "rtsp://user:pw@h/x"]
 recorder = "ffmpeg"
 max_connections = 1
+redundancy = 2
 [[hall]]
 name = "Saal 2"
 "#;
@@ -219,6 +229,7 @@ name = "Saal 2"
         assert_eq!(file.halls.len(), 2);
         let hall = &file.halls[0];
         assert_eq!((hall.name.as_str(), hall.recorder, hall.max_connections), ("Saal 1", Some(Recorder::Ffmpeg), 1));
+        assert_eq!((hall.redundancy, file.halls[1].redundancy), (Some(2), None));
         assert_eq!(hall.streams[1].to_string(), "rtsp://user:***@h/x");
         assert_eq!((file.halls[1].max_connections, file.halls[1].recorder), (2, None));
         assert_eq!(read(""), Ok(HallsFile::default()));
@@ -243,6 +254,7 @@ name = "Saal 2"
             ("[[hall]]\nname = \"x\"\nstreams = [\"http://h/\", \"http://h/\"]", (3, 25), "twice"),
             ("[[hall]]\nname = \"x\"\nrecorder = \"vlc\"", (3, 12), "mplayer"),
             ("[[hall]]\nname = \"x\"\nmax_connections = 0", (3, 19), "from 1"),
+            ("[[hall]]\nname = \"x\"\nredundancy = 3", (3, 14), "from 1 to 2"),
             ("[[hall]]\nname = \"Saal 1\"\n[[hall]]\nname = \"y\"\naliases = [\"SAAL1\"]", (5, 12), "Saal 1"),
             ("[[hall]]\nname = \"Saal 1\"\n[[hall]]\nname = \"saal 1\"", (4, 8), "Saal 1"),
         ] {

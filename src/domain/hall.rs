@@ -25,6 +25,8 @@ pub struct Hall {
     pub recorder: Option<Recorder>,
     /// How many connections its server allows us at once; 1 means no handover overlap.
     pub max_connections: u32,
+    /// How many of its mirrors are taped at the same time; `None`: the setting.
+    pub redundancy: Option<u32>,
 }
 
 /// One URL of a hall.
@@ -35,6 +37,9 @@ pub struct Stream {
     /// Where it is.
     pub url: StreamUrl,
 }
+
+/// So many mirrors of a hall can be taped at once.
+pub const MAX_REDUNDANCY: u32 = 2;
 
 /// Which source tapes a hall.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -10,8 +10,10 @@ pub mod cut;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod hall_plan;
+pub mod lanes;
 #[cfg(test)]
 pub(crate) mod media_fixtures;
+pub mod merge;
 pub mod overlap;
 pub mod prune;
 pub mod reconcile;

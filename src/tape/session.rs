@@ -66,7 +66,7 @@ pub fn start(order: TapeOrder, deps: TapeDeps) -> TapeHandle {
         disk: deps.disk.clone(),
         data_dir: deps.data_dir.clone(),
         buffer_bytes: deps.buffer_bytes,
-        count: AtomicU32::new(0),
+        count: AtomicU32::new(deps.first_number),
         full: AtomicBool::new(false),
     });
     let session = Session {

@@ -160,3 +160,18 @@ async fn two_halls_with_one_stream_are_told() {
     assert_eq!(warned(&report), ["unmapped-hall", "shared-stream"]);
     assert!(report.warnings.iter().all(|w| !w.message.contains("s3cret")));
 }
+
+#[tokio::test]
+async fn redundancy_is_kept_and_told_where_there_is_no_second_mirror() {
+    let mut world = World::new();
+    world.file("congress.toml", HALLS.replace("max_connections = 1", "redundancy = 2"));
+    let report = world.import(calendar(TALKS)).await;
+    assert_eq!(warned(&report), ["unmapped-hall", "few-mirrors"]);
+    assert_eq!(world.number("SELECT redundancy FROM hall WHERE name = 'Great Hall'"), 2);
+    // Another number is a change that a running daemon is told of.
+    let version = world.number("SELECT schedule_version FROM meta");
+    world.file("congress.toml", HALLS.replace("max_connections = 1", "redundancy = 1"));
+    assert_eq!(warned(&world.import(calendar(TALKS)).await), ["unmapped-hall"]);
+    assert_eq!(world.number("SELECT redundancy FROM hall WHERE name = 'Great Hall'"), 1);
+    assert!(world.number("SELECT schedule_version FROM meta") > version);
+}

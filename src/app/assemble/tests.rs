@@ -282,3 +282,40 @@ async fn two_talks_of_one_name_get_two_files() {
     assert_eq!(site.files(), ["2010-12-27_2030_saal-1_we-come-in-peace-8.mkv", NAME]);
     assert!(matches!(site.assemble().await, AssembleOutcome::UpToDate(_)));
 }
+
+#[tokio::test]
+async fn a_burst_that_reaches_back_closes_the_gap_before_it_is_joined() {
+    let site = Site::new();
+    site.tape(-1.0, 8.0).await;
+    // Connected again at 12 s, and the server begins with the last 5 s: all of these come at once.
+    let per_second = site.stream.len() as f64 / 24.0;
+    let at = |s: f64| ((((s + 2.0) * per_second) as usize).min(site.stream.len())) / 188 * 188;
+    let second = site.tape_bytes(site.stream[at(7.0)..at(21.0)].to_vec(), 12.0, 21.0).await;
+    let burst = (at(12.0) - at(7.0)) as u64;
+    let marks: Vec<Mark> = (0..=9)
+        .map(|n| {
+            let bytes = burst + ((at(12.0 + f64::from(n)) - at(12.0)) as u64);
+            Mark { at: START.plus(12_000 + i64::from(n) * 1000), offset: bytes.max(1) }
+        })
+        .collect();
+    site.writer
+        .call(move |db| {
+            db.execute("DELETE FROM mark_chunk WHERE segment_id = ?1", [second.0])?;
+            catalog::marks::append(db, second, &marks)
+        })
+        .await
+        .expect("marks");
+    for id in [SegmentId(1), second] {
+        index_segment(&site.env, &site.reader, &site.writer, id).await.expect("indexed");
+    }
+    // Before anything is joined: where the media lies says that nothing is missing.
+    let view = site.query(|db| report::one(db, &site.env, "7").expect("talk"));
+    assert!(view.report.gaps.is_empty(), "{:#?}", view.report.gaps);
+    assert!(view.segments[1].at.start < START.plus(8_000), "{:?}", view.segments[1].at);
+    let outcome = site.assemble().await;
+    assert!(matches!(outcome, AssembleOutcome::Made { gaps: 0, .. }), "{outcome:?}");
+    let view = site.query(|db| report::one(db, &site.env, "7").expect("talk"));
+    let seams = site.query(|db| catalog::seams::between(db, &view.segments).expect("seams"));
+    assert_eq!((seams.len(), seams[0].kind.as_str(), seams[0].method.as_str()), (1, "overlap", "packets"));
+    assert!(view.report.gaps.is_empty());
+}

@@ -13,7 +13,7 @@ use crate::domain::clock::Clock;
 use crate::domain::stream_url::redact_text;
 use crate::domain::time::{Ms, SECOND};
 use crate::plan::wanted::window_of;
-use crate::tape::TapeState;
+use crate::tape::{TapeState, TapeStatus};
 
 /// File name of the status in the data directory.
 pub const FILE_NAME: &str = "status.json";
@@ -86,6 +86,30 @@ pub struct Tape {
     pub last_trouble_at: Option<String>,
     /// Seconds since the last byte.
     pub silent_seconds: Option<f64>,
+    /// Where several mirrors are taped at the same time: each of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lanes: Vec<Lane>,
+}
+
+/// One of several mirrors of a hall that are taped at the same time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Lane {
+    /// As of a tape.
+    pub state: String,
+    /// The stream, without password.
+    pub stream: Option<String>,
+    /// Bytes so far, over all connections.
+    pub bytes: u64,
+    /// Over the last seconds.
+    pub bytes_per_second: u64,
+    /// Connections so far.
+    pub connections: u32,
+    /// The last trouble, and when.
+    pub last_trouble: Option<String>,
+    /// See `last_trouble`.
+    pub last_trouble_at: Option<String>,
+    /// Seconds since the last byte.
+    pub silent_seconds: Option<f64>,
 }
 
 /// A window that opens soon.
@@ -140,12 +164,23 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
             bytes: view.status.bytes,
             bytes_per_second: view.status.bytes_per_second.max(0.0) as u64,
             connections: view.status.connections,
-            last_trouble: view.status.last_trouble.as_ref().map(|(_, why, detail)| match detail {
-                Some(detail) => redact_text(&format!("{why}: {detail}")),
-                None => why.to_string(),
-            }),
+            last_trouble: trouble(&view.status),
             last_trouble_at: view.status.last_trouble.as_ref().map(|(at, ..)| at.rfc3339(zone)),
-            silent_seconds: view.status.last_byte_at.map(|at| (now.since(at).max(0)) as f64 / 1000.0),
+            silent_seconds: silence(&view.status, now),
+            lanes: view
+                .lanes
+                .iter()
+                .map(|lane| Lane {
+                    state: state_word(lane.state, zone),
+                    stream: lane.stream.as_ref().map(ToString::to_string),
+                    bytes: lane.bytes,
+                    bytes_per_second: lane.bytes_per_second.max(0.0) as u64,
+                    connections: lane.connections,
+                    last_trouble: trouble(lane),
+                    last_trouble_at: lane.last_trouble.as_ref().map(|(at, ..)| at.rfc3339(zone)),
+                    silent_seconds: silence(lane, now),
+                })
+                .collect(),
         });
     }
     let mut coming: Vec<_> = schedule
@@ -195,8 +230,25 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
         } else if let (None, Some(trouble)) = (tape.silent_seconds, &tape.last_trouble) {
             status.problems.push(format!("{}: nothing received yet ({trouble})", tape.hall));
         }
+        // One mirror of two that is silent costs nothing yet.
+        for lane in tape.lanes.iter().filter(|_| tape.silent_seconds.is_some_and(|s| s <= 30.0)) {
+            if let (true, Some(trouble)) = (lane.silent_seconds.is_none_or(|s| s > 30.0), &lane.last_trouble) {
+                status.problems.push(format!("{}: one mirror delivers nothing ({trouble})", tape.hall));
+            }
+        }
     }
     status
+}
+
+fn trouble(status: &TapeStatus) -> Option<String> {
+    status.last_trouble.as_ref().map(|(_, why, detail)| match detail {
+        Some(detail) => redact_text(&format!("{why}: {detail}")),
+        None => why.to_string(),
+    })
+}
+
+fn silence(status: &TapeStatus, now: Ms) -> Option<f64> {
+    status.last_byte_at.map(|at| (now.since(at).max(0)) as f64 / 1000.0)
 }
 
 fn state_word(state: TapeState, zone: chrono_tz::Tz) -> String {
