@@ -27,8 +27,10 @@ pub enum EndReason {
     Http(u16),
     /// The host's name could not be looked up.
     Dns,
-    /// The network said no: unreachable, reset, TLS and the like.
+    /// The network said no: unreachable, reset and the like.
     Network,
+    /// No secure connection: a certificate that does not fit, another TLS failure.
+    Tls,
     /// What came was not media: a web page, a playlist, a redirect file.
     NotMedia,
     /// The source program could not be started.
@@ -41,6 +43,8 @@ pub enum EndReason {
     Handover,
     /// A handover's new connection that did not become good in time; the old one went on.
     HandoverFailed,
+    /// Opened beside a connection that was silent, and not needed: that one went on.
+    HedgeLost,
     /// The union of windows ended.
     WindowEnd,
     /// The user stopped the daemon.
@@ -52,19 +56,21 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    const PLAIN: [Self; 16] = [
+    const PLAIN: [Self; 18] = [
         Self::Eof,
         Self::Stalled,
         Self::NoFirstByte,
         Self::Refused,
         Self::Dns,
         Self::Network,
+        Self::Tls,
         Self::NotMedia,
         Self::SourceMissing,
         Self::SourceFailed,
         Self::DiskFull,
         Self::Handover,
         Self::HandoverFailed,
+        Self::HedgeLost,
         Self::WindowEnd,
         Self::Shutdown,
         Self::Unwanted,
@@ -74,7 +80,10 @@ impl EndReason {
     /// True where the end was our wish: no failure, no backoff, no cause of a gap.
     #[must_use]
     pub fn is_wanted(self) -> bool {
-        matches!(self, Self::Handover | Self::HandoverFailed | Self::WindowEnd | Self::Shutdown | Self::Unwanted)
+        matches!(
+            self,
+            Self::Handover | Self::HandoverFailed | Self::HedgeLost | Self::WindowEnd | Self::Shutdown | Self::Unwanted
+        )
     }
 }
 
@@ -88,12 +97,14 @@ impl fmt::Display for EndReason {
             Self::Http(status) => return write!(f, "http-{status}"),
             Self::Dns => "dns",
             Self::Network => "network",
+            Self::Tls => "tls",
             Self::NotMedia => "not-media",
             Self::SourceMissing => "source-missing",
             Self::SourceFailed => "source-failed",
             Self::DiskFull => "disk-full",
             Self::Handover => "handover",
             Self::HandoverFailed => "handover-failed",
+            Self::HedgeLost => "hedge-lost",
             Self::WindowEnd => "window-end",
             Self::Shutdown => "shutdown",
             Self::Unwanted => "unwanted",

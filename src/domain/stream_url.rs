@@ -10,6 +10,9 @@ use url::{Host, Url};
 /// read this machine's files or devices through mplayer and ffmpeg.
 pub const ALLOWED_SCHEMES: [&str; 8] = ["http", "https", "mms", "mmsh", "mmst", "rtsp", "rtmp", "rtmps"];
 
+/// How the paths of playlists end: lists of addresses, one of which is the stream.
+const PLAYLIST_ENDINGS: [&str; 5] = [".m3u", ".pls", ".asx", ".wax", ".wvx"];
+
 /// An address of a stream that passed [`StreamUrl::parse`]. It prints without its password; the
 /// whole of it leaves only through [`StreamUrl::secret`].
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -94,6 +97,19 @@ impl StreamUrl {
         matches!(self.0.scheme(), "http" | "https") && self.path().to_ascii_lowercase().ends_with(".m3u8")
     }
 
+    /// True for http and https.
+    #[must_use]
+    pub fn is_web(&self) -> bool {
+        matches!(self.0.scheme(), "http" | "https")
+    }
+
+    /// True where the path ends as playlists other than HLS do, which hold the address of the stream.
+    #[must_use]
+    pub fn is_playlist(&self) -> bool {
+        let path = self.path().to_ascii_lowercase();
+        self.is_web() && PLAYLIST_ENDINGS.iter().any(|end| path.ends_with(end))
+    }
+
     /// True where the host is a loopback, private, link-local or unspecified address, or a name that
     /// means this machine.
     #[must_use]
@@ -119,7 +135,9 @@ impl StreamUrl {
     }
 }
 
-fn is_private_ip(ip: IpAddr) -> bool {
+/// True where an address is loopback, private, link-local, unspecified or otherwise not of the public network.
+#[must_use]
+pub fn is_private_ip(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => {
             let [a, b, ..] = v4.octets();
