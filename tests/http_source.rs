@@ -10,9 +10,10 @@ use streamrip::domain::hall::{Recorder, Stream};
 use streamrip::domain::ids::{HallId, StreamId};
 use streamrip::domain::segment::{Container, EndReason};
 use streamrip::domain::settings::Record;
+use streamrip::domain::stream_request::StreamRequest;
 use streamrip::domain::stream_url::StreamUrl;
 use streamrip::source::Sources;
-use streamrip::source::http::Http;
+use streamrip::source::http::{Http, Setup};
 use streamrip::source::log::NoLog;
 use streamrip::tape::events::{TapeEvent, TapeSink};
 use streamrip::tape::{self, TapeDeps, TapeHandle, TapeOrder};
@@ -45,12 +46,12 @@ struct Segment {
 struct Bench {
     dir: tempfile::TempDir,
     told: Arc<Told>,
-    stall_ms: i64,
+    setup: Setup,
 }
 
 impl Bench {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().expect("dir"), told: Arc::default(), stall_ms: 10_000 }
+        Self { dir: tempfile::tempdir().expect("dir"), told: Arc::default(), setup: Setup::default() }
     }
 
     fn order(url: &str) -> TapeOrder {
@@ -70,8 +71,8 @@ impl Bench {
     }
 
     fn start(&self, order: TapeOrder) -> TapeHandle {
-        let record = Record { stall_timeout_ms: self.stall_ms, first_byte_timeout_ms: 3000, ..Record::default() };
-        let sources = Sources::of(vec![Arc::new(Http::with(Arc::new(NoLog), None, None))]);
+        let record = Record { first_byte_timeout_ms: 3000, ..Record::default() };
+        let sources = Sources::of(vec![Arc::new(Http::with(Arc::new(NoLog), &self.setup))]);
         let deps = TapeDeps::new(Arc::new(SystemClock), self.told.clone(), sources, self.dir.path().to_owned(), record);
         tape::start(order, deps)
     }
@@ -440,4 +441,114 @@ async fn a_server_that_cuts_every_connection_after_half_a_second_costs_next_to_n
     for segment in bench.segments() {
         feed.place(&segment.content);
     }
+}
+
+/// The request that brought the first bytes of this address.
+async fn request_for(bench: &Bench, url: StreamUrl, route: &Route) -> String {
+    let mut order = Bench::order("http://h/");
+    order.streams[0].url = url;
+    let mut tape = bench.start(order);
+    eventually("bytes", PATIENCE, || tape.status().bytes > 0).await;
+    bench.stop(&mut tape).await;
+    route.connections().pop().expect("one").request
+}
+
+#[tokio::test]
+async fn a_netrc_the_users_headers_and_a_proxy_are_used() {
+    let (server, other, feed) = (FaultServer::start(), FaultServer::start(), Feed::start(14));
+    let route = server.live("/saal1", "video/mp2t", &feed.live);
+    let mut bench = Bench::new();
+    let netrc = bench.dir.path().join("netrc");
+    std::fs::write(&netrc, "machine 127.0.0.1 login Aladdin password \"open sesame\"\n").expect("written");
+    bench.setup.netrc = Some(netrc);
+    let url = StreamUrl::parse(&route.url()).expect("valid");
+    let request = request_for(&bench, url.clone(), &route).await;
+    assert!(request.contains("authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), "{request}");
+
+    let mut asked = StreamRequest::default();
+    asked.set_user_agent("NSPlayer/7.0").expect("fine");
+    asked.add_header("Authorization", "Bearer s3cret").expect("fine");
+    asked.add_header("X-Key", "k").expect("fine");
+    let request = request_for(&bench, url.asked_with(asked.clone()), &route).await;
+    for line in ["authorization: Bearer s3cret", "user-agent: NSPlayer/7.0", "x-key: k"] {
+        assert!(request.contains(line), "{request}");
+    }
+    // Another server gets the name and nothing else.
+    let moved = other.live("/moved", "video/mp2t", &feed.live);
+    moved.act(Act::Always(Answer::redirect(302, &route.url())));
+    bench.setup.netrc = None;
+    let url = StreamUrl::parse(&moved.url()).expect("valid").asked_with(asked);
+    let request = request_for(&bench, url, &route).await;
+    assert!(request.contains("user-agent: NSPlayer/7.0"), "{request}");
+    assert!(!request.contains("s3cret") && !request.contains("x-key"), "{request}");
+
+    bench.setup.proxy = Some(format!("http://me:secret@{}", server.address()));
+    let proxied = server.live("http://nowhere.invalid/saal1", "video/mp2t", &feed.live);
+    let url = StreamUrl::parse("http://nowhere.invalid/saal1").expect("valid");
+    let request = request_for(&bench, url, &proxied).await;
+    assert!(request.starts_with("GET http://nowhere.invalid/saal1 HTTP/1.1"), "{request}");
+    assert!(request.contains("proxy-authorization: Basic bWU6c2VjcmV0"), "{request}");
+}
+
+/// The certificate of a test server, for 127.0.0.1.
+const CERTIFICATE: &[u8] = include_bytes!("fixtures/tls-cert.der");
+
+/// A server that speaks TLS and sends these bytes to whoever asks.
+fn tls_server(media: Vec<u8>) -> std::net::SocketAddr {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let key = PrivateKeyDer::Pkcs8(include_bytes!("fixtures/tls-key.der").to_vec().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![CertificateDer::from(CERTIFICATE.to_vec())], key)
+        .expect("a certificate");
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    listener.set_nonblocking(true).expect("set");
+    let address = listener.local_addr().expect("address");
+    let listener = tokio::net::TcpListener::from_std(listener).expect("listens");
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (acceptor, media) = (acceptor.clone(), media.clone());
+            tokio::spawn(async move {
+                let Ok(mut tls) = acceptor.accept(client).await else { return };
+                let _ = tls.read(&mut [0; 4096]).await;
+                let _ = tls.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+                let _ = tls.write_all(&media).await;
+                let _ = tls.shutdown().await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn https_is_taken_from_a_server_that_is_trusted_and_from_no_other() {
+    let media = Recipe::new(Format::MpegTs).seconds(2.0).flat_out().bytes();
+    let address = tls_server(media.clone());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CERTIFICATE.to_vec().into()).expect("a root");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let trusting = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut bench = Bench::new();
+    bench.setup.tls = Some(Arc::new(trusting));
+    let stranger = Bench::new();
+    let mut tape = bench.start(Bench::order(&format!("https://{address}/saal1")));
+    let mut other = stranger.start(Bench::order(&format!("https://{address}/saal1")));
+    eventually("it to end", PATIENCE, || !bench.ends().is_empty()).await;
+    eventually("it to be refused", PATIENCE, || !stranger.ends().is_empty()).await;
+    bench.stop(&mut tape).await;
+    stranger.stop(&mut other).await;
+    assert_eq!(bench.ends()[0].0, EndReason::Eof);
+    assert!(bench.segments()[0].content == media);
+    let (reason, detail) = stranger.ends().remove(0);
+    assert_eq!(reason, EndReason::Tls, "{detail}");
+    assert!(detail.to_lowercase().contains("certificate"), "{detail}");
 }

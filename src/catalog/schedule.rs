@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono_tz::Tz;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
+use super::halls::read_request;
 use super::{CatalogError, Result};
 use crate::domain::event::Event;
 use crate::domain::hall::{Hall, Stream};
@@ -69,13 +70,20 @@ pub fn halls(db: &Connection) -> Result<Vec<Hall>> {
     }
     let mut streams: BTreeMap<i64, Vec<Stream>> = BTreeMap::new();
     let mut query = db.prepare_cached(
-        "SELECT hall_id, id, url FROM stream WHERE removed_ms IS NULL ORDER BY hall_id, priority, id",
+        "SELECT hall_id, id, url, request FROM stream WHERE removed_ms IS NULL ORDER BY hall_id, priority, id",
     )?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
         let (hall, id, url): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         match StreamUrl::parse(&url) {
-            Ok(url) => streams.entry(hall).or_default().push(Stream { id: StreamId(id), url }),
+            Ok(url) => {
+                let request: Option<String> = row.get(3)?;
+                let url = match request {
+                    Some(text) => url.asked_with(read_request(&text)),
+                    None => url,
+                };
+                streams.entry(hall).or_default().push(Stream { id: StreamId(id), url });
+            }
             Err(e) => tracing::warn!("stream {id} of the catalog is left out: {e}"),
         }
     }

@@ -70,7 +70,8 @@ impl Recorder {
     pub fn for_url(self, url: &StreamUrl) -> Self {
         match self {
             Self::Auto if url.is_rtsp() || url.is_hls() => Self::Ffmpeg,
-            Self::Auto if url.is_playlist() => Self::Http,
+            // The programs are not told the user's headers.
+            Self::Auto if url.is_playlist() || (url.is_web() && !url.request().is_empty()) => Self::Http,
             Self::Auto => Self::Mplayer,
             chosen => chosen,
         }

@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use thiserror::Error;
 use url::{Host, Url};
+
+use super::stream_request::StreamRequest;
 
 /// Schemes a stream may have. Everything else (`file:`, `concat:`, `dvd:`, ...) would let a schedule
 /// read this machine's files or devices through mplayer and ffmpeg.
@@ -14,9 +17,10 @@ pub const ALLOWED_SCHEMES: [&str; 8] = ["http", "https", "mms", "mmsh", "mmst", 
 const PLAYLIST_ENDINGS: [&str; 5] = [".m3u", ".pls", ".asx", ".wax", ".wvx"];
 
 /// An address of a stream that passed [`StreamUrl::parse`]. It prints without its password; the
-/// whole of it leaves only through [`StreamUrl::secret`].
+/// whole of it leaves only through [`StreamUrl::secret`]. With it goes what is to be said when asking for it: the
+/// same address asked for in another way is another stream.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct StreamUrl(Url);
+pub struct StreamUrl(Url, Arc<StreamRequest>);
 
 /// Why an address is refused.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -52,7 +56,7 @@ impl StreamUrl {
         if url.host_str().is_none_or(str::is_empty) {
             return Err(not_a_url());
         }
-        Ok(Self(url))
+        Ok(Self(url, Arc::default()))
     }
 
     /// Reads an address that came from a schedule, which is data of strangers.
@@ -65,6 +69,18 @@ impl StreamUrl {
             return Err(StreamUrlError::Private(url.to_string()));
         }
         Ok(url)
+    }
+
+    /// To be asked for in this way.
+    #[must_use]
+    pub fn asked_with(self, request: StreamRequest) -> Self {
+        Self(self.0, Arc::new(request))
+    }
+
+    /// What to say when asking for it.
+    #[must_use]
+    pub fn request(&self) -> &StreamRequest {
+        &self.1
     }
 
     /// The whole address with its password, for the program that opens it. Never print it.

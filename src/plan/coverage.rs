@@ -199,8 +199,10 @@ fn connection_cause(at: Ms, connections: &[Connection], now: Ms) -> Option<GapCa
         c.opened <= at && c.first_byte.is_some_and(|first| first <= at) && c.closed.is_none_or(|closed| closed > at)
     };
     let open_since = connections.iter().filter(was_open).map(|c| c.opened).min();
+    // What was closed since it was not needed never was to deliver.
+    let needed = |c: &&Connection| !matches!(c.end, Some(EndReason::HedgeLost | EndReason::HandoverFailed));
     let mut before = None;
-    for c in connections.iter().filter(|c| c.opened <= at) {
+    for c in connections.iter().filter(|c| c.opened <= at).filter(needed) {
         let failed = c.end.filter(|end| !end.is_wanted());
         let over = c.closed.is_some_and(|closed| closed <= at);
         let delivering = c.first_byte.is_some_and(|first| first <= at);

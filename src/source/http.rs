@@ -18,8 +18,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::HeaderMap;
-use hyper_util::client::proxy::matcher::Matcher;
+use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::oneshot;
 use tokio_rustls::rustls::ClientConfig;
@@ -43,18 +43,32 @@ pub struct Http {
     log: Arc<dyn LineLog>,
 }
 
+/// What it uses of the machine it runs on.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Proxies of the environment.
+    pub environment: bool,
+    /// This proxy for everything.
+    pub proxy: Option<String>,
+    /// A netrc file.
+    pub netrc: Option<PathBuf>,
+    /// Whom to trust; `None`: whom the machine trusts.
+    pub tls: Option<Arc<ClientConfig>>,
+}
+
 impl Http {
-    /// With the proxies of the environment (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`), the user's
-    /// netrc, and the certificates that this machine trusts.
+    /// As the user's other programs do it: proxies of the environment (`http_proxy`, `https_proxy`, `all_proxy`,
+    /// `no_proxy`), the user's netrc, the certificates that this machine trusts.
     #[must_use]
     pub fn new(log: Arc<dyn LineLog>) -> Self {
-        Self { client: Arc::new(Client::new(Matcher::from_env(), credentials::netrc_path(), None)), log }
+        let netrc = credentials::netrc_path();
+        Self::with(log, &Setup { environment: true, netrc, ..Setup::default() })
     }
 
-    /// Without proxies; with this netrc and these certificates (`None`: those of the machine).
+    /// With nothing of the machine but what `setup` says.
     #[must_use]
-    pub fn with(log: Arc<dyn LineLog>, netrc: Option<PathBuf>, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { client: Arc::new(Client::new(Matcher::builder().build(), netrc, tls)), log }
+    pub fn with(log: Arc<dyn LineLog>, setup: &Setup) -> Self {
+        Self { client: Arc::new(Client::new(setup)), log }
     }
 }
 
@@ -76,7 +90,7 @@ impl Source for Http {
         let (stop, kill, over) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let (log, label) = (self.log.clone(), format!("{label} http"));
         let say = Box::new(move |line: &str| log.line(&label, &redact_text(line)));
-        let way = Way::new(self.client.clone(), url, HeaderMap::new(), over.clone(), say)?;
+        let way = Way::new(self.client.clone(), url, headers(url), over.clone(), say)?;
         let (tell, ended) = oneshot::channel();
         let bytes = HttpBytes {
             state: State::Opening(Box::pin(way.go())),
@@ -86,6 +100,22 @@ impl Source for Http {
         };
         Ok(Running { bytes: Box::pin(bytes), stop, kill, ended, over, process: None })
     }
+}
+
+/// What the user wants to be said.
+fn headers(url: &StreamUrl) -> HeaderMap {
+    let request = url.request();
+    let agent = request.user_agent().map(|agent| (USER_AGENT, agent));
+    let others =
+        request.headers().iter().filter_map(|(name, value)| Some((name.parse::<HeaderName>().ok()?, value.as_str())));
+    let mut headers = HeaderMap::new();
+    for (name, value) in agent.into_iter().chain(others) {
+        if let Ok(mut value) = HeaderValue::from_bytes(value.as_bytes()) {
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+    }
+    headers
 }
 
 /// What the tape reads. It does all the work itself, in the task of its reader.

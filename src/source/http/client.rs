@@ -28,6 +28,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tower_service::Service;
 use url::Url;
 
+use super::Setup;
 use super::credentials::Login;
 use super::socket::{Hangup, Socket, Spoken, Wire};
 use crate::domain::segment::EndReason;
@@ -85,13 +86,17 @@ pub(super) struct Answer {
 }
 
 impl Client {
-    /// `tls`: `None` for the certificates that this machine trusts.
-    pub(super) fn new(proxies: Matcher, netrc: Option<PathBuf>, tls: Option<Arc<ClientConfig>>) -> Self {
-        let known = OnceLock::new();
-        if let Some(tls) = tls {
-            let _ = known.set(Ok(tls));
+    pub(super) fn new(setup: &Setup) -> Self {
+        let tls = OnceLock::new();
+        if let Some(known) = &setup.tls {
+            let _ = tls.set(Ok(known.clone()));
         }
-        Self { tls: known, proxies, netrc }
+        let proxies = match &setup.proxy {
+            Some(proxy) => Matcher::builder().all(proxy.clone()).build(),
+            None if setup.environment => Matcher::from_env(),
+            None => Matcher::builder().build(),
+        };
+        Self { tls, proxies, netrc: setup.netrc.clone() }
     }
 
     /// Asks, and waits for the head of the answer.
@@ -316,5 +321,21 @@ pub(super) fn transfer(error: &hyper::Error) -> SourceEnd {
         }
         Some(io) => wire(io).unwrap_or_else(|| end(EndReason::Tls, words(io))),
         None => end(EndReason::Network, words(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_this_machine_is_not_followed_for_a_server() {
+        let name: Name = "localhost".parse().expect("a name");
+        let mut found = Names { public_only: false }.call(name.clone()).await.expect("known");
+        assert!(found.all(|address| is_private_ip(address.ip())));
+        let refused = Names { public_only: true }.call(name).await.expect_err("private");
+        assert!(matches!(refused, NameError::Private));
+        let unknown: Name = "no.such.host.invalid".parse().expect("a name");
+        assert!(matches!(Names { public_only: true }.call(unknown).await, Err(NameError::Unknown(_))));
     }
 }

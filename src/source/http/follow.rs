@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, TRANSFER_ENCODING};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, TRANSFER_ENCODING, USER_AGENT};
 use http::{HeaderMap, HeaderName};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -110,11 +110,15 @@ impl Way {
             (None, Some(netrc), Some(host)) => of_netrc(netrc, host).await,
             (login, ..) => login,
         };
-        let none = HeaderMap::new();
+        // A name for oneself is no secret, and some servers ask for one; all else is for the user's own server.
+        let mut elsewhere = HeaderMap::new();
+        if let Some(agent) = self.headers.get(USER_AGENT) {
+            elsewhere.insert(USER_AGENT, agent.clone());
+        }
         let answer = self.client.ask(Ask {
             url,
             login: login.as_ref(),
-            headers: if at_first { &self.headers } else { &none },
+            headers: if at_first { &self.headers } else { &elsewhere },
             public_only: self.may_be_private == Some(false),
             hangup: Hangup::new(self.over.clone()),
         });
@@ -200,4 +204,43 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> String {
     let value = headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     value.unwrap_or_default().trim().chars().take(2000).map(clean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Setup;
+    use super::*;
+
+    fn way(url: &str, may_be_private: Option<bool>) -> (Way, Url) {
+        let client = Arc::new(Client::new(&Setup::default()));
+        let url = StreamUrl::parse(url).expect("valid");
+        let mut way =
+            Way::new(client, &url, HeaderMap::new(), CancellationToken::new(), Box::new(|_| {})).expect("way");
+        way.may_be_private = way.may_be_private.or(may_be_private);
+        let first = way.first.clone();
+        (way, first)
+    }
+
+    #[test]
+    fn a_public_server_does_not_lead_into_a_private_network() {
+        let (way, from) = way("http://93.184.216.34/a/b", Some(false));
+        for named in
+            ["http://127.0.0.1/", "http://[::1]:8000/x", "//10.0.0.1/x", "http://localhost/", "https://x.local/"]
+        {
+            assert!(way.next(&from, named).expect_err(named).contains("private network"), "{named}");
+        }
+        for named in ["file:///etc/passwd", "gopher://h/", "rtsp://h/x", "javascript:1", "http://"] {
+            assert!(way.next(&from, named).is_err(), "{named}");
+        }
+        assert_eq!(way.next(&from, " c?d ").map(String::from).as_deref(), Ok("http://93.184.216.34/a/c?d"));
+        assert_eq!(way.next(&from, "https://h/").map(String::from).as_deref(), Ok("https://h/"));
+    }
+
+    #[test]
+    fn a_private_server_may_name_its_neighbours_and_no_password_is_said() {
+        let (way, from) = way("http://127.0.0.1/", None);
+        assert!(way.next(&from, "http://10.0.0.1/x").is_ok());
+        let refused = way.next(&from, "mms://me:s3cret@h/x").expect_err("mms");
+        assert!(refused.contains("mms://me:***@h/x"), "{refused}");
+    }
 }
