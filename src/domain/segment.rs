@@ -27,6 +27,8 @@ pub enum EndReason {
     Http(u16),
     /// The host's name could not be looked up.
     Dns,
+    /// The schedule's address leads to this machine or into a private network, and was not opened.
+    PrivateAddress,
     /// The network said no: unreachable, reset and the like.
     Network,
     /// No secure connection: a certificate that does not fit, another TLS failure.
@@ -56,12 +58,13 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    const PLAIN: [Self; 18] = [
+    const PLAIN: [Self; 19] = [
         Self::Eof,
         Self::Stalled,
         Self::NoFirstByte,
         Self::Refused,
         Self::Dns,
+        Self::PrivateAddress,
         Self::Network,
         Self::Tls,
         Self::NotMedia,
@@ -96,6 +99,7 @@ impl fmt::Display for EndReason {
             Self::Refused => "refused",
             Self::Http(status) => return write!(f, "http-{status}"),
             Self::Dns => "dns",
+            Self::PrivateAddress => "private-address",
             Self::Network => "network",
             Self::Tls => "tls",
             Self::NotMedia => "not-media",

@@ -161,6 +161,12 @@ mod tests {
         assert_eq!(of_one([None, None]), [0, 500]);
     }
 
+    #[test]
+    fn a_drop_after_some_media_is_followed_at_once_however_long_the_outage_before_it() {
+        let outage = [None; 20].into_iter();
+        assert_eq!(of_one(outage.chain([Some(9000), None, None, Some(100)]))[20..], [0, 0, 500, 150]);
+    }
+
     proptest! {
         #[test]
         fn no_delay_is_longer_than_the_longest_and_jitter_is_a_quarter(

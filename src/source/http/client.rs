@@ -290,7 +290,7 @@ fn connecting(error: &(dyn std::error::Error + 'static)) -> SourceEnd {
     if let Some(name) = within::<NameError>(error) {
         let reason = match name {
             NameError::Unknown(_) => EndReason::Dns,
-            NameError::Private => EndReason::Refused,
+            NameError::Private => EndReason::PrivateAddress,
         };
         return SourceEnd { reason: Some(reason), detail: Some(name.to_string()) };
     }

@@ -54,7 +54,7 @@ impl Way {
         say: Box<dyn Fn(&str) + Send + Sync>,
     ) -> Result<Self, SourceEnd> {
         let first = Url::parse(url.secret()).map_err(|e| failed(EndReason::SourceFailed, e.to_string()))?;
-        let may_be_private = url.is_private().then_some(true);
+        let may_be_private = if url.is_public_only() { Some(false) } else { url.is_private().then_some(true) };
         Ok(Self { client, first, headers, over, may_be_private, asked: 0, say })
     }
 

@@ -5,6 +5,7 @@
 //! - [`FaultServer`]: an HTTP server that serves live streams and files and misbehaves on command.
 //! - [`Icecast`]: a real Icecast.
 //! - [`Streamrip`], [`Daemon`]: the real program on a data directory of its own.
+//! - [`SmallDisk`]: a file system that is soon full.
 //! - [`schedule`]: calendars and halls files of a congress that begins in some seconds.
 //!
 //! Nothing here needs an async runtime; a server brings its own, so tests with tokio's paused time can
@@ -19,6 +20,7 @@ mod program;
 pub mod schedule;
 mod serve;
 mod server;
+mod small_disk;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +32,7 @@ pub use icecast::Icecast;
 pub use live::Live;
 pub use program::{Daemon, Output, Streamrip};
 pub use server::{ConnectionLog, Excess, FaultServer, Route};
+pub use small_disk::SmallDisk;
 
 /// For [`wait_until`] where nothing better is known: generous, since test machines are slow.
 pub const PATIENCE: Duration = Duration::from_secs(60);
