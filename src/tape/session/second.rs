@@ -158,7 +158,6 @@ impl Session {
                 self.end(second.connection, EndReason::HedgeLost);
             }
             Purpose::Hedge if live.media_since.is_some() => {
-                self.hedges.won();
                 self.replace_silent(second);
             }
             // It has given what was held back, and the seam between the two can be found.
@@ -167,6 +166,11 @@ impl Session {
             }
             Purpose::Late => {
                 let resumed = live.last_byte.filter(|last| *last > second.since);
+                if resumed.is_some() && second.resumed.is_none() {
+                    // It would have come back by itself. A new connection that begins with a burst always wins: a
+                    // stream of bursts must not be connected to again for each of its silences.
+                    self.hedges.failed(self.elapsed_ms());
+                }
                 self.second = Some(Second { resumed: second.resumed.or(resumed), ..second });
             }
             _ => self.second = Some(second),
@@ -195,8 +199,8 @@ impl Session {
         let Some(Second { connection, since, purpose, mut others, .. }) = self.second.take() else { return };
         self.close(connection);
         match purpose {
-            // Said when it was replaced.
-            Purpose::Late => {}
+            // Said when it was replaced. It never came back: the hedge was right.
+            Purpose::Late => self.hedges.won(),
             Purpose::Handover => {
                 self.note(over.reason, over.detail.as_deref());
                 match others.pop_front() {
