@@ -64,7 +64,7 @@ impl Source for Steady {
         });
         let every = tokio::time::interval(Duration::from_millis(20));
         let bytes = Bytes { every, given: self.given.clone(), stop: stop.clone() };
-        Ok(Running { bytes: Box::pin(bytes), stop, kill, ended, process: None })
+        Ok(Running { bytes: Box::pin(bytes), stop, kill, ended, over: CancellationToken::new(), process: None })
     }
 }
 

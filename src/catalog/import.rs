@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use chrono_tz::Tz;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::halls::{known_halls, set_streams};
+use super::halls::{known_halls, set_requests, set_streams};
 use super::{CatalogError, Result};
 use crate::domain::hall::fold_name;
 use crate::domain::ids::{EventId, HallId, TalkId};
@@ -285,6 +285,9 @@ fn write_halls(db: &Connection, event: EventId, import: &Import<'_>, now: Ms) ->
         write_aliases(db, id, row, planned)?;
         let wanted: Vec<_> = planned.streams.iter().map(|(url, origin)| (url.as_str(), *origin)).collect();
         set_streams(db, id, row.map_or(&[][..], |r| &r.streams), &wanted, now)?;
+        if let Some(requests) = &planned.requests {
+            set_requests(db, id, requests)?;
+        }
         out.push(id);
     }
     Ok(out)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono_tz::Tz;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
+use super::halls::read_request;
 use super::{CatalogError, Result};
 use crate::domain::event::Event;
 use crate::domain::hall::{Hall, Stream};
@@ -69,7 +70,7 @@ pub fn halls(db: &Connection) -> Result<Vec<Hall>> {
     }
     let mut streams: BTreeMap<i64, Vec<Stream>> = BTreeMap::new();
     let mut query = db.prepare_cached(
-        "SELECT hall_id, stream.id, url, stream.origin = 'schedule' AND NOT private_streams
+        "SELECT hall_id, stream.id, url, stream.origin = 'schedule' AND NOT private_streams, request
          FROM stream JOIN hall ON hall.id = hall_id JOIN event ON event.id = event_id
          WHERE removed_ms IS NULL ORDER BY hall_id, priority, stream.id",
     )?;
@@ -79,7 +80,14 @@ pub fn halls(db: &Connection) -> Result<Vec<Hall>> {
         let of_strangers: bool = row.get(3)?;
         let read = if of_strangers { StreamUrl::parse_from_schedule(&url) } else { StreamUrl::parse(&url) };
         match read {
-            Ok(url) => streams.entry(hall).or_default().push(Stream { id: StreamId(id), url }),
+            Ok(url) => {
+                let request: Option<String> = row.get(4)?;
+                let url = match request {
+                    Some(text) => url.asked_with(read_request(&text)),
+                    None => url,
+                };
+                streams.entry(hall).or_default().push(Stream { id: StreamId(id), url });
+            }
             Err(e) => tracing::warn!("stream {id} of the catalog is left out: {e}"),
         }
     }

@@ -9,6 +9,7 @@ use crate::domain::hall::{Recorder, fold_name};
 use crate::domain::halls_file::{DEFAULT_MAX_CONNECTIONS, HallsFile};
 use crate::domain::ids::{HallId, StreamId};
 use crate::domain::schedule::{ScheduledTalk, Warning, WarningKind};
+use crate::domain::stream_request::StreamRequest;
 use crate::domain::stream_url::{StreamUrl, redact_text};
 use crate::domain::text::shortened;
 
@@ -96,6 +97,8 @@ pub struct PlannedHall {
     pub redundancy: Option<u32>,
     /// Whole addresses by priority, all of one origin.
     pub streams: Vec<(String, StreamOrigin)>,
+    /// What is to be said to each of them, where there is something; `None` where no halls file was read.
+    pub requests: Option<BTreeMap<String, StreamRequest>>,
 }
 
 /// All halls of an event, and where each talk is.
@@ -167,6 +170,7 @@ impl<'a> Planner<'a> {
                 max_connections: entry.max_connections,
                 redundancy: entry.redundancy,
                 streams: entry.streams.iter().map(|u| (u.secret().to_owned(), StreamOrigin::HallsFile)).collect(),
+                requests: Some(entry.streams.iter().filter_map(asked).collect()),
             });
         }
         for hall in known.iter().filter(|k| !claimed.contains(&k.id)) {
@@ -358,6 +362,7 @@ impl PlannedHall {
             max_connections: DEFAULT_MAX_CONNECTIONS,
             redundancy: None,
             streams: Vec::new(),
+            requests: None,
         }
     }
 }
@@ -370,6 +375,10 @@ impl KnownHall {
 
 fn with(urls: &[String]) -> Vec<(String, StreamOrigin)> {
     urls.iter().map(|url| (url.clone(), StreamOrigin::Schedule)).collect()
+}
+
+fn asked(url: &StreamUrl) -> Option<(String, StreamRequest)> {
+    (!url.request().is_empty()).then(|| (url.secret().to_owned(), url.request().clone()))
 }
 
 /// `Saal 1` of `Saal 1 (2)`.

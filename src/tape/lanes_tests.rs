@@ -86,7 +86,14 @@ impl Source for Fake {
             drop(theirs);
             let _ = tell.send(end);
         });
-        Ok(Running { bytes: Box::pin(ours), stop, kill, ended, process: None })
+        Ok(Running {
+            bytes: Box::pin(ours),
+            stop,
+            kill,
+            ended,
+            over: tokio_util::sync::CancellationToken::new(),
+            process: None,
+        })
     }
 }
 
