@@ -10,6 +10,7 @@ pub mod cut;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod hall_plan;
+pub mod hls;
 #[cfg(test)]
 pub(crate) mod media_fixtures;
 pub mod overlap;

@@ -1,0 +1,3 @@
+//! HLS inside the program.
+pub mod crypt;
+pub mod playlist;
