@@ -83,7 +83,7 @@ macro_rules! key {
 }
 
 const KEYS: [Key; 14] = [
-    key!(record.recorder recorder: word, "source of halls that name none: auto, mplayer or ffmpeg"),
+    key!(record.recorder recorder: word, "source of halls that name none: auto, mplayer, ffmpeg or hls"),
     key!(record.pre_padding pre_padding_ms: duration, "recorded before each talk, where the halls file says nothing"),
     key!(record.post_padding post_padding_ms: duration, "recorded after each talk, where the halls file says nothing"),
     key!(record.stall_timeout stall_timeout_ms: duration, "no bytes for so long is a stall: reconnect"),
@@ -350,7 +350,7 @@ mod tests {
                 .starts_with("s.toml:2:15: record.pre_padding: a length of time in quotes")
         );
         assert!(wrong("[record]\npre_padding = \"5 apples\"\n").contains("5 apples"));
-        assert!(wrong("[record]\nrecorder = \"vlc\"\n").contains("use auto, mplayer or ffmpeg"));
+        assert!(wrong("[record]\nrecorder = \"vlc\"\n").contains("use auto, mplayer, ffmpeg or hls"));
         assert!(wrong("[disk]\nreserve = \"99999999TiB\"\n").contains("too large"));
         assert!(wrong("[list]\nday_starts_at = \"25:00\"\n").contains("06:00"));
         assert!(wrong("a = \n").starts_with("s.toml:1:"));

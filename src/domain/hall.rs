@@ -39,13 +39,15 @@ pub struct Stream {
 /// Which source tapes a hall.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Recorder {
-    /// ffmpeg for RTSP and HLS, mplayer otherwise.
+    /// ffmpeg for RTSP, the built-in client for HLS, mplayer otherwise.
     #[default]
     Auto,
     /// `mplayer -dumpstream`.
     Mplayer,
     /// `ffmpeg -c copy`.
     Ffmpeg,
+    /// The built-in HLS client.
+    Hls,
 }
 
 impl Recorder {
@@ -56,15 +58,18 @@ impl Recorder {
             Self::Auto => "auto",
             Self::Mplayer => "mplayer",
             Self::Ffmpeg => "ffmpeg",
+            Self::Hls => "hls",
         }
     }
 
-    /// The program for one stream, never `Auto`. mplayer dumps nothing from RTSP and saves the
-    /// playlist of an HLS stream (both measured with 1.5), so those go to ffmpeg.
+    /// The source for one stream, never `Auto`. mplayer dumps nothing from RTSP and saves the
+    /// playlist of an HLS stream (both measured with 1.5). ffmpeg takes HLS apart and begins anew after each
+    /// trouble, where the built-in client goes on where it was.
     #[must_use]
     pub fn for_url(self, url: &StreamUrl) -> Self {
         match self {
-            Self::Auto if url.is_rtsp() || url.is_hls() => Self::Ffmpeg,
+            Self::Auto if url.is_rtsp() => Self::Ffmpeg,
+            Self::Auto if url.is_hls() => Self::Hls,
             Self::Auto => Self::Mplayer,
             chosen => chosen,
         }
@@ -81,10 +86,10 @@ impl FromStr for Recorder {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
-        [Self::Auto, Self::Mplayer, Self::Ffmpeg]
+        [Self::Auto, Self::Mplayer, Self::Ffmpeg, Self::Hls]
             .into_iter()
             .find(|r| r.as_str() == word)
-            .ok_or_else(|| format!("unknown recorder {word:?}: use auto, mplayer or ffmpeg"))
+            .ok_or_else(|| format!("unknown recorder {word:?}: use auto, mplayer, ffmpeg or hls"))
     }
 }
 

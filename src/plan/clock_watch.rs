@@ -84,11 +84,13 @@ pub fn across_steps(spans: Vec<MediaSpan>, marks: &[Mark], steps: &[ClockStep]) 
 
 /// True where bytes came shortly before a step and the next ones after it.
 fn lived_through(marks: &[Mark], step: ClockStep) -> bool {
-    marks.windows(2).any(|pair| {
-        let (before, after) = (pair[0].at, pair[1].at);
-        (step.from.minus(NEAR_MS)..=step.from.plus(SECOND)).contains(&before)
-            && (step.to.minus(SECOND)..=step.to.plus(NEAR_MS)).contains(&after)
-    })
+    let over = |before: &Mark, after: &Mark| {
+        (step.from.minus(NEAR_MS)..=step.from.plus(SECOND)).contains(&before.at)
+            && (step.to.minus(SECOND)..=step.to.plus(NEAR_MS)).contains(&after.at)
+    };
+    // Between two arrivals may stand when their media was made, which is earlier than both.
+    marks.windows(2).any(|pair| over(&pair[0], &pair[1]))
+        || marks.windows(3).any(|three| three[1].at < three[0].at && over(&three[0], &three[2]))
 }
 
 #[cfg(test)]
@@ -141,6 +143,10 @@ mod tests {
         let mended = across_steps(whole.clone(), &marks(10 * MINUTE), &[step]);
         assert_eq!(walls(&mended), [(0, 300), (900, 1800)]);
         assert_eq!(mended[0].media_end_ms, mended[1].media_start_ms, "no media is lost or doubled");
+        // A source that knows when its media was made says so between two arrivals.
+        let mut told = marks(10 * MINUTE);
+        told.insert(300, Mark { at: Ms(290 * SECOND), offset: 300_500 });
+        assert_eq!(across_steps(whole.clone(), &told, &[step]), mended);
         // A hole in the media right at the step, and a further span behind it.
         let holed = vec![
             MediaSpan { media_end_ms: 370_000, ..whole[0] },

@@ -10,17 +10,20 @@ mod lines;
 pub mod log;
 pub mod mplayer;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::AsyncRead;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::hall::Recorder;
-use crate::domain::segment::EndReason;
+use crate::domain::hls::Quality;
+use crate::domain::segment::{EndReason, Mark};
 use crate::domain::stream_url::StreamUrl;
+use crate::domain::time::Ms;
 use log::LineLog;
 
 /// A running source: one connection to a stream.
@@ -63,9 +66,46 @@ pub struct SourceEnd {
     pub detail: Option<String>,
 }
 
+/// What a tape asks of a source.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The stream.
+    pub url: StreamUrl,
+    /// Marks the source's lines in the log.
+    pub label: String,
+    /// The wall clock now.
+    pub now: Ms,
+    /// A source that can reach back takes what was made since then.
+    pub from: Ms,
+    /// Which rendition, where there are several.
+    pub quality: Quality,
+    /// Where the source says when its media was made.
+    pub hints: Hints,
+}
+
+/// What a source knows of the time at which its media was made: "the media in the first `offset` bytes was
+/// complete by then". Clones are the same list.
+#[derive(Clone, Debug, Default)]
+pub struct Hints(Arc<Mutex<VecDeque<Mark>>>);
+
+impl Hints {
+    /// Adds one; offsets only rise.
+    pub fn push(&self, mark: Mark) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(mark);
+    }
+
+    /// Takes those of the first `bytes` bytes.
+    #[must_use]
+    pub fn up_to(&self, bytes: u64) -> Vec<Mark> {
+        let mut hints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = hints.iter().take_while(|hint| hint.offset <= bytes).count();
+        hints.drain(..n).collect()
+    }
+}
+
 /// Opens sources of one sort.
 pub trait Source: Send + Sync + fmt::Debug {
-    /// Short name: `mplayer`, `ffmpeg`; stored with each connection.
+    /// Short name: `mplayer`, `ffmpeg`, `hls`; stored with each connection.
     fn name(&self) -> &'static str;
 
     /// Starts it on a stream. `label` marks its lines in the log (hall and connection).
@@ -74,6 +114,14 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// When it cannot be started at all (program missing, no process to be had). What goes wrong later
     /// shows as an end.
     fn open(&self, url: &StreamUrl, label: &str) -> Result<Running, SourceEnd>;
+
+    /// Starts it for a tape, which knows more of what it wants.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    fn open_for(&self, ask: &Ask) -> Result<Running, SourceEnd> {
+        self.open(&ask.url, &ask.label)
+    }
 }
 
 /// What the messages of a program would mean if it ended after them, and each line as the log gets it: for
@@ -92,10 +140,15 @@ pub fn judged(program: Recorder, url: &StreamUrl, messages: &[u8]) -> (SourceEnd
 pub struct Sources(Vec<Arc<dyn Source>>);
 
 impl Sources {
-    /// mplayer and ffmpeg, as found in `PATH` when they are needed. `log` takes their lines.
+    /// mplayer and ffmpeg, as found in `PATH` when they are needed, and what is built in. `log` takes
+    /// their lines.
     #[must_use]
     pub fn programs(log: &Arc<dyn LineLog>) -> Self {
-        Self(vec![Arc::new(mplayer::Mplayer::new(log.clone())), Arc::new(ffmpeg::Ffmpeg::new(log.clone()))])
+        Self(vec![
+            Arc::new(mplayer::Mplayer::new(log.clone())),
+            Arc::new(ffmpeg::Ffmpeg::new(log.clone())),
+            Arc::new(hls::Hls::new(log.clone())),
+        ])
     }
 
     /// Others, for tests.

@@ -12,13 +12,14 @@ use uuid::Uuid;
 
 use super::events::TapeEvent;
 use super::segment_file::{Ending, Owner, SegmentFile, Shelf};
-use crate::domain::hall::Stream;
+use crate::domain::hall::{Recorder, Stream};
+use crate::domain::hls::Quality;
 use crate::domain::segment::{Container, EndReason};
 use crate::domain::settings::Record;
 use crate::domain::sniff::{self, Sniff, sniff};
 use crate::domain::time::Ms;
 use crate::source::child::TERM_GRACE;
-use crate::source::{Running, Source, SourceEnd};
+use crate::source::{Ask, Hints, Running, Source, SourceEnd};
 
 /// Between two reads. Reading each of mplayer's 4 KiB as it comes would cost sixty wake-ups a second and
 /// stream; a pipe of 1 MiB holds 100 ms of 80 Mbit/s.
@@ -49,6 +50,9 @@ pub(super) struct Plan {
     pub owner: Owner,
     pub shelf: Arc<Shelf>,
     pub record: Record,
+    /// A source that can reach back takes what was made since then.
+    pub from: Ms,
+    pub quality: Quality,
 }
 
 /// A connection that lives, or has just ended.
@@ -100,7 +104,16 @@ impl Connection {
         let (stop, asked) = watch::channel(None);
         let (tell, over) = oneshot::channel();
         let (id, stream, opened) = (plan.id, plan.stream.clone(), Instant::now());
-        let life = Life { plan, live: live.clone(), asked, opened, head: Some(Head::default()), segment: None };
+        let life = Life {
+            plan,
+            live: live.clone(),
+            asked,
+            opened,
+            hints: Hints::default(),
+            pushed: 0,
+            head: Some(Head::default()),
+            segment: None,
+        };
         Self { id, stream, live, stop, over, task: tokio::spawn(life.run(tell)) }
     }
 
@@ -165,6 +178,10 @@ struct Life {
     live: Arc<Mutex<Live>>,
     asked: watch::Receiver<Option<EndReason>>,
     opened: Instant,
+    /// What the source knows of when its media was made.
+    hints: Hints,
+    /// Bytes given to the segment.
+    pushed: u64,
     /// `None` once the sniffer has decided.
     head: Option<Head>,
     segment: Option<(SegmentFile, Container)>,
@@ -174,7 +191,14 @@ impl Life {
     async fn run(mut self, over: oneshot::Sender<Over>) {
         let at = self.plan.shelf.clock.now();
         let running = match &self.plan.source {
-            Ok(source) => source.open(&self.plan.stream.url, &self.plan.label),
+            Ok(source) => source.open_for(&Ask {
+                url: self.plan.stream.url.clone(),
+                label: self.plan.label.clone(),
+                now: at,
+                from: self.plan.from,
+                quality: self.plan.quality,
+                hints: self.hints.clone(),
+            }),
             Err(end) => Err(end.clone()),
         };
         self.send(TapeEvent::ConnectionOpened {
@@ -213,13 +237,19 @@ impl Life {
         let mut buffer = vec![0; READ_BYTES];
         let mut pause: Option<Instant> = None;
         let mut stall_ms = self.plan.record.stall_timeout_ms;
-        if self.plan.stream.url.is_hls() {
+        let mut first_byte_ms = self.plan.record.first_byte_timeout_ms;
+        let built_in = self.plan.source_name == Recorder::Hls.as_str();
+        if built_in || self.plan.stream.url.is_hls() {
             stall_ms = stall_ms.max(HLS_STALL_MS);
+        }
+        if built_in {
+            // What is new is waited for: asking for the same playlist on another connection brings nothing.
+            first_byte_ms = first_byte_ms.max(HLS_STALL_MS);
         }
         loop {
             let live = *lock(&self.live);
             let (limit, reason) = match live.last_byte {
-                None => (self.opened + ms(self.plan.record.first_byte_timeout_ms), EndReason::NoFirstByte),
+                None => (self.opened + ms(first_byte_ms), EndReason::NoFirstByte),
                 Some(last) => (last + ms(stall_ms), EndReason::Stalled),
             };
             let name_due = live.first_byte.filter(|_| self.segment.is_none()).map(|first| first + NAME_PATIENCE);
@@ -268,16 +298,14 @@ impl Life {
         }
         let bytes = Bytes::copy_from_slice(bytes);
         let Some(head) = &mut self.head else {
-            if let Some((segment, _)) = &self.segment {
-                segment.push(bytes, at);
-            }
+            self.push(bytes, at);
             return false;
         };
         let room = sniff::MAX.saturating_sub(head.bytes.len()).min(bytes.len());
         head.bytes.extend_from_slice(&bytes[..room]);
         let found = sniff(&head.bytes, false);
         match &self.segment {
-            Some((segment, _)) => segment.push(bytes, at),
+            Some(_) => self.push(bytes, at),
             None => head.waiting.push((at, bytes)),
         }
         match found {
@@ -307,10 +335,20 @@ impl Life {
         let waiting = self.head.as_mut().map(|head| std::mem::take(&mut head.waiting)).unwrap_or_default();
         let Some(at) = waiting.first().map(|(at, _)| *at) else { return };
         let segment = SegmentFile::start(self.plan.shelf.clone(), self.plan.owner.clone(), container, at);
-        for (at, bytes) in waiting {
-            segment.push(bytes, at);
-        }
         self.segment = Some((segment, container));
+        for (at, bytes) in waiting {
+            self.push(bytes, at);
+        }
+    }
+
+    /// Gives bytes to the segment, and before them what the source said of them and of those before.
+    fn push(&mut self, bytes: Bytes, at: Ms) {
+        let Some((segment, _)) = &self.segment else { return };
+        self.pushed += bytes.len() as u64;
+        for hint in self.hints.up_to(self.pushed) {
+            segment.note(hint);
+        }
+        segment.push(bytes, at);
     }
 
     /// Decides about what has not been decided yet, since nothing follows. `None`: it was media, or nothing.

@@ -14,10 +14,11 @@ use super::connection::{Connection, Over, Plan};
 use super::handle::{Control, TapeDeps, TapeHandle, TapeOrder, TapeState, TapeStatus, lock};
 use super::narrate::Narrator;
 use super::segment_file::{Owner, Shelf};
-use crate::domain::hall::Stream;
+use crate::domain::hall::{Recorder, Stream};
 use crate::domain::segment::EndReason;
 use crate::domain::time::Ms;
 use crate::plan::backoff::Backoff;
+use crate::plan::wanted::REACH_BACK_MS;
 
 /// A new connection must have given recognised media for so long before the old one stops.
 const HANDOVER_PROOF: Duration = Duration::from_secs(2);
@@ -36,6 +37,9 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// While a handover is under way.
 const HANDOVER_TICK: Duration = Duration::from_millis(100);
+
+/// The longest delay before HLS is asked again.
+const HLS_DELAY: Duration = Duration::from_secs(5);
 
 /// A stop takes no longer than this: 5 s from TERM to KILL, and closing the files.
 const STOP_PATIENCE: Duration = Duration::from_millis(5800);
@@ -204,8 +208,18 @@ impl Session {
             },
             shelf: self.shelf.clone(),
             record: self.deps.record.clone(),
+            from: self.reach_back(),
+            quality: self.order.quality,
             stream,
         })
+    }
+
+    /// Since when media is wanted: from a little before the window that is on. (A tape may run all day, and a
+    /// server may hold all of that.)
+    fn reach_back(&self) -> Ms {
+        let now = self.deps.clock.now();
+        let begun = self.order.boundaries.iter().filter(|b| **b <= now).max();
+        begun.map_or(self.order.from, |begun| self.order.from.max(begun.minus(REACH_BACK_MS)))
     }
 
     /// Where in the list a stream is, by address: its row may have been made anew.
@@ -293,7 +307,7 @@ impl Session {
     fn current_over(&mut self, over: &Over) {
         let Some(old) = self.current.take() else { return };
         self.note(over);
-        let place = self.place(&old.stream);
+        let (place, old_stream) = (self.place(&old.stream), old.stream.clone());
         self.close(old);
         if let Some(handover) = self.handover.take() {
             // It is on its way already, so it takes over as it is.
@@ -309,6 +323,10 @@ impl Session {
                 let retry = self.backoff.failed(place, self.order.streams.len(), good, fastrand::f64());
                 self.mirror = retry.mirror;
                 delay = Duration::from_millis(u64::try_from(retry.delay_ms).unwrap_or(0));
+                // A window that passes while we wait cannot be had again, and a playlist is soon asked for.
+                if source_of(&self.order, &old_stream) == Recorder::Hls && over.reason != EndReason::Eof {
+                    delay = delay.min(HLS_DELAY);
+                }
             }
             None => {
                 self.backoff = Backoff::default();
@@ -407,6 +425,10 @@ impl Session {
         status.disk_full = self.shelf.full.load(Ordering::Relaxed);
         status.handover = self.handover.is_some();
     }
+}
+
+fn source_of(order: &TapeOrder, stream: &Stream) -> Recorder {
+    order.recorder.for_url(&stream.url)
 }
 
 /// The end of a connection, or never.

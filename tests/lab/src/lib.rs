@@ -3,6 +3,7 @@
 //! - [`Encoder`]: an ffmpeg child that makes a live stream in real time, with a burnt-in clock.
 //! - [`Live`]: what a live stream has sent so far, byte by byte with times; every client gets the same bytes.
 //! - [`FaultServer`]: an HTTP server that serves live streams and files and misbehaves on command.
+//! - [`WebServer`]: files with ranges and trouble, for HLS.
 //! - [`Icecast`]: a real Icecast.
 //! - [`Streamrip`], [`Daemon`]: the real program on a data directory of its own.
 //! - [`schedule`]: calendars and halls files of a congress that begins in some seconds.
@@ -21,6 +22,7 @@ mod serve;
 mod server;
 #[cfg(test)]
 mod tests;
+mod web;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -30,6 +32,7 @@ pub use icecast::Icecast;
 pub use live::Live;
 pub use program::{Daemon, Output, Streamrip};
 pub use server::{ConnectionLog, Excess, FaultServer, Route};
+pub use web::{Request, Trouble, WebServer};
 
 /// For [`wait_until`] where nothing better is known: generous, since test machines are slow.
 pub const PATIENCE: Duration = Duration::from_secs(60);
