@@ -246,18 +246,18 @@ fn write_halls(db: &Connection, event: EventId, import: &Import<'_>, now: Ms) ->
         let row = planned.known.and_then(|id| by_id.get(&id).copied());
         let id = match row {
             Some(row) => {
-                let settings = |name: &str, recorder, connections| (name.to_owned(), recorder, connections);
-                if settings(&row.name, row.recorder, row.max_connections)
-                    != settings(&planned.name, planned.recorder, planned.max_connections)
+                if (&row.name, row.recorder, row.quality, row.max_connections)
+                    != (&planned.name, planned.recorder, planned.quality, planned.max_connections)
                 {
                     // The slug stays: folders of what is recorded already have that name.
                     db.execute(
-                        "UPDATE hall SET name = ?2, recorder = ?3, max_connections = ?4 WHERE id = ?1",
+                        "UPDATE hall SET name = ?2, recorder = ?3, max_connections = ?4, quality = ?5 WHERE id = ?1",
                         params![
                             row.id.0,
                             planned.name,
                             planned.recorder.map(super::super::domain::hall::Recorder::as_str),
-                            planned.max_connections
+                            planned.max_connections,
+                            planned.quality.map(|q| q.to_string())
                         ],
                     )?;
                 }
@@ -265,14 +265,16 @@ fn write_halls(db: &Connection, event: EventId, import: &Import<'_>, now: Ms) ->
             }
             None => {
                 let mut insert = db.prepare_cached(
-                    "INSERT INTO hall (event_id, name, slug, recorder, max_connections) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    "INSERT INTO hall (event_id, name, slug, recorder, max_connections, quality)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 )?;
                 insert.execute(params![
                     event.0,
                     planned.name,
                     free_slug(&planned.name, &mut taken),
                     planned.recorder.map(super::super::domain::hall::Recorder::as_str),
-                    planned.max_connections
+                    planned.max_connections,
+                    planned.quality.map(|q| q.to_string())
                 ])?;
                 HallId(db.last_insert_rowid())
             }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::hls::Quality;
 use super::ids::{EventId, HallId, StreamId};
 use super::stream_url::StreamUrl;
 
@@ -23,6 +24,8 @@ pub struct Hall {
     pub streams: Vec<Stream>,
     /// What turns its streams into bytes; `None`: the setting decides.
     pub recorder: Option<Recorder>,
+    /// Which rendition of its streams; `None`: the setting decides.
+    pub quality: Option<Quality>,
     /// How many connections its server allows us at once; 1 means no handover overlap.
     pub max_connections: u32,
 }

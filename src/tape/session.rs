@@ -324,7 +324,7 @@ impl Session {
                 self.mirror = retry.mirror;
                 delay = Duration::from_millis(u64::try_from(retry.delay_ms).unwrap_or(0));
                 // A window that passes while we wait cannot be had again, and a playlist is soon asked for.
-                if source_of(&self.order, &old_stream) == Recorder::Hls && over.reason != EndReason::Eof {
+                if source_of(&self.order, &old_stream) == Recorder::Hls {
                     delay = delay.min(HLS_DELAY);
                 }
             }

@@ -46,6 +46,7 @@ impl LineLog for Lines {
 /// A closed segment.
 #[derive(Debug)]
 pub struct Segment {
+    pub path: PathBuf,
     pub content: Vec<u8>,
     pub container: Container,
     pub reason: EndReason,
@@ -136,7 +137,7 @@ impl Bench {
                     let (path, mut marks) = open.remove(&segment).expect("opened");
                     marks.extend(last);
                     let content = std::fs::read(self.dir.path().join(&path)).expect("a file");
-                    segments.push(Segment { content, container, reason, marks });
+                    segments.push(Segment { path, content, container, reason, marks });
                 }
                 _ => {}
             }

@@ -148,3 +148,141 @@ async fn media_from_before_the_tape_is_wanted_is_not_taken_and_dates_become_mark
     }
     assert!(segments[0].marks.windows(2).all(|w| w[0].offset <= w[1].offset), "{:?}", segments[0].marks);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_start_of_an_mp4_begins_another_file_and_nothing_is_lost_between() {
+    let (bench, mut live) = (Bench::new(), Channel::start(20));
+    // The sniffer wants to see an MP4; the rest of it does not matter here.
+    let init = |n: u8| [b"\0\0\0\x14ftypiso6\0\0\x02\0", [b'0' + n; 200].as_slice()].concat();
+    for n in [0, 1] {
+        live.server.put(&format!("/live/init{n}.mp4"), init(n));
+        live.tags.insert(u64::from(n) * 4, format!("#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"init{n}.mp4\"\n"));
+    }
+    live.tags.insert(6, "#EXT-X-DISCONTINUITY\n".to_owned());
+    live.publish(8);
+    let mut tape = bench.start(Bench::order(&live.url()));
+    bench.bytes(&tape, 8 * CHUNK).await;
+    bench.stop(&mut tape).await;
+    let segments = bench.segments();
+    let wanted = [(0, 0..4), (1, 4..6), (1, 6..8)];
+    assert_eq!(segments.len(), wanted.len(), "{:?}", bench.ends());
+    for (segment, (n, chunks)) in segments.iter().zip(wanted) {
+        assert_eq!(segment.container, Container::Mp4);
+        assert!(segment.content == [init(n), live.chunks(chunks.clone())].concat(), "{n} {chunks:?}");
+    }
+    assert_eq!(live.server.requests(".ts").len(), 8, "each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn encrypted_chunks_are_decrypted_also_where_they_break_off() {
+    use aes::cipher::{BlockModeEncrypt as _, KeyIvInit as _, block_padding::Pkcs7};
+    let (bench, mut live) = (Bench::new(), Channel::start(20));
+    let key = *b"sixteen bytes ok";
+    live.server.put("/live/key", key);
+    live.server.put("/live/short", b"123".as_slice());
+    live.tags.insert(0, "#EXT-X-KEY:METHOD=AES-128,URI=\"key\"\n".to_owned());
+    live.tags.insert(2, "#EXT-X-KEY:METHOD=AES-128,URI=\"key\",IV=0x0102030405060708090a0b0c0d0e0f10\n".to_owned());
+    live.tags.insert(4, "#EXT-X-KEY:METHOD=NONE\n".to_owned());
+    live.publish(5);
+    for number in 0..4 {
+        let iv = if number < 2 { u128::from(number) } else { 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10 };
+        let mut chunk = live.chunk(number);
+        chunk.resize(CHUNK + 16, 0);
+        let secret = cbc::Encryptor::<aes::Aes128>::new(&key.into(), &iv.to_be_bytes().into())
+            .encrypt_padded::<Pkcs7>(&mut chunk, CHUNK)
+            .expect("room for the padding")
+            .to_vec();
+        live.server.put(&format!("/live/{number}.ts"), secret);
+    }
+    live.server.trouble("/2.ts", 1, Trouble::Cut(7001));
+    let mut tape = bench.start(Bench::order(&live.url()));
+    bench.bytes(&tape, 5 * CHUNK).await;
+    bench.stop(&mut tape).await;
+    assert_same(&bench.segments()[0].content, &live.chunks(0..5), "in clear");
+    assert_eq!(live.server.requests("key").len(), 1, "asked for once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encryption_that_cannot_be_taken_off_is_said() {
+    let (bench, mut live) = (Bench::new(), Channel::start(20));
+    live.tags.insert(0, "#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"skd://x\"\n".to_owned());
+    live.publish(2);
+    let mut tape = bench.start(Bench::order(&live.url()));
+    eventually("an end", PATIENCE, || !bench.ends().is_empty()).await;
+    bench.stop(&mut tape).await;
+    let (reason, words) = &bench.ends()[0];
+    assert_eq!(*reason, EndReason::SourceFailed);
+    assert!(words.contains("SAMPLE-AES"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wanted_rendition_is_taken_and_the_next_one_where_it_cannot_be_had() {
+    let (bench, mut live) = (Bench::new(), Channel::start(20));
+    live.publish(2);
+    let index = live.server.url("/live/index.m3u8").replace("http://", "http://me:s3cret@");
+    let master = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=900000,RESOLUTION=640x360\nsmall.m3u8\n\
+        #EXT-X-STREAM-INF:BANDWIDTH=2500000,RESOLUTION=1280x720\nindex.m3u8\n\
+        #EXT-X-STREAM-INF:BANDWIDTH=5000000,RESOLUTION=1920x1080\ngone.m3u8\n";
+    live.server.put("/live/master.m3u8", master);
+    live.server.trouble("/old.m3u8", 1, Trouble::Redirect("/live/master.m3u8".to_owned()));
+    let mut tape = bench.start(Bench::order(&index.replace("live/index", "old")));
+    bench.bytes(&tape, 2 * CHUNK).await;
+    bench.stop(&mut tape).await;
+    assert_same(&bench.segments()[0].content, &live.chunks(0..2), "720");
+    let asked = |name: &str| live.server.requests(name).len();
+    assert_eq!((asked("small"), asked("gone")), (0, 1));
+    assert!(live.server.requests(".ts").iter().all(|r| r.authorization.is_some()), "the password goes along");
+    let words = format!("{:?} {:?}", bench.lines(), bench.ends());
+    assert!(words.contains("gone.m3u8") && !words.contains("s3cret"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_playlist_does_not_lead_to_other_machines_of_our_network() {
+    let bench = Bench::new();
+    for (kind, text) in [
+        ("a chunk", "#EXTM3U\n#EXTINF:1,\nhttp://localhost:9/x.ts\n"),
+        ("a file", "#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n"),
+        ("a variant", "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nhttp://192.168.1.1/x.m3u8\n"),
+        ("a redirect", "http://10.0.0.1/x.m3u8"),
+    ] {
+        let live = Channel::start(2);
+        let ended = bench.ends().len();
+        if text.starts_with('#') {
+            live.server.put("/live/index.m3u8", text);
+        } else {
+            live.server.trouble("index", usize::MAX, Trouble::Redirect(text.to_owned()));
+        }
+        let mut tape = bench.start(Bench::order(&live.url()));
+        eventually(kind, PATIENCE, || bench.ends().len() > ended).await;
+        bench.stop(&mut tape).await;
+        let (reason, words) = &bench.ends()[ended];
+        assert_eq!(*reason, EndReason::SourceFailed, "{kind}: {words}");
+        assert!(words.contains("not followed"), "{kind}: {words}");
+        assert!(!words.contains("passwd") || kind == "a file", "{kind}: {words}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_hls_is_said_with_its_reason() {
+    let bench = Bench::new();
+    let server = Channel::start(1).server;
+    server.put("/page.m3u8", b"<html>Welcome</html>".as_slice());
+    server.put("/radio.m3u8", b"#EXTM3U\nhttp://h/radio.mp3\n".as_slice());
+    server.put("/loop.m3u8", b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nloop.m3u8\n".as_slice());
+    server.put("/big.m3u8", [b"#EXTM3U\n".as_slice(), &[b'#'; 2 << 20]].concat());
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
+    for (url, want) in [
+        (server.url("/page.m3u8"), EndReason::NotMedia),
+        (server.url("/radio.m3u8"), EndReason::NotMedia),
+        (server.url("/loop.m3u8"), EndReason::NotMedia),
+        (server.url("/big.m3u8"), EndReason::NotMedia),
+        (server.url("/gone.m3u8"), EndReason::Http(404)),
+        (format!("http://{nobody}/x.m3u8"), EndReason::Refused),
+    ] {
+        let ended = bench.ends().len();
+        let mut tape = bench.start(Bench::order(&url));
+        eventually(&url, PATIENCE, || bench.ends().len() > ended).await;
+        bench.stop(&mut tape).await;
+        assert_eq!(bench.ends()[ended].0, want, "{url}: {:?}", bench.ends()[ended].1);
+    }
+}

@@ -12,7 +12,6 @@ use crate::app::env::Env;
 use crate::catalog::schedule::{Snapshot, TalkFilter, schedule_version, snapshot};
 use crate::domain::event::Event;
 use crate::domain::hall::{Hall, Recorder};
-use crate::domain::hls::Quality;
 use crate::domain::ids::{EventId, HallId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::segment::EndReason;
@@ -267,7 +266,7 @@ impl Core {
                 chosen => chosen,
             },
             max_connections: hall.max_connections,
-            quality: Quality::default(),
+            quality: hall.quality.unwrap_or(record.quality),
             from: reach_back(window.start, &forbidden_slots(&talks)),
             until: window.end,
             boundaries,

@@ -9,6 +9,7 @@ use reqwest::{Client, Response, StatusCode, redirect};
 use url::Url;
 
 use super::super::SourceEnd;
+use super::playlist::join;
 use crate::domain::hls::ByteRange;
 use crate::domain::segment::EndReason;
 use crate::domain::stream_url::{StreamUrl, redact_text};
@@ -121,16 +122,16 @@ impl Requests {
             None if done > 0 => Some(ByteRange { offset: done, length: u64::MAX - done }),
             None => None,
         };
-        let answer = self.get(url, wanted).await?;
+        let (answer, found) = self.get(url, wanted).await?;
         // A server that does not know ranges gives all of it.
         let skip = if answer.status() == StatusCode::PARTIAL_CONTENT { 0 } else { wanted.map_or(0, |w| w.offset) };
-        Ok(Body { answer, skip, left: wanted.map_or(u64::MAX, |w| w.length) })
+        Ok(Body { answer, found, skip, left: wanted.map_or(u64::MAX, |w| w.length) })
     }
 
     async fn small(&self, url: &Url, range: Option<ByteRange>, max: usize) -> Result<(Vec<u8>, Url), Failure> {
         let all = async {
             let mut body = self.chunk(url, range, 0).await?;
-            let found = body.answer.url().clone();
+            let found = body.found.clone();
             let mut bytes = Vec::new();
             while let Some(piece) = body.next().await? {
                 if bytes.len() + piece.len() > max {
@@ -148,7 +149,7 @@ impl Requests {
         })
     }
 
-    async fn get(&self, url: &Url, range: Option<ByteRange>) -> Result<Response, Failure> {
+    async fn get(&self, url: &Url, range: Option<ByteRange>) -> Result<(Response, Url), Failure> {
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
             if let Some(why) = refusal(&url, &self.host) {
@@ -161,10 +162,10 @@ impl Requests {
             let answer = request.send().await.map_err(|e| failure(&e))?;
             let status = answer.status();
             if status == StatusCode::OK || status == StatusCode::PARTIAL_CONTENT {
-                return Ok(answer);
+                return Ok((answer, url));
             }
             let to = answer.headers().get(LOCATION).filter(|_| status.is_redirection());
-            match to.and_then(|to| to.to_str().ok()).and_then(|to| url.join(to).ok()) {
+            match to.and_then(|to| to.to_str().ok()).and_then(|to| join(&url, to)) {
                 Some(to) => url = to,
                 None => {
                     let detail = format!("{}: the server answered {status}", shown(&url));
@@ -187,6 +188,8 @@ fn range_header(range: ByteRange) -> String {
 #[derive(Debug)]
 pub struct Body {
     answer: Response,
+    /// Where it was found, with the password that reqwest leaves out.
+    found: Url,
     /// Bytes at its start that are not wanted.
     skip: u64,
     /// So many are.

@@ -56,6 +56,16 @@ fn options() -> ParsingOptions {
         .build()
 }
 
+/// Where a relative address leads. A password of the address where it was found goes along to its own host.
+pub(super) fn join(base: &Url, uri: &str) -> Option<Url> {
+    let mut url = base.join(uri).ok()?;
+    if url.origin() == base.origin() && url.username().is_empty() && url.password().is_none() {
+        let _ = url.set_username(base.username());
+        let _ = url.set_password(base.password());
+    }
+    Some(url)
+}
+
 struct Reader<'a> {
     base: &'a Url,
     master: Master,
@@ -109,14 +119,8 @@ impl<'a> Reader<'a> {
         self.is_media.then_some(AnyPlaylist::Media(self.playlist))
     }
 
-    /// Where a relative address leads. A password of the playlist's address goes along to its own host.
     fn resolve(&self, uri: &str) -> Option<Url> {
-        let mut url = self.base.join(uri).ok()?;
-        if url.origin() == self.base.origin() && url.username().is_empty() && url.password().is_none() {
-            let _ = url.set_username(self.base.username());
-            let _ = url.set_password(self.base.password());
-        }
-        Some(url)
+        join(self.base, uri)
     }
 
     fn tag(&mut self, tag: Tag<'_>) {

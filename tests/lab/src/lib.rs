@@ -4,7 +4,7 @@
 //! - [`Live`]: what a live stream has sent so far, byte by byte with times; every client gets the same bytes.
 //! - [`FaultServer`]: an HTTP server that serves live streams and files and misbehaves on command.
 //! - [`WebServer`]: files with ranges and trouble, for HLS.
-//! - [`Icecast`]: a real Icecast.
+//! - [`Icecast`], [`Nginx`]: the real ones.
 //! - [`Streamrip`], [`Daemon`]: the real program on a data directory of its own.
 //! - [`schedule`]: calendars and halls files of a congress that begins in some seconds.
 //!
@@ -16,6 +16,7 @@ mod encoder;
 mod fault;
 mod icecast;
 mod live;
+mod nginx;
 mod program;
 pub mod schedule;
 mod serve;
@@ -30,6 +31,7 @@ pub use encoder::{Encoder, Format, Recipe};
 pub use fault::{Act, Answer, End, Limit, Streaming};
 pub use icecast::Icecast;
 pub use live::Live;
+pub use nginx::{Nginx, wait_for_file};
 pub use program::{Daemon, Output, Streamrip};
 pub use server::{ConnectionLog, Excess, FaultServer, Route};
 pub use web::{Request, Trouble, WebServer};
