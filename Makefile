@@ -7,12 +7,13 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 test: export RUST_TEST_THREADS ?= 4
 test: export NEXTEST_TEST_THREADS ?= 4
 
-.PHONY: help demo test fuzz bench fmt lint clean
+.PHONY: help demo test fuzz soak bench fmt lint clean
 
 help:
 	@echo "make demo    a small congress on this machine, recorded: about two minutes"
 	@echo "make test    everything that is tested (installs what the tests need)"
 	@echo "make fuzz    hostile input for FUZZ_SECONDS=300 a test (make test does a few hundred cases each)"
+	@echo "make soak    a congress day of SOAK_MINUTES=60 on a server that misbehaves, with SOAK_KILLS=30 times kill -9"
 	@echo "make bench   the measurements of docs/BENCHMARKS.md"
 	@echo "make lint    formatting, clippy, licences"
 	@echo "make fmt     formats the code"
@@ -38,6 +39,11 @@ test:
 
 fuzz:
 	STREAMRIP_FUZZ_SECONDS=$(or $(FUZZ_SECONDS),300) $(CARGO) test --locked --test fuzz
+
+soak: export SOAK_MINUTES ?= 60
+soak:
+	@.ci/install-deps test
+	$(CARGO) test --locked --test soak -- --nocapture
 
 bench:
 	@.ci/install-deps bench

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
-use super::index::{Reader, arrivals, index_file, index_segment, media, media_failure, read};
+use super::index::{Looked, Reader, arrivals, index_file, index_segment, media, media_failure, read};
 use super::report::{self, TalkView};
 use super::{folders, optout};
 use crate::catalog::assemblies::{self, Assembly, NewAssembly, Part};
@@ -292,7 +292,9 @@ async fn gather(env: &Env, reader: &Reader, writer: &Writer, talk: TalkId) -> Re
         return Ok(facts);
     }
     for segment in unchecked {
-        index_segment(env, reader, writer, segment).await?;
+        if let Looked::NotNow(why) = index_segment(env, reader, writer, segment).await? {
+            tracing::warn!("segment {segment} cannot be looked at now, the talk is joined without it: {why}");
+        }
     }
     let env_for = env.clone();
     read(reader, move |db| Facts::read(db, &env_for, talk)).await
@@ -480,4 +482,4 @@ pub fn parts(plan: &AssemblyPlan) -> Vec<Part> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::app) mod tests;

@@ -20,7 +20,7 @@ use crate::domain::sniff::{self, Sniff};
 use crate::domain::time::{HOUR, Ms, SECOND};
 use crate::plan::overlap::overlaps;
 use crate::plan::wanted::wanted;
-use crate::source::{SourceEnd, Sources};
+use crate::source::{SourceEnd, Sources, gate};
 
 /// How long each stream is listened to once it delivers.
 const LISTEN: Duration = Duration::from_secs(5);
@@ -280,6 +280,7 @@ async fn listen(env: &Env, sources: &Sources, hall: &Hall, stream: &Stream) -> s
         (None, None) => "it ended without a byte".to_owned(),
     };
     let source = sources.for_stream(recorder_of(env, hall, stream), &stream.url).map_err(|e| why(&e))?;
+    gate::check(&stream.url).await.map_err(|e| why(&e))?;
     let mut running = source.open(&stream.url, &format!("{} check", hall.name)).map_err(|e| why(&e))?;
     let patience = Duration::from_millis(env.settings.record.first_byte_timeout_ms.unsigned_abs());
     let (mut head, mut bytes, mut buffer) = (Vec::new(), 0_u64, vec![0; 64 * 1024]);

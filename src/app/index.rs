@@ -25,19 +25,30 @@ pub(crate) type Reader = Arc<Mutex<Connection>>;
 ///
 /// # Errors
 /// When ffmpeg is missing, the file cannot be read, or the catalog cannot be used: then it stays
-/// unchecked.
-pub async fn index_segment(env: &Env, reader: &Reader, writer: &Writer, id: SegmentId) -> Result<()> {
+/// unchecked too.
+pub async fn index_segment(env: &Env, reader: &Reader, writer: &Writer, id: SegmentId) -> Result<Looked> {
     let (segment, arrivals) = read(reader, move |db| Ok((segments::segment(db, id)?, arrivals(db, id)?))).await?;
-    let Some(segment) = segment.filter(|s| s.verdict == Verdict::Unchecked) else { return Ok(()) };
+    let Some(segment) = segment.filter(|s| s.verdict == Verdict::Unchecked) else { return Ok(Looked::Done) };
     let now = env.clock.now();
     match index_file(env, &segment, arrivals).await {
         Ok(index) => writer.call(move |db| media_index::store(db, id, &index, now)).await?,
         Err(MediaError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             writer.call(move |db| segments::set_verdict(db, id, Verdict::Lost, "the file is gone", now)).await?;
         }
+        // Not the segment's fault, as far as is known: it stays unchecked.
+        Err(e @ MediaError::Died { .. }) => return Ok(Looked::NotNow(e.to_string())),
         Err(e) => return Err(media_failure(&e)),
     }
-    Ok(())
+    Ok(Looked::Done)
+}
+
+/// What came of a look at a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Looked {
+    /// It is judged, now or before.
+    Done,
+    /// The program that looks died, for this reason: it stays unchecked.
+    NotNow(String),
 }
 
 /// What the catalog knows of when a segment's bytes came.

@@ -20,10 +20,15 @@ use super::tree::Tree;
 use crate::catalog::{relative_path, troubles};
 use crate::domain::sniff;
 use crate::domain::time::{Ms, SECOND};
-use crate::source::child::start_ticks;
+use crate::source::ProcessId;
+use crate::source::child::is_running;
 
-/// A source that was told to end has this long before it is killed.
-const GRACE: Duration = Duration::from_secs(3);
+/// A source that was told to end has this long before it is killed. Short, since no hall is taped meanwhile and
+/// nobody reads its pipe any more: mplayer on a silent connection does not end at TERM at all.
+const TERM_GRACE: Duration = Duration::from_millis(300);
+
+/// One that was killed is gone after this time, or it is in the kernel's hands for longer than we can wait.
+const KILL_GRACE: Duration = Duration::from_secs(3);
 
 /// The folder of the segments in the data directory.
 pub const SEGMENTS: &str = "segments";
@@ -104,22 +109,22 @@ pub fn recover(env: &Env, db: &mut Db) -> Result<Recovery> {
 /// Ends children of a daemon that was killed, where it is certain that they are ours.
 fn end_survivors(db: &Db) -> Result<usize> {
     let mut query = db.prepare("SELECT pid, pid_start FROM connection WHERE closed_ms IS NULL AND pid IS NOT NULL")?;
-    let rows = query.query_map([], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?)))?;
-    let alive = |pid: u32, start: i64| start_ticks(pid) == Some(start.cast_unsigned());
-    let mut survivors: Vec<_> =
-        rows.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().filter(|(pid, start)| alive(*pid, *start)).collect();
+    let rows = query
+        .query_map([], |row| Ok(ProcessId { pid: row.get(0)?, start_ticks: row.get::<_, i64>(1)?.cast_unsigned() }))?;
+    let mut survivors = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    survivors.retain(|process| is_running(*process));
     let count = survivors.len();
-    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::KILL] {
-        for (pid, _) in &survivors {
-            if let Some(group) = i32::try_from(*pid).ok().and_then(rustix::process::Pid::from_raw) {
+    for (signal, grace) in [(rustix::process::Signal::TERM, TERM_GRACE), (rustix::process::Signal::KILL, KILL_GRACE)] {
+        for process in &survivors {
+            if let Some(group) = i32::try_from(process.pid).ok().and_then(rustix::process::Pid::from_raw) {
                 // It leads its own group; it may be gone by now, which is what we want.
                 let _ = rustix::process::kill_process_group(group, signal);
             }
         }
-        let patience = std::time::Instant::now() + GRACE;
+        let patience = std::time::Instant::now() + grace;
         while !survivors.is_empty() && std::time::Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(20));
-            survivors.retain(|(pid, start)| alive(*pid, *start));
+            survivors.retain(|process| is_running(*process));
         }
     }
     Ok(count)

@@ -68,6 +68,42 @@ impl Place {
     }
 }
 
+/// Started with a group of its own, as sources are, and ready: what it does at TERM is settled.
+fn survivor(script: &str) -> (std::process::Child, ProcessId) {
+    use std::io::Read as _;
+    use std::os::unix::process::CommandExt as _;
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", script])
+        .process_group(0)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("started");
+    child.stdout.take().expect("a pipe").read_exact(&mut [0]).expect("ready");
+    let start_ticks = crate::source::child::start_ticks(child.id()).expect("it runs");
+    let process = ProcessId { pid: child.id(), start_ticks };
+    (child, process)
+}
+
+#[test]
+fn a_source_that_outlived_its_daemon_is_ended_and_a_stranger_with_its_number_is_not() {
+    let mut place = Place::new();
+    let (mut polite, first) = survivor("echo; exec sleep 1000");
+    let (mut deaf, second) = survivor("trap '' TERM; echo; while :; do sleep 1000; done");
+    let (mut stranger, third) = survivor("echo; exec sleep 1000");
+    for (name, process) in [("a", first), ("b", second)] {
+        place.open(&place.write(&format!("{name}.ts"), b"abc"), Some((process.pid, process.start_ticks)));
+    }
+    // The number of one of ours has become another's.
+    place.open(&place.write("c.ts", b"abc"), Some((third.pid, third.start_ticks + 1)));
+    // Nobody waits for them here either, as in a container whose first process does not.
+    assert_eq!(place.recover().ended, 2);
+    assert!(!is_running(first) && !is_running(second) && is_running(third));
+    stranger.kill().expect("it lives");
+    for child in [&mut polite, &mut deaf, &mut stranger] {
+        child.wait().expect("it was ours");
+    }
+}
+
 #[test]
 fn what_a_crash_left_open_is_closed_from_disk_and_a_second_run_does_nothing() {
     let mut place = Place::new();
@@ -120,24 +156,6 @@ fn files_without_a_row_are_adopted_into_hall_and_time() {
     assert_eq!(all[0].container, Container::MpegTs);
     assert_eq!(place.recover(), Recovery::default());
     assert!(place.dir.path().join(DIR).join("no time in this name.ts").exists(), "nothing is deleted");
-}
-
-#[test]
-fn a_source_that_outlived_its_daemon_is_ended_and_a_stranger_with_its_number_is_not() {
-    use std::os::unix::process::CommandExt;
-    let mut place = Place::new();
-    let spawn = || std::process::Command::new("sleep").arg("600").process_group(0).spawn().expect("spawned");
-    let (mut ours, mut stranger) = (spawn(), spawn());
-    let start = |pid| start_ticks(pid).expect("alive");
-    place.open(&format!("{DIR}/a.ts"), Some((ours.id(), start(ours.id()))));
-    place.open(&format!("{DIR}/b.ts"), Some((stranger.id(), start(stranger.id()) + 1)));
-    // Reaped beside the recovery, as init would do it.
-    let reaper = std::thread::spawn(move || ours.wait().expect("waited"));
-    assert_eq!(place.recover().ended, 1);
-    assert!(!reaper.join().expect("joined").success());
-    assert_eq!(stranger.try_wait().expect("asked"), None, "the stranger lives");
-    stranger.kill().expect("killed");
-    stranger.wait().expect("waited");
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub struct EventRow {
     pub pre_padding_ms: Option<i64>,
     /// Milliseconds.
     pub post_padding_ms: Option<i64>,
+    /// Streams that the schedule names may be private.
+    pub private_streams: bool,
 }
 
 /// An event as the catalog has it, for a comparison with a new schedule.
@@ -64,19 +66,19 @@ pub fn known(db: &Connection, name: &str) -> Result<Option<Known>> {
     let found = db
         .query_row(
             "SELECT id, time_zone, source, halls_file, schedule_xml, zone_option, pre_padding_ms, post_padding_ms,
-                    refresh_problem
+                    refresh_problem, private_streams
              FROM event WHERE name = ?1",
             [name],
             |r| {
                 let texts: Texts = (r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?);
-                Ok((texts, r.get(6)?, r.get(7)?, r.get(8)?))
+                Ok((texts, r.get(6)?, r.get(7)?, r.get(8)?, r.get(9)?))
             },
         )
         .optional()?;
-    let Some(((id, zone, source, halls_file, schedule_xml, option), pre_padding_ms, post_padding_ms, problem)) = found
-    else {
+    let Some((texts, pre_padding_ms, post_padding_ms, problem, private_streams)) = found else {
         return Ok(None);
     };
+    let (id, zone, source, halls_file, schedule_xml, option) = texts;
     let parse = |name: String| name.parse::<Tz>().map_err(|_| CatalogError::Value(format!("time zone {name:?}")));
     let row = EventRow {
         zone: parse(zone)?,
@@ -86,6 +88,7 @@ pub fn known(db: &Connection, name: &str) -> Result<Option<Known>> {
         zone_option: option.map(parse).transpose()?,
         pre_padding_ms,
         post_padding_ms,
+        private_streams,
     };
     let id = EventId(id);
     Ok(Some(Known { id, row, refresh_problem: problem, halls: known_halls(db, id)?, talks: known_talks(db, id)? }))
@@ -185,12 +188,12 @@ fn write_event(db: &Connection, import: &Import<'_>, now: Ms) -> Result<EventId>
                 ],
             )?;
         }
-        // Apart, because these three make a daemon plan anew.
-        let paddings = |r: &EventRow| (r.pre_padding_ms, r.post_padding_ms);
-        if known.row.zone != row.zone || paddings(&known.row) != paddings(row) {
+        // Apart, because these make a daemon plan anew.
+        let told = |r: &EventRow| (r.zone, r.pre_padding_ms, r.post_padding_ms, r.private_streams);
+        if told(&known.row) != told(row) {
             db.execute(
-                "UPDATE event SET time_zone = ?2, pre_padding_ms = ?3, post_padding_ms = ?4 WHERE id = ?1",
-                params![known.id.0, row.zone.name(), row.pre_padding_ms, row.post_padding_ms],
+                "UPDATE event SET time_zone = ?2, pre_padding_ms = ?3, post_padding_ms = ?4, private_streams = ?5 WHERE id = ?1",
+                params![known.id.0, row.zone.name(), row.pre_padding_ms, row.post_padding_ms, row.private_streams],
             )?;
         }
         return Ok(known.id);
@@ -202,8 +205,8 @@ fn write_event(db: &Connection, import: &Import<'_>, now: Ms) -> Result<EventId>
     }
     db.execute(
         "INSERT INTO event (name, slug, time_zone, source, halls_file, schedule_xml, zone_option, pre_padding_ms,
-                            post_padding_ms, refreshed_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                            post_padding_ms, refreshed_ms, private_streams)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
             import.name,
             free_slug(import.name, &mut taken),
@@ -214,7 +217,8 @@ fn write_event(db: &Connection, import: &Import<'_>, now: Ms) -> Result<EventId>
             row.zone_option.map(chrono_tz::Tz::name),
             row.pre_padding_ms,
             row.post_padding_ms,
-            now.0
+            now.0,
+            row.private_streams
         ],
     )?;
     Ok(EventId(db.last_insert_rowid()))

@@ -69,12 +69,16 @@ pub fn halls(db: &Connection) -> Result<Vec<Hall>> {
     }
     let mut streams: BTreeMap<i64, Vec<Stream>> = BTreeMap::new();
     let mut query = db.prepare_cached(
-        "SELECT hall_id, id, url FROM stream WHERE removed_ms IS NULL ORDER BY hall_id, priority, id",
+        "SELECT hall_id, stream.id, url, stream.origin = 'schedule' AND NOT private_streams
+         FROM stream JOIN hall ON hall.id = hall_id JOIN event ON event.id = event_id
+         WHERE removed_ms IS NULL ORDER BY hall_id, priority, stream.id",
     )?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
         let (hall, id, url): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        match StreamUrl::parse(&url) {
+        let of_strangers: bool = row.get(3)?;
+        let read = if of_strangers { StreamUrl::parse_from_schedule(&url) } else { StreamUrl::parse(&url) };
+        match read {
             Ok(url) => streams.entry(hall).or_default().push(Stream { id: StreamId(id), url }),
             Err(e) => tracing::warn!("stream {id} of the catalog is left out: {e}"),
         }

@@ -27,6 +27,8 @@ pub enum EndReason {
     Http(u16),
     /// The host's name could not be looked up.
     Dns,
+    /// The schedule's address leads to this machine or into a private network, and was not opened.
+    PrivateAddress,
     /// The network said no: unreachable, reset, TLS and the like.
     Network,
     /// What came was not media: a web page, a playlist, a redirect file.
@@ -52,12 +54,13 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    const PLAIN: [Self; 16] = [
+    const PLAIN: [Self; 17] = [
         Self::Eof,
         Self::Stalled,
         Self::NoFirstByte,
         Self::Refused,
         Self::Dns,
+        Self::PrivateAddress,
         Self::Network,
         Self::NotMedia,
         Self::SourceMissing,
@@ -87,6 +90,7 @@ impl fmt::Display for EndReason {
             Self::Refused => "refused",
             Self::Http(status) => return write!(f, "http-{status}"),
             Self::Dns => "dns",
+            Self::PrivateAddress => "private-address",
             Self::Network => "network",
             Self::NotMedia => "not-media",
             Self::SourceMissing => "source-missing",

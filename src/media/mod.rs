@@ -54,6 +54,14 @@ pub enum MediaError {
         /// ffmpeg's last words.
         detail: String,
     },
+    /// ffmpeg or ffprobe was killed, or crashed: that says nothing about the content. Try again later.
+    #[error("{program} died ({how})")]
+    Died {
+        /// Which.
+        program: &'static str,
+        /// Of what.
+        how: String,
+    },
     /// The file is not the one that was indexed: index it again.
     #[error("{path} does not match its index: {detail}")]
     Stale {

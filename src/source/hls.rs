@@ -15,11 +15,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use reqwest::Client;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use self::client::Requests;
+use self::client::{Clients, Requests};
 use self::feed::{Feed, Memo};
 use self::life::Life;
 use super::ffmpeg::Ffmpeg;
@@ -39,7 +38,7 @@ const KILL_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Hls {
     log: Arc<dyn LineLog>,
-    client: OnceLock<Client>,
+    clients: OnceLock<Clients>,
     ffmpeg: Ffmpeg,
     memos: Mutex<HashMap<(StreamUrl, Quality), Memo>>,
 }
@@ -48,19 +47,19 @@ impl Hls {
     /// Writes what it meets to `log`.
     #[must_use]
     pub fn new(log: Arc<dyn LineLog>) -> Self {
-        Self { ffmpeg: Ffmpeg::new(log.clone()), log, client: OnceLock::new(), memos: Mutex::default() }
+        Self { ffmpeg: Ffmpeg::new(log.clone()), log, clients: OnceLock::new(), memos: Mutex::default() }
     }
 
-    fn client(&self) -> Result<Client, SourceEnd> {
-        if let Some(client) = self.client.get() {
-            return Ok(client.clone());
+    fn clients(&self) -> Result<Clients, SourceEnd> {
+        if let Some(clients) = self.clients.get() {
+            return Ok(clients.clone());
         }
-        let client = client::client()?;
-        Ok(self.client.get_or_init(|| client).clone())
+        let clients = Clients::new()?;
+        Ok(self.clients.get_or_init(|| clients).clone())
     }
 
     fn start(&self, ask: Ask, memo: Memo) -> Result<Running, SourceEnd> {
-        let http = Requests::new(self.client()?, &ask.url);
+        let http = Requests::new(self.clients()?, &ask.url);
         let (out, items) = mpsc::channel(PIECES);
         let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
         let (tell, ended) = oneshot::channel();

@@ -5,6 +5,7 @@
 
 pub mod child;
 pub mod ffmpeg;
+pub mod gate;
 pub mod hls;
 mod lines;
 pub mod log;

@@ -19,7 +19,7 @@ use crate::domain::settings::Record;
 use crate::domain::sniff::{self, Sniff, sniff};
 use crate::domain::time::Ms;
 use crate::source::child::TERM_GRACE;
-use crate::source::{Ask, Hints, Running, Source, SourceEnd};
+use crate::source::{Ask, Hints, Running, Source, SourceEnd, gate};
 
 /// Between two reads. Reading each of mplayer's 4 KiB as it comes would cost sixty wake-ups a second and
 /// stream; a pipe of 1 MiB holds 100 ms of 80 Mbit/s.
@@ -191,14 +191,17 @@ impl Life {
     async fn run(mut self, over: oneshot::Sender<Over>) {
         let at = self.plan.shelf.clock.now();
         let running = match &self.plan.source {
-            Ok(source) => source.open_for(&Ask {
-                url: self.plan.stream.url.clone(),
-                label: self.plan.label.clone(),
-                now: at,
-                from: self.plan.from,
-                quality: self.plan.quality,
-                hints: self.hints.clone(),
-            }),
+            Ok(source) => match self.may_open().await {
+                Ok(()) => source.open_for(&Ask {
+                    url: self.plan.stream.url.clone(),
+                    label: self.plan.label.clone(),
+                    now: self.plan.shelf.clock.now(),
+                    from: self.plan.from,
+                    quality: self.plan.quality,
+                    hints: self.hints.clone(),
+                }),
+                Err(end) => Err(end),
+            },
             Err(end) => Err(end.clone()),
         };
         self.send(TapeEvent::ConnectionOpened {
@@ -214,7 +217,7 @@ impl Life {
                 let why = self.read(&mut running).await;
                 (why, self.end(running, why).await)
             }
-            Err(end) => (Why::Ended, end),
+            Err(end) => (self.asked.borrow().map_or(Why::Ended, Why::Asked), end),
         };
         let what = self.know();
         let live = *lock(&self.live);
@@ -229,6 +232,16 @@ impl Life {
             segment.close(Ending { reason, container, not_media }).await;
         }
         self.send(TapeEvent::ConnectionClosed { connection: self.plan.id, bytes: live.bytes, reason, detail, at });
+    }
+
+    /// Asks where the address leads, for as long as the connection is wanted.
+    async fn may_open(&self) -> Result<(), SourceEnd> {
+        let mut asked = self.asked.clone();
+        tokio::select! {
+            biased;
+            _ = asked.wait_for(Option::is_some) => Err(SourceEnd::default()),
+            answer = gate::check(&self.plan.stream.url) => answer,
+        }
     }
 
     /// Reads until there is a reason to stop.

@@ -16,11 +16,12 @@ use crate::domain::time::{HOUR, MINUTE, Ms};
 /// Start of the talk.
 const START: Ms = Ms(1_293_478_200_000);
 
-struct Site {
-    env: Env,
-    reader: Reader,
-    writer: Writer,
-    clock: TestClock,
+/// A catalog and files of one talk.
+pub(in crate::app) struct Site {
+    pub(in crate::app) env: Env,
+    pub(in crate::app) reader: Reader,
+    pub(in crate::app) writer: Writer,
+    pub(in crate::app) clock: TestClock,
     /// 24 s of stream whose first byte is made 2 s before the talk.
     stream: Vec<u8>,
     _dir: tempfile::TempDir,
@@ -28,7 +29,7 @@ struct Site {
 
 impl Site {
     /// A talk of 20 s without padding, and nothing recorded.
-    fn new() -> Self {
+    pub(in crate::app) fn new() -> Self {
         let dir = tempfile::tempdir().expect("dir");
         let db = catalog::open_writer(dir.path()).expect("catalog");
         db.execute_batch(&format!(
@@ -50,7 +51,7 @@ impl Site {
     }
 
     /// Records the stream between these seconds of the talk, as a tape would. Its id.
-    async fn tape(&self, from: f64, to: f64) -> SegmentId {
+    pub(in crate::app) async fn tape(&self, from: f64, to: f64) -> SegmentId {
         let per_second = self.stream.len() as f64 / 24.0;
         let at = |s: f64| ((((s + 2.0) * per_second) as usize).min(self.stream.len())) / 188 * 188;
         self.tape_bytes(self.stream[at(from)..at(to)].to_vec(), from, to).await
@@ -94,7 +95,7 @@ impl Site {
         })
     }
 
-    fn query<T>(&self, f: impl FnOnce(&Connection) -> T) -> T {
+    pub(in crate::app) fn query<T>(&self, f: impl FnOnce(&Connection) -> T) -> T {
         f(&self.reader.lock().expect("reader"))
     }
 
@@ -107,7 +108,7 @@ impl Site {
         outcome.expect("no failure")
     }
 
-    fn files(&self) -> Vec<String> {
+    pub(in crate::app) fn files(&self) -> Vec<String> {
         let mut names: Vec<_> = std::fs::read_dir(self.env.data_dir.join("talks/27c3"))
             .into_iter()
             .flatten()

@@ -1,18 +1,22 @@
 //! Requests of an HLS stream: playlists and keys whole, chunks as they come.
 
 use std::error::Error as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{LOCATION, RANGE};
 use reqwest::{Client, Response, StatusCode, redirect};
+use thiserror::Error;
 use url::Url;
 
 use super::super::SourceEnd;
 use super::playlist::join;
 use crate::domain::hls::ByteRange;
 use crate::domain::segment::EndReason;
-use crate::domain::stream_url::{StreamUrl, redact_text};
+use crate::domain::stream_url::{StreamUrl, is_private_ip, redact_text};
 use crate::domain::text::{one_line, shortened};
 
 /// A playlist of more bytes is none: 1 MiB is three days in chunks of 6 s.
@@ -47,38 +51,73 @@ impl From<Failure> for SourceEnd {
     }
 }
 
-/// What makes requests for all streams: a pool of open connections.
-///
-/// # Errors
-/// When TLS cannot be set up.
-pub fn client() -> Result<Client, Failure> {
-    // Another part of the program may have chosen the same provider already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = || {
-        Client::builder()
-            .user_agent(concat!("streamrip/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            // Each step is looked at first, see `Requests::get`.
-            .redirect(redirect::Policy::none())
-    };
-    // A system without root certificates is refused even where none are needed; with none at all http works.
-    let client = builder().build().or_else(|_| builder().tls_certs_only([]).build());
-    client.map_err(|e| failure(&e))
+/// What makes requests for all streams: two pools of open connections.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// To the host that the user named.
+    own: Client,
+    /// To hosts that strangers named: looks no name up as a private address.
+    public: Client,
 }
+
+impl Clients {
+    /// Both.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new() -> Result<Self, Failure> {
+        // Another part of the program may have chosen the same provider already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = |public: bool| {
+            let builder = Client::builder()
+                .user_agent(concat!("streamrip/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(READ_TIMEOUT)
+                // Each step is looked at first, see `Requests::get`.
+                .redirect(redirect::Policy::none());
+            if public { builder.dns_resolver(Arc::new(PublicOnly)) } else { builder }
+        };
+        // A system without root certificates is refused even where none are needed; with none at all http works.
+        let build = |public| builder(public).build().or_else(|_| builder(public).tls_certs_only([]).build());
+        let client = |public| build(public).map_err(|e| failure(&e));
+        Ok(Self { own: client(false)?, public: client(true)? })
+    }
+}
+
+/// Looks names up, and leaves out addresses at which no public server can be.
+#[derive(Debug)]
+struct PublicOnly;
+
+impl Resolve for PublicOnly {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let public: Vec<SocketAddr> = found.filter(|at| !is_private_ip(at.ip())).collect();
+            if public.is_empty() {
+                return Err(PrivateAddress.into());
+            }
+            Ok(Box::new(public.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// A name leads into a private network.
+#[derive(Debug, Error)]
+#[error("it is on this machine or in a private network, and not the host that the user named: it is not followed")]
+struct PrivateAddress;
 
 /// The requests of one connection.
 #[derive(Clone, Debug)]
 pub struct Requests {
-    client: Client,
-    host: String,
+    clients: Clients,
+    stream: StreamUrl,
 }
 
 impl Requests {
     /// For one stream.
     #[must_use]
-    pub fn new(client: Client, stream: &StreamUrl) -> Self {
-        Self { client, host: stream.host().to_owned() }
+    pub fn new(clients: Clients, stream: &StreamUrl) -> Self {
+        Self { clients, stream: stream.clone() }
     }
 
     /// A playlist, and where it was found in the end.
@@ -152,10 +191,9 @@ impl Requests {
     async fn get(&self, url: &Url, range: Option<ByteRange>) -> Result<(Response, Url), Failure> {
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            if let Some(why) = refusal(&url, &self.host) {
-                return Err(Failure { reason: EndReason::SourceFailed, detail: format!("{}: {why}", shown(&url)) });
-            }
-            let mut request = self.client.get(url.clone());
+            let trusted = judge(&url, &self.stream)?;
+            let client = if trusted { &self.clients.own } else { &self.clients.public };
+            let mut request = client.get(url.clone());
             if let Some(range) = range {
                 request = request.header(RANGE, range_header(range));
             }
@@ -219,18 +257,21 @@ impl Body {
     }
 }
 
-/// Why an address that a playlist or a redirect names is not opened: a server may not send us to other
-/// machines of our network, or to files.
-fn refusal(url: &Url, host: &str) -> Option<String> {
+/// Whether the user named the host of an address. A server may not send us to other machines of our network,
+/// or to files.
+fn judge(url: &Url, stream: &StreamUrl) -> Result<bool, Failure> {
+    let refused = |reason, why: String| Err(Failure { reason, detail: format!("{}: {why}", shown(url)) });
     if !matches!(url.scheme(), "http" | "https") {
-        return Some(format!("{:?} addresses are not followed", shortened(url.scheme(), 20)));
+        let why = format!("{:?} addresses are not followed", shortened(url.scheme(), 20));
+        return refused(EndReason::SourceFailed, why);
     }
-    if url.host_str() == Some(host) {
-        return None;
+    if url.host_str() == Some(stream.host()) && !stream.is_public_only() {
+        return Ok(true);
     }
-    StreamUrl::parse_from_schedule(url.as_str()).err().map(|_| {
-        "it is on this machine or in a private network, and not the host of the stream: it is not followed".to_owned()
-    })
+    match StreamUrl::parse_from_schedule(url.as_str()) {
+        Ok(_) => Ok(false),
+        Err(_) => refused(EndReason::PrivateAddress, PrivateAddress.to_string()),
+    }
 }
 
 fn shown(url: &Url) -> String {
@@ -242,7 +283,7 @@ fn shown(url: &Url) -> String {
 
 fn failure(e: &reqwest::Error) -> Failure {
     let mut words: Vec<String> = Vec::new();
-    let mut refused = false;
+    let (mut refused, mut private) = (false, false);
     let mut next: Option<&dyn std::error::Error> = e.source();
     while let Some(cause) = next {
         let text = one_line(&redact_text(&cause.to_string()));
@@ -251,11 +292,14 @@ fn failure(e: &reqwest::Error) -> Failure {
             words.push(text);
         }
         let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        private |= cause.is::<PrivateAddress>();
         refused |= kind == Some(std::io::ErrorKind::ConnectionRefused);
         next = cause.source();
     }
     let said = |word: &str| words.iter().any(|w| w.to_ascii_lowercase().contains(word));
-    let reason = if refused {
+    let reason = if private {
+        EndReason::PrivateAddress
+    } else if refused {
         EndReason::Refused
     } else if said("dns error") || said("failed to lookup") {
         EndReason::Dns
@@ -280,9 +324,13 @@ mod tests {
 
     #[test]
     fn a_playlist_leads_to_its_own_host_and_to_public_ones_only() {
-        let refused = |url: &str, host: &str| refusal(&Url::parse(url).expect("an address"), host).is_some();
-        assert!(!refused("http://127.0.0.1:81/x.ts", "127.0.0.1"), "the user named it");
-        assert!(!refused("https://cdn.example/x.ts", "h.example"));
+        let by_user = |host: &str| StreamUrl::parse(&format!("http://{host}/x.m3u8")).expect("an address");
+        let judged =
+            |url: &str, stream: &StreamUrl| judge(&Url::parse(url).expect("an address"), stream).map_err(|f| f.reason);
+        assert_eq!(judged("http://127.0.0.1:81/x.ts", &by_user("127.0.0.1")), Ok(true));
+        assert_eq!(judged("https://cdn.example/x.ts", &by_user("h.example")), Ok(false));
+        let by_schedule = StreamUrl::parse_from_schedule("http://h.example/x.m3u8").expect("an address");
+        assert_eq!(judged("http://h.example/x.ts", &by_schedule), Ok(false), "its name is looked up with care");
         for bad in [
             "http://127.0.0.1/x",
             "http://localhost/x",
@@ -290,10 +338,19 @@ mod tests {
             "http://[::1]/",
             "http://10.0.0.1/",
         ] {
-            assert!(refused(bad, "h.example"), "{bad}");
+            assert_eq!(judged(bad, &by_user("h.example")), Err(EndReason::PrivateAddress), "{bad}");
         }
         for bad in ["file:///etc/passwd", "ftp://h.example/x", "data:text/plain,x", "rtsp://h.example/"] {
-            assert!(refused(bad, "h.example"), "{bad}");
+            assert_eq!(judged(bad, &by_user("h.example")), Err(EndReason::SourceFailed), "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_into_a_private_network_is_not_followed() {
+        let requests =
+            Requests::new(Clients::new().expect("TLS"), &StreamUrl::parse("http://h.example/").expect("valid"));
+        // Only the look-up can tell: the name looks like any other.
+        let answer = requests.clients.public.get("http://localhost:9/").send().await;
+        assert_eq!(failure(&answer.expect_err("refused")).reason, EndReason::PrivateAddress);
     }
 }

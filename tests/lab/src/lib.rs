@@ -6,6 +6,7 @@
 //! - [`WebServer`]: files with ranges and trouble, for HLS.
 //! - [`Icecast`], [`Nginx`]: the real ones.
 //! - [`Streamrip`], [`Daemon`]: the real program on a data directory of its own.
+//! - [`SmallDisk`]: a file system that is soon full.
 //! - [`schedule`]: calendars and halls files of a congress that begins in some seconds.
 //!
 //! Nothing here needs an async runtime; a server brings its own, so tests with tokio's paused time can
@@ -21,6 +22,7 @@ mod program;
 pub mod schedule;
 mod serve;
 mod server;
+mod small_disk;
 #[cfg(test)]
 mod tests;
 mod web;
@@ -34,6 +36,7 @@ pub use live::Live;
 pub use nginx::{Nginx, wait_for_file};
 pub use program::{Daemon, Output, Streamrip};
 pub use server::{ConnectionLog, Excess, FaultServer, Route};
+pub use small_disk::SmallDisk;
 pub use web::{Request, Trouble, WebServer};
 
 /// For [`wait_until`] where nothing better is known: generous, since test machines are slow.
