@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use streamrip::domain::media::TrackKind;
+use streamrip::domain::media::{MediaIndex, TrackKind};
 use streamrip::domain::segment::EndReason;
 use streamrip::media::{CancellationToken, index};
+use streamrip::plan::cut::{From, To};
+use streamrip::plan::seam::{self, Method, SeamKind};
 use streamrip_lab::child::OwnedChild;
 use streamrip_lab::{Nginx, PATIENCE, eventually, wait_for_file};
 
@@ -102,12 +104,12 @@ fn first_date(root: &Path) -> i64 {
     chrono::DateTime::parse_from_str(date, "%Y-%m-%dT%H:%M:%S%.f%z").expect("a date").timestamp_millis()
 }
 
-fn indexed(bench: &Bench) -> streamrip::domain::media::MediaIndex {
+fn indexed(bench: &Bench) -> MediaIndex {
     let segment = bench.segments().remove(0);
     index::index(&bench.dir.path().join(&segment.path), &segment.marks, &CancellationToken::new()).expect("indexed")
 }
 
-fn count(index: &streamrip::domain::media::MediaIndex, kind: TrackKind) -> u64 {
+fn count(index: &MediaIndex, kind: TrackKind) -> u64 {
     index.tracks.iter().filter(|t| t.kind == kind).map(|t| t.packets).sum()
 }
 
@@ -150,4 +152,40 @@ async fn real_byte_ranges_and_real_encryption() {
     .await;
     let found = indexed(&bench);
     assert_eq!((count(&found, TrackKind::Video), found.problem.as_deref()), (150, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_connections_share_a_chunk_and_their_seam_is_found_by_its_packets() {
+    let (bench, nginx) = (Bench::new(), Nginx::start());
+    let root = nginx.root();
+    let made = encoder(&root, false, "-hls_list_size 0").arg("-t").arg("6").arg("all.m3u8").status();
+    assert!(made.expect("ffmpeg").success());
+    let all = std::fs::read_to_string(root.join("all.m3u8")).expect("a playlist");
+    // As long as it goes on it says no end; the second connection comes when there are two chunks more.
+    let live = all.replace("#EXT-X-ENDLIST", "");
+    let first_four = live.split_inclusive(".ts\n").take(4).collect::<String>();
+    for playlist in [first_four, live] {
+        std::fs::write(root.join("index.m3u8"), playlist).expect("written");
+        let taped = bench.segments().iter().map(|s| s.content.len()).sum::<usize>();
+        let mut tape = bench.start(Bench::order(&nginx.url("/index.m3u8")));
+        let chunks = if taped == 0 { 0..4 } else { 3..6 };
+        let wanted: usize =
+            chunks.map(|n| std::fs::metadata(root.join(format!("all{n}.ts"))).expect("a chunk").len() as usize).sum();
+        bench.bytes(&tape, wanted).await;
+        // Told of it once it was read; a stop before that would only make the overlap longer.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        bench.stop(&mut tape).await;
+    }
+    let found: Vec<MediaIndex> = bench
+        .segments()
+        .iter()
+        .map(|s| index::index(&bench.dir.path().join(&s.path), &s.marks, &CancellationToken::new()).expect("indexed"))
+        .collect();
+    assert_eq!(found.len(), 2);
+    let seam = seam::find(&found[0], &found[1]);
+    assert_eq!((seam.kind, seam.method, seam.missing_ms, seam.shift_ms), (SeamKind::Overlap, Method::Packets, 0, 0));
+    assert!((900..1100).contains(&seam.shared_ms), "{seam:?}");
+    // Of the pictures each stands in the joined file once: 100 of the first, and 75 less the 25 that both have.
+    let pictures = seam.cuts.iter().find(|cut| cut.first_track == 1).expect("pictures");
+    assert_eq!((pictures.to, pictures.from), (To::Packet(100), From::Packet(25)), "{seam:?}");
 }
