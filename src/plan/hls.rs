@@ -25,6 +25,12 @@ const RELOAD_MIN_MS: i64 = 200;
 /// And at most. Milliseconds.
 const RELOAD_MAX_MS: i64 = 6 * SECOND;
 
+/// A server may fail for so long in any case. Milliseconds.
+const PATIENCE_MIN_MS: i64 = 6 * SECOND;
+
+/// And not for longer: a tape calls a stall of HLS after 30 s. Milliseconds.
+const PATIENCE_MAX_MS: i64 = 28 * SECOND;
+
 /// A chunk that was taken, to know it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
@@ -156,6 +162,15 @@ pub fn reload_after(playlist: &Playlist, news: bool) -> i64 {
         (target, last) => target.min(last),
     };
     (if news { usual } else { usual / 2 }).clamp(RELOAD_MIN_MS, RELOAD_MAX_MS)
+}
+
+/// How long a server may fail before its connection is given up, milliseconds. Where it is the only one, as
+/// long as a tape waits for bytes: whatever comes next would only ask the same server. (Its playlist says
+/// little of how long it holds a chunk: that of a young stream is still growing.) Where there is another
+/// mirror, half of what the playlist holds, so that the other one still has what is missing.
+#[must_use]
+pub fn patience(playlist: &Playlist, alone: bool) -> i64 {
+    if alone { PATIENCE_MAX_MS } else { (playlist.window_ms() / 2).clamp(PATIENCE_MIN_MS, PATIENCE_MAX_MS) }
 }
 
 /// What is recorded of a master playlist.

@@ -148,6 +148,15 @@ fn playlists_are_read_again_in_time() {
     assert_eq!(reload_after(&Playlist::default(), false), 3000);
 }
 
+#[test]
+fn a_server_is_given_up_while_another_mirror_still_has_what_is_missing() {
+    for (chunks, alone, want) in
+        [(3, true, 28_000), (500, true, 28_000), (2, false, 6000), (5, false, 10_000), (500, false, 28_000)]
+    {
+        assert_eq!(patience(&window(0..chunks), alone), want, "{chunks} {alone}");
+    }
+}
+
 fn variant(name: &str, lines: Option<u32>, bandwidth: u64, codecs: Option<&str>, group: Option<&str>) -> Variant {
     Variant {
         url: url(name),

@@ -79,7 +79,7 @@ impl Source for Hls {
     /// For a look at the stream: from its newest chunk on, and nothing is remembered.
     fn open(&self, url: &StreamUrl, label: &str) -> Result<Running, SourceEnd> {
         let (url, label, hints) = (url.clone(), label.to_owned(), Hints::default());
-        let ask = Ask { url, label, now: Ms(0), from: Ms(-1), quality: Quality::default(), hints };
+        let ask = Ask { url, label, now: Ms(0), from: Ms(-1), quality: Quality::default(), alone: false, hints };
         self.start(ask, Memo::default())
     }
 

@@ -80,6 +80,8 @@ pub struct Ask {
     pub from: Ms,
     /// Which rendition, where there are several.
     pub quality: Quality,
+    /// There is no other mirror that could be tried instead.
+    pub alone: bool,
     /// Where the source says when its media was made.
     pub hints: Hints,
 }

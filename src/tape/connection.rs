@@ -53,6 +53,8 @@ pub(super) struct Plan {
     /// A source that can reach back takes what was made since then.
     pub from: Ms,
     pub quality: Quality,
+    /// There is no other mirror.
+    pub alone: bool,
 }
 
 /// A connection that lives, or has just ended.
@@ -198,6 +200,7 @@ impl Life {
                     now: self.plan.shelf.clock.now(),
                     from: self.plan.from,
                     quality: self.plan.quality,
+                    alone: self.plan.alone,
                     hints: self.hints.clone(),
                 }),
                 Err(end) => Err(end),

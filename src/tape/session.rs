@@ -210,6 +210,7 @@ impl Session {
             record: self.deps.record.clone(),
             from: self.reach_back(),
             quality: self.order.quality,
+            alone: self.order.streams.len() < 2,
             stream,
         })
     }

@@ -39,6 +39,12 @@ impl Memo {
             .map(|m| m.1.clone())
     }
 
+    /// True where anything was taken.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Remembers one.
     pub fn set(&self, variant: &str, taken: Taken) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((variant.to_owned(), taken));

@@ -30,10 +30,6 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 /// And at most this often.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 
-/// A server that fails is given up after the time that its window holds, within these bounds: later there is
-/// nothing left to go on with, and another mirror is the better choice. Milliseconds.
-const PATIENCE_MS: (i64, i64) = (10_000, 28_000);
-
 /// A playlist in a playlist in a playlist is one too many.
 const MAX_DEPTH: u32 = 2;
 
@@ -142,7 +138,7 @@ impl Life {
     async fn fetch(&mut self) -> Result<End, Failure> {
         let url = Url::parse(self.ask.url.secret())
             .map_err(|e| Failure { reason: EndReason::SourceFailed, detail: e.to_string() })?;
-        let Some(mut known) = self.enter(url, 0).await? else { return self.by_ffmpeg().await };
+        let Some(mut known) = self.enter_again(url).await? else { return self.by_ffmpeg().await };
         // Signatures change, the path is the variant's.
         let variant = known.url.path().to_owned();
         let mut position = Position::Begin(self.memo.of(&variant));
@@ -274,9 +270,29 @@ impl Life {
 
     /// The failure, where it has lasted too long.
     fn give_up_after(&self, known: &Known, failure: Option<&Failure>) -> Result<(), Failure> {
-        let patience = known.playlist.window_ms().clamp(PATIENCE_MS.0, PATIENCE_MS.1);
-        let over = self.last_byte.elapsed().as_millis() >= u128::from(patience.unsigned_abs());
+        let over = self.is_over(&known.playlist);
         failure.filter(|_| over).map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
+    fn is_over(&self, playlist: &Playlist) -> bool {
+        let patience = hls::patience(playlist, self.ask.alone);
+        self.last_byte.elapsed().as_millis() >= u128::from(patience.unsigned_abs())
+    }
+
+    /// As [`Life::enter`]. A stream that was there a moment ago, and is the only one, is asked for again at
+    /// once and often: what leaves its window meanwhile is lost.
+    async fn enter_again(&mut self, url: Url) -> Result<Option<Known>, Failure> {
+        loop {
+            let failure = match self.enter(url.clone(), 0).await {
+                Ok(known) => return Ok(known),
+                Err(failure) => failure,
+            };
+            if !self.ask.alone || !self.memo.is_known() || self.is_over(&Playlist::default()) {
+                return Err(failure);
+            }
+            self.say(&failure.detail);
+            sleep(RETRY_MAX).await;
+        }
     }
 
     /// True where the chunk under way is another one, and what was handed on of it ended inside an MP4
