@@ -179,6 +179,11 @@ impl Life {
                 }
                 Err(failure) => {
                     self.say(&format!("chunk {}: {}", chunk.sequence, failure.detail));
+                    let refused = matches!(failure.reason, EndReason::PrivateAddress | EndReason::SourceFailed);
+                    if refused && self.before.is_none() {
+                        // Ours to refuse, and so it will be the next time.
+                        return Err(failure);
+                    }
                     if self.is_hopeless(&known.playlist, start.at).await {
                         self.say(&format!("chunk {} is left out", chunk.sequence));
                         position = Position::After(taken);
