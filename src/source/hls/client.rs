@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{LOCATION, RANGE};
+use reqwest::header::{LOCATION, RANGE, USER_AGENT};
 use reqwest::{Client, Response, StatusCode, redirect};
 use thiserror::Error;
 use url::Url;
@@ -194,6 +194,14 @@ impl Requests {
             let trusted = judge(&url, &self.stream)?;
             let client = if trusted { &self.clients.own } else { &self.clients.public };
             let mut request = client.get(url.clone());
+            // What the user has set for the stream is for its own server.
+            if trusted && url.port_or_known_default() == Some(self.stream.port()) {
+                let own = self.stream.request();
+                if let Some(agent) = own.user_agent() {
+                    request = request.header(USER_AGENT, agent);
+                }
+                request = own.headers().iter().fold(request, |request, (name, value)| request.header(name, value));
+            }
             if let Some(range) = range {
                 request = request.header(RANGE, range_header(range));
             }
