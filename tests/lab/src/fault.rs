@@ -97,6 +97,9 @@ pub enum Act {
     Cut(End),
     /// Sends nothing more, on open connections and on later ones (they get the head of the answer).
     Silence,
+    /// Sends nothing more on the open connections and never ends them (`Cut` does not reach them either), as when a
+    /// relay dies without a word; later ones are served.
+    SilenceOpen,
     /// One byte a second from now on, on open and later connections.
     Trickle,
     /// Undoes `Silence` and `Trickle`: what was held back is sent, as after a network stall.

@@ -119,8 +119,10 @@ impl Conversation<'_, '_> {
         let mut control = route.control.subscribe();
         let mut sent = 0;
         loop {
-            let Control { silent, trickle, cut_before, cut_end, skip_to } = control.borrow_and_update().clone();
-            if number < cut_before {
+            let Control { silent, silent_before, trickle, cut_before, cut_end, skip_to } =
+                control.borrow_and_update().clone();
+            let silent = silent || number < silent_before;
+            if number < cut_before && number >= silent_before {
                 return Ok(Some(cut_end));
             }
             if skip_to > self.skipped_to {

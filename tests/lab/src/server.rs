@@ -88,6 +88,8 @@ pub(crate) struct RouteState {
 pub(crate) struct Control {
     pub(crate) silent: bool,
     pub(crate) trickle: bool,
+    /// Connections with a smaller number are sent nothing more, not even an end.
+    pub(crate) silent_before: u64,
     /// Connections with a smaller number end like this.
     pub(crate) cut_before: u64,
     pub(crate) cut_end: End,
@@ -265,6 +267,10 @@ impl Route {
                 control.send_modify(|c| (c.cut_before, c.cut_end) = (next, end));
             }
             Act::Silence => control.send_modify(|c| c.silent = true),
+            Act::SilenceOpen => {
+                let next = lock(&self.state.log).len() as u64 + 1;
+                control.send_modify(|c| c.silent_before = next);
+            }
             Act::Trickle => control.send_modify(|c| c.trickle = true),
             Act::Resume => control.send_modify(|c| (c.silent, c.trickle) = (false, false)),
             Act::SkipAhead => {
