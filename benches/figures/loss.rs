@@ -190,7 +190,7 @@ fn serve(live: &Live, began: i64) -> (FaultServer, Route) {
         (before(30.0), Act::Always(Answer::Status(503))),
         (at(30.0), Act::Cut(End::Rst)),
         (at(33.0), fine()),
-        (at(45.0), Act::SilenceOpen),
+        (at(45.0), Act::Abandon),
         (before(70.0), Act::Always(Answer::cut(Limit::Time(Duration::from_millis(500)), End::Fin))),
         (at(70.0), Act::Cut(End::Fin)),
         (at(75.0), fine()),

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{FallocateFlags, fallocate};
 use sha2::{Digest, Sha256};
 use streamrip_lab::schedule::in_seconds;
+use streamrip_lab::{Daemon, Streamrip};
 
 use crate::cost::{make_stream, real_time};
 use crate::measure::{Figure, Reached, cpu_seconds, from_environment, memory_mib, seconds};
@@ -21,6 +22,11 @@ const SECONDS: usize = 600;
 /// How often the recordings are compared with what is sent, and the room given back.
 const LOOK: Duration = Duration::from_secs(2);
 const BLOCK: u64 = 4096;
+/// Seconds after which what has not ended by itself never does.
+const LATE: usize = 120;
+/// A stream ends a second early, since nginx sends the first second at once; what is opened so many seconds before that
+/// is a connection too many.
+const NEAR_END: usize = 5;
 
 pub fn figures() -> Vec<Figure> {
     let streams = from_environment("STREAMRIP_BENCH_MANY_STREAMS", STREAMS);
@@ -78,7 +84,6 @@ impl std::fmt::Display for Found {
 fn run(streams: usize, length: usize) -> Result<Found, String> {
     let folder = tempfile::tempdir().expect("a folder");
     let sent = make_stream(folder.path(), length);
-    let hash = Sha256::digest(&sent);
     let nginx = Nginx::start(folder.path(), &real_time());
     let start = in_seconds(15);
     let end = start + 2 * length as i64 * 1000 + 3_600_000;
@@ -86,74 +91,92 @@ fn run(streams: usize, length: usize) -> Result<Found, String> {
         (0..streams).map(|n| (format!("Saal {n}"), vec![nginx.url(&format!("live.ts?{n}"))], start, end)).collect();
     let streamrip = Station { recorder: "http", hall: "", record: "", halls }.prepare()?;
     let mut daemon = station::run(&streamrip);
+    let mut found = watch(&streamrip, &mut daemon, &sent, streams, length)?;
+    // Time to close the segments.
+    std::thread::sleep(Duration::from_secs(5));
+    read_catalog(&streamrip, &mut found, &sent).map_err(|e| e.to_string())?;
+    let near_end = start + (length.saturating_sub(NEAR_END) * 1000) as i64;
+    found.again = connections_before(&streamrip, near_end).map_err(|e| e.to_string())? - streams as i64;
+    let complaints = nginx.complaints();
+    if !complaints.is_empty() {
+        eprintln!("nginx: {complaints}");
+    }
+    Ok(found)
+}
+
+/// Compares what is recorded with what is sent until all streams have ended, each with its last byte.
+fn watch(
+    streamrip: &Streamrip,
+    daemon: &mut Daemon,
+    sent: &[u8],
+    streams: usize,
+    length: usize,
+) -> Result<Found, String> {
     let began = Instant::now();
     let mut found = Found::default();
     let mut files: HashMap<PathBuf, (File, u64)> = HashMap::new();
-    let mut memory: f64 = 0.0;
     let mut first = None;
-    // The streams end one after the other, each with its last byte; then its next connection begins from the start.
     loop {
         std::thread::sleep(LOOK);
-        for (path, bytes) in station::segments(&streamrip) {
+        for (path, bytes) in station::segments(streamrip) {
+            // Only the first segment of each: after its end a stream begins again.
             if !files.contains_key(&path) && files.len() < streams {
                 let file = File::options().read(true).write(true).open(&path).map_err(|e| e.to_string())?;
                 files.insert(path.clone(), (file, 0));
             }
             if let Some((file, seen)) = files.get_mut(&path) {
-                found.wrong += compare(file, &sent, *seen, bytes)?;
+                found.wrong += compare(file, sent, *seen, bytes)?;
                 *seen = bytes.max(*seen);
             }
         }
         if files.len() == streams && first.is_none() {
             first = Some((Instant::now(), cpu_seconds(daemon.id())));
         }
-        memory = memory.max(memory_mib(daemon.id()));
+        found.memory = found.memory.max(memory_mib(daemon.id()) / streams as f64);
         let done = files.values().filter(|(_, seen)| *seen >= sent.len() as u64).count();
+        let late = began.elapsed().as_secs() as usize > length + LATE;
         // The first one that is done is the end of what is measured.
         if let Some((at, before)) = first
-            && found.cpu == 0.0
-            && (done > 0 || began.elapsed().as_secs() as usize > length)
+            && found.took.is_zero()
+            && (done > 0 || late)
         {
             found.took = at.elapsed();
             found.cpu = (cpu_seconds(daemon.id()) - before) * 100.0 / at.elapsed().as_secs_f64() / streams as f64;
         }
-        let late = began.elapsed().as_secs() as usize > length + 120;
         if done == streams || late {
-            break;
+            return Ok(found);
         }
         if !daemon.is_running() {
             return Err(format!("the daemon ended: {}", daemon.said()));
         }
     }
-    // Time to close the segments.
-    std::thread::sleep(Duration::from_secs(5));
-    found.memory = memory / streams as f64;
-    let db = Connection::open_with_flags(streamrip.data_dir().join("catalog.db"), OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .map_err(|e| e.to_string())?;
-    let mut query = db
-        .prepare(
-            "SELECT bytes, sha256, closed_ms FROM segment WHERE id IN (SELECT min(id) FROM segment GROUP BY hall_id)",
-        )
-        .map_err(|e| e.to_string())?;
-    let rows = query
-        .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<Vec<u8>>>(1)?)))
-        .map_err(|e| e.to_string())?;
-    for (bytes, sha) in rows.flatten() {
+}
+
+/// What the catalog says of the first segment of each stream, and of stalls.
+fn read_catalog(streamrip: &Streamrip, found: &mut Found, sent: &[u8]) -> rusqlite::Result<()> {
+    let hash = Sha256::digest(sent);
+    let db = open(streamrip)?;
+    let mut query =
+        db.prepare("SELECT bytes, sha256 FROM segment WHERE id IN (SELECT min(id) FROM segment GROUP BY hall_id)")?;
+    let rows = query.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<Vec<u8>>>(1)?)))?;
+    for row in rows {
+        let (bytes, sha) = row?;
         found.lost += (sent.len() as u64).saturating_sub(bytes as u64);
         found.whole += usize::from(bytes as usize == sent.len() && sha.as_deref() == Some(hash.as_slice()));
     }
-    let one = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|e| e.to_string());
-    found.stalls = one("SELECT count(*) FROM connection WHERE end_reason LIKE 'stall%'")?;
-    // Each stream's end begins a connection of its own; what was opened before the first of them is too much.
-    let before =
-        "opened_ms < (SELECT min(closed_ms) FROM segment WHERE bytes = ?1)".replace("?1", &sent.len().to_string());
-    found.again = one(&format!("SELECT count(*) FROM connection WHERE {before}"))? - streams as i64;
-    let complaints = nginx.complaints();
-    if !complaints.is_empty() {
-        eprintln!("nginx: {complaints}");
-    }
-    drop(daemon);
-    Ok(found)
+    found.stalls =
+        db.query_row("SELECT count(*) FROM connection WHERE end_reason IN ('stalled', 'no-first-byte')", [], |row| {
+            row.get(0)
+        })?;
+    Ok(())
+}
+
+fn connections_before(streamrip: &Streamrip, at_ms: i64) -> rusqlite::Result<i64> {
+    open(streamrip)?.query_row("SELECT count(*) FROM connection WHERE opened_ms < ?1", [at_ms], |row| row.get(0))
+}
+
+fn open(streamrip: &Streamrip) -> rusqlite::Result<Connection> {
+    Connection::open_with_flags(streamrip.data_dir().join("catalog.db"), OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
 /// Bytes between `from` and `to` that are not what was sent. Their room is given back: nobody needs them any more, and

@@ -95,11 +95,11 @@ impl Answer {
 pub enum Act {
     /// Ends all open connections.
     Cut(End),
+    /// Open connections get nothing more, not even an end, and nothing reaches them any more, as when a relay dies
+    /// without a word. Later ones are served.
+    Abandon,
     /// Sends nothing more, on open connections and on later ones (they get the head of the answer).
     Silence,
-    /// Sends nothing more on the open connections and never ends them (`Cut` does not reach them either), as when a
-    /// relay dies without a word; later ones are served.
-    SilenceOpen,
     /// One byte a second from now on, on open and later connections.
     Trickle,
     /// Undoes `Silence` and `Trickle`: what was held back is sent, as after a network stall.

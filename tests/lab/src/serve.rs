@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -119,15 +120,17 @@ impl Conversation<'_, '_> {
         let mut control = route.control.subscribe();
         let mut sent = 0;
         loop {
-            let Control { silent, silent_before, trickle, cut_before, cut_end, skip_to } =
-                control.borrow_and_update().clone();
-            let silent = silent || number < silent_before;
-            if number < cut_before && number >= silent_before {
+            let Control { silent, trickle, cut_before, cut_end, skip_to } = control.borrow_and_update().clone();
+            if number < cut_before {
                 return Ok(Some(cut_end));
             }
             if skip_to > self.skipped_to {
                 self.skipped_to = skip_to;
                 at.offset = at.offset.max(skip_to);
+            }
+            if number < self.route.abandoned_before.load(Ordering::SeqCst) {
+                gone(self.reader).await;
+                return Ok(None);
             }
             let (left, until, end) = match how.limit {
                 Some((Limit::Bytes(bytes), end)) => (bytes - sent, None, end),

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -79,6 +80,8 @@ pub(crate) struct RouteState {
     pub(crate) kind: String,
     pub(crate) body: Body,
     pub(crate) control: watch::Sender<Control>,
+    /// Connections with a smaller number are abandoned.
+    pub(crate) abandoned_before: AtomicU64,
     pub(crate) rules: Mutex<Rules>,
     pub(crate) log: Mutex<Vec<ConnectionLog>>,
 }
@@ -88,8 +91,6 @@ pub(crate) struct RouteState {
 pub(crate) struct Control {
     pub(crate) silent: bool,
     pub(crate) trickle: bool,
-    /// Connections with a smaller number are sent nothing more, not even an end.
-    pub(crate) silent_before: u64,
     /// Connections with a smaller number end like this.
     pub(crate) cut_before: u64,
     pub(crate) cut_end: End,
@@ -177,6 +178,7 @@ impl FaultServer {
             kind: kind.to_owned(),
             body,
             control: watch::channel(Control::default()).0,
+            abandoned_before: AtomicU64::new(0),
             rules: Mutex::new(rules),
             log: Mutex::default(),
         });
@@ -266,11 +268,13 @@ impl Route {
                 let next = lock(&self.state.log).len() as u64 + 1;
                 control.send_modify(|c| (c.cut_before, c.cut_end) = (next, end));
             }
-            Act::Silence => control.send_modify(|c| c.silent = true),
-            Act::SilenceOpen => {
+            Act::Abandon => {
                 let next = lock(&self.state.log).len() as u64 + 1;
-                control.send_modify(|c| c.silent_before = next);
+                self.state.abandoned_before.store(next, Ordering::SeqCst);
+                // Wakes them.
+                control.send_modify(|_| ());
             }
+            Act::Silence => control.send_modify(|c| c.silent = true),
             Act::Trickle => control.send_modify(|c| c.trickle = true),
             Act::Resume => control.send_modify(|c| (c.silent, c.trickle) = (false, false)),
             Act::SkipAhead => {

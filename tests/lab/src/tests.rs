@@ -125,21 +125,22 @@ fn silence_holds_bytes_back_and_a_cut_ends_it() {
 }
 
 #[test]
-fn a_connection_that_is_silenced_for_good_is_not_even_ended() {
+fn a_connection_that_is_abandoned_is_not_even_ended() {
     let server = FaultServer::start();
     let live = Live::new(1);
     let route = server.live("/a", "x/y", &live);
     let (old, new) = (route.clone(), route.clone());
     let first = std::thread::spawn(move || get(&old, 3));
     wait_until("the first client", PATIENCE, || route.open() == 1);
-    route.act(Act::SilenceOpen);
+    route.act(Act::Abandon);
+    live.push(b"old");
     let second = std::thread::spawn(move || get(&new, 3));
     wait_until("the second client", PATIENCE, || route.open() == 2);
     live.push(b"new");
     assert_eq!(second.join().expect("a client").1, b"new");
     route.act(Act::Cut(End::Fin));
     live.push(b"x");
-    wait_until("only the silenced one to be open", PATIENCE, || route.open() == 1);
+    wait_until("only the abandoned one to be open", PATIENCE, || route.open() == 1);
     let log = route.connections();
     assert_eq!((log[0].sent, log[0].closed_ms), (0, None));
     drop(server);
@@ -175,6 +176,7 @@ fn one_connection_only() {
             route.act(Act::Cut(End::Fin));
         } else {
             let reader = route.clone();
+            live.push(b"old");
             let second = std::thread::spawn(move || get(&reader, 1000));
             wait_until("the first client to be dropped", PATIENCE, || route.connections()[0].closed_ms.is_some());
             wait_until("the second client", PATIENCE, || route.connections().len() == 2);
