@@ -3,7 +3,7 @@
 //! # Layers
 //!
 //! ```text
-//! main -> cli -> app -> adapters -> plan -> domain
+//! main -> cli -> web -> app -> adapters -> plan -> domain
 //! ```
 //!
 //! - [`domain`]: plain types and arithmetic. [`plan`]: decisions, as pure functions. Neither does I/O,
@@ -13,7 +13,8 @@
 //!   bytes that end, [`media`] looks into files and joins them. [`tape`] alone stands on another one: it
 //!   drives sources and turns their bytes into files.
 //! - [`app`]: one file a use case. It joins the adapters and follows the plans.
-//! - [`cli`]: parses and prints; it decides nothing.
+//! - [`web`]: the page, and the same as JSON: it shows what the use cases say. [`cli`]: parses and prints. Neither
+//!   decides anything.
 //!
 //! `tests/architecture.rs` holds the code against this.
 //!
@@ -42,3 +43,4 @@ pub mod plan;
 pub mod schedule_xml;
 pub mod source;
 pub mod tape;
+pub mod web;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer, and what it may use of the crate besides itself.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("domain", &[]),
     ("plan", &["domain"]),
     ("ical", &["domain", "plan"]),
@@ -16,7 +16,8 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("media", &["domain", "plan"]),
     ("tape", &["domain", "plan", "source"]),
     ("app", &["domain", "plan", "ical", "schedule_xml", "config", "fetch", "catalog", "source", "media", "tape"]),
-    ("cli", &["domain", "plan", "config", "catalog", "source", "app"]),
+    ("web", &["domain", "catalog", "app"]),
+    ("cli", &["domain", "plan", "config", "catalog", "source", "app", "web"]),
     ("main", &["cli"]),
 ];
 

@@ -12,7 +12,7 @@ use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::{daemon_runs, seams, segments, troubles};
 use crate::domain::event::Event;
 use crate::domain::hall::Hall;
-use crate::domain::ids::{EventId, HallId, StreamId};
+use crate::domain::ids::{EventId, HallId, StreamId, TalkId};
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::segment::{Connection, Segment};
 use crate::domain::settings::Settings;
@@ -101,6 +101,16 @@ pub fn select(db: &Db, env: &Env, selection: &Selection) -> Result<Vec<TalkView>
 /// `NotFound` when none or several fit.
 pub fn one(db: &Db, env: &Env, text: &str) -> Result<TalkView> {
     let talk = find_talk(db, text)?;
+    Reader::new(db, env, schedule::events(db)?, schedule::halls(db)?).view(talk)
+}
+
+/// The talk of this row id, with everything about it.
+///
+/// # Errors
+/// `NotFound` where there is none.
+pub fn by_id(db: &Db, env: &Env, id: i64) -> Result<TalkView> {
+    let talk = schedule::talk(db, TalkId(id))?
+        .ok_or_else(|| Failure::new(Kind::NotFound, format!("there is no talk {id}")))?;
     Reader::new(db, env, schedule::events(db)?, schedule::halls(db)?).view(talk)
 }
 

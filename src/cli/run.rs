@@ -1,6 +1,7 @@
 //! `streamrip run`.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::app::env::Env;
 use crate::app::failure::{Kind, Result};
 use crate::source::Sources;
 use crate::source::log::{LineLog, NoLog};
+use crate::web::{self, Access};
 
 /// Options of `run`.
 #[derive(Debug, Args)]
@@ -27,6 +29,9 @@ pub struct RunArgs {
     /// Do not look at programs, streams and disk first
     #[arg(long)]
     no_check: bool,
+    /// Show a page of halls, talks and gaps here, such as 127.0.0.1:8273 (setting web.listen)
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
 }
 
 /// Without a terminal, a line about each tape comes this often.
@@ -40,6 +45,9 @@ pub async fn run(env: &Env, args: &RunArgs, out: &mut dyn Write) -> Result<ExitC
     // Opened first, so that a missing or damaged catalog is an error here and not a day without a tape.
     drop(crate::catalog::open_reader(&env.data_dir)?);
     let (seen, status) = watch::channel(Status::default());
+    if let Some(listen) = args.listen.or(env.settings.web.listen) {
+        web::start(env.clone(), listen, access(env), status.clone())?;
+    }
     let checking = (!args.no_check).then(|| tokio::spawn(preflight(env.clone())));
     let display = tokio::spawn(display(status));
     let options = RunOptions { until_done: args.until_done, scope: None };
@@ -50,6 +58,13 @@ pub async fn run(env: &Env, args: &RunArgs, out: &mut dyn Write) -> Result<ExitC
         checking.abort();
     }
     finish(outcome?, out)
+}
+
+/// Who may look at the page: as set, the token from the environment first.
+fn access(env: &Env) -> Access {
+    let from_env = std::env::var("STREAMRIP_WEB_TOKEN").ok().filter(|token| !token.is_empty());
+    let token = from_env.or_else(|| env.settings.web.token.as_ref().map(|secret| secret.0.clone()));
+    Access { token, hosts: env.settings.web.hosts.clone() }
 }
 
 /// Prints how it ended.

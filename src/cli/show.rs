@@ -9,6 +9,7 @@ use super::printing;
 use super::render::{Align, Table, clean, length, percent, size, width};
 use crate::app::env::Env;
 use crate::app::failure::Result;
+use crate::app::json;
 use crate::app::report::{self, TalkView};
 use crate::catalog::{open_reader, schedule_changes, seams};
 use crate::domain::segment::Segment;
@@ -33,26 +34,14 @@ pub fn run(env: &Env, args: &ShowArgs, out: &mut dyn Write) -> Result<ExitCode> 
     let view = report::one(&db, env, &args.talk)?;
     let seams = seams::between(&db, &view.segments)?;
     if args.json {
-        let mut all = super::list::json(&view);
-        all["seams"] = seams.iter().map(seam_json).collect();
+        let mut all = json::talk(&view);
+        all["seams"] = seams.iter().map(json::seam).collect();
         writeln!(out, "{all}").map_err(printing)?;
     } else {
         let changes = schedule_changes::of_talk(&db, view.talk.id)?;
         print(&view, &seams, &changes, env.clock.now(), env, out).map_err(printing)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn seam_json(seam: &seams::SeamRow) -> serde_json::Value {
-    serde_json::json!({
-        "first": seam.first.0,
-        "second": seam.second.0,
-        "kind": seam.kind,
-        "method": seam.method,
-        "shared_seconds": seam.shared_ms as f64 / 1000.0,
-        "missing_seconds": seam.missing_ms as f64 / 1000.0,
-        "matched_packets": seam.matched_packets,
-    })
 }
 
 fn print(

@@ -82,7 +82,7 @@ macro_rules! key {
     };
 }
 
-const KEYS: [Key; 14] = [
+const KEYS: [Key; 17] = [
     key!(record.recorder recorder: word, "source of halls that name none: auto, mplayer or ffmpeg"),
     key!(record.pre_padding pre_padding_ms: duration, "recorded before each talk, where the halls file says nothing"),
     key!(record.post_padding post_padding_ms: duration, "recorded after each talk, where the halls file says nothing"),
@@ -97,6 +97,9 @@ const KEYS: [Key; 14] = [
     key!(list.day_starts_at day_starts_at_min: time_of_day, "when a congress day begins"),
     key!(disk.reserve reserve_bytes: size, "kept free: below it joining pauses"),
     key!(refresh.cron cron: text, "when schedules are fetched again: cron with seconds, UTC; empty: never"),
+    key!(web.listen listen: address, "where run shows its page, such as 127.0.0.1:8273; empty: nowhere"),
+    key!(web.token token: secret, "what a browser must show; needed where others can reach the page"),
+    key!(web.hosts hosts: names, "names of the page besides addresses and localhost, separated by spaces"),
 ];
 
 mod duration {
@@ -179,6 +182,51 @@ mod text {
 
     pub(super) fn read(value: &DeValue<'_>) -> Result<String, String> {
         value.as_str().map(str::to_owned).ok_or_else(|| "text in quotes is wanted".to_owned())
+    }
+}
+
+mod address {
+    use std::net::SocketAddr;
+
+    use super::DeValue;
+
+    pub(super) fn write(value: &Option<SocketAddr>) -> String {
+        format!("\"{}\"", value.map(|a| a.to_string()).unwrap_or_default())
+    }
+
+    pub(super) fn read(value: &DeValue<'_>) -> Result<Option<SocketAddr>, String> {
+        let wanted = "an address and a port in quotes are wanted, such as \"127.0.0.1:8273\"";
+        match value.as_str().ok_or(wanted)? {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| wanted.to_owned()),
+        }
+    }
+}
+
+mod secret {
+    use super::DeValue;
+    use crate::domain::settings::Secret;
+
+    pub(super) fn write(value: &Option<Secret>) -> String {
+        if value.is_some() { "\"***\"".to_owned() } else { "\"\"".to_owned() }
+    }
+
+    pub(super) fn read(value: &DeValue<'_>) -> Result<Option<Secret>, String> {
+        let text = value.as_str().ok_or("text in quotes is wanted")?;
+        Ok((!text.is_empty()).then(|| Secret(text.to_owned())))
+    }
+}
+
+mod names {
+    use super::DeValue;
+
+    pub(super) fn write(value: &[String]) -> String {
+        format!("{:?}", value.join(" "))
+    }
+
+    pub(super) fn read(value: &DeValue<'_>) -> Result<Vec<String>, String> {
+        let text = value.as_str().ok_or("names in quotes are wanted, separated by spaces")?;
+        Ok(text.split_whitespace().map(str::to_owned).collect())
     }
 }
 

@@ -2,6 +2,7 @@
 //! reason for each are here. Lengths of time in milliseconds, sizes in bytes.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::hall::Recorder;
@@ -22,6 +23,8 @@ pub struct Settings {
     pub disk: Disk,
     /// `[refresh]`
     pub refresh: Refresh,
+    /// `[web]`
+    pub web: Web,
 }
 
 /// Taping.
@@ -148,5 +151,26 @@ pub struct Refresh {
 impl Default for Refresh {
     fn default() -> Self {
         Self { cron: "0 */5 * * * *".to_owned() }
+    }
+}
+
+/// The page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Web {
+    /// Where it listens; `None`: there is none.
+    pub listen: Option<SocketAddr>,
+    /// What a browser must show; needed where others than this machine can reach it.
+    pub token: Option<Secret>,
+    /// Names by which browsers call it, besides addresses and `localhost`.
+    pub hosts: Vec<String>,
+}
+
+/// Text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
     }
 }

@@ -212,9 +212,12 @@ fn connection_cause(at: Ms, connections: &[Connection], now: Ms) -> Option<GapCa
                     GapCause::NoMedia
                 });
             }
-            // Being opened: what failed before is why we are here; else its own failure; else it just takes time.
-            (false, Some(reason)) => before = before.or(Some(GapCause::Connection(reason))),
-            (false, None) => before = before.or(Some(GapCause::Connecting)),
+            // Being opened: what failed before is why we are here; else that it never gave media; else it just takes
+            // time, whatever became of it once it delivered.
+            (false, Some(reason)) if c.first_byte.is_none() || reason == EndReason::NotMedia => {
+                before = before.or(Some(GapCause::Connection(reason)));
+            }
+            (false, _) => before = before.or(Some(GapCause::Connecting)),
         }
     }
     before

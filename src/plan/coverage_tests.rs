@@ -147,6 +147,20 @@ fn the_cause_of_a_reconnect_is_the_end_before_it() {
 }
 
 #[test]
+fn what_became_of_a_connection_later_is_not_why_it_took_time_to_open() {
+    let case = Case::new(
+        vec![media(2, 100), media(100, 3600)],
+        vec![connection(0, Some(2), 100, EndReason::Eof), connection(100, Some(100), 4500, EndReason::WindowEnd)],
+    );
+    assert_eq!(case.gaps(), [gap(0, 2, "connecting")]);
+    let refused = Case::new(
+        vec![media(2, 3600)],
+        vec![connection(0, None, 2, EndReason::Refused), connection(2, Some(2), 4500, EndReason::WindowEnd)],
+    );
+    assert_eq!(refused.gaps(), [gap(0, 2, "refused")]);
+}
+
+#[test]
 fn many_refusals_are_one_gap() {
     let mut connections = vec![connection(-300, Some(-299), 100, EndReason::Eof)];
     connections.extend((0..10).map(|i| connection(100 + 10 * i, None, 100 + 10 * i, EndReason::Refused)));

@@ -14,4 +14,4 @@ mod worker;
 
 pub use core::{Core, TapeView};
 pub use heart::Heart;
-pub use run::{Outcome, RunOptions, run};
+pub use run::{Outcome, RunOptions, SOURCE_LOG, run};

@@ -1,0 +1,80 @@
+//! The same as `--json`, over HTTP.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::site::Site;
+use crate::app::failure::{Failure, Kind, Result};
+use crate::app::json;
+use crate::app::report::{self, Selection};
+use crate::catalog::seams;
+
+/// Which talks.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Which {
+    event: Option<String>,
+    hall: Option<String>,
+    day: Option<chrono::NaiveDate>,
+    state: Option<String>,
+}
+
+/// A failure as JSON, with the status that a program expects.
+pub(super) fn refuse(failure: &Failure) -> Response {
+    (status_of(failure), Json(json!({ "error": failure.to_string(), "hint": failure.hint }))).into_response()
+}
+
+/// The HTTP status of a failure.
+pub(super) fn status_of(failure: &Failure) -> StatusCode {
+    match failure.kind {
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Usage | Kind::BadInput => StatusCode::BAD_REQUEST,
+        Kind::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn answer(result: Result<Value>) -> Response {
+    match result {
+        Ok(value) => Json(value).into_response(),
+        Err(failure) => refuse(&failure),
+    }
+}
+
+/// As `streamrip status --json`.
+pub(super) async fn status(State(site): State<Arc<Site>>) -> Response {
+    Json(site.status()).into_response()
+}
+
+/// As `streamrip list --json`.
+pub(super) async fn talks(State(site): State<Arc<Site>>, Query(which): Query<Which>) -> Response {
+    let read = move |db: &rusqlite::Connection, site: &Site| {
+        let state = which.state.as_deref().map(str::parse).transpose();
+        let state = state.map_err(|e: String| Failure::new(Kind::Usage, e))?;
+        let selection = Selection { event: which.event, hall: which.hall, day: which.day, state };
+        Ok(report::select(db, &site.env, &selection)?.iter().map(json::talk).collect())
+    };
+    answer(site.read(read).await)
+}
+
+/// As `streamrip show --json`.
+pub(super) async fn talk(State(site): State<Arc<Site>>, Path(id): Path<i64>) -> Response {
+    let read = move |db: &rusqlite::Connection, site: &Site| {
+        let view = report::by_id(db, &site.env, id)?;
+        let mut all = json::talk(&view);
+        all["seams"] = seams::between(db, &view.segments)?.iter().map(json::seam).collect();
+        Ok(all)
+    };
+    answer(site.read(read).await)
+}
+
+/// What this API offers, for programs.
+pub(super) async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], include_str!("assets/openapi.json")).into_response()
+}

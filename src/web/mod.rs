@@ -1,0 +1,113 @@
+//! The page: what `list`, `show` and `status` say, in a browser, and the same as JSON. It only reads.
+//!
+//! It runs in a thread of its own with a runtime of its own: a slow browser, a slow query or a panic here
+//! never makes a tape wait. What a talk's page shows comes from the same use cases as the command line.
+
+mod api;
+mod asset;
+mod file;
+mod guard;
+mod limit;
+mod live;
+mod page;
+mod site;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+pub use guard::Access;
+
+use crate::app::daemon::status::Status;
+use crate::app::env::Env;
+use crate::app::failure::{Failure, Kind, Result};
+use limit::Limited;
+use site::Site;
+
+/// So long until the next try to listen, where the address is taken.
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);
+
+/// Connections at once; more wait to be accepted. Each is a descriptor that a tape might need.
+const CONNECTIONS: usize = 256;
+
+/// Threads that read the catalog and files for the page.
+const READERS: usize = 4;
+
+/// Serves the page on `listen` in a thread of its own until `status` has no sender any more.
+///
+/// An address that is taken is no failure: it is logged and tried again, for taping must not depend on it.
+///
+/// # Errors
+/// When `access` does not allow this address (`Usage`), or there is no thread to be had.
+pub fn start(env: Env, listen: SocketAddr, access: Access, status: watch::Receiver<Status>) -> Result<()> {
+    access.check(listen)?;
+    let failed = |e: std::io::Error| Failure::new(Kind::Failed, "cannot start the page").because(e);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(READERS)
+        .thread_name("web")
+        .build()
+        .map_err(failed)?;
+    let run = move || runtime.block_on(serve(env, listen, access, status));
+    std::thread::Builder::new().name("web".to_owned()).spawn(run).map_err(failed)?;
+    Ok(())
+}
+
+async fn serve(env: Env, listen: SocketAddr, access: Access, mut status: watch::Receiver<Status>) {
+    let site = Arc::new(Site::new(env, access, status.clone()));
+    let mut said = false;
+    let listener = loop {
+        match TcpListener::bind(listen).await {
+            Ok(listener) => break listener,
+            Err(e) if !std::mem::replace(&mut said, true) => {
+                tracing::error!("the page cannot listen on {listen}: {e}; trying again every few seconds");
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LISTEN_AGAIN) => {}
+            () = gone(&mut status) => return,
+        }
+    };
+    let address = listener.local_addr().unwrap_or(listen);
+    tracing::info!("the page: http://{address}/");
+    let app = router(site);
+    let served = axum::serve(Limited::new(listener, CONNECTIONS), app);
+    tokio::select! {
+        ended = async { served.await } => if let Err(e) = ended {
+            tracing::error!("the page has ended: {e}");
+        },
+        () = gone(&mut status) => {}
+    }
+}
+
+/// Resolves when the daemon has ended.
+async fn gone(status: &mut watch::Receiver<Status>) {
+    while status.changed().await.is_ok() {}
+}
+
+fn router(site: Arc<Site>) -> Router {
+    Router::new()
+        .route("/", get(page::index))
+        .route("/talks/{id}", get(page::talk))
+        .route("/talks/{id}/file", get(file::assembly))
+        .route("/live", get(live::events))
+        .route("/static/{name}", get(asset::get))
+        .route("/api/v1/status", get(api::status))
+        .route("/api/v1/talks", get(api::talks))
+        .route("/api/v1/talks/{id}", get(api::talk))
+        .route("/api/v1/openapi.json", get(api::openapi))
+        .fallback(page::nothing_here)
+        .layer(from_fn_with_state(Arc::clone(&site), guard::guard))
+        .layer(from_fn(guard::headers))
+        .with_state(site)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! Everything about one talk.
+
+use maud::{Markup, html};
+use rusqlite::Connection as Db;
+
+use super::bar::bar;
+use super::state_chip;
+use crate::app::failure::Result;
+use crate::app::report::TalkView;
+use crate::app::source_log;
+use crate::app::words::{clean, length, percent, size};
+use crate::catalog::{schedule_changes, seams};
+use crate::domain::time::Ms;
+use crate::web::site::Site;
+
+/// So many lines of the source programs are shown.
+const LOG_LINES: usize = 40;
+
+/// The part of a talk's page that changes.
+pub(super) fn talk(db: &Db, site: &Site, view: &TalkView) -> Result<Markup> {
+    let zone = view.event.zone;
+    let slot = view.talk.slot;
+    let clock = |at: Ms| at.in_zone(zone).format("%H:%M:%S").to_string();
+    let missing: i64 = view.report.gaps.iter().map(|g| g.at.len_ms()).sum();
+    let day = crate::app::report::congress_day(slot.start, zone, &site.env.settings);
+    let back = url::form_urlencoded::Serializer::new("/?".to_owned())
+        .append_pair("event", &view.event.name)
+        .append_pair("day", &day.to_string())
+        .finish();
+    Ok(html! {
+        p.back { a href=(back) { "← " (view.event.name) ", " (day.format("%A %d %B")) } }
+        h1 { (view.talk.title) }
+        @if !view.talk.speakers.is_empty() { p.who { (view.talk.speakers.join(", ")) } }
+        p.when {
+            (view.hall.name) " · " (slot.start.in_zone(zone).format("%a %Y-%m-%d %H:%M")) "–"
+            (slot.end.in_zone(zone).format("%H:%M")) " (" (zone) ")"
+        }
+        p.what {
+            (state_chip(view.report.state))
+            @if view.window.start <= site.env.clock.now() {
+                " " (percent(view.report.coverage)) " · " (length(view.report.recorded_ms)) " recorded"
+                @if missing > 0 { " · " (length(missing)) " missing" }
+            }
+        }
+        (bar(view))
+        div.scale { span { (clock(slot.start)) } span { (clock(slot.end)) } }
+        (watch(view))
+        @if !view.report.gaps.is_empty() { (gaps(view, &clock)) }
+        @if !view.segments.is_empty() { (segments(view, &clock)) }
+        (seams(db, view)?)
+        (failed(view, &clock))
+        (log(site, view, &clock))
+        (changes(db, view)?)
+    })
+}
+
+fn watch(view: &TalkView) -> Markup {
+    if view.talk.opted_out {
+        return html! { p.quiet { "This talk is opted out of recording: nothing of it is shown." } };
+    }
+    html! {
+        @match &view.assembly {
+            Some(a) => p {
+                a.button href={ "/talks/" (view.talk.id) "/file" } { "Download" }
+                " " (length(a.duration_ms)) ", " (size(a.bytes))
+            },
+            None => p.quiet { "No joined file yet: it is made when the window is over, at " (view.window.end.in_zone(view.event.zone).format("%H:%M")) "." },
+        }
+    }
+}
+
+fn gaps(view: &TalkView, clock: &dyn Fn(Ms) -> String) -> Markup {
+    html! {
+        h2 { "Missing" }
+        div.scroll { table {
+            thead { tr { th { "From" } th { "To" } th.n { "Length" } th { "Cause" } } }
+            tbody { @for gap in &view.report.gaps {
+                tr { td { (clock(gap.at.start)) } td { (clock(gap.at.end)) } td.n { (length(gap.at.len_ms())) } td { (gap.cause) } }
+            } }
+        } }
+    }
+}
+
+fn segments(view: &TalkView, clock: &dyn Fn(Ms) -> String) -> Markup {
+    html! {
+        h2 { "Segments" }
+        div.scroll { table {
+            thead { tr { th.n { "Id" } th { "From" } th { "To" } th.n { "Media" } th.n { "Size" } th { "What" } th { "Ended" } th { "From where" } } }
+            tbody { @for s in &view.segments {
+                tr {
+                    td.n { (s.id) }
+                    td { (clock(s.at.start)) }
+                    td { @if s.closed.is_some() { (clock(s.at.end)) } @else { "open" } }
+                    td.n { (s.media_ms.map_or_else(|| "?".to_owned(), length)) }
+                    td.n { (size(s.bytes)) }
+                    td { (s.container.as_str()) @if s.verdict.as_str() != "media" { " (" (s.verdict.as_str()) ")" } }
+                    td { (s.end_reason.map_or_else(|| "-".to_owned(), |r| r.to_string())) }
+                    td.path { (s.stream.and_then(|id| view.streams.get(&id)).map_or("", String::as_str)) }
+                }
+            } }
+        } }
+    }
+}
+
+fn seams(db: &Db, view: &TalkView) -> Result<Markup> {
+    let all = seams::between(db, &view.segments)?;
+    Ok(html! {
+        @if !all.is_empty() {
+            details #seams { summary { "Seams (" (all.len()) ")" } ul { @for seam in &all { li { (seam.describe()) } } } }
+        }
+    })
+}
+
+fn failed(view: &TalkView, clock: &dyn Fn(Ms) -> String) -> Markup {
+    let failed: Vec<_> = view.connections.iter().filter(|c| c.bytes == 0 && c.closed.is_some()).collect();
+    html! {
+        @if !failed.is_empty() {
+            details #failed {
+                summary { "Connections that brought nothing (" (failed.len()) ")" }
+                ul { @for c in failed.iter().rev().take(LOG_LINES).rev() {
+                    li {
+                        (clock(c.opened)) " " (c.end.map_or_else(|| "unknown".to_owned(), |r| r.to_string()))
+                        @if let Some(detail) = &c.detail { " · " (clean(detail)) }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+fn log(site: &Site, view: &TalkView, clock: &dyn Fn(Ms) -> String) -> Markup {
+    let hall = format!("{}/{}", view.event.slug, view.hall.slug);
+    let lines = source_log::lines(&site.env.data_dir, &hall, view.window, LOG_LINES);
+    html! {
+        @if !lines.is_empty() {
+            details #log {
+                summary { "What the sources said" }
+                pre { @for (at, line) in &lines { (clock(*at)) " " (clean(line)) "\n" } }
+            }
+        }
+    }
+}
+
+fn changes(db: &Db, view: &TalkView) -> Result<Markup> {
+    let all = schedule_changes::of_talk(db, view.talk.id)?;
+    Ok(html! {
+        @if !all.is_empty() {
+            details #changes {
+                summary { "Changes of the schedule (" (all.len()) ")" }
+                ul { @for c in &all {
+                    li { (c.at.in_zone(view.event.zone).format("%Y-%m-%d %H:%M")) " " (clean(&c.describe())) }
+                } }
+            }
+        }
+    })
+}

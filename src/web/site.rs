@@ -1,0 +1,61 @@
+//! What the handlers share: where to read, what the daemon does, who may look.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection as Db;
+use tokio::sync::watch;
+
+use super::guard::Access;
+use crate::app::daemon::status::Status;
+use crate::app::env::Env;
+use crate::app::failure::{Failure, Kind, Result};
+use crate::catalog::open_reader;
+
+/// Connections to the catalog that are kept for the next request.
+const KEPT: usize = 4;
+
+/// What the handlers share.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub env: Env,
+    pub access: Access,
+    status: watch::Receiver<Status>,
+    idle: Mutex<Vec<Db>>,
+}
+
+impl Site {
+    pub(super) fn new(env: Env, access: Access, status: watch::Receiver<Status>) -> Self {
+        Self { env, access, status, idle: Mutex::default() }
+    }
+
+    /// What the daemon did a second ago.
+    pub(super) fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Reads the catalog in a thread that may wait.
+    ///
+    /// # Errors
+    /// Those of `job`, and when the catalog cannot be opened.
+    pub(super) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        job: impl FnOnce(&Db, &Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let site = Arc::clone(self);
+        let work = move || {
+            let idle = site.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let db = match idle {
+                Some(db) => db,
+                None => open_reader(&site.env.data_dir)?,
+            };
+            let result = job(&db, &site);
+            let mut idle = site.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if result.is_ok() && idle.len() < KEPT {
+                idle.push(db);
+            }
+            result
+        };
+        let task = tokio::task::spawn_blocking(work).await;
+        task.unwrap_or_else(|e| Err(Failure::new(Kind::Failed, "reading for the page failed").because(e)))
+    }
+}

@@ -1,0 +1,214 @@
+use std::path::Path;
+
+use axum::body::{Body, to_bytes};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RANGE};
+use axum::http::{HeaderMap, Request, StatusCode};
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::app::clock::TestClock;
+use crate::catalog::open_writer;
+use crate::domain::settings::Settings;
+use crate::domain::time::Ms;
+
+/// 2010-12-27 20:30 in Berlin.
+const START: i64 = 1_293_478_200_000;
+
+const MINUTE: i64 = 60_000;
+
+/// A catalog with one talk that is over and joined, one that runs, one opted out; and a page on it.
+struct Place {
+    dir: tempfile::TempDir,
+    app: Router,
+    tell: watch::Sender<Status>,
+}
+
+impl Place {
+    fn new(access: Access) -> Self {
+        let dir = tempfile::tempdir().expect("works");
+        let db = open_writer(dir.path()).expect("works");
+        db.execute_batch(&format!(
+            "INSERT INTO event (id, name, slug, time_zone) VALUES (1, '27c3', '27c3', 'Europe/Berlin');
+             INSERT INTO hall (id, event_id, name, slug) VALUES (1, 1, 'Saal 1', 'saal-1');
+             INSERT INTO hall (id, event_id, name, slug) VALUES (2, 1, 'Saal <2>', 'saal-2');
+             INSERT INTO stream (id, hall_id, url, priority, origin, added_ms) VALUES (1, 1, 'http://u:secret@h.example/x', 0, 'command', 0);
+             INSERT INTO talk (id, event_id, hall_id, match_key, title, start_ms, end_ms, status, opted_out, known_since_ms, speakers)
+               VALUES (1, 1, 1, 'a', 'Opening', {start}, {end}, 'scheduled', 0, 0, '[]'),
+                      (2, 1, 2, 'b', '<script>alert(1)</script>', {end}, {later}, 'scheduled', 0, 0, '[\"<b>Eve</b>\"]'),
+                      (3, 1, 1, 'c', 'Not to be seen', {end}, {later}, 'scheduled', 1, 0, '[]');
+             INSERT INTO assembly (talk_id, path, bytes, sha256, duration_ms, made_ms, inputs)
+               VALUES (1, 'talks/27c3/opening.mkv', 10, zeroblob(32), 60000, 0, zeroblob(32)),
+                      (3, 'talks/27c3/secret.mkv', 10, zeroblob(32), 60000, 0, zeroblob(32));",
+            start = START,
+            end = START + 30 * MINUTE,
+            later = START + 60 * MINUTE,
+        ))
+        .expect("works");
+        std::fs::create_dir_all(dir.path().join("talks/27c3")).expect("works");
+        for name in ["opening.mkv", "secret.mkv", ".hidden"] {
+            std::fs::write(dir.path().join("talks/27c3").join(name), b"0123456789").expect("works");
+        }
+        let clock = TestClock::starting_at(Ms(START + 50 * MINUTE));
+        let env = Env { data_dir: dir.path().to_owned(), settings: Settings::default(), clock: Arc::new(clock) };
+        let (tell, status) = watch::channel(Status { alive: true, ..Status::default() });
+        Self { dir, app: router(Arc::new(Site::new(env, access, status))), tell }
+    }
+
+    async fn get(&self, path: &str, more: &[(axum::http::HeaderName, &str)]) -> (StatusCode, HeaderMap, String) {
+        let mut request = Request::get(path);
+        if more.iter().all(|(name, _)| *name != HOST) {
+            request = request.header(HOST, "127.0.0.1:8273");
+        }
+        for (name, value) in more {
+            request = request.header(name, *value);
+        }
+        let answer = self.app.clone().oneshot(request.body(Body::empty()).expect("works")).await.expect("works");
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = to_bytes(answer.into_body(), 1 << 20).await.expect("works");
+        (status, headers, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        let (status, _, body) = self.get(path, &[]).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        serde_json::from_str(&body).expect("works")
+    }
+}
+
+#[tokio::test]
+async fn the_grid_shows_the_day_with_what_strangers_wrote_as_text() {
+    let place = Place::new(Access::default());
+    let (status, headers, page) = place.get("/", &[]).await;
+    assert_eq!(status, StatusCode::OK);
+    for text in [
+        "Opening",
+        "Saal 1",
+        "Saal &lt;2&gt;",
+        "&lt;script&gt;alert(1)&lt;/script&gt;",
+        "&lt;b&gt;Eve",
+        "missed",
+        "opted-out",
+    ] {
+        assert!(page.contains(text), "{text} in {page}");
+    }
+    assert!(!page.contains("<script>alert"), "{page}");
+    assert!(!page.contains("style="), "the policy allows no style attributes");
+    assert!(headers["content-security-policy"].to_str().expect("works").starts_with("default-src 'none'"));
+    assert_eq!(headers["x-content-type-options"], "nosniff");
+    assert!(!headers.contains_key("access-control-allow-origin"));
+    let (status, _, page) = place.get("/?day=2010-12-28", &[]).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.contains("No talks on this day"), "{page}");
+    assert_eq!(place.get("/?event=28c3", &[]).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(place.get("/?day=yesterday", &[]).await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn the_api_says_what_list_and_show_say() {
+    let place = Place::new(Access::default());
+    let all = place.json("/api/v1/talks").await;
+    assert_eq!(all.as_array().map(Vec::len), Some(3));
+    assert_eq!(place.json("/api/v1/talks?state=missed").await[0]["title"], "Opening");
+    let one = place.json("/api/v1/talks/1").await;
+    assert_eq!((&one["title"], &one["seams"]), (&all[0]["title"], &Value::Array(Vec::new())));
+    assert_eq!(place.json("/api/v1/status").await["alive"], true);
+    place.tell.send_replace(Status::default());
+    assert_eq!(place.json("/api/v1/status").await["alive"], false);
+    let (status, _, body) = place.get("/api/v1/talks?state=fine", &[]).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(body.contains("use one of"), "{body}");
+    assert_eq!(place.get("/api/v1/talks/99", &[]).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_document_of_the_api_names_what_there_is() {
+    let place = Place::new(Access::default());
+    let document = place.json("/api/v1/openapi.json").await;
+    let paths = document["paths"].as_object().expect("works");
+    for path in paths.keys() {
+        let (status, ..) = place.get(&path.replace("{id}", "1"), &[]).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+    }
+    // What the shapes require is there.
+    let talk = place.json("/api/v1/talks/1").await;
+    for field in document["components"]["schemas"]["Talk"]["required"].as_array().expect("works") {
+        assert!(talk.get(field.as_str().expect("works")).is_some(), "{field}");
+    }
+    let known = document["components"]["schemas"]["Talk"]["properties"].as_object().expect("works");
+    for field in talk.as_object().expect("works").keys() {
+        assert!(known.contains_key(field), "{field} is not documented");
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_sent_whole_or_in_ranges() {
+    let place = Place::new(Access::default());
+    let (status, headers, body) = place.get("/talks/1/file", &[]).await;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, "0123456789"));
+    assert_eq!(headers[CONTENT_TYPE], "video/x-matroska");
+    assert_eq!(headers["content-disposition"], "attachment; filename=\"opening.mkv\"");
+    let (status, headers, body) = place.get("/talks/1/file", &[(RANGE, "bytes=2-4")]).await;
+    assert_eq!((status, body.as_str()), (StatusCode::PARTIAL_CONTENT, "234"));
+    assert_eq!(headers["content-range"], "bytes 2-4/10");
+    assert_eq!(place.get("/talks/1/file", &[(RANGE, "bytes=50-")]).await.0, StatusCode::RANGE_NOT_SATISFIABLE);
+    assert_eq!(place.get("/talks/2/file", &[]).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn nothing_of_an_opted_out_talk_is_served_and_no_path_leads_elsewhere() {
+    let place = Place::new(Access::default());
+    let (status, _, body) = place.get("/talks/3/file", &[]).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(!body.contains("0123"), "{body}");
+    let (_, _, page) = place.get("/talks/3", &[]).await;
+    assert!(page.contains("opted out") && !page.contains("/talks/3/file"), "{page}");
+    assert!(place.dir.path().join("catalog.db").exists(), "there is something to find");
+    for path in [
+        "/static/../catalog.db",
+        "/static/..%2fcatalog.db",
+        "/static/%2e%2e/%2e%2e/catalog.db",
+        "/talks/..%2f..%2fcatalog.db/file",
+        "/talks/27c3/opening.mkv",
+        "/static/",
+        "/catalog.db",
+        "/talks/1/file/../../../catalog.db",
+    ] {
+        let (status, _, body) = place.get(path, &[]).await;
+        assert!(status.is_client_error(), "{path}: {status}");
+        assert!(!body.contains("SQLite format"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn passwords_of_streams_are_not_shown() {
+    let place = Place::new(Access::default());
+    for path in ["/", "/talks/1", "/api/v1/talks", "/api/v1/talks/1"] {
+        assert!(!place.get(path, &[]).await.2.contains("secret@"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_strangers_name_and_a_missing_token_are_turned_away() {
+    let place = Place::new(Access { token: Some("0123456789abcdef".to_owned()), hosts: Vec::new() });
+    let token = (AUTHORIZATION, "Bearer 0123456789abcdef");
+    assert_eq!(place.get("/", &[(HOST, "evil.example"), token.clone()]).await.0, StatusCode::MISDIRECTED_REQUEST);
+    for path in ["/", "/api/v1/talks", "/talks/1/file", "/live", "/static/page.js"] {
+        assert_eq!(place.get(path, &[]).await.0, StatusCode::UNAUTHORIZED, "{path}");
+    }
+    assert_eq!(place.get("/", std::slice::from_ref(&token)).await.0, StatusCode::OK);
+    let (status, headers, _) = place.get("/talks/1?token=0123456789abcdef", &[]).await;
+    assert_eq!((status, &headers["location"]), (StatusCode::SEE_OTHER, &"/talks/1".parse().expect("works")));
+    assert!(headers["set-cookie"].to_str().expect("works").contains("HttpOnly; SameSite=Strict"));
+}
+
+#[tokio::test]
+async fn a_catalog_that_is_gone_is_an_answer_not_a_panic() {
+    let place = Place::new(Access::default());
+    for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
+        let _ = std::fs::remove_file(place.dir.path().join(name));
+    }
+    let (status, _, page) = place.get("/", &[]).await;
+    assert!(status.is_client_error() || status.is_server_error(), "{status}: {page}");
+    assert!(!Path::new("catalog.db").exists());
+}
