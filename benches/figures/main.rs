@@ -6,6 +6,7 @@
 
 mod assembly;
 mod catalog;
+mod contest;
 mod cost;
 mod frames;
 mod hls;
