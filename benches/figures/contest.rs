@@ -1,11 +1,12 @@
 //! Several recorders side by side on the same stream, and what each one has of it in the end.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 use streamrip_lab::{Daemon, Streamrip, now_ms};
 
-use crate::frames::{self, Account};
+use crate::frames::{self, Account, Offered};
 use crate::measure::{middle, runs, spread};
 use crate::peers::{Loop, Peer};
 use crate::station::{self, Station};
@@ -89,7 +90,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub fn of(offered: &[String], recorded: &Recorded) -> Self {
+    pub fn of(offered: &Offered, recorded: &Recorded) -> Self {
         let segments = recorded.segments.as_ref().map(|segments| frames::compare(offered, segments));
         Self { account: frames::compare(offered, &recorded.file), segments }
     }
@@ -98,38 +99,52 @@ impl Outcome {
 /// All runs of one of them.
 #[derive(Default)]
 pub struct Results {
-    outcomes: Vec<Outcome>,
+    /// Of the files of a peer, of streamrip's joined file.
+    pub files: Accounts,
+    /// Of streamrip's segments.
+    pub segments: Option<Accounts>,
     /// Why there are none.
     reason: Option<String>,
 }
 
-impl Results {
-    /// Seconds lost and seconds twice, one for each run.
-    pub fn lost_and_twice(&self) -> (Vec<f64>, Vec<f64>) {
-        self.outcomes.iter().map(|outcome| (outcome.account.lost, outcome.account.twice)).unzip()
-    }
+/// One for each run.
+#[derive(Default)]
+pub struct Accounts(Vec<Account>);
 
+impl Accounts {
     /// The medians hold these limits; `None` where nothing was measured.
     pub fn within(&self, most_lost: f64, most_twice: f64) -> Option<bool> {
-        let (lost, twice) = self.lost_and_twice();
+        let [lost, _, twice] = self.columns();
         (!lost.is_empty()).then(|| middle(&lost) <= most_lost && middle(&twice) <= most_twice)
     }
 
-    /// For the table.
-    pub fn words(&self) -> String {
-        if let Some(reason) = &self.reason {
-            return format!("not measured: {reason}");
+    fn columns(&self) -> [Vec<f64>; 3] {
+        let column = |of: fn(&Account) -> f64| self.0.iter().map(of).collect();
+        [column(|account| account.lost), column(|account| account.spoilt), column(|account| account.twice)]
+    }
+}
+
+impl fmt::Display for Accounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [lost, spoilt, twice] = self.columns();
+        write!(f, "{} s lost", spread(&lost, 2))?;
+        if middle(&spoilt) > middle(&lost) {
+            write!(f, ", {} s with what that spoils", spread(&spoilt, 2))?;
         }
-        let (lost, twice) = self.lost_and_twice();
-        let mut words = format!("{} s lost", spread(&lost, 2));
         if twice.iter().any(|twice| *twice > 0.0) {
-            words += &format!(", {} s twice", spread(&twice, 2));
+            write!(f, ", {} s twice", spread(&twice, 2))?;
         }
-        let segments: Vec<f64> = self.outcomes.iter().filter_map(|o| Some(o.segments.as_ref()?.lost)).collect();
-        if !segments.is_empty() && middle(&segments) < middle(&lost) {
-            words += &format!("; {} s in the segments", spread(&segments, 2));
+        Ok(())
+    }
+}
+
+impl Results {
+    /// Of some accounts, for the table.
+    pub fn words(&self, accounts: &Accounts) -> String {
+        match &self.reason {
+            Some(reason) => format!("not measured: {reason}"),
+            None => accounts.to_string(),
         }
-        words
     }
 }
 
@@ -144,7 +159,10 @@ pub fn hold(who: &[Who], run: impl Fn(&[Who]) -> Vec<Result<Outcome, String>>) -
                     if let Some(segments) = &outcome.segments {
                         eprintln!("  its segments: {segments}");
                     }
-                    results.outcomes.push(outcome);
+                    results.files.0.push(outcome.account);
+                    if let Some(segments) = outcome.segments {
+                        results.segments.get_or_insert_default().0.push(segments);
+                    }
                 }
                 Err(words) => {
                     eprintln!("{}: {words}", who.name());

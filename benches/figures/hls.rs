@@ -10,7 +10,7 @@ use streamrip_lab::schedule::in_seconds;
 use streamrip_lab::{Encoder, Format, PATIENCE, Recipe, wait_until};
 
 use crate::contest::{self, Outcome, Recorder, Results, Who, until};
-use crate::frames;
+use crate::frames::Offered;
 use crate::measure::{Figure, Reached};
 use crate::nginx::Nginx;
 use crate::peers;
@@ -39,14 +39,14 @@ pub fn figures() -> Vec<Figure> {
 
 fn figure(who: &Who, results: &Results) -> Figure {
     let asked = matches!(who, Who::Streamrip { recorder: "hls", .. });
-    let within = results.within(0.0, 0.0).filter(|_| asked);
+    let within = results.files.within(0.0, 0.0).filter(|_| asked);
     Figure {
         what: format!(
             "HLS with a window of 20 s, down for {} of the {COMPARED} s compared: {}",
             OUTAGE.end - OUTAGE.start,
             who.name()
         ),
-        measured: results.words(),
+        measured: results.words(&results.files),
         compared_with: who.version(),
         limit: if asked { "nothing lost, nothing twice" } else { "" },
         reached: within.map_or(Reached::Unasked, Reached::of),
@@ -82,17 +82,8 @@ fn run(who: &[Who]) -> Vec<Result<Outcome, String>> {
     fs::remove_file(&down).expect("a flag");
     std::thread::sleep(until(zero + STOP * 1000));
     let recorded: Vec<_> = recorders.into_iter().map(Recorder::finish).collect();
-    let offered = offered(&encoder, zero);
+    let offered = Offered::of(&encoder.live().between(zero, zero + COMPARED * 1000).1, COMPARED);
     recorded.into_iter().map(|recorded| Ok(Outcome::of(&offered, &recorded?))).collect()
-}
-
-/// The pictures that were made in the time that is compared.
-fn offered(encoder: &Encoder, zero: i64) -> Vec<String> {
-    let (_, bytes) = encoder.live().between(zero, zero + COMPARED * 1000);
-    let offered = frames::offered(&bytes);
-    let expected = COMPARED as f64 * frames::RATE;
-    assert!((offered.len() as f64 - expected).abs() < 25.0, "{} pictures instead of {expected}", offered.len());
-    offered
 }
 
 /// Segments of 2 s, of which ten are listed, and those that are not are soon gone.

@@ -24,7 +24,11 @@ const PIECE: usize = 5_000;
 /// Connections that are not counted: the first ones start the daemon and its tape.
 const WARM_UP: usize = 3;
 const RECONNECTS: usize = 200;
-const PATIENCE: Duration = Duration::from_secs(100);
+/// After so many short connections comes one that lasts so much longer: a server that cuts without end is asked ever
+/// more seldom, since each connection makes a file.
+const SHORT_ONES: usize = 30;
+const LONG_PIECES: usize = 600;
+const PATIENCE: Duration = Duration::from_secs(200);
 
 pub fn first_byte() -> Vec<Figure> {
     let one = |name: &str, recorder| {
@@ -129,12 +133,14 @@ fn reconnects(recorder: &'static str) -> Result<Vec<f64>, String> {
 }
 
 fn serve(listener: &TcpListener, media: &[u8], took: &Mutex<Vec<f64>>, stop: &AtomicBool) {
-    let mut at = 0;
+    let (mut at, mut number) = (0, 0);
     let mut ended: Option<Instant> = None;
     while !stop.load(Ordering::SeqCst) {
         let Ok((mut client, _)) = listener.accept() else { continue };
         // A client that leaves early, as mplayer does with its first request, was no connection.
-        let Ok(first) = send(&mut client, media, &mut at) else { continue };
+        let pieces = if number % (SHORT_ONES + 1) == SHORT_ONES { LONG_PIECES } else { PIECES };
+        let Ok(first) = send(&mut client, media, &mut at, pieces) else { continue };
+        number += 1;
         if let Some(ended) = ended {
             let mut took = took.lock().unwrap_or_else(PoisonError::into_inner);
             took.push((first - ended).as_secs_f64() * 1000.0);
@@ -145,7 +151,7 @@ fn serve(listener: &TcpListener, media: &[u8], took: &Mutex<Vec<f64>>, stop: &At
 }
 
 /// A stretch of the stream; when its first byte went.
-fn send(client: &mut TcpStream, media: &[u8], at: &mut usize) -> io::Result<Instant> {
+fn send(client: &mut TcpStream, media: &[u8], at: &mut usize, pieces: usize) -> io::Result<Instant> {
     client.set_nodelay(true)?;
     client.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut head = Vec::new();
@@ -156,7 +162,7 @@ fn send(client: &mut TcpStream, media: &[u8], at: &mut usize) -> io::Result<Inst
     }
     client.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nConnection: close\r\n\r\n")?;
     let mut first = None;
-    for _ in 0..PIECES {
+    for _ in 0..pieces {
         if *at + PIECE > media.len() {
             *at = 0;
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use streamrip_lab::schedule::in_seconds;
 use streamrip_lab::{Act, Answer, Encoder, End, FaultServer, Format, Limit, Live, Recipe, Route, now_ms};
 
-use crate::contest::{self, Outcome, Recorder, Results, Who, until};
-use crate::frames;
+use crate::contest::{self, Accounts, Outcome, Recorder, Results, Who, until};
+use crate::frames::Offered;
 use crate::measure::{Figure, Reached};
 use crate::peers;
 use crate::station::Station;
@@ -37,19 +37,25 @@ pub fn figures() -> Vec<Figure> {
     ];
     let (who, limits): (Vec<_>, Vec<_>) = contestants.into_iter().unzip();
     let results = contest::hold(&who, run);
-    who.iter().zip(&results).zip(limits).map(|((who, results), limit)| figure(who, results, limit)).collect()
+    who.iter().zip(&results).zip(limits).flat_map(|((who, results), limit)| figures_of(who, results, limit)).collect()
 }
 
-fn figure(who: &Who, results: &Results, limit: Option<(f64, &'static str)>) -> Figure {
-    Figure {
-        what: format!("live MPEG-TS of {SECONDS} s from a failing server: {}", who.name()),
-        measured: results.words(),
+/// One line for a peer; for streamrip one for its segments, which are what the peers' files are, and one for the
+/// joined file.
+fn figures_of(who: &Who, results: &Results, limit: Option<(f64, &'static str)>) -> Vec<Figure> {
+    let figure = |part: &str, accounts: &Accounts| Figure {
+        what: format!("live MPEG-TS of {SECONDS} s from a failing server: {}{part}", who.name()),
+        measured: results.words(accounts),
         compared_with: match who {
             Who::Streamrip { mirrors: 1, .. } => format!("{UNAVOIDABLE} s that nobody could have"),
             _ => who.version(),
         },
         limit: limit.map_or("", |(_, words)| words),
-        reached: limit.and_then(|(most, _)| results.within(most, 0.0)).map_or(Reached::Unasked, Reached::of),
+        reached: limit.and_then(|(most, _)| accounts.within(most, 0.0)).map_or(Reached::Unasked, Reached::of),
+    };
+    match &results.segments {
+        Some(segments) => vec![figure(", segments", segments), figure(", joined file", &results.files)],
+        None => vec![figure("", &results.files)],
     }
 }
 
@@ -90,12 +96,8 @@ fn run(who: &[Who]) -> Vec<Result<Outcome, String>> {
 }
 
 /// The pictures that were sent while the script ran.
-fn offered(encoder: &Encoder, began: i64) -> Vec<String> {
-    let (_, bytes) = encoder.live().between(began, began + SECONDS * 1000);
-    let offered = frames::offered(&bytes);
-    let expected = SECONDS as f64 * frames::RATE;
-    assert!((offered.len() as f64 - expected).abs() < 25.0, "{} pictures instead of {expected}", offered.len());
-    offered
+fn offered(encoder: &Encoder, began: i64) -> Offered {
+    Offered::of(&encoder.live().between(began, began + SECONDS * 1000).1, SECONDS)
 }
 
 /// A server of its own for the stream, with the script of faults.
