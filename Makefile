@@ -7,12 +7,14 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 test: export RUST_TEST_THREADS ?= 4
 test: export NEXTEST_TEST_THREADS ?= 4
 
-.PHONY: help demo test fuzz bench fmt lint clean
+.PHONY: help demo test fuzz soak simulate bench fmt lint clean
 
 help:
 	@echo "make demo    a small congress on this machine, recorded: about two minutes"
 	@echo "make test    everything that is tested (installs what the tests need)"
-	@echo "make fuzz    hostile input for FUZZ_SECONDS=300 a test (make test does a few hundred cases each)"
+	@echo "make fuzz    hostile input for FUZZ_SECONDS=300 a test (make test does it for 4 seconds each)"
+	@echo "make soak    a congress day of SOAK_MINUTES=60 on a server that misbehaves, with SOAK_KILLS=30 times kill -9"
+	@echo "make simulate  SEEDS=3000 congress days of trouble in simulated time"
 	@echo "make bench   the measurements of docs/BENCHMARKS.md"
 	@echo "make lint    formatting, clippy, licences"
 	@echo "make fmt     formats the code"
@@ -38,6 +40,16 @@ test:
 
 fuzz:
 	STREAMRIP_FUZZ_SECONDS=$(or $(FUZZ_SECONDS),300) $(CARGO) test --locked --test fuzz
+
+soak: export SOAK_MINUTES ?= 60
+soak:
+	@.ci/install-deps test
+	$(CARGO) test --locked --test soak -- --nocapture
+
+# Optimised, so that thousands of days pass in the time of a CI run.
+simulate:
+	STREAMRIP_SIM_SEEDS=$(or $(SEEDS),3000) $(CARGO) test --locked \
+		--config 'profile.dev.package.streamrip.opt-level=2' --test simulator -- --nocapture
 
 bench:
 	@.ci/install-deps bench

@@ -1,5 +1,7 @@
 //! A SOURCE -> its bytes: a file, standard input, or an http(s) URL. Whole and bounded, or not at all.
 
+mod redirect;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -247,7 +249,8 @@ fn read_local(place: &Place, max: usize) -> Result<Vec<u8>, FetchError> {
 
 async fn web(url: &Url, max: usize, cache: &Cache, patience: Duration) -> Result<Vec<u8>, FetchError> {
     let shown = redact_text(url.as_str());
-    let wrong = |e: reqwest::Error| FetchError::Web { url: shown.clone(), why: reasons(&e) };
+    let because = |why: String| FetchError::Web { url: shown.clone(), why };
+    let wrong = |e: reqwest::Error| because(reasons(&e));
     // Another part of the program may have chosen the same provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = || {
@@ -255,28 +258,39 @@ async fn web(url: &Url, max: usize, cache: &Cache, patience: Duration) -> Result
             .user_agent(concat!("streamrip/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(patience)
-            // reqwest itself follows to http and https only.
-            .redirect(reqwest::redirect::Policy::limited(MAX_REDIRECTS))
+            // We look at each step ourselves.
+            .redirect(reqwest::redirect::Policy::none())
     };
-    let client = match builder().build() {
+    let client = |pinned: &redirect::Hop| match pinned.pin(builder()).build() {
         // A system without root certificates is refused even where none are needed (measured). With
-        // none at all, http works and a redirect to https fails.
-        Err(_) if url.scheme() == "http" => builder().tls_certs_only([]).build().map_err(wrong)?,
-        Err(e) => {
-            return Err(FetchError::NoTls { url: shown, why: reasons(&e) });
-        }
-        Ok(client) => client,
+        // none at all, http works and https fails.
+        Err(_) if pinned.url.scheme() == "http" => pinned.pin(builder()).tls_certs_only([]).build().map_err(wrong),
+        Err(e) => Err(FetchError::NoTls { url: shown.clone(), why: reasons(&e) }),
+        Ok(client) => Ok(client),
     };
     let cached = cache.get(url);
-    let mut request = client.get(url.clone());
-    if let Some(cached) = &cached {
-        for (name, value) in [(IF_NONE_MATCH, &cached.etag), (IF_MODIFIED_SINCE, &cached.last_modified)] {
-            if let Some(value) = value {
-                request = request.header(name, value);
+    let deadline = Instant::now() + patience;
+    let late = || because("no complete answer in time".to_owned());
+    let mut hop = redirect::Hop::first(url);
+    let mut followed = 0;
+    let mut answer = loop {
+        let mut request = client(&hop)?.get(hop.url.clone());
+        if let Some(cached) = &cached {
+            for (name, value) in [(IF_NONE_MATCH, &cached.etag), (IF_MODIFIED_SINCE, &cached.last_modified)] {
+                if let Some(value) = value {
+                    request = request.header(name, value);
+                }
             }
         }
-    }
-    let mut answer = request.send().await.map_err(wrong)?;
+        let answer = tokio::time::timeout_at(deadline, request.send()).await.map_err(|_| late())?.map_err(wrong)?;
+        let Some(to) = redirect::target(&hop.url, &answer) else { break answer };
+        followed += 1;
+        if followed > MAX_REDIRECTS {
+            return Err(because(format!("it is sent on more than {MAX_REDIRECTS} times")));
+        }
+        let next = tokio::time::timeout_at(deadline, hop.follow(to.map_err(because)?)).await.map_err(|_| late())?;
+        hop = next.map_err(because)?;
+    };
     if let Some(cached) = cached
         && answer.status() == reqwest::StatusCode::NOT_MODIFIED
     {
@@ -291,7 +305,9 @@ async fn web(url: &Url, max: usize, cache: &Cache, patience: Duration) -> Result
         return Err(too_large());
     }
     let mut bytes = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(wrong)? {
+    loop {
+        let chunk = tokio::time::timeout_at(deadline, answer.chunk()).await.map_err(|_| late())?;
+        let Some(chunk) = chunk.map_err(wrong)? else { break };
         if bytes.len() + chunk.len() > max {
             return Err(too_large());
         }

@@ -64,7 +64,7 @@ impl Source for Steady {
         });
         let every = tokio::time::interval(Duration::from_millis(20));
         let bytes = Bytes { every, given: self.given.clone(), stop: stop.clone() };
-        Ok(Running { bytes: Box::pin(bytes), stop, kill, ended, process: None })
+        Ok(Running { bytes: Box::pin(bytes), stop, kill, ended, over: CancellationToken::new(), process: None })
     }
 }
 
@@ -165,10 +165,17 @@ fn on_disk(dir: &Path) -> u64 {
 async fn a_locked_catalog_does_not_stop_a_tape() {
     let bench = Bench::start(|_| ());
     bench.grows(20_000).await;
+    // A reader that takes its time, and a writer.
+    let reader = open_reader(bench.dir.path()).expect("third");
+    reader.execute_batch("BEGIN; SELECT count(*) FROM segment;").expect("a long look");
     let other = open_writer(bench.dir.path()).expect("second");
     other.execute_batch("BEGIN IMMEDIATE").expect("locked");
-    bench.grows(100_000).await;
+    let locked = std::time::Instant::now();
+    while locked.elapsed() < Duration::from_secs(10) {
+        bench.grows(90_000).await;
+    }
     other.execute_batch("ROLLBACK").expect("released");
+    drop(reader);
     bench.grows(20_000).await;
     bench.ends_whole().await;
 }

@@ -1,7 +1,7 @@
 //! The daemon as a service: what systemd is told, a clock that is set, and the catalog's check, backup and
 //! restore with the real program.
 
-#![allow(clippy::print_stderr, reason = "a skipped test says why")]
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a skipped test says why")]
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -82,6 +82,43 @@ fn the_unit_file_is_sound() {
     // It also complains of other units of the machine.
     let ours: Vec<_> = said.lines().filter(|line| line.contains("streamrip.service")).collect();
     assert!(ours.is_empty(), "{ours:?}");
+    // In tenths; 10 is no protection at all. 1.8 as of systemd 252.
+    let arguments = ["security", "--offline=true", "--threshold=25", "--no-pager"];
+    let output = Command::new("systemd-analyze").args(arguments).arg(&unit).output().expect("started");
+    let said = String::from_utf8_lossy(&output.stdout);
+    if said.contains("exposure level") {
+        assert!(output.status.success(), "{said}");
+    } else {
+        eprintln!("skipped: this systemd-analyze cannot judge a unit file offline");
+    }
+}
+
+/// In a time namespace in which the machine seems to have slept for twenty minutes: the one thing of a sleep that
+/// can be had without one. What follows from it is tested with a clock of the tests.
+#[test]
+fn a_sleep_of_the_machine_is_read_from_the_right_clocks() {
+    use streamrip::domain::clock::Clock as _;
+    let asleep = || streamrip::app::clock::SystemClock.asleep_ms();
+    if std::env::var_os("STREAMRIP_TEST_ASLEEP").is_some() {
+        println!("asleep {}", asleep());
+        return;
+    }
+    let name = "a_sleep_of_the_machine_is_read_from_the_right_clocks";
+    let inside = |root: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(root).args(["--time", "--boottime", "1200", "--fork"]);
+        command.arg(std::env::current_exe().expect("this test")).args(["--exact", name, "--nocapture"]);
+        command.env("STREAMRIP_TEST_ASLEEP", "1").output().ok().filter(|output| output.status.success())
+    };
+    // A user who is not root makes a namespace to be root in.
+    let Some(output) = inside(&[]).or_else(|| inside(&["--map-root-user"])) else {
+        eprintln!("skipped: no time namespaces here");
+        return;
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    let told = said.lines().find_map(|l| l.split_once("asleep ")).and_then(|(_, ms)| ms.trim().parse::<i64>().ok());
+    let more = told.unwrap_or_else(|| panic!("{said}")) - asleep();
+    assert!((more - 1_200_000).abs() < 1000, "{more} ms");
 }
 
 #[test]
@@ -153,6 +190,7 @@ fn verify_backup_and_restore_with_the_real_program() {
         data_dir: streamrip.data_dir(),
         settings: streamrip::domain::settings::Settings::default(),
         clock: std::sync::Arc::new(streamrip::app::clock::SystemClock),
+        studio: std::sync::Arc::new(streamrip::media::studio::Ffmpeg),
     };
     let backup = streamrip::app::backup::hourly(&env).expect("made").expect("due");
     let second = record(&streamrip, &slug, 2);

@@ -1,5 +1,7 @@
 //! Tapes on real mplayer and ffmpeg, real streams on loopback, and children that behave badly.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says why")]
+
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -13,13 +15,13 @@ use streamrip::domain::ids::{HallId, StreamId};
 use streamrip::domain::segment::{Container, EndReason};
 use streamrip::domain::settings::Record;
 use streamrip::domain::stream_url::StreamUrl;
-use streamrip::source::child::start_ticks;
+use streamrip::source::child::{is_running, start_ticks};
 use streamrip::source::log::{LineLog, NoLog};
 use streamrip::source::mplayer::Mplayer;
 use streamrip::source::{ProcessId, Sources};
 use streamrip::tape::events::{TapeEvent, TapeSink};
 use streamrip::tape::{self, TapeDeps, TapeHandle, TapeOrder};
-use streamrip_lab::{Act, Answer, End, FaultServer, Format, Live, PATIENCE, Recipe, eventually};
+use streamrip_lab::{Act, Answer, End, FaultServer, Format, Live, PATIENCE, Recipe, SmallDisk, eventually};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -50,13 +52,14 @@ struct Bench {
     told: Arc<Told>,
     sources: Sources,
     first_byte_ms: i64,
+    buffer_bytes: Option<usize>,
 }
 
 impl Bench {
     fn new() -> Self {
         let log: Arc<dyn LineLog> = Arc::new(NoLog);
         let dir = tempfile::tempdir().expect("dir");
-        Self { dir, told: Arc::default(), sources: Sources::programs(&log), first_byte_ms: 5000 }
+        Self { dir, told: Arc::default(), sources: Sources::programs(&log), first_byte_ms: 5000, buffer_bytes: None }
     }
 
     /// In place of mplayer.
@@ -93,7 +96,9 @@ impl Bench {
     fn start(&self, order: TapeOrder) -> TapeHandle {
         let record = Record { stall_timeout_ms: 3000, first_byte_timeout_ms: self.first_byte_ms, ..Record::default() };
         let data = self.dir.path().to_owned();
-        tape::start(order, TapeDeps::new(Arc::new(SystemClock), self.told.clone(), self.sources.clone(), data, record))
+        let mut deps = TapeDeps::new(Arc::new(SystemClock), self.told.clone(), self.sources.clone(), data, record);
+        deps.buffer_bytes = self.buffer_bytes.unwrap_or(deps.buffer_bytes);
+        tape::start(order, deps)
     }
 
     fn events(&self) -> Vec<TapeEvent> {
@@ -296,23 +301,78 @@ async fn ffmpeg_tapes_what_it_can_in_mpegts_and_the_rest_in_matroska() {
 async fn children_that_behave_badly_neither_stop_the_tape_nor_stay() {
     // In a pipeline, descriptor 0 is the pipeline's.
     let media = "exec 3>&0; head -c 18800 /dev/zero | tr '\\0' G >&3";
+    // A grandchild tells its number into a file of the data directory, since its pipe may be gone.
+    let fork = |how: &str| format!("{media}; {how} & echo $! >> \"$0.forked\"; exit 0");
     let table = [
-        ("it crashes", format!("{media}; kill -SEGV $$"), EndReason::SourceFailed),
-        ("it ends", media.to_owned(), EndReason::Eof),
-        ("it closes its pipe and lives on", format!("{media}; exec 3>&- 0</dev/null; exec sleep 1000"), EndReason::Eof),
-        ("it hangs", format!("trap '' TERM; {media}; while :; do sleep 1000; done"), EndReason::Stalled),
-        ("it says nothing", "exec sleep 1000".to_owned(), EndReason::NoFirstByte),
-        ("it talks too much", format!("yes | head -c 10000000; {media}"), EndReason::Eof),
-        ("it forks", format!("{media}; sleep 1000 & exit 0"), EndReason::Eof),
+        ("it crashes", format!("{media}; kill -SEGV $$"), EndReason::SourceFailed, 18_800),
+        ("it crashes before a byte", "kill -SEGV $$".to_owned(), EndReason::SourceFailed, 0),
+        ("it ends", media.to_owned(), EndReason::Eof, 18_800),
+        ("it claims failure by its exit code", format!("{media}; exit 3"), EndReason::SourceFailed, 18_800),
+        (
+            "it claims failure in words",
+            format!("{media}; echo 'Playing http://h/x.'; echo 'Server returned 404: Not Found'"),
+            EndReason::Eof,
+            18_800,
+        ),
+        (
+            "it closes its pipe and lives on",
+            format!("{media}; exec 3>&- 0</dev/null; exec sleep 1000"),
+            EndReason::Eof,
+            18_800,
+        ),
+        (
+            "it closes its pipe, lives on and ignores TERM",
+            format!("trap '' TERM; {media}; exec 3>&- 0</dev/null; while :; do sleep 1000; done"),
+            EndReason::Eof,
+            18_800,
+        ),
+        ("it hangs", format!("trap '' TERM; {media}; while :; do sleep 1000; done"), EndReason::Stalled, 18_800),
+        ("it says nothing", "exec sleep 1000".to_owned(), EndReason::NoFirstByte, 0),
+        ("it talks too much", format!("yes | head -c 10000000; {media}"), EndReason::Eof, 18_800),
+        (
+            "it talks too much, in one line",
+            format!("(head -c 10000000 /dev/zero | tr '\\0' x) >&2; {media}"),
+            EndReason::Eof,
+            18_800,
+        ),
+        ("it forks", fork("sleep 1000"), EndReason::Eof, 18_800),
+        ("it forks one that ignores TERM", fork("sh -c 'trap \"\" TERM; sleep 1000; :'"), EndReason::Eof, 18_800),
     ];
-    for (what, script, want) in table {
-        let bench = Bench::script(&script);
-        let mut tape = bench.start(Bench::order("http://127.0.0.1:1/x"));
-        eventually(what, PATIENCE, || bench.reasons().len() >= 2).await;
-        bench.stop(&mut tape).await;
-        assert_eq!(bench.reasons()[..2], [want, want], "{what}");
-        assert!(bench.segments().iter().all(|s| s.content.len() <= 18_800), "{what}");
+    // All at once: most of the time they wait.
+    let mut all = tokio::task::JoinSet::new();
+    for (what, script, want, bytes) in table {
+        all.spawn(async move {
+            let mut bench = Bench::script(&script);
+            if what.starts_with("it talks") {
+                // Ten megabytes take their time on a busy machine.
+                bench.first_byte_ms = 50_000;
+            }
+            // One child at a time: what is opened beside a silent one is tested elsewhere.
+            let order = TapeOrder { max_connections: 1, ..Bench::order("http://127.0.0.1:1/x") };
+            let mut tape = bench.start(order);
+            // The second one shows that the tape is not stuck.
+            eventually(what, PATIENCE, || bench.reasons().len() >= 2).await;
+            bench.stop(&mut tape).await;
+            assert_eq!(bench.reasons()[..2], [want, want], "{what}");
+            let files: Vec<_> = bench.segments().iter().map(|s| s.content.len()).collect();
+            assert!(files.iter().all(|n| *n <= 18_800), "{what}: {files:?}");
+            // All that was given is kept, whatever was said of it.
+            assert!(bytes == 0 || files.first() == Some(&bytes), "{what}: {files:?}");
+            let forked = std::fs::read_to_string(bench.dir.path().join("fake-mplayer.forked")).unwrap_or_default();
+            assert_eq!(forked.is_empty(), !what.starts_with("it forks"), "{what}");
+            for pid in forked.lines().map(|pid| pid.parse().expect("a number")) {
+                eventually(what, PATIENCE, || !runs(pid)).await;
+            }
+        });
     }
+    while let Some(done) = all.join_next().await {
+        done.expect("no tape fails");
+    }
+}
+
+/// True while the process runs. One that nobody has waited for yet does not: a grandchild is not ours to wait for.
+fn runs(pid: u32) -> bool {
+    start_ticks(pid).is_some_and(|start_ticks| is_running(ProcessId { pid, start_ticks }))
 }
 
 #[tokio::test]
@@ -398,4 +458,33 @@ fn find_file(dir: &Path) -> Option<PathBuf> {
         let path = entry.path();
         if path.is_dir() { find_file(&path) } else { Some(path) }
     })
+}
+
+#[tokio::test]
+async fn on_a_disk_that_stays_full_the_file_keeps_what_it_has_and_the_next_one_begins_when_there_is_space() {
+    let (server, feed, mut bench) = (FaultServer::start(), Feed::start(), Bench::new());
+    let Some(disk) = SmallDisk::mount(bench.dir.path(), 4) else {
+        eprintln!("skipped: this user may not mount a tmpfs");
+        return;
+    };
+    bench.buffer_bytes = Some(100_000);
+    let route = server.live("/saal1", "video/mp2t", &feed.live);
+    let mut tape = bench.start(Bench::order(&route.url()));
+    bench.flows(&tape, 1).await;
+    eventually("a file", PATIENCE, || find_file(&bench.dir.path().join("segments")).is_some()).await;
+    disk.fill();
+    eventually("the disk to be full", PATIENCE, || tape.status().disk_full).await;
+    let before = feed.live.len();
+    eventually("more than the buffer holds", PATIENCE, || feed.live.len() > before + 300_000).await;
+    assert_eq!(tape.status().connections, 1, "nothing is gained by a new one while the disk is full");
+    disk.free();
+    let freed = std::time::Instant::now();
+    eventually("a new connection", PATIENCE, || tape.status().connections == 2).await;
+    bench.flows(&tape, 2).await;
+    assert!(freed.elapsed() < Duration::from_secs(15), "only after {:?}", freed.elapsed());
+    assert!(!tape.status().disk_full);
+    bench.stop(&mut tape).await;
+    assert_eq!(bench.reasons(), [EndReason::DiskFull, EndReason::Shutdown]);
+    let places: Vec<_> = bench.segments().iter().map(|s| feed.place(&s.content)).collect();
+    assert!(places.len() == 2 && places[0].1 > places[0].0 && places[1].0 > places[0].1, "{places:?}");
 }

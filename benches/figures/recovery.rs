@@ -22,7 +22,12 @@ pub fn figures() -> Vec<Figure> {
     let dir = tempfile::tempdir().expect("a directory");
     let mut db = open_writer(dir.path()).expect("a catalog");
     make(dir.path(), &mut db);
-    let env = Env { data_dir: dir.path().to_owned(), settings: Settings::default(), clock: Arc::new(SystemClock) };
+    let env = Env {
+        data_dir: dir.path().to_owned(),
+        settings: Settings::default(),
+        clock: Arc::new(SystemClock),
+        studio: Arc::new(streamrip::media::studio::Ffmpeg),
+    };
     let nothing = || ();
     let walk = median(RUNS, nothing, |()| {
         let found = std::process::Command::new("find").arg(dir.path()).args(["-type", "f"]).output().expect("find");

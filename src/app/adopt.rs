@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::assemble::{TALKS, file_prefix};
 use super::env::Env;
 use super::failure::Result;
-use super::recover::{Content, read_all};
+use super::recover::{Content, read_for_good};
 use super::tree::Tree;
 use crate::catalog::assemblies::{self, NewAssembly};
 use crate::catalog::schedule::{self, TalkFilter};
@@ -63,7 +63,7 @@ pub(super) fn adopt(db: &mut Db, env: &Env, unknown: &[String]) -> Result<usize>
             strangers.push(path);
             continue;
         };
-        let file = match read_all(&env.data_dir.join(path)) {
+        let file = match read_for_good(&env.data_dir.join(path)) {
             Ok(file) => file,
             Err(e) => {
                 tracing::warn!("{path} cannot be read, it is looked at again at the next start: {e}");
@@ -133,16 +133,19 @@ fn insert(db: &Db, hall: HallId, path: &str, file: &Content, start: Ms) -> Resul
 
 /// Takes in joined talks that no row knows, where place and time in their name are those of one talk
 /// that has none: so that a join after a restore does not replace a file that may hold more than the
-/// segments still do. Says how many.
+/// segments still do. Says how many. `cancel` ends it between two files, and while one is looked into.
 ///
 /// # Errors
 /// When the catalog cannot be used. A file that cannot be read, or is nobody's, is left alone.
-pub(super) fn adopt_assemblies(db: &mut Db, env: &Env) -> Result<usize> {
+pub(super) fn adopt_assemblies(db: &mut Db, env: &Env, cancel: &CancellationToken) -> Result<usize> {
     let (events, halls) = (schedule::events(db)?, schedule::halls(db)?);
     let mut adopted = 0;
     let mut files: Vec<String> = Tree::read(&env.data_dir, TALKS).files.into_iter().collect();
     files.sort_unstable();
     for path in files {
+        if cancel.is_cancelled() {
+            break;
+        }
         let parts: Vec<&str> = path.split('/').collect();
         let [_, event, name] = parts.as_slice() else { continue };
         if name.ends_with(TEMP_SUFFIX) || files::is_named(db, &path)? {
@@ -158,7 +161,7 @@ pub(super) fn adopt_assemblies(db: &mut Db, env: &Env) -> Result<usize> {
         }
         let [talk] = fits.as_slice() else { continue };
         let full = env.data_dir.join(&path);
-        let measured = read_all(&full).ok().zip(probe::probe(&full, &CancellationToken::new()).ok());
+        let measured = read_for_good(&full).ok().zip(probe::probe(&full, cancel).ok());
         let Some((file, probed)) = measured else {
             tracing::warn!("{path} cannot be read: it is not taken in");
             continue;

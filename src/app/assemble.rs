@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
-use super::index::{Reader, arrivals, index_file, index_segment, media, media_failure, read};
+use super::index::{Looked, Reader, arrivals, index_file, index_segment, media, media_failure, read};
 use super::report::{self, TalkView};
 use super::{folders, optout};
 use crate::catalog::assemblies::{self, Assembly, NewAssembly, Part};
@@ -18,15 +18,16 @@ use crate::catalog::{self, media_index, schedule, seams, segments, todo};
 use crate::domain::event::Event;
 use crate::domain::hall::Hall;
 use crate::domain::ids::{SegmentId, TalkId};
-use crate::domain::interval::IntervalSet;
+use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::media::MediaIndex;
 use crate::domain::name::{MAX_FILE_NAME, slug};
 use crate::domain::segment::{Segment, Verdict};
 use crate::domain::talk::{Talk, TalkStatus};
+use crate::media::index::windows as media_index_windows;
 use crate::media::{MediaError, join};
 use crate::plan::assembly::{AssemblyPlan, Inputs, plan};
 use crate::plan::wanted::forbidden_slots;
-use crate::tape::disk::make_dirs;
+use crate::tape::disk::{make_dirs, rename, second_name};
 
 /// The folder of the assemblies in the data directory.
 pub const TALKS: &str = "talks";
@@ -96,7 +97,16 @@ pub async fn assemble_talk(
         return done(writer, talk, stamp, AssembleOutcome::Nothing(why)).await;
     }
     for attempt in 0.. {
-        let plan = facts.plan(env);
+        let plan = match look_closer(env, writer, &mut facts).await {
+            Ok(plan) => plan,
+            Err(MediaError::Stale { path, .. }) if attempt == 0 => {
+                facts.reindex(env, reader, writer, &path).await?;
+                facts = gather(env, reader, writer, talk).await?;
+                look_into_open(env, reader, &mut facts).await?;
+                continue;
+            }
+            Err(e) => return Err(media_failure(&e)),
+        };
         match make(env, reader, writer, &facts, plan, force, progress.clone()).await {
             Ok(outcome) => return done(writer, talk, stamp, outcome).await,
             // The file is another one than the index says: what it holds counts, not what it held.
@@ -166,7 +176,7 @@ fn lock_file(data_dir: &Path) -> std::io::Result<File> {
 }
 
 /// Waits until no other process assembles.
-async fn turn(env: &Env) -> Result<File> {
+pub(super) async fn turn(env: &Env) -> Result<File> {
     let data_dir = env.data_dir.clone();
     let locked = tokio::task::spawn_blocking(move || lock_file(&data_dir).and_then(|file| file.lock().map(|()| file)));
     match locked.await {
@@ -280,7 +290,7 @@ impl Facts {
 async fn gather(env: &Env, reader: &Reader, writer: &Writer, talk: TalkId) -> Result<Facts> {
     let env_for = env.clone();
     let facts = read(reader, move |db| Facts::read(db, &env_for, talk)).await?;
-    optout::release(env, writer, &facts.view.segments, &facts.view.talk, &facts.forbidden).await?;
+    optout::release(env, writer, &facts.view.segments, &facts.view.talk, facts.view.window, &facts.forbidden).await?;
     let unchecked: Vec<_> = facts
         .view
         .segments
@@ -292,7 +302,9 @@ async fn gather(env: &Env, reader: &Reader, writer: &Writer, talk: TalkId) -> Re
         return Ok(facts);
     }
     for segment in unchecked {
-        index_segment(env, reader, writer, segment).await?;
+        if let Looked::NotNow(why) = index_segment(env, reader, writer, segment).await? {
+            tracing::warn!("segment {segment} cannot be looked at now, the talk is joined without it: {why}");
+        }
     }
     let env_for = env.clone();
     read(reader, move |db| Facts::read(db, &env_for, talk)).await
@@ -315,6 +327,50 @@ async fn look_into_open(env: &Env, reader: &Reader, facts: &mut Facts) -> Result
         }
     }
     Ok(())
+}
+
+/// Plans, and reads from the middle of segments what the plan would like to see: where one mirror's segment
+/// ends inside another's. What was read is kept.
+async fn look_closer(env: &Env, writer: &Writer, facts: &mut Facts) -> std::result::Result<AssemblyPlan, MediaError> {
+    /// What is seen may lead to other seams; then what these want is read.
+    const ROUNDS: usize = 6;
+    for _ in 0..ROUNDS {
+        let plan = facts.plan(env);
+        let mut wanted: HashMap<SegmentId, Vec<(i64, i64)>> = HashMap::new();
+        for (segment, from, to) in &plan.wanted {
+            wanted.entry(*segment).or_default().push((*from, *to));
+        }
+        if wanted.is_empty() {
+            return Ok(plan);
+        }
+        for (id, mut stretches) in wanted {
+            stretches.sort_unstable();
+            stretches.dedup();
+            let (Some(segment), Some(index)) =
+                (facts.view.segments.iter().find(|s| s.id == id), facts.indexes.get_mut(&id))
+            else {
+                continue;
+            };
+            let (path, known) = (env.data_dir.join(&segment.path), index.clone());
+            let job = {
+                let path = path.clone();
+                move |cancel: &_| media_index_windows(&path, &known, &stretches, cancel)
+            };
+            let found = media(job).await.map_err(|e| match e {
+                // Its index says that there is media in it.
+                MediaError::Content { path, detail } => MediaError::Stale { path, detail },
+                e => e,
+            })?;
+            index.windows.extend(found.iter().cloned());
+            if segment.closed.is_some() {
+                let stored = writer.call(move |db| media_index::store_windows(db, id, &found)).await;
+                if let Err(e) = stored {
+                    tracing::debug!("packets of segment {id} are looked up again next time: {e}");
+                }
+            }
+        }
+    }
+    Ok(facts.plan(env))
 }
 
 /// What the name of a talk's file begins with: `2010-12-27_2030_saal-1_`.
@@ -350,7 +406,7 @@ async fn make(
     progress: Progress,
 ) -> std::result::Result<AssembleOutcome, Stopped> {
     let talk = facts.view.talk.id;
-    let old = facts.view.assembly.clone();
+    let mut old = facts.view.assembly.clone();
     let found = plan.seams.clone();
     writer.call(move |db| found.iter().try_for_each(|(a, b, seam)| seams::store(db, *a, *b, seam))).await?;
     if plan.pieces.is_empty() {
@@ -368,20 +424,24 @@ async fn make(
     let there = |old: &&Assembly| {
         std::fs::metadata(env.data_dir.join(&old.path)).is_ok_and(|file| file.is_file() && file.len() == old.bytes)
     };
+    let has_lost = match old.as_ref().filter(there) {
+        Some(old) => facts.lost_any(&assemblies::parts(&lock_reader(reader), old.id)?, &plan),
+        None => false,
+    };
     if let Some(old) = old.as_ref().filter(there).filter(|_| !force) {
         if old.inputs == inputs && old.path == path {
             return Ok(AssembleOutcome::UpToDate(path));
         }
         // Of segments that went since, pruned fragments for instance, it is the only copy: then a new file
         // must have more.
-        let less = if facts.lost_any(&assemblies::parts(&lock_reader(reader), old.id)?, &plan) {
-            plan.duration_ms <= old.duration_ms
-        } else {
-            plan.duration_ms + LESS_MS < old.duration_ms
-        };
+        let less =
+            if has_lost { plan.duration_ms <= old.duration_ms } else { plan.duration_ms + LESS_MS < old.duration_ms };
         if facts.same_place(old, &path) && less {
             return keep_better(env, writer, old, &path, inputs).await;
         }
+    }
+    if let Some(old) = old.as_mut().filter(|old| has_lost && facts.same_place(old, &path)) {
+        put_aside(env, writer, old).await?;
     }
     let gaps = plan.pieces.iter().filter(|p| p.before.is_some()).count();
     let parts = parts(&plan);
@@ -398,7 +458,8 @@ async fn make(
     make_dirs(&env.data_dir, folder)
         .map_err(|e| Failure::new(Kind::Failed, format!("cannot make the folder {}", folder.display())).because(e))?;
     let job = join::Job { plan, sources, target: env.data_dir.join(&path) };
-    let joined = media(move |cancel| join::join(&job, &mut |ms| progress(ms, total), cancel)).await;
+    let studio = Arc::clone(&env.studio);
+    let joined = media(move |cancel| studio.join(&job, &mut |ms| progress(ms, total), cancel)).await;
     let joined = joined.map_err(|e| match e {
         MediaError::Stale { path, .. } => Stopped::Stale(path),
         MediaError::File { path, source } if source.kind() == std::io::ErrorKind::NotFound => Stopped::Stale(path),
@@ -417,13 +478,59 @@ async fn make(
         parts,
     };
     let moved = old.as_ref().is_some_and(|old| !facts.same_place(old, &path));
-    let (reason, now) = (if moved { "the talk was moved; the file stays" } else { "replaced" }, env.clock.now());
+    let reason = match (moved, has_lost) {
+        (true, _) => "the talk was moved; the file stays",
+        (false, true) => "replaced; the file stays, for it has what was pruned since",
+        (false, false) => "replaced",
+    };
+    let now = env.clock.now();
     writer.call(move |db| assemblies::replace(db, &new, reason, now)).await?;
     // The old name goes last: until here the catalog named a file that was there.
-    if let Some(old) = old.filter(|old| !moved && old.path != path) {
+    if let Some(old) = old.filter(|old| !moved && !has_lost && old.path != path) {
         let _ = std::fs::remove_file(env.data_dir.join(old.path));
     }
     Ok(AssembleOutcome::Made { path, duration_ms: joined.duration_ms, gaps })
+}
+
+/// A file that is the only copy of something, and is about to be replaced by one that has more: it gets
+/// another name, and stays.
+async fn put_aside(env: &Env, writer: &Writer, old: &mut Assembly) -> std::result::Result<(), Stopped> {
+    let mark = format!("-before-{}", old.id);
+    let stem = old.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    if stem.ends_with(&mark) {
+        return Ok(());
+    }
+    let extension = old.path.extension().unwrap_or_default().to_string_lossy();
+    let room = MAX_FILE_NAME.saturating_sub(mark.len() + 1 + extension.len());
+    let short: String = stem.chars().take(room).collect();
+    let aside = old.path.with_file_name(format!("{short}{mark}.{extension}"));
+    take_name(env, writer, old, &aside, old.inputs).await?;
+    old.path = aside;
+    Ok(())
+}
+
+/// Gives an assembly another name. Two names until the row has the new one: whenever the machine stops, the
+/// row names the file. A row that named nothing would be taken for a file that is gone, and a lesser one put
+/// in its place.
+async fn take_name(
+    env: &Env,
+    writer: &Writer,
+    old: &Assembly,
+    path: &Path,
+    inputs: [u8; 32],
+) -> std::result::Result<(), Stopped> {
+    if old.path != path {
+        second_name(&env.data_dir, &old.path, path)
+            // File systems without second names have no better way.
+            .or_else(|_| rename(&env.data_dir, &old.path, path))
+            .map_err(|e| Failure::new(Kind::Failed, format!("cannot rename {}", old.path.display())).because(e))?;
+    }
+    let (id, named) = (old.id, path.to_owned());
+    writer.call(move |db| assemblies::keep(db, id, &named, inputs)).await?;
+    if old.path != path {
+        let _ = std::fs::remove_file(env.data_dir.join(&old.path));
+    }
+    Ok(())
 }
 
 /// The old file has more than could be made now (segments are gone): it stays, under the talk's name.
@@ -436,12 +543,7 @@ async fn keep_better(
 ) -> std::result::Result<AssembleOutcome, Stopped> {
     // With the old one's extension: it is the old one's content.
     let path = path.with_extension(old.path.extension().unwrap_or_default());
-    if old.path != path {
-        std::fs::rename(env.data_dir.join(&old.path), env.data_dir.join(&path))
-            .map_err(|e| Failure::new(Kind::Failed, format!("cannot rename {}", old.path.display())).because(e))?;
-    }
-    let (id, kept) = (old.id, path.clone());
-    writer.call(move |db| assemblies::keep(db, id, &kept, inputs)).await?;
+    take_name(env, writer, old, &path, inputs).await?;
     Ok(AssembleOutcome::Kept(path))
 }
 
@@ -454,13 +556,18 @@ fn lock_reader(reader: &Reader) -> std::sync::MutexGuard<'_, Connection> {
 pub fn parts(plan: &AssemblyPlan) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for piece in &plan.pieces {
-        // One segment may give several stretches: their places as one.
-        let place = (piece.out_start_ms, piece.out_end_ms);
-        match parts.iter_mut().find(|p| p.segment == piece.segment) {
-            Some(known) => known.place = known.place.map(|(from, _)| (from, place.1)),
+        // One segment may give several stretches in a row: their places as one. With a mirror between them
+        // they are two.
+        let (place, wall) = ((piece.out_start_ms, piece.out_end_ms), piece.wall());
+        match parts.last_mut().filter(|p| p.segment == piece.segment) {
+            Some(known) => {
+                known.place = known.place.map(|(from, _)| (from, place.1));
+                known.wall = known.wall.map(|known| Interval::new(known.start, wall.end.max(known.start)));
+            }
             None => parts.push(Part {
                 segment: piece.segment,
                 place: Some(place),
+                wall: Some(wall),
                 redundant: true,
                 note: piece.before.as_ref().map(ToString::to_string).unwrap_or_default(),
             }),
@@ -471,6 +578,7 @@ pub fn parts(plan: &AssemblyPlan) -> Vec<Part> {
             parts.push(Part {
                 segment: rejected.segment,
                 place: None,
+                wall: None,
                 redundant: rejected.redundant,
                 note: rejected.reason.clone(),
             });
@@ -480,4 +588,4 @@ pub fn parts(plan: &AssemblyPlan) -> Vec<Part> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::app) mod tests;

@@ -10,6 +10,7 @@ use super::lock;
 use super::recover::{self, Recovery};
 use crate::catalog::backup::{self, Backup, Occasion};
 use crate::catalog::{self, CatalogError, troubles};
+use crate::media::CancellationToken;
 
 /// How often the daemon looks whether a backup is due: a cron expression, UTC. It may be missed and
 /// repeated, so it asks how old the newest one is.
@@ -90,7 +91,7 @@ pub fn restore(env: &Env, file: Option<&Path>) -> Result<Restored> {
         };
         let mut db = catalog::open_writer(&env.data_dir)?;
         let recovery = recover::recover(env, &mut db)?;
-        let joined = adopt_assemblies(&mut db, env)?;
+        let joined = adopt_assemblies(&mut db, env, &CancellationToken::new())?;
         troubles::note(&db, None, "restored", &format!("the catalog was restored from {}", from.display()), now)?;
         return Ok(Restored { from, aside: done.aside, skipped, recovery, joined });
     }

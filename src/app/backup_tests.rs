@@ -26,8 +26,12 @@ impl Place {
         std::fs::create_dir_all(dir.path().join(DIR)).expect("made");
         std::fs::create_dir_all(dir.path().join("talks/27c3")).expect("made");
         let clock = TestClock::starting_at(start());
-        let env =
-            Env { data_dir: dir.path().to_owned(), settings: Settings::default(), clock: Arc::new(clock.clone()) };
+        let env = Env {
+            data_dir: dir.path().to_owned(),
+            settings: Settings::default(),
+            clock: Arc::new(clock.clone()),
+            studio: Arc::new(crate::media::studio::Ffmpeg),
+        };
         open_writer(dir.path())
             .expect("db")
             .execute_batch(

@@ -18,9 +18,10 @@ use crate::domain::interval::Interval;
 use crate::domain::segment::Container;
 use crate::domain::sniff::{self, Sniff};
 use crate::domain::time::{HOUR, Ms, SECOND};
+use crate::plan::lanes::lanes;
 use crate::plan::overlap::overlaps;
 use crate::plan::wanted::wanted;
-use crate::source::{SourceEnd, Sources};
+use crate::source::{SourceEnd, Sources, gate};
 
 /// How long each stream is listened to once it delivers.
 const LISTEN: Duration = Duration::from_secs(5);
@@ -116,6 +117,15 @@ pub async fn check(
             format!("no stream: {talks} talk(s) will be missed; set one with: streamrip halls set {:?} URL", hall.name);
         tell(Level::Problem, "hall", &hall.name, message);
     }
+    let redundancy = |hall: &Hall| hall.redundancy.unwrap_or(env.settings.record.redundancy);
+    for hall in used.iter().filter(|h| !h.streams.is_empty() && redundancy(h) as usize > h.streams.len()) {
+        let message = format!(
+            "redundancy is {}, and it has {} stream: there is no mirror to tape beside it",
+            redundancy(hall),
+            hall.streams.len()
+        );
+        tell(Level::Warning, "hall", &hall.name, message);
+    }
     for (a, b) in overlaps(&coming) {
         let message = format!("{:?} is at the same time; both get the shared minutes", b.title);
         tell(Level::Warning, "overlap", &a.title, message);
@@ -159,8 +169,10 @@ pub async fn check(
         .iter()
         .map(|t| {
             let seconds = t.window.intersect(Interval::new(now, Ms(i64::MAX))).len_ms().unsigned_abs() / 1000;
-            // Segments and assemblies both stay.
-            2 * seconds * rates.get(&t.hall).copied().unwrap_or(0)
+            // Segments, of each mirror that is taped, and assemblies both stay.
+            let hall = schedule.halls.iter().find(|h| h.id == t.hall);
+            let copies = 1 + hall.map_or(1, |h| lanes(redundancy(h), h.streams.len()) as u64);
+            copies * seconds * rates.get(&t.hall).copied().unwrap_or(0)
         })
         .sum();
     disk_space(env, needed, &plan, &tell);
@@ -223,11 +235,17 @@ fn disk_space(
 /// The programs that the halls' streams need, and what joining needs.
 async fn programs(env: &Env, halls: &[&Hall], tell: &impl Fn(Level, &'static str, &str, String)) {
     let mut needed: BTreeMap<&str, &str> = BTreeMap::from([("ffmpeg", "joining"), ("ffprobe", "joining")]);
+    // The built-in client can stand in for it.
+    let mut can_do_without_mplayer = true;
     for hall in halls {
         for stream in &hall.streams {
             match recorder_of(env, hall, stream) {
                 Recorder::Ffmpeg => needed.insert("ffmpeg", "recording"),
-                Recorder::Mplayer | Recorder::Auto => needed.insert("mplayer", "recording"),
+                Recorder::Mplayer | Recorder::Auto => {
+                    can_do_without_mplayer &= chosen_recorder(env, hall) == Recorder::Auto && stream.url.is_web();
+                    needed.insert("mplayer", "recording")
+                }
+                Recorder::Http => None,
             };
         }
     }
@@ -247,6 +265,12 @@ async fn programs(env: &Env, halls: &[&Hall], tell: &impl Fn(Level, &'static str
                 let first = text.lines().find(|l| !l.trim().is_empty()).unwrap_or("no version").trim();
                 tell(Level::Good, "program", program, first.chars().take(60).collect());
             }
+            Ok(Err(e))
+                if e.kind() == std::io::ErrorKind::NotFound && program == "mplayer" && can_do_without_mplayer =>
+            {
+                let message = "is not installed: the built-in client records in its place".to_owned();
+                tell(Level::Good, "program", program, message);
+            }
             Ok(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => {
                 let package = if program == "mplayer" { "mplayer" } else { "ffmpeg" };
                 tell(
@@ -263,11 +287,15 @@ async fn programs(env: &Env, halls: &[&Hall], tell: &impl Fn(Level, &'static str
 }
 
 fn recorder_of(env: &Env, hall: &Hall, stream: &Stream) -> Recorder {
-    let chosen = match hall.recorder.unwrap_or_default() {
+    chosen_recorder(env, hall).for_url(&stream.url)
+}
+
+/// What hall and settings say, which may be `Auto`.
+fn chosen_recorder(env: &Env, hall: &Hall) -> Recorder {
+    match hall.recorder.unwrap_or_default() {
         Recorder::Auto => env.settings.record.recorder,
         chosen => chosen,
-    };
-    chosen.for_url(&stream.url)
+    }
 }
 
 /// Opens a stream and listens for some seconds.
@@ -278,7 +306,8 @@ async fn listen(env: &Env, sources: &Sources, hall: &Hall, stream: &Stream) -> s
         (None, Some(detail)) => detail.clone(),
         (None, None) => "it ended without a byte".to_owned(),
     };
-    let source = sources.for_stream(recorder_of(env, hall, stream), &stream.url).map_err(|e| why(&e))?;
+    let source = sources.for_stream(chosen_recorder(env, hall), &stream.url).map_err(|e| why(&e))?;
+    gate::check(&stream.url).await.map_err(|e| why(&e))?;
     let mut running = source.open(&stream.url, &format!("{} check", hall.name)).map_err(|e| why(&e))?;
     let patience = Duration::from_millis(env.settings.record.first_byte_timeout_ms.unsigned_abs());
     let (mut head, mut bytes, mut buffer) = (Vec::new(), 0_u64, vec![0; 64 * 1024]);

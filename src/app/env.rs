@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::clock::Clock;
+use super::clock::{Clock, SystemClock};
 use crate::domain::settings::Settings;
+use crate::media::studio::{Ffmpeg, Studio};
 
 /// Where the data is, what is set, what time it is.
 #[derive(Clone, Debug)]
@@ -15,4 +16,14 @@ pub struct Env {
     pub settings: Settings,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// What looks at media and joins it.
+    pub studio: Arc<dyn Studio>,
+}
+
+impl Env {
+    /// With the system's clock and with ffmpeg.
+    #[must_use]
+    pub fn real(data_dir: PathBuf, settings: Settings) -> Self {
+        Self { data_dir, settings, clock: Arc::new(SystemClock), studio: Arc::new(Ffmpeg) }
+    }
 }

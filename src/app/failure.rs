@@ -76,6 +76,8 @@ impl From<CatalogError> for Failure {
         match e {
             CatalogError::Locked => Self::new(Kind::Busy, message).hint("try again; if it stays locked, find the program with: fuser -v catalog.db"),
             CatalogError::Newer { .. } => Self::new(Kind::Catalog, message).hint("install the newer streamrip that wrote it"),
+            CatalogError::Older { .. } => Self::new(Kind::Catalog, message)
+                .hint("bring it up to date with this streamrip: streamrip list --data-dir THAT_DIRECTORY"),
             CatalogError::Corrupt { .. } => Self::new(Kind::Catalog, message)
                 .hint("move the file aside and keep it; the recordings in segments/ and talks/ are untouched, and a new catalog adopts them"),
             CatalogError::Missing(_) => Self::new(Kind::NotFound, message).hint("begin with: streamrip import SCHEDULE.ics"),

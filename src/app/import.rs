@@ -313,6 +313,7 @@ pub(super) async fn gather_with(inputs: &Inputs, xml: Result<Option<ScheduleXml>
         zone_option: inputs.zone_option,
         pre_padding_ms: paddings.0,
         post_padding_ms: paddings.1,
+        private_streams: halls_file.as_ref().is_some_and(|f| f.allow_private_streams),
     };
     Ok(Prepared { name: inputs.name.clone(), row, halls_file, schedule, xml_missing, digest })
 }

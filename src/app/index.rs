@@ -14,8 +14,8 @@ use crate::domain::interval::Interval;
 use crate::domain::media::MediaIndex;
 use crate::domain::segment::{Mark, Segment, Verdict};
 use crate::domain::time::Ms;
-use crate::media::{CancellationToken, MediaError, index};
-use crate::plan::clock_watch::across_steps;
+use crate::media::{CancellationToken, MediaError};
+use crate::plan::clock_watch::{stepped, unstepped};
 
 /// A reading connection that tasks share.
 pub(crate) type Reader = Arc<Mutex<Connection>>;
@@ -25,19 +25,30 @@ pub(crate) type Reader = Arc<Mutex<Connection>>;
 ///
 /// # Errors
 /// When ffmpeg is missing, the file cannot be read, or the catalog cannot be used: then it stays
-/// unchecked.
-pub async fn index_segment(env: &Env, reader: &Reader, writer: &Writer, id: SegmentId) -> Result<()> {
+/// unchecked too.
+pub async fn index_segment(env: &Env, reader: &Reader, writer: &Writer, id: SegmentId) -> Result<Looked> {
     let (segment, arrivals) = read(reader, move |db| Ok((segments::segment(db, id)?, arrivals(db, id)?))).await?;
-    let Some(segment) = segment.filter(|s| s.verdict == Verdict::Unchecked) else { return Ok(()) };
+    let Some(segment) = segment.filter(|s| s.verdict == Verdict::Unchecked) else { return Ok(Looked::Done) };
     let now = env.clock.now();
     match index_file(env, &segment, arrivals).await {
         Ok(index) => writer.call(move |db| media_index::store(db, id, &index, now)).await?,
         Err(MediaError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             writer.call(move |db| segments::set_verdict(db, id, Verdict::Lost, "the file is gone", now)).await?;
         }
+        // Not the segment's fault, as far as is known: it stays unchecked.
+        Err(e @ MediaError::Died { .. }) => return Ok(Looked::NotNow(e.to_string())),
         Err(e) => return Err(media_failure(&e)),
     }
-    Ok(())
+    Ok(Looked::Done)
+}
+
+/// What came of a look at a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Looked {
+    /// It is judged, now or before.
+    Done,
+    /// The program that looks died, for this reason: it stays unchecked.
+    NotNow(String),
 }
 
 /// What the catalog knows of when a segment's bytes came.
@@ -60,7 +71,7 @@ pub(crate) fn arrivals(db: &Connection, segment: SegmentId) -> Result<Arrivals> 
 /// The index of a segment's file, made anew.
 ///
 /// # Errors
-/// As [`index::index`].
+/// As [`crate::media::index::index`].
 pub(crate) async fn index_file(
     env: &Env,
     segment: &Segment,
@@ -72,9 +83,11 @@ pub(crate) async fn index_file(
         marks = vec![Mark { at: segment.opened, offset: 1 }, Mark { at: end, offset: segment.bytes }];
     }
     let path = env.data_dir.join(&segment.path);
+    let studio = Arc::clone(&env.studio);
     media(move |cancel| {
-        let mut index = index::index(&path, &marks, cancel)?;
-        index.spans = across_steps(index.spans, &marks, &steps);
+        let (marks, passed) = unstepped(&marks, &steps);
+        let mut index = studio.index(&path, &marks, cancel)?;
+        index.spans = stepped(index.spans, &passed);
         Ok(index)
     })
     .await

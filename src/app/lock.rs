@@ -3,11 +3,16 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use super::failure::{Failure, Kind, Result};
 
 /// File name of the lock in the data directory. It stays; what counts is who holds it.
 pub const FILE_NAME: &str = "daemon.lock";
+
+/// So often, and this far apart, a lock is tried that somebody holds: those who only look let go of it at once.
+const TRIES: u32 = 5;
+const TRY_AGAIN: Duration = Duration::from_millis(20);
 
 /// Held while it lives; the system lets go of it however the process ends.
 #[derive(Debug)]
@@ -28,7 +33,18 @@ pub fn take(data_dir: &Path) -> Result<DaemonLock> {
     };
     std::fs::create_dir_all(data_dir).map_err(io)?;
     let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
-    match file.try_lock() {
+    let mut tries = 0;
+    let locked = loop {
+        match file.try_lock() {
+            // `status` and `list` hold it for an instant to see whether somebody does.
+            Err(TryLockError::WouldBlock) if tries < TRIES => {
+                tries += 1;
+                std::thread::sleep(TRY_AGAIN);
+            }
+            result => break result,
+        }
+    };
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
@@ -69,5 +85,25 @@ mod tests {
         assert!(second.message.contains(&std::process::id().to_string()), "{second}");
         drop(first);
         assert!(take(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn who_only_looks_keeps_no_daemon_from_starting() {
+        let dir = tempfile::tempdir().expect("dir");
+        drop(take(dir.path()).expect("free"));
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !over.load(std::sync::atomic::Ordering::SeqCst) {
+                        let _ = is_taken(dir.path());
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                });
+            }
+            let refused = (0..200).filter(|_| take(dir.path()).is_err()).count();
+            over.store(true, std::sync::atomic::Ordering::SeqCst);
+            assert_eq!(refused, 0);
+        });
     }
 }

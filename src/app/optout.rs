@@ -11,12 +11,12 @@ use crate::catalog::schedule::{TalkFilter, talks};
 use crate::catalog::writer::Writer;
 use crate::catalog::{assemblies, segments};
 use crate::domain::ids::{SegmentId, TalkId};
-use crate::domain::interval::IntervalSet;
+use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::segment::{Segment, Verdict};
 use crate::domain::talk::Talk;
 use crate::domain::time::HOUR;
 use crate::plan::wanted::{forbidden_slots, window_of};
-use crate::tape::disk::make_dirs;
+use crate::tape::disk::{make_dirs, rename};
 
 /// The folder for assemblies of opted-out talks in the data directory.
 pub const QUARANTINE: &str = "quarantine";
@@ -37,7 +37,8 @@ pub async fn quarantine(env: &Env, reader: &Reader, writer: &Writer, talk: TalkI
         let forbidden = forbidden_slots(&neighbours);
         let needed: IntervalSet = neighbours
             .iter()
-            .filter(|t| t.is_on())
+            // Also what was taped of one that is cancelled or removed: it may be back tomorrow.
+            .filter(|t| !t.opted_out)
             .map(|t| window_of(t, Some(&view.event), &env_for.settings.record))
             .collect::<IntervalSet>()
             .subtract(&forbidden);
@@ -57,8 +58,8 @@ pub async fn quarantine(env: &Env, reader: &Reader, writer: &Writer, talk: TalkI
     if let Some(old) = old {
         let name = old.path.file_name().map_or_else(|| PathBuf::from(talk.to_string()), PathBuf::from);
         let aside = Path::new(QUARANTINE).join(name);
-        let moved = make_dirs(&env.data_dir, Path::new(QUARANTINE))
-            .and_then(|_| std::fs::rename(env.data_dir.join(&old.path), env.data_dir.join(&aside)));
+        let moved =
+            make_dirs(&env.data_dir, Path::new(QUARANTINE)).and_then(|_| rename(&env.data_dir, &old.path, &aside));
         match moved {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 tracing::error!("{} cannot be put aside: {e}", old.path.display());
@@ -85,7 +86,9 @@ fn unneeded(found: &[Segment], needed: &IntervalSet) -> Vec<SegmentId> {
         .collect()
 }
 
-/// Takes segments back that were put aside and are needed again: their talk is no longer opted out.
+/// Takes segments back that were put aside and hold something that `talk` needs: a talk that was opted out
+/// no longer is, or another one was moved to their time. It is the counterpart of [`quarantine`], which leaves
+/// alone what some talk needs a part of.
 ///
 /// # Errors
 /// When the catalog cannot be written.
@@ -94,14 +97,16 @@ pub async fn release(
     writer: &Writer,
     found: &[Segment],
     talk: &Talk,
+    window: Interval,
     forbidden: &IntervalSet,
 ) -> Result<()> {
-    if !talk.is_on() {
+    if talk.opted_out {
         return Ok(());
     }
+    let needed = IntervalSet::from(window).subtract(forbidden);
     let free: Vec<SegmentId> = found
         .iter()
-        .filter(|s| s.verdict == Verdict::Quarantined && forbidden.clip(s.at).is_empty())
+        .filter(|s| s.verdict == Verdict::Quarantined && !needed.clip(s.at).is_empty())
         .map(|s| s.id)
         .collect();
     if free.is_empty() {

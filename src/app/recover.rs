@@ -16,14 +16,20 @@ use sha2::{Digest, Sha256};
 use super::adopt::adopt;
 use super::env::Env;
 use super::failure::Result;
+use super::merge;
 use super::tree::Tree;
 use crate::catalog::{relative_path, troubles};
 use crate::domain::sniff;
 use crate::domain::time::{Ms, SECOND};
-use crate::source::child::start_ticks;
+use crate::source::ProcessId;
+use crate::source::child::is_running;
 
-/// A source that was told to end has this long before it is killed.
-const GRACE: Duration = Duration::from_secs(3);
+/// A source that was told to end has this long before it is killed. Short, since no hall is taped meanwhile and
+/// nobody reads its pipe any more: mplayer on a silent connection does not end at TERM at all.
+const TERM_GRACE: Duration = Duration::from_millis(300);
+
+/// One that was killed is gone after this time, or it is in the kernel's hands for longer than we can wait.
+const KILL_GRACE: Duration = Duration::from_secs(3);
 
 /// The folder of the segments in the data directory.
 pub const SEGMENTS: &str = "segments";
@@ -44,6 +50,8 @@ pub struct Recovery {
     pub lost: usize,
     /// Rows whose file has come back.
     pub found: usize,
+    /// Files that a merge left half-way.
+    pub merged: usize,
 }
 
 impl Recovery {
@@ -56,6 +64,7 @@ impl Recovery {
             (self.adopted, "unknown file(s) adopted"),
             (self.lost, "segment(s) whose file is gone marked lost"),
             (self.found, "lost segment(s) found again"),
+            (self.merged, "file(s) of a merge that was killed ended"),
         ]
         .into_iter()
         .filter(|(n, _)| *n > 0)
@@ -86,7 +95,21 @@ pub fn recover(env: &Env, db: &mut Db) -> Result<Recovery> {
     tx.execute("UPDATE trouble SET until_ms = max(from_ms, ?1) WHERE until_ms IS NULL", [now.0])?;
     done.closed = close_open(&tx, env, now)?;
     // Whoever writes files waits for us, so what is read now stays so.
-    let tree = Tree::read(&env.data_dir, SEGMENTS);
+    let mut tree = Tree::read(&env.data_dir, SEGMENTS);
+    let half: Vec<String> = tree.files.iter().filter(|f| f.ends_with(merge::TEMP_SUFFIX)).cloned().collect();
+    if !half.is_empty() {
+        done.merged = merge::finish(&tx, &env.data_dir, &half)?;
+        tree = Tree::read(&env.data_dir, SEGMENTS);
+        // A merge at work: its rows may be there before its files have their names.
+        let under_way = |f: &String| f.strip_suffix(merge::TEMP_SUFFIX).map(str::to_owned);
+        let names: Vec<String> = tree.files.iter().filter_map(under_way).collect();
+        tree.files.retain(|f| under_way(f).is_none());
+        for name in names {
+            if crate::catalog::merged::is_named(&tx, &name)? {
+                tree.files.insert(name);
+            }
+        }
+    }
     let (lost, found, unknown) = compare(&tx, &tree, now)?;
     done.lost = lost;
     done.found = found;
@@ -104,22 +127,22 @@ pub fn recover(env: &Env, db: &mut Db) -> Result<Recovery> {
 /// Ends children of a daemon that was killed, where it is certain that they are ours.
 fn end_survivors(db: &Db) -> Result<usize> {
     let mut query = db.prepare("SELECT pid, pid_start FROM connection WHERE closed_ms IS NULL AND pid IS NOT NULL")?;
-    let rows = query.query_map([], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?)))?;
-    let alive = |pid: u32, start: i64| start_ticks(pid) == Some(start.cast_unsigned());
-    let mut survivors: Vec<_> =
-        rows.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().filter(|(pid, start)| alive(*pid, *start)).collect();
+    let rows = query
+        .query_map([], |row| Ok(ProcessId { pid: row.get(0)?, start_ticks: row.get::<_, i64>(1)?.cast_unsigned() }))?;
+    let mut survivors = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    survivors.retain(|process| is_running(*process));
     let count = survivors.len();
-    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::KILL] {
-        for (pid, _) in &survivors {
-            if let Some(group) = i32::try_from(*pid).ok().and_then(rustix::process::Pid::from_raw) {
+    for (signal, grace) in [(rustix::process::Signal::TERM, TERM_GRACE), (rustix::process::Signal::KILL, KILL_GRACE)] {
+        for process in &survivors {
+            if let Some(group) = i32::try_from(process.pid).ok().and_then(rustix::process::Pid::from_raw) {
                 // It leads its own group; it may be gone by now, which is what we want.
                 let _ = rustix::process::kill_process_group(group, signal);
             }
         }
-        let patience = std::time::Instant::now() + GRACE;
+        let patience = std::time::Instant::now() + grace;
         while !survivors.is_empty() && std::time::Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(20));
-            survivors.retain(|(pid, start)| alive(*pid, *start));
+            survivors.retain(|process| is_running(*process));
         }
     }
     Ok(count)
@@ -133,7 +156,7 @@ fn close_open(db: &Db, env: &Env, now: Ms) -> Result<usize> {
     let open = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     for (id, path, start, end) in &open {
         let inside = relative_path(path.clone()).map_err(std::io::Error::other);
-        match inside.and_then(|path| read_all(&env.data_dir.join(path))) {
+        match inside.and_then(|path| read_for_good(&env.data_dir.join(path))) {
             Ok(file) => {
                 // The file was written to until its last byte came; a copied file's time means nothing.
                 let end = file.modified.filter(|at| *at > *end && at.since(*end) < 60 * SECOND).unwrap_or(*end);
@@ -169,6 +192,16 @@ pub(super) struct Content {
     pub modified: Option<Ms>,
     /// Its first bytes, enough to recognise it.
     pub head: Vec<u8>,
+}
+
+/// Reads a file whole whose size and sum are about to be written down, and makes sure of it first: whoever
+/// wrote it was killed, and what is read may still be in memory only. A power cut would make the row untrue.
+pub(super) fn read_for_good(path: &Path) -> std::io::Result<Content> {
+    File::open(path)?.sync_all()?;
+    if let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
+    }
+    read_all(path)
 }
 
 /// Reads a file whole.

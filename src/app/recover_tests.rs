@@ -30,7 +30,12 @@ impl Place {
              INSERT INTO stream (id, hall_id, url, priority, origin, added_ms) VALUES (1, 1, 'http://h.example/x', 0, 'command', 0);",
         )
         .expect("schedule");
-        let env = Env { data_dir: dir.path().to_owned(), settings: Settings::default(), clock: Arc::new(SystemClock) };
+        let env = Env {
+            data_dir: dir.path().to_owned(),
+            settings: Settings::default(),
+            clock: Arc::new(SystemClock),
+            studio: Arc::new(crate::media::studio::Ffmpeg),
+        };
         Self { dir, env, db }
     }
 
@@ -65,6 +70,42 @@ impl Place {
 
     fn segments(&self) -> Vec<crate::domain::segment::Segment> {
         segments::segments_of_hall(&self.db, HallId(1), Interval::new(Ms(0), Ms(i64::MAX))).expect("read")
+    }
+}
+
+/// Started with a group of its own, as sources are, and ready: what it does at TERM is settled.
+fn survivor(script: &str) -> (std::process::Child, ProcessId) {
+    use std::io::Read as _;
+    use std::os::unix::process::CommandExt as _;
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", script])
+        .process_group(0)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("started");
+    child.stdout.take().expect("a pipe").read_exact(&mut [0]).expect("ready");
+    let start_ticks = crate::source::child::start_ticks(child.id()).expect("it runs");
+    let process = ProcessId { pid: child.id(), start_ticks };
+    (child, process)
+}
+
+#[test]
+fn a_source_that_outlived_its_daemon_is_ended_and_a_stranger_with_its_number_is_not() {
+    let mut place = Place::new();
+    let (mut polite, first) = survivor("echo; exec sleep 1000");
+    let (mut deaf, second) = survivor("trap '' TERM; echo; while :; do sleep 1000; done");
+    let (mut stranger, third) = survivor("echo; exec sleep 1000");
+    for (name, process) in [("a", first), ("b", second)] {
+        place.open(&place.write(&format!("{name}.ts"), b"abc"), Some((process.pid, process.start_ticks)));
+    }
+    // The number of one of ours has become another's.
+    place.open(&place.write("c.ts", b"abc"), Some((third.pid, third.start_ticks + 1)));
+    // Nobody waits for them here either, as in a container whose first process does not.
+    assert_eq!(place.recover().ended, 2);
+    assert!(!is_running(first) && !is_running(second) && is_running(third));
+    stranger.kill().expect("it lives");
+    for child in [&mut polite, &mut deaf, &mut stranger] {
+        child.wait().expect("it was ours");
     }
 }
 
@@ -123,28 +164,15 @@ fn files_without_a_row_are_adopted_into_hall_and_time() {
 }
 
 #[test]
-fn a_source_that_outlived_its_daemon_is_ended_and_a_stranger_with_its_number_is_not() {
-    use std::os::unix::process::CommandExt;
-    let mut place = Place::new();
-    let spawn = || std::process::Command::new("sleep").arg("600").process_group(0).spawn().expect("spawned");
-    let (mut ours, mut stranger) = (spawn(), spawn());
-    let start = |pid| start_ticks(pid).expect("alive");
-    place.open(&format!("{DIR}/a.ts"), Some((ours.id(), start(ours.id()))));
-    place.open(&format!("{DIR}/b.ts"), Some((stranger.id(), start(stranger.id()) + 1)));
-    // Reaped beside the recovery, as init would do it.
-    let reaper = std::thread::spawn(move || ours.wait().expect("waited"));
-    assert_eq!(place.recover().ended, 1);
-    assert!(!reaper.join().expect("joined").success());
-    assert_eq!(stranger.try_wait().expect("asked"), None, "the stranger lives");
-    stranger.kill().expect("killed");
-    stranger.wait().expect("waited");
-}
-
-#[test]
 fn a_sound_catalog_is_not_written_to() {
     let dir = tempfile::tempdir().expect("dir");
     let mut db = open_writer(dir.path()).expect("db");
-    let env = Env { data_dir: dir.path().to_owned(), settings: Settings::default(), clock: Arc::new(SystemClock) };
+    let env = Env {
+        data_dir: dir.path().to_owned(),
+        settings: Settings::default(),
+        clock: Arc::new(SystemClock),
+        studio: Arc::new(crate::media::studio::Ffmpeg),
+    };
     let before = db.total_changes();
     assert_eq!(recover(&env, &mut db).expect("recovered"), Recovery::default());
     assert_eq!(db.total_changes(), before);

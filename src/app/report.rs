@@ -7,6 +7,7 @@ use rusqlite::Connection as Db;
 
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
+use super::{disk, lock};
 use crate::catalog::assemblies::{self, Assembly};
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::{daemon_runs, seams, segments, troubles};
@@ -14,12 +15,13 @@ use crate::domain::event::Event;
 use crate::domain::hall::Hall;
 use crate::domain::ids::{EventId, HallId, StreamId, TalkId};
 use crate::domain::interval::{Interval, IntervalSet};
-use crate::domain::segment::{Connection, Segment};
+use crate::domain::segment::{Connection, Segment, Verdict};
 use crate::domain::settings::Settings;
 use crate::domain::talk::{Talk, TalkState};
 use crate::domain::time::{HOUR, MINUTE, Ms};
 use crate::plan::coverage::{TalkFacts, TalkReport, report};
 use crate::plan::wanted::window_of;
+use crate::source::child::start_ticks;
 
 /// Everything about one talk.
 #[derive(Clone, Debug)]
@@ -202,6 +204,10 @@ struct Reader<'a> {
     halls: BTreeMap<HallId, Hall>,
     streams: BTreeMap<HallId, (IntervalSet, BTreeMap<StreamId, String>)>,
     now: Ms,
+    /// The run that lives, where that is known without its heartbeat.
+    living: Option<i64>,
+    /// Nothing can be written now.
+    disk_full: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -213,6 +219,8 @@ impl<'a> Reader<'a> {
             halls: halls.into_iter().map(|h| (h.id, h)).collect(),
             streams: BTreeMap::new(),
             now: env.clock.now(),
+            living: living_run(db, env),
+            disk_full: disk::is_full(&env.data_dir),
         }
     }
 
@@ -226,7 +234,7 @@ impl<'a> Reader<'a> {
         if window.start <= self.now {
             found = segments::segments_of_hall(self.db, hall.id, window)?;
             connections = segments::connections_of_hall(self.db, hall.id, window.padded(HOUR, 0))?;
-            alive = daemon_runs::alive(self.db, event.id, window, self.now)?;
+            alive = daemon_runs::alive(self.db, event.id, window, self.now, self.living)?;
         }
         if !self.streams.contains_key(&hall.id) {
             let times = schedule::stream_times(self.db, hall.id)?;
@@ -234,11 +242,15 @@ impl<'a> Reader<'a> {
         }
         let (times, urls) = self.streams.get(&hall.id).cloned().unwrap_or_default();
         let bridges = if found.len() > 1 { seams::bridges(self.db, &found)? } else { IntervalSet::new() };
-        let disk_full = if found.iter().any(|s| s.lost_bytes > 0) || found.is_empty() {
+        let mut disk_full = if found.iter().any(|s| s.lost_bytes > 0) || found.is_empty() {
             troubles::disk_full_times(self.db, hall.id, window, self.now)?
         } else {
             IntervalSet::new()
         };
+        if let Some(open) = found.iter().rfind(|s| s.verdict == Verdict::Open).filter(|_| self.disk_full) {
+            // The catalog lies on that disk too, so nobody can have noted it there yet.
+            disk_full = disk_full.union(&Interval::new(open.at.end, self.now).into());
+        }
         let skipped = troubles::skipped_times(self.db, window)?;
         if window.start <= self.now {
             // What a clock that was set back shows twice, the daemon lived through twice.
@@ -261,4 +273,13 @@ impl<'a> Reader<'a> {
         connections.retain(|c| c.closed.is_none_or(|closed| closed >= window.start));
         Ok(TalkView { talk, event, hall, window, report, segments: found, connections, streams: urls, assembly })
     }
+}
+
+/// The newest run, where its daemon holds the data directory: a heartbeat that is old means then only that the
+/// catalog cannot be written.
+fn living_run(db: &Db, env: &Env) -> Option<i64> {
+    let run = daemon_runs::newest(db).ok().flatten().filter(|run| run.stopped.is_none())?;
+    // While a daemon starts, the newest run is that of the one before it.
+    let its_own = start_ticks(run.pid).is_some() && lock::is_taken(&env.data_dir);
+    its_own.then_some(run.id)
 }

@@ -16,6 +16,7 @@ use super::tree::Tree;
 use super::{assemble, lock};
 use crate::catalog::files::{self, FileRow, Owner};
 use crate::catalog::{self, troubles};
+use crate::media::CancellationToken;
 use crate::media::join::TEMP_SUFFIX;
 use crate::plan::verify::{Expected, Fault, Found, judge, worth_reading};
 
@@ -258,7 +259,7 @@ fn repair(env: &Env, done: &mut Verified) -> Result<()> {
         }
     }
     // After the ones that are gone were noted: a file that was renamed by hand is then its talk's again.
-    let joined = adopt_assemblies(&mut db, env)?;
+    let joined = adopt_assemblies(&mut db, env, &CancellationToken::new())?;
     let more: Vec<String> = [
         (joined, "unknown joined file(s) taken in"),
         (sums, "missing sum(s) taken"),

@@ -35,7 +35,12 @@ impl Place {
              DELETE FROM assembly_todo;",
         )
         .expect("schedule");
-        let env = Env { data_dir: dir.path().to_owned(), settings: Settings::default(), clock: Arc::new(SystemClock) };
+        let env = Env {
+            data_dir: dir.path().to_owned(),
+            settings: Settings::default(),
+            clock: Arc::new(SystemClock),
+            studio: Arc::new(crate::media::studio::Ffmpeg),
+        };
         Self { dir, env, db }
     }
 

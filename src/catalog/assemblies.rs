@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::Result;
 use crate::domain::ids::{AssemblyId, SegmentId, TalkId};
+use crate::domain::interval::Interval;
 use crate::domain::time::Ms;
 use crate::plan::prune::Seen;
 
@@ -82,6 +83,8 @@ pub struct Part {
     pub segment: SegmentId,
     /// Place in the assembly, milliseconds from its start; `None`: left out.
     pub place: Option<(i64, i64)>,
+    /// The wall time that it holds there; `None`: left out, or not known.
+    pub wall: Option<Interval>,
     /// Nothing of it would be missed if it were deleted: it is in the assembly, or has nothing to give.
     pub redundant: bool,
     /// For people.
@@ -108,12 +111,15 @@ pub fn replace(db: &Connection, new: &NewAssembly, old_is: &str, now: Ms) -> Res
     )?;
     let id = db.last_insert_rowid();
     let mut insert = db.prepare_cached(
-        "INSERT INTO assembly_part (assembly_id, seq, segment_id, used, redundant, out_start_ms, out_end_ms, note)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO assembly_part
+           (assembly_id, seq, segment_id, used, redundant, out_start_ms, out_end_ms, note, wall_start_ms, wall_end_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     for (seq, part) in (0_i64..).zip(&new.parts) {
         let (from, to) = part.place.unzip();
-        insert.execute((id, seq, part.segment.0, part.place.is_some(), part.redundant, from, to, &part.note))?;
+        let (start, end) = part.wall.map(|w| (w.start.0, w.end.0)).unzip();
+        let used = part.place.is_some();
+        insert.execute((id, seq, part.segment.0, used, part.redundant, from, to, &part.note, start, end))?;
     }
     Ok(())
 }
@@ -163,13 +169,15 @@ pub fn is_path_of_another(db: &Connection, path: &Path, talk: TalkId) -> Result<
 /// When SQLite cannot answer.
 pub fn parts(db: &Connection, assembly: AssemblyId) -> Result<Vec<Part>> {
     let mut query = db.prepare_cached(
-        "SELECT segment_id, out_start_ms, out_end_ms, redundant, coalesce(note, '') FROM assembly_part
+        "SELECT segment_id, out_start_ms, out_end_ms, redundant, coalesce(note, ''), wall_start_ms, wall_end_ms
+         FROM assembly_part
          WHERE assembly_id = ?1 ORDER BY seq",
     )?;
     let rows = query.query_map([assembly.0], |row| {
         Ok(Part {
             segment: SegmentId(row.get(0)?),
             place: row.get::<_, Option<i64>>(1)?.zip(row.get(2)?),
+            wall: row.get::<_, Option<i64>>(5)?.zip(row.get(6)?).map(|(a, b)| Interval::new(Ms(a), Ms(b))),
             redundant: row.get(3)?,
             note: row.get(4)?,
         })

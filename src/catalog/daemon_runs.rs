@@ -48,19 +48,21 @@ pub fn end(db: &Connection, run: i64, now: Ms) -> Result<()> {
 }
 
 /// When a daemon ran that taped this event, as far as it touches `within`; one that lives is taken to
-/// live up to `now`.
+/// live up to `now`. `living`: the run that is known to live although its heartbeat is old, since the catalog
+/// cannot be written.
 ///
 /// # Errors
 /// When SQLite cannot answer.
-pub fn alive(db: &Connection, event: EventId, within: Interval, now: Ms) -> Result<IntervalSet> {
+pub fn alive(db: &Connection, event: EventId, within: Interval, now: Ms, living: Option<i64>) -> Result<IntervalSet> {
     let mut query = db.prepare_cached(
-        "SELECT started_ms, heartbeat_ms, stopped_ms FROM daemon_run
-         WHERE heartbeat_ms >= ?1 AND started_ms < ?2 AND (scope_event_id IS NULL OR scope_event_id = ?3)",
+        "SELECT started_ms, heartbeat_ms, stopped_ms, id FROM daemon_run
+         WHERE (heartbeat_ms >= ?1 OR id = ?4) AND started_ms < ?2 AND merge_id IS NULL
+           AND (scope_event_id IS NULL OR scope_event_id = ?3)",
     )?;
     // Where the newest heartbeat lies before `within`, its run may still reach into it.
-    let rows = query.query_map([within.start.minus(ALIVE_MS).0, within.end.0, event.0], |row| {
+    let rows = query.query_map((within.start.minus(ALIVE_MS).0, within.end.0, event.0, living), |row| {
         let (started, beat, stopped): (i64, i64, Option<i64>) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let lives = stopped.is_none() && now.since(Ms(beat)) < ALIVE_MS;
+        let lives = stopped.is_none() && (now.since(Ms(beat)) < ALIVE_MS || Some(row.get(3)?) == living);
         Ok(Interval::new(Ms(started), if lives { now.max(Ms(beat)) } else { Ms(stopped.unwrap_or(beat)) }))
     })?;
     Ok(rows.collect::<rusqlite::Result<IntervalSet>>()?)
@@ -69,6 +71,8 @@ pub fn alive(db: &Connection, event: EventId, within: Interval, now: Ms) -> Resu
 /// One life of a daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DaemonRun {
+    /// Its row.
+    pub id: i64,
     /// When it began.
     pub started: Ms,
     /// Its last sign of life.
@@ -87,7 +91,7 @@ pub fn newest(db: &Connection) -> Result<Option<DaemonRun>> {
     use rusqlite::OptionalExtension;
     Ok(db
         .query_row(
-            "SELECT started_ms, heartbeat_ms, stopped_ms, pid FROM daemon_run ORDER BY id DESC LIMIT 1",
+            "SELECT started_ms, heartbeat_ms, stopped_ms, pid, id FROM daemon_run WHERE merge_id IS NULL ORDER BY id DESC LIMIT 1",
             [],
             |row| {
                 Ok(DaemonRun {
@@ -95,6 +99,7 @@ pub fn newest(db: &Connection) -> Result<Option<DaemonRun>> {
                     heartbeat: Ms(row.get(1)?),
                     stopped: row.get::<_, Option<i64>>(2)?.map(Ms),
                     pid: row.get(3)?,
+                    id: row.get(4)?,
                 })
             },
         )

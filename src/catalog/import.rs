@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use chrono_tz::Tz;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::halls::{known_halls, set_streams};
+use super::halls::{known_halls, set_requests, set_streams};
 use super::{CatalogError, Result};
 use crate::domain::hall::fold_name;
 use crate::domain::ids::{EventId, HallId, TalkId};
@@ -38,6 +38,8 @@ pub struct EventRow {
     pub pre_padding_ms: Option<i64>,
     /// Milliseconds.
     pub post_padding_ms: Option<i64>,
+    /// Streams that the schedule names may be private.
+    pub private_streams: bool,
 }
 
 /// An event as the catalog has it, for a comparison with a new schedule.
@@ -64,19 +66,19 @@ pub fn known(db: &Connection, name: &str) -> Result<Option<Known>> {
     let found = db
         .query_row(
             "SELECT id, time_zone, source, halls_file, schedule_xml, zone_option, pre_padding_ms, post_padding_ms,
-                    refresh_problem
+                    refresh_problem, private_streams
              FROM event WHERE name = ?1",
             [name],
             |r| {
                 let texts: Texts = (r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?);
-                Ok((texts, r.get(6)?, r.get(7)?, r.get(8)?))
+                Ok((texts, r.get(6)?, r.get(7)?, r.get(8)?, r.get(9)?))
             },
         )
         .optional()?;
-    let Some(((id, zone, source, halls_file, schedule_xml, option), pre_padding_ms, post_padding_ms, problem)) = found
-    else {
+    let Some((texts, pre_padding_ms, post_padding_ms, problem, private_streams)) = found else {
         return Ok(None);
     };
+    let (id, zone, source, halls_file, schedule_xml, option) = texts;
     let parse = |name: String| name.parse::<Tz>().map_err(|_| CatalogError::Value(format!("time zone {name:?}")));
     let row = EventRow {
         zone: parse(zone)?,
@@ -86,6 +88,7 @@ pub fn known(db: &Connection, name: &str) -> Result<Option<Known>> {
         zone_option: option.map(parse).transpose()?,
         pre_padding_ms,
         post_padding_ms,
+        private_streams,
     };
     let id = EventId(id);
     Ok(Some(Known { id, row, refresh_problem: problem, halls: known_halls(db, id)?, talks: known_talks(db, id)? }))
@@ -185,12 +188,12 @@ fn write_event(db: &Connection, import: &Import<'_>, now: Ms) -> Result<EventId>
                 ],
             )?;
         }
-        // Apart, because these three make a daemon plan anew.
-        let paddings = |r: &EventRow| (r.pre_padding_ms, r.post_padding_ms);
-        if known.row.zone != row.zone || paddings(&known.row) != paddings(row) {
+        // Apart, because these make a daemon plan anew.
+        let told = |r: &EventRow| (r.zone, r.pre_padding_ms, r.post_padding_ms, r.private_streams);
+        if told(&known.row) != told(row) {
             db.execute(
-                "UPDATE event SET time_zone = ?2, pre_padding_ms = ?3, post_padding_ms = ?4 WHERE id = ?1",
-                params![known.id.0, row.zone.name(), row.pre_padding_ms, row.post_padding_ms],
+                "UPDATE event SET time_zone = ?2, pre_padding_ms = ?3, post_padding_ms = ?4, private_streams = ?5 WHERE id = ?1",
+                params![known.id.0, row.zone.name(), row.pre_padding_ms, row.post_padding_ms, row.private_streams],
             )?;
         }
         return Ok(known.id);
@@ -202,8 +205,8 @@ fn write_event(db: &Connection, import: &Import<'_>, now: Ms) -> Result<EventId>
     }
     db.execute(
         "INSERT INTO event (name, slug, time_zone, source, halls_file, schedule_xml, zone_option, pre_padding_ms,
-                            post_padding_ms, refreshed_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                            post_padding_ms, refreshed_ms, private_streams)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
             import.name,
             free_slug(import.name, &mut taken),
@@ -214,7 +217,8 @@ fn write_event(db: &Connection, import: &Import<'_>, now: Ms) -> Result<EventId>
             row.zone_option.map(chrono_tz::Tz::name),
             row.pre_padding_ms,
             row.post_padding_ms,
-            now.0
+            now.0,
+            row.private_streams
         ],
     )?;
     Ok(EventId(db.last_insert_rowid()))
@@ -246,18 +250,17 @@ fn write_halls(db: &Connection, event: EventId, import: &Import<'_>, now: Ms) ->
         let row = planned.known.and_then(|id| by_id.get(&id).copied());
         let id = match row {
             Some(row) => {
-                let settings = |name: &str, recorder, connections| (name.to_owned(), recorder, connections);
-                if settings(&row.name, row.recorder, row.max_connections)
-                    != settings(&planned.name, planned.recorder, planned.max_connections)
-                {
+                let had = (&row.name, row.recorder, row.max_connections, row.redundancy);
+                if had != (&planned.name, planned.recorder, planned.max_connections, planned.redundancy) {
                     // The slug stays: folders of what is recorded already have that name.
                     db.execute(
-                        "UPDATE hall SET name = ?2, recorder = ?3, max_connections = ?4 WHERE id = ?1",
+                        "UPDATE hall SET name = ?2, recorder = ?3, max_connections = ?4, redundancy = ?5 WHERE id = ?1",
                         params![
                             row.id.0,
                             planned.name,
                             planned.recorder.map(super::super::domain::hall::Recorder::as_str),
-                            planned.max_connections
+                            planned.max_connections,
+                            planned.redundancy
                         ],
                     )?;
                 }
@@ -265,14 +268,16 @@ fn write_halls(db: &Connection, event: EventId, import: &Import<'_>, now: Ms) ->
             }
             None => {
                 let mut insert = db.prepare_cached(
-                    "INSERT INTO hall (event_id, name, slug, recorder, max_connections) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    "INSERT INTO hall (event_id, name, slug, recorder, max_connections, redundancy)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 )?;
                 insert.execute(params![
                     event.0,
                     planned.name,
                     free_slug(&planned.name, &mut taken),
                     planned.recorder.map(super::super::domain::hall::Recorder::as_str),
-                    planned.max_connections
+                    planned.max_connections,
+                    planned.redundancy
                 ])?;
                 HallId(db.last_insert_rowid())
             }
@@ -280,6 +285,9 @@ fn write_halls(db: &Connection, event: EventId, import: &Import<'_>, now: Ms) ->
         write_aliases(db, id, row, planned)?;
         let wanted: Vec<_> = planned.streams.iter().map(|(url, origin)| (url.as_str(), *origin)).collect();
         set_streams(db, id, row.map_or(&[][..], |r| &r.streams), &wanted, now)?;
+        if let Some(requests) = &planned.requests {
+            set_requests(db, id, requests)?;
+        }
         out.push(id);
     }
     Ok(out)

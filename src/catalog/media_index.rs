@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{CatalogError, Result};
 use crate::domain::ids::SegmentId;
-use crate::domain::media::{MediaIndex, Packet, Part, Track, TrackKind};
+use crate::domain::media::{MediaIndex, Packet, Part, Track, TrackKind, Window};
 use crate::domain::segment::Verdict;
 use crate::domain::time::Ms;
 
@@ -27,6 +27,9 @@ pub fn store(db: &Connection, segment: SegmentId, index: &MediaIndex, now: Ms) -
     }
     db.prepare_cached("INSERT OR REPLACE INTO media_index (segment_id, format, data) VALUES (?1, ?2, ?3)")?
         .execute((segment.0, FORMAT, encode(index)))?;
+    // Of the file as it was before.
+    db.prepare_cached("DELETE FROM media_window WHERE segment_id = ?1")?.execute([segment.0])?;
+    store_windows(db, segment, &index.windows)?;
     let start = index.spans.iter().map(|s| s.wall().start.0).min();
     let end = index.spans.iter().map(|s| s.wall().end.0).max();
     let verdict = if index.spans.is_empty() { Verdict::NotMedia } else { Verdict::Media };
@@ -62,10 +65,50 @@ pub fn of_segment(db: &Connection, segment: SegmentId) -> Result<Option<MediaInd
         })
     })?;
     index.spans = spans.collect::<rusqlite::Result<_>>()?;
+    index.windows = windows(db, segment)?;
     Ok(Some(index))
 }
 
-/// Everything but the spans, which have rows of their own.
+/// Writes packets from the middle of a segment, beside those that are known.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn store_windows(db: &Connection, segment: SegmentId, windows: &[Window]) -> Result<()> {
+    let mut insert = db.prepare_cached(
+        "INSERT OR REPLACE INTO media_window (segment_id, from_ms, to_ms, format, data) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for window in windows.iter().filter(|w| w.from_ms < w.to_ms) {
+        let mut out = Out(Vec::with_capacity(window.packets.len() * 13));
+        out.uint(window.before.len() as u64);
+        window.before.iter().for_each(|n| out.uint(*n));
+        out.packets(&window.packets);
+        insert.execute((segment.0, window.from_ms, window.to_ms, FORMAT, out.0))?;
+    }
+    Ok(())
+}
+
+/// By time. One that cannot be read is left out: it is made anew from the file.
+fn windows(db: &Connection, segment: SegmentId) -> Result<Vec<Window>> {
+    let mut query = db.prepare_cached(
+        "SELECT from_ms, to_ms, data FROM media_window WHERE segment_id = ?1 AND format = ?2 ORDER BY from_ms",
+    )?;
+    let mut rows = query.query([segment.0, FORMAT])?;
+    let mut out = Vec::new();
+    while let Some(row) = rows.next()? {
+        let data: Vec<u8> = row.get(2)?;
+        let mut from = In(&data);
+        let read = (|| {
+            let before = (0..from.count()?).map(|_| from.uint()).collect::<Option<Vec<u64>>>()?;
+            Some((before, from.packets()?))
+        })();
+        if let Some((before, packets)) = read {
+            out.push(Window { from_ms: row.get(0)?, to_ms: row.get(1)?, before, packets });
+        }
+    }
+    Ok(out)
+}
+
+/// Everything but the spans and windows, which have rows of their own.
 fn encode(index: &MediaIndex) -> Vec<u8> {
     let mut out = Out(Vec::with_capacity(index.head.len() * 26));
     out.text(&index.format);
@@ -303,8 +346,30 @@ mod tests {
                         .collect(),
                     ragged_end,
                     problem,
+                    windows: Vec::new(),
                 }
             })
+    }
+
+    #[test]
+    fn windows_are_kept_until_the_file_is_indexed_anew() {
+        let db = crate::catalog::open_in_memory().expect("db");
+        db.execute_batch(
+            "INSERT INTO event (id, name, slug, time_zone) VALUES (1, 'e', 'e', 'UTC');
+             INSERT INTO hall (id, event_id, name, slug) VALUES (1, 1, 'h', 'h');
+             INSERT INTO segment (id, uuid, hall_id, path, container, start_ms, end_ms, opened_ms, verdict)
+               VALUES (5, 'u', 1, 'p', 'mpegts', 0, 1, 0, 'unchecked');",
+        )
+        .expect("rows");
+        let id = SegmentId(5);
+        store(&db, id, &MediaIndex::default(), Ms(1)).expect("stored");
+        let packet = Packet { track: 2, pts_ms: -7, duration_ms: 23, key: true, size: 9, hash: u64::MAX };
+        let window = Window { from_ms: -10, to_ms: 50, before: vec![3, 1 << 40], packets: vec![packet; 3] };
+        store_windows(&db, id, std::slice::from_ref(&window)).expect("stored");
+        let read = |db: &Connection| of_segment(db, id).expect("read").expect("there").windows;
+        assert_eq!(read(&db), [window]);
+        store(&db, id, &MediaIndex::default(), Ms(2)).expect("stored");
+        assert_eq!(read(&db), []);
     }
 
     proptest! {

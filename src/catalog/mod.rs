@@ -13,6 +13,7 @@ pub mod halls;
 pub mod import;
 pub mod marks;
 pub mod media_index;
+pub mod merged;
 pub mod open;
 pub mod schedule;
 pub mod schedule_changes;
@@ -26,7 +27,7 @@ use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
-pub use open::{open_in_memory, open_reader, open_writer};
+pub use open::{open_foreign, open_in_memory, open_reader, open_writer};
 
 /// File name of the catalog in the data directory.
 pub const FILE_NAME: &str = "catalog.db";
@@ -51,6 +52,14 @@ pub enum CatalogError {
         found: i64,
         /// The newest this program knows.
         known: i64,
+    },
+    /// Another recorder's, of an older streamrip: it is not ours to bring up to date.
+    #[error("the catalog {path} has version {found}, an older one than ours")]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
     },
     /// Not a database, or a damaged one.
     #[error("the catalog {path} is damaged or is not a catalog: {source}")]

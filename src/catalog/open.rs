@@ -40,10 +40,15 @@ pub fn open_writer(data_dir: &Path) -> Result<Connection> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     let path = data_dir.join(FILE_NAME);
     let io = |source| CatalogError::Io { path: path.clone(), source };
+    let is_new = !data_dir.exists();
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(io)?;
+    if is_new {
+        // So that the folder survives a power cut as what is in it does.
+        sync_folder(data_dir.parent().unwrap_or(data_dir)).map_err(io)?;
+    }
     // SQLite would make it with the umask's mode; the URLs in it may hold passwords.
     match std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path) {
-        Ok(_) => {}
+        Ok(_) => sync_folder(data_dir).map_err(io)?,
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
         Err(e) => return Err(io(e)),
     }
@@ -87,6 +92,42 @@ pub fn open_reader(data_dir: &Path) -> Result<Connection> {
     Ok(db)
 }
 
+/// Opens another recorder's catalog for reading: whatever it is, it is left as it is.
+///
+/// # Errors
+/// When there is none, it is damaged, or it is of another version.
+pub fn open_foreign(data_dir: &Path) -> Result<Connection> {
+    let path = data_dir.join(FILE_NAME);
+    if !path.exists() {
+        return Err(CatalogError::Missing(data_dir.to_owned()));
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let look = |db: Connection| -> rusqlite::Result<(Connection, i64)> {
+        configure(&db)?;
+        db.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        let found = version(&db)?;
+        Ok((db, found))
+    };
+    let opened = Connection::open_with_flags(&path, flags).and_then(look);
+    let (db, found) = match opened {
+        Ok(opened) => opened,
+        // On a disk that cannot be written to, SQLite has no place for the index of its log: then nobody else
+        // writes there either.
+        Err(e) if matches!(e.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)) => {
+            let text = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+            let uri = format!("file:{text}?immutable=1");
+            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+            Connection::open_with_flags(uri, flags).and_then(look).map_err(|e| named(&path, e))?
+        }
+        Err(e) => return Err(named(&path, e)),
+    };
+    match found.cmp(&newest()) {
+        std::cmp::Ordering::Less => Err(CatalogError::Older { path, found }),
+        std::cmp::Ordering::Equal => Ok(db),
+        std::cmp::Ordering::Greater => Err(CatalogError::Newer { path, found, known: newest() }),
+    }
+}
+
 /// A fresh catalog in memory, for tests and dry runs.
 ///
 /// # Errors
@@ -96,6 +137,12 @@ pub fn open_in_memory() -> Result<Connection> {
     configure(&db)?;
     migrate_to(&mut db, Path::new(":memory:"), newest(), None)?;
     Ok(db)
+}
+
+/// Makes sure of the names in a folder.
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    std::fs::File::open(folder)?.sync_all()
 }
 
 fn configure(db: &Connection) -> rusqlite::Result<()> {

@@ -317,24 +317,27 @@ pub fn unfinished(db: &Db, verdict: Verdict) -> Result<Vec<SegmentId>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Connections of a hall that were open, or being opened, at some time in `within`, and the last one
-/// before it, by opening.
+/// Our connections of a hall that were open, or being opened, at some time in `within`, and the last one
+/// before it, by opening. Another recorder's say nothing of why we have a gap.
 ///
 /// # Errors
 /// When SQLite cannot answer, or a stored word is not known.
 pub fn connections_of_hall(db: &Db, hall: HallId, within: Interval) -> Result<Vec<Connection>> {
     // A connection that was open long before may still be: the newest one that began before `within`
     // bounds how far back that can be, for of two connections the earlier is closed first but for a
-    // handover's short overlap, which the one before it covers.
+    // handover's short overlap, which the one before it covers, and two mirrors may be taped at once.
     let first: i64 = db
         .prepare_cached(
             "SELECT coalesce(min(opened_ms), ?2) FROM
-               (SELECT opened_ms FROM connection WHERE hall_id = ?1 AND opened_ms < ?2 ORDER BY opened_ms DESC LIMIT 4)",
+               (SELECT opened_ms FROM connection WHERE hall_id = ?1 AND opened_ms < ?2 ORDER BY opened_ms DESC LIMIT 8)",
         )?
         .query_row([hall.0, within.start.0], |row| row.get(0))?;
     let mut query = db.prepare_cached(
         "SELECT id, stream_id, opened_ms, first_byte_ms, closed_ms, bytes, end_reason, detail
-         FROM connection WHERE hall_id = ?1 AND opened_ms >= ?2 AND opened_ms < ?3 ORDER BY opened_ms, id",
+         FROM connection WHERE hall_id = ?1 AND opened_ms >= ?2 AND opened_ms < ?3
+           AND NOT EXISTS (SELECT 1 FROM segment JOIN merged_segment ON segment_id = segment.id
+                           WHERE segment.connection_id = connection.id)
+         ORDER BY opened_ms, id",
     )?;
     let mut rows = query.query([hall.0, first, within.end.0])?;
     let mut out = Vec::new();

@@ -93,7 +93,7 @@ fn talks(db: &rusqlite::Connection, env: &Env, args: &AssembleArgs) -> Result<Ve
     args.talks.iter().map(|text| report::find_talk(db, text).map(|talk| (talk.id, talk.title))).collect()
 }
 
-fn progress(title: &str) -> (ProgressBar, Progress) {
+pub(super) fn progress(title: &str) -> (ProgressBar, Progress) {
     let style = ProgressStyle::with_template("{msg} [{bar:30}] {percent} % {eta}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = bars().add(ProgressBar::new(0).with_style(style).with_message(fit(title, 30)));
@@ -105,7 +105,7 @@ fn progress(title: &str) -> (ProgressBar, Progress) {
     (bar, progress)
 }
 
-fn outcome_text(outcome: &Result<AssembleOutcome>) -> String {
+pub(super) fn outcome_text(outcome: &Result<AssembleOutcome>) -> String {
     match outcome {
         Ok(AssembleOutcome::Made { path, duration_ms, gaps }) => {
             let gaps = if *gaps == 0 { "no gap".to_owned() } else { count(*gaps, "gap") };
@@ -121,7 +121,7 @@ fn outcome_text(outcome: &Result<AssembleOutcome>) -> String {
     }
 }
 
-fn outcome_json(id: TalkId, title: &str, outcome: &Result<AssembleOutcome>) -> Value {
+pub(super) fn outcome_json(id: TalkId, title: &str, outcome: &Result<AssembleOutcome>) -> Value {
     let (word, path, detail) = match outcome {
         Ok(AssembleOutcome::Made { path, .. }) => ("made", Some(path), None),
         Ok(AssembleOutcome::UpToDate(path)) => ("up-to-date", Some(path), None),

@@ -101,6 +101,7 @@ fn print_hall(report: &HallReport, out: &mut dyn Write) -> std::io::Result<()> {
     if hall.max_connections != crate::domain::halls_file::DEFAULT_MAX_CONNECTIONS {
         notes.push(count(hall.max_connections as usize, "connection"));
     }
+    notes.extend(hall.redundancy.filter(|n| *n > 1).map(|n| format!("{n} mirrors at once")));
     writeln!(out, "  {}: {}", clean(&hall.name), clean(&notes.join(", ")))?;
     for stream in &hall.streams {
         writeln!(out, "    {} ({})", clean(&redact_text(&stream.url)), stream.origin.as_str())?;
@@ -123,5 +124,6 @@ fn to_json(report: &HallReport) -> Value {
         "streams": streams.collect::<Vec<_>>(),
         "recorder": hall.recorder.map(|r| r.to_string()),
         "max_connections": hall.max_connections,
+        "redundancy": hall.redundancy,
     })
 }

@@ -2,6 +2,7 @@
 //! standard error.
 
 pub mod assemble;
+mod bar_lines;
 pub mod check;
 pub mod config;
 pub mod dump;
@@ -9,6 +10,7 @@ pub mod extend;
 pub mod halls;
 pub mod import;
 pub mod list;
+pub mod merge;
 pub mod prune;
 pub mod render;
 pub mod restore;
@@ -16,16 +18,15 @@ pub mod run;
 pub mod show;
 pub mod status;
 pub mod verify;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
-use crate::app::clock::SystemClock;
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::config::settings;
@@ -76,6 +77,8 @@ enum Command {
     List(list::ListArgs),
     /// Everything about one talk
     Show(show::ShowArgs),
+    /// Play a talk from its start, also while it is recorded
+    Watch(watch::WatchArgs),
     /// Prolong a talk that overruns
     Extend(extend::ExtendArgs),
     /// Record a hall now, whatever its schedule says
@@ -84,6 +87,8 @@ enum Command {
     Dump(dump::DumpArgs),
     /// Join the recordings of talks into one file each
     Assemble(assemble::AssembleArgs),
+    /// Fill gaps from another recorder's data directory
+    Merge(merge::MergeArgs),
     /// Delete fragments that were joined, and what is no media
     Prune(prune::PruneArgs),
     /// Is every file there, and as it was recorded?
@@ -123,7 +128,7 @@ async fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode> {
     let loaded = settings::load(cli.config.as_deref(), &data_dir).map_err(|e| {
         Failure::new(Kind::Usage, e.to_string()).hint("streamrip config prints every key with its default")
     })?;
-    let env = Env { data_dir, settings: loaded.settings.clone(), clock: Arc::new(SystemClock) };
+    let env = Env::real(data_dir, loaded.settings.clone());
     match &cli.command {
         Command::Import(args) => import::run(&env, args, out).await,
         Command::Halls(args) => halls::run(&env, args, out).await,
@@ -134,11 +139,13 @@ async fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode> {
         Command::Record(args) => extend::record(&env, args, out),
         Command::Dump(args) => dump::run(&env, args, out).await,
         Command::Assemble(args) => assemble::run(&env, args, out).await,
+        Command::Merge(args) => merge::run(&env, args, out).await,
         Command::Prune(args) => prune::run(&env, args, out).await,
         Command::Verify(args) => verify::run(&env, args, out).await,
         Command::Restore(args) => restore::run(&env, args, out).await,
         Command::List(args) => list::run(&env, args, out),
         Command::Show(args) => show::run(&env, args, out),
+        Command::Watch(args) => watch::run(&env, args, out).await,
         Command::Config(args) => config::run(&env, &loaded, args, out),
     }
 }
@@ -178,7 +185,7 @@ fn log_to_stderr(cli: &Cli) {
 }
 
 /// Why a write to standard output failed that nobody waits for.
-const READER_GONE: &str = "the reader has gone away";
+pub(crate) const READER_GONE: &str = "the reader has gone away";
 
 /// A write to standard output failed: a closed pipe, a full disk.
 pub(crate) fn printing(e: std::io::Error) -> Failure {

@@ -4,9 +4,10 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 
-use indicatif::MultiProgress;
+use indicatif::{MultiProgress, ProgressDrawTarget};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use super::bar_lines::BarLines;
 use crate::app::failure::Failure;
 pub use crate::app::words::{clean, count, length, percent, size};
 
@@ -39,7 +40,15 @@ pub fn width() -> usize {
 /// The progress bars of this process: log lines go above them.
 pub fn bars() -> &'static MultiProgress {
     static BARS: OnceLock<MultiProgress> = OnceLock::new();
-    BARS.get_or_init(MultiProgress::new)
+    BARS.get_or_init(|| {
+        let target = if stderr_is_terminal() {
+            // As often as indicatif itself.
+            ProgressDrawTarget::term_like_with_hz(Box::<BarLines>::default(), 20)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        MultiProgress::with_draw_target(target)
+    })
 }
 
 /// Where log lines go: standard error, above the progress bars.

@@ -43,7 +43,12 @@ const SUMMARY: Duration = Duration::from_secs(60);
 /// When it cannot begin: another daemon runs, the catalog cannot be used.
 pub async fn run(env: &Env, args: &RunArgs, out: &mut dyn Write) -> Result<ExitCode> {
     // Opened first, so that a missing or damaged catalog is an error here and not a day without a tape.
-    drop(crate::catalog::open_reader(&env.data_dir)?);
+    // What may pass (a full disk, a lock) is waited for there.
+    if let Err(e) = crate::catalog::open_reader(&env.data_dir)
+        && !e.is_transient()
+    {
+        return Err(e.into());
+    }
     let (seen, status) = watch::channel(Status::default());
     if let Some(listen) = args.listen.or(env.settings.web.listen) {
         web::start(env.clone(), listen, access(env), status.clone())?;

@@ -69,6 +69,17 @@ fn print(status: &Status, env: &Env, out: &mut dyn Write) -> std::io::Result<()>
         for (id, title) in t.talks.iter().zip(&t.titles) {
             writeln!(out, "    talk {id}: {}", clean(title))?;
         }
+        for lane in &t.lanes {
+            let from = lane.stream.as_deref().map(|s| format!(" from {s}")).unwrap_or_default();
+            let rate = lane.bytes_per_second * 8 / 1000;
+            let trouble = lane.last_trouble.as_deref().zip(lane.last_trouble_at.as_deref());
+            let trouble = trouble.map(|(what, at)| format!("; last trouble {}: {what}", time(at))).unwrap_or_default();
+            let line = format!("    {}{from}, {}, {rate} kbit/s{trouble}", lane.state, size(lane.bytes));
+            writeln!(out, "{}", clean(&line))?;
+        }
+        if !t.lanes.is_empty() {
+            continue;
+        }
         if let Some(stream) = &t.stream {
             writeln!(out, "    from {}", clean(stream))?;
         }

@@ -82,13 +82,14 @@ macro_rules! key {
     };
 }
 
-const KEYS: [Key; 17] = [
-    key!(record.recorder recorder: word, "source of halls that name none: auto, mplayer or ffmpeg"),
+const KEYS: [Key; 18] = [
+    key!(record.recorder recorder: word, "source of halls that name none: auto, mplayer, ffmpeg or http"),
     key!(record.pre_padding pre_padding_ms: duration, "recorded before each talk, where the halls file says nothing"),
     key!(record.post_padding post_padding_ms: duration, "recorded after each talk, where the halls file says nothing"),
     key!(record.stall_timeout stall_timeout_ms: duration, "no bytes for so long is a stall: reconnect"),
     key!(record.first_byte_timeout first_byte_timeout_ms: duration, "the first byte of a connection must come within this time"),
     key!(record.handover_spread handover_spread_ms: duration, "handovers of several halls are this far apart"),
+    key!(record.redundancy redundancy: mirrors, "mirrors of a hall taped at the same time (1 or 2), where the halls file says nothing"),
     key!(assemble.container container: word, "container of the joined files: matroska"),
     key!(assemble.settle settle_ms: duration, "how long after a talk's padding it is joined"),
     key!(assemble.chapters chapters: boolean, "mark the slot and its gaps with chapters"),
@@ -141,6 +142,22 @@ mod size {
             .checked_mul(unit)
             .filter(|b| i64::try_from(*b).is_ok())
             .ok_or_else(|| "this size is too large".to_owned())
+    }
+}
+
+mod mirrors {
+    use super::DeValue;
+    use crate::domain::hall::MAX_REDUNDANCY;
+
+    pub(super) fn write(number: &u32) -> String {
+        number.to_string()
+    }
+
+    pub(super) fn read(value: &DeValue<'_>) -> Result<u32, String> {
+        let number = value.as_integer().and_then(|n| n.as_str().parse().ok());
+        number
+            .filter(|n| (1..=MAX_REDUNDANCY).contains(n))
+            .ok_or_else(|| format!("a number from 1 to {MAX_REDUNDANCY} is wanted"))
     }
 }
 
@@ -398,7 +415,8 @@ mod tests {
                 .starts_with("s.toml:2:15: record.pre_padding: a length of time in quotes")
         );
         assert!(wrong("[record]\npre_padding = \"5 apples\"\n").contains("5 apples"));
-        assert!(wrong("[record]\nrecorder = \"vlc\"\n").contains("use auto, mplayer or ffmpeg"));
+        assert!(wrong("[record]\nrecorder = \"vlc\"\n").contains("use auto, mplayer, ffmpeg or http"));
+        assert!(wrong("[record]\nredundancy = 3\n").contains("from 1 to 2"));
         assert!(wrong("[disk]\nreserve = \"99999999TiB\"\n").contains("too large"));
         assert!(wrong("[list]\nday_starts_at = \"25:00\"\n").contains("06:00"));
         assert!(wrong("a = \n").starts_with("s.toml:1:"));

@@ -25,6 +25,8 @@ pub struct Hall {
     pub recorder: Option<Recorder>,
     /// How many connections its server allows us at once; 1 means no handover overlap.
     pub max_connections: u32,
+    /// How many of its mirrors are taped at the same time; `None`: the setting.
+    pub redundancy: Option<u32>,
 }
 
 /// One URL of a hall.
@@ -36,16 +38,22 @@ pub struct Stream {
     pub url: StreamUrl,
 }
 
+/// So many mirrors of a hall can be taped at once.
+pub const MAX_REDUNDANCY: u32 = 2;
+
 /// Which source tapes a hall.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Recorder {
-    /// ffmpeg for RTSP and HLS, mplayer otherwise.
+    /// ffmpeg for RTSP and HLS, the built-in client for playlists and where mplayer is not installed, mplayer
+    /// otherwise.
     #[default]
     Auto,
     /// `mplayer -dumpstream`.
     Mplayer,
     /// `ffmpeg -c copy`.
     Ffmpeg,
+    /// The built-in HTTP client.
+    Http,
 }
 
 impl Recorder {
@@ -56,15 +64,19 @@ impl Recorder {
             Self::Auto => "auto",
             Self::Mplayer => "mplayer",
             Self::Ffmpeg => "ffmpeg",
+            Self::Http => "http",
         }
     }
 
-    /// The program for one stream, never `Auto`. mplayer dumps nothing from RTSP and saves the
-    /// playlist of an HLS stream (both measured with 1.5), so those go to ffmpeg.
+    /// The source for one stream, never `Auto`. mplayer dumps nothing from RTSP and saves the
+    /// playlist of an HLS stream (both measured with 1.5), so those go to ffmpeg. Of other playlists it
+    /// says that parsing them is disabled; the built-in client follows them.
     #[must_use]
     pub fn for_url(self, url: &StreamUrl) -> Self {
         match self {
             Self::Auto if url.is_rtsp() || url.is_hls() => Self::Ffmpeg,
+            // The programs are not told the user's headers.
+            Self::Auto if url.is_playlist() || (url.is_web() && !url.request().is_empty()) => Self::Http,
             Self::Auto => Self::Mplayer,
             chosen => chosen,
         }
@@ -81,10 +93,10 @@ impl FromStr for Recorder {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
-        [Self::Auto, Self::Mplayer, Self::Ffmpeg]
+        [Self::Auto, Self::Mplayer, Self::Ffmpeg, Self::Http]
             .into_iter()
             .find(|r| r.as_str() == word)
-            .ok_or_else(|| format!("unknown recorder {word:?}: use auto, mplayer or ffmpeg"))
+            .ok_or_else(|| format!("unknown recorder {word:?}: use auto, mplayer, ffmpeg or http"))
     }
 }
 

@@ -36,4 +36,6 @@ pub struct HallEntry {
     pub recorder: Option<Recorder>,
     /// Connections its server allows at once, at least 1.
     pub max_connections: u32,
+    /// Mirrors to tape at the same time, from 1; `None`: the setting.
+    pub redundancy: Option<u32>,
 }

@@ -100,6 +100,21 @@ pub struct MediaIndex {
     pub ragged_end: bool,
     /// Why there is no media in it, or what was odd.
     pub problem: Option<String>,
+    /// Packets from its middle, where another segment's end was looked for in it.
+    pub windows: Vec<Window>,
+}
+
+/// Packets around an instant inside a segment: what head and tail are at its ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    /// First instant, in the segment's own clock, milliseconds.
+    pub from_ms: i64,
+    /// First instant after.
+    pub to_ms: i64,
+    /// For each track, by number: how many of its packets lie before the first one here.
+    pub before: Vec<u64>,
+    /// In file order; of each track without holes.
+    pub packets: Vec<Packet>,
 }
 
 /// A stretch of bytes whose timestamps belong together.

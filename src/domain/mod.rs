@@ -15,6 +15,7 @@ pub mod schedule;
 pub mod segment;
 pub mod settings;
 pub mod sniff;
+pub mod stream_request;
 pub mod stream_url;
 pub mod talk;
 pub mod text;

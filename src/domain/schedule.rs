@@ -92,6 +92,8 @@ kinds! {
     CancelledInTitle = "cancelled-in-title",
     /// Two halls with one stream.
     SharedStream = "shared-stream",
+    /// A hall whose `redundancy` asks for more mirrors than it has streams.
+    FewMirrors = "few-mirrors",
     /// Must not be recorded.
     OptedOut = "opted-out",
     /// A stream address of the schedule that is not allowed.

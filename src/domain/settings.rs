@@ -42,6 +42,8 @@ pub struct Record {
     pub first_byte_timeout_ms: i64,
     /// Handovers of several halls begin this far apart, so that they do not all open a connection at once.
     pub handover_spread_ms: i64,
+    /// How many mirrors of a hall are taped at the same time, where the halls file says nothing.
+    pub redundancy: u32,
 }
 
 impl Default for Record {
@@ -53,6 +55,7 @@ impl Default for Record {
             stall_timeout_ms: 10 * SECOND,
             first_byte_timeout_ms: 15 * SECOND,
             handover_spread_ms: 2 * SECOND,
+            redundancy: 1,
         }
     }
 }

@@ -1,19 +1,32 @@
 //! Addresses of streams: what is allowed, what is printed.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use thiserror::Error;
 use url::{Host, Url};
+
+use super::stream_request::StreamRequest;
 
 /// Schemes a stream may have. Everything else (`file:`, `concat:`, `dvd:`, ...) would let a schedule
 /// read this machine's files or devices through mplayer and ffmpeg.
 pub const ALLOWED_SCHEMES: [&str; 8] = ["http", "https", "mms", "mmsh", "mmst", "rtsp", "rtmp", "rtmps"];
 
+/// How the paths of playlists end: lists of addresses, one of which is the stream.
+const PLAYLIST_ENDINGS: [&str; 5] = [".m3u", ".pls", ".asx", ".wax", ".wvx"];
+
 /// An address of a stream that passed [`StreamUrl::parse`]. It prints without its password; the
 /// whole of it leaves only through [`StreamUrl::secret`].
+/// Who named it, and what is to be said when asking for it, count too: the same address named by another or asked
+/// for in another way is another stream.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct StreamUrl(Url);
+pub struct StreamUrl {
+    url: Url,
+    /// A stranger named it: it must not lead into a private network, whatever its name is looked up as.
+    public_only: bool,
+    request: Arc<StreamRequest>,
+}
 
 /// Why an address is refused.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -49,7 +62,7 @@ impl StreamUrl {
         if url.host_str().is_none_or(str::is_empty) {
             return Err(not_a_url());
         }
-        Ok(Self(url))
+        Ok(Self { url, public_only: false, request: Arc::default() })
     }
 
     /// Reads an address that came from a schedule, which is data of strangers.
@@ -57,41 +70,89 @@ impl StreamUrl {
     /// # Errors
     /// As [`StreamUrl::parse`], and where the host is this machine or in a private network.
     pub fn parse_from_schedule(text: &str) -> Result<Self, StreamUrlError> {
-        let url = Self::parse(text)?;
+        let url = Self { public_only: true, ..Self::parse(text)? };
         if url.is_private() {
             return Err(StreamUrlError::Private(url.to_string()));
         }
         Ok(url)
     }
 
+    /// To be asked for in this way.
+    #[must_use]
+    pub fn asked_with(self, request: StreamRequest) -> Self {
+        Self { request: Arc::new(request), ..self }
+    }
+
+    /// What to say when asking for it.
+    #[must_use]
+    pub fn request(&self) -> &StreamRequest {
+        &self.request
+    }
+
+    /// True where a schedule named it: wherever it leads in the end (its name looked up, a redirect, a
+    /// playlist), [`StreamUrl::may_reach`] must be asked.
+    #[must_use]
+    pub fn is_public_only(&self) -> bool {
+        self.public_only
+    }
+
+    /// True where a connection for this stream may go to `ip`.
+    #[must_use]
+    pub fn may_reach(&self, ip: IpAddr) -> bool {
+        !self.public_only || !is_private_ip(ip)
+    }
+
     /// The whole address with its password, for the program that opens it. Never print it.
     #[must_use]
     pub fn secret(&self) -> &str {
-        self.0.as_str()
+        self.url.as_str()
     }
 
     /// Host name, as written.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.0.host_str().unwrap_or_default()
+        self.url.host_str().unwrap_or_default()
     }
 
     /// The path, without query.
     #[must_use]
     pub fn path(&self) -> &str {
-        self.0.path()
+        self.url.path()
+    }
+
+    /// The port that it names, or that its scheme means: what a name is looked up with.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.url.port_or_known_default().unwrap_or(match self.url.scheme() {
+            "rtsp" => 554,
+            "rtmp" | "rtmps" => 1935,
+            _ => 1755,
+        })
     }
 
     /// True for RTSP.
     #[must_use]
     pub fn is_rtsp(&self) -> bool {
-        self.0.scheme() == "rtsp"
+        self.url.scheme() == "rtsp"
     }
 
     /// True where the path ends in `.m3u8`.
     #[must_use]
     pub fn is_hls(&self) -> bool {
-        matches!(self.0.scheme(), "http" | "https") && self.path().to_ascii_lowercase().ends_with(".m3u8")
+        matches!(self.url.scheme(), "http" | "https") && self.path().to_ascii_lowercase().ends_with(".m3u8")
+    }
+
+    /// True for http and https.
+    #[must_use]
+    pub fn is_web(&self) -> bool {
+        matches!(self.url.scheme(), "http" | "https")
+    }
+
+    /// True where the path ends as playlists other than HLS do, which hold the address of the stream.
+    #[must_use]
+    pub fn is_playlist(&self) -> bool {
+        let path = self.path().to_ascii_lowercase();
+        self.is_web() && PLAYLIST_ENDINGS.iter().any(|end| path.ends_with(end))
     }
 
     /// True where the host is a loopback, private, link-local or unspecified address, or a name that
@@ -99,7 +160,7 @@ impl StreamUrl {
     #[must_use]
     pub fn is_private(&self) -> bool {
         // For schemes the URL standard does not know (mms, rtsp ...) the host stays an opaque text.
-        let ip = match self.0.host() {
+        let ip = match self.url.host() {
             Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
             Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
             Some(Host::Domain(name)) => {
@@ -119,7 +180,10 @@ impl StreamUrl {
     }
 }
 
-fn is_private_ip(ip: IpAddr) -> bool {
+/// True for a loopback, private, link-local, multicast or unspecified address, also where IPv6 wraps it: no
+/// address at which a public server could be.
+#[must_use]
+pub fn is_private_ip(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => {
             let [a, b, ..] = v4.octets();
@@ -134,11 +198,23 @@ fn is_private_ip(ip: IpAddr) -> bool {
                 || (a == 100 && (64..128).contains(&b))
         }
         IpAddr::V6(v6) => {
-            v6.to_ipv4().is_some_and(|v4| is_private_ip(IpAddr::V4(v4)))
+            let s = v6.segments();
+            let v4 = |high: u16, low: u16| {
+                let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+                Some(Ipv4Addr::new(a, b, c, d))
+            };
+            let wrapped = match s {
+                // NAT64, RFC 6052, and 6to4, RFC 3056.
+                [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => v4(high, low),
+                _ => v6.to_ipv4(),
+            };
+            wrapped.is_some_and(|v4| is_private_ip(IpAddr::V4(v4)))
                 || v6.is_loopback()
                 || v6.is_unspecified()
                 || v6.is_unique_local()
                 || v6.is_unicast_link_local()
+                // Site-local, given up by RFC 3879 and still routed in some places.
+                || (s[0] & 0xffc0) == 0xfec0
                 || v6.is_multicast()
         }
     }
@@ -192,7 +268,7 @@ pub fn redact_text(text: &str) -> String {
 
 impl fmt::Display for StreamUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&redact_text(self.0.as_str()))
+        f.write_str(&redact_text(self.url.as_str()))
     }
 }
 
@@ -255,6 +331,27 @@ mod tests {
         ] {
             assert!(matches!(StreamUrl::parse_from_schedule(bad), Err(StreamUrlError::Private(_))), "{bad} passed");
             assert!(StreamUrl::parse(bad).is_ok(), "{bad}: the user may name it");
+        }
+        let named = "http://h.example/x";
+        let (schedule, user) =
+            (StreamUrl::parse_from_schedule(named).expect("valid"), StreamUrl::parse(named).expect("valid"));
+        for (ip, public) in [
+            ("93.184.216.34", true),
+            ("2606:2800:220:1::1", true),
+            ("64:ff9b::5db8:d822", true),
+            ("127.0.0.1", false),
+            ("10.0.0.1", false),
+            ("169.254.169.254", false),
+            ("::1", false),
+            ("::ffff:10.0.0.1", false),
+            ("64:ff9b::a00:1", false),
+            ("2002:7f00:1::1", false),
+            ("fec0::1", false),
+            ("fe80::1", false),
+        ] {
+            let ip = ip.parse().expect("an address");
+            assert_eq!(schedule.may_reach(ip), public, "{ip}");
+            assert!(user.may_reach(ip), "{ip}: the user's own");
         }
         assert!(StreamUrl::parse_from_schedule("http://93.184.216.34/x").is_ok());
     }

@@ -7,6 +7,7 @@ use chrono::{NaiveDateTime, TimeDelta};
 
 use super::component::{RawCalendar, RawEvent};
 use super::property::Property;
+use super::recurrence::Budget;
 use super::time::{self, WrittenTime};
 use super::vtimezone::CustomZone;
 use super::zone::{self, Resolved, Zone};
@@ -18,9 +19,6 @@ use crate::domain::time::{HOUR, Ms, SECOND};
 
 /// Dates of one recurring VEVENT.
 const MAX_DATES: u16 = 1000;
-/// Rules that may turn out to have no date; each costs the rrule crate up to 100,000 steps. After them
-/// no rule is followed any more.
-const MAX_FRUITLESS_RULES: usize = 5;
 /// Length of a talk that has no end.
 const ASSUMED_LENGTH: i64 = HOUR;
 
@@ -34,7 +32,6 @@ pub fn schedule(calendars: &[RawCalendar], options: &ReadOptions) -> Result<Sche
         schedule: Schedule::default(),
         floating: Vec::new(),
         zones: BTreeMap::new(),
-        fruitless_rules: 0,
         calendar_zone: None,
     };
     for calendar in calendars {
@@ -50,7 +47,6 @@ struct Reader<'a> {
     floating: Vec<String>,
     /// How many talks were written in each zone.
     zones: BTreeMap<&'static str, usize>,
-    fruitless_rules: usize,
     /// X-WR-TIMEZONE, for a calendar in UTC.
     calendar_zone: Option<&'static str>,
 }
@@ -60,6 +56,8 @@ struct Zones<'a> {
     calendar: &'a RawCalendar,
     options: &'a ReadOptions,
     found: HashMap<String, Zone>,
+    /// For rules of zones and talks together.
+    budget: Budget,
     /// Where it is used and is a guess.
     warnings: Vec<Warning>,
 }
@@ -77,7 +75,7 @@ impl Zones<'_> {
         }
         let custom = self.calendar.zones.get(name.trim().trim_matches('"')).map(|raw| {
             let mut custom = CustomZone::new(raw.location.clone());
-            raw.observances.iter().for_each(|o| custom.add(o));
+            raw.observances.iter().for_each(|o| custom.add(o, &mut self.budget));
             Arc::new(custom)
         });
         let zone = match (zone::resolve(name, custom.as_ref()), self.options.zone) {
@@ -129,7 +127,13 @@ impl Reader<'_> {
         if let Some(Resolved::Known(zone)) = calendar.zone.as_deref().map(|name| zone::resolve(name, None)) {
             self.calendar_zone = self.calendar_zone.or(zone.name());
         }
-        let mut zones = Zones { calendar, options: self.options, found: HashMap::new(), warnings: Vec::new() };
+        let mut zones = Zones {
+            calendar,
+            options: self.options,
+            found: HashMap::new(),
+            budget: Budget::default(),
+            warnings: Vec::new(),
+        };
         // (UID, date) of instances that stand as VEVENTs of their own.
         let mut own: HashSet<(&str, Ms)> = HashSet::new();
         for event in &calendar.events {
@@ -265,14 +269,8 @@ impl Reader<'_> {
         let first = start.written.naive();
         let mut dates = vec![first];
         for rule in &event.rules {
-            if self.fruitless_rules >= MAX_FRUITLESS_RULES {
-                let message = "only its first date is taken: too many rules of this calendar have no date";
-                self.warn(WarningKind::BadEvent, event, message);
-                break;
-            }
-            match recurrence::expand(first, rule, |utc| start.zone.local(utc), MAX_DATES) {
+            match recurrence::expand(first, rule, |utc| start.zone.local(utc), MAX_DATES, &mut zones.budget) {
                 Ok(found) => {
-                    self.fruitless_rules += usize::from(found.dates.is_empty());
                     let capped = found.capped && found.dates.len() == usize::from(MAX_DATES);
                     dates.extend(found.dates);
                     if capped {

@@ -2,7 +2,7 @@
 
 use chrono::{NaiveDateTime, TimeDelta};
 
-use super::recurrence;
+use super::recurrence::{self, Budget};
 
 /// One change of the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,14 +49,15 @@ impl CustomZone {
         Self { location, changes: Vec::new() }
     }
 
-    /// Takes one observance in. One without start or offset says nothing.
-    pub fn add(&mut self, observance: &Observance) {
+    /// Takes one observance in. One without start or offset says nothing; a rule that `budget` does not allow gives
+    /// its start only.
+    pub fn add(&mut self, observance: &Observance, budget: &mut Budget) {
         let (Some(start), Some(to)) = (observance.start, observance.to) else { return };
         let from = observance.from.unwrap_or(to);
         let mut onsets = vec![start];
         onsets.extend_from_slice(&observance.dates);
         if let Some(rule) = &observance.rule
-            && let Ok(more) = recurrence::expand(start, rule, |utc| utc, MAX_CHANGES)
+            && let Ok(more) = recurrence::expand(start, rule, |utc| utc, MAX_CHANGES, budget)
         {
             onsets.extend(more.dates);
         }
@@ -105,20 +106,26 @@ mod tests {
     #[test]
     fn a_zone_of_its_own_rules() {
         let mut zone = CustomZone::default();
-        zone.add(&Observance {
-            start: Some(at("1601-01-01 03:00")),
-            from: Some(7200),
-            to: Some(3600),
-            rule: Some("FREQ=YEARLY;INTERVAL=1;BYDAY=-1SU;BYMONTH=10".to_owned()),
-            dates: vec![],
-        });
-        zone.add(&Observance {
-            start: Some(at("1601-01-01 02:00")),
-            from: Some(3600),
-            to: Some(7200),
-            rule: Some("FREQ=YEARLY;INTERVAL=1;BYDAY=-1SU;BYMONTH=3".to_owned()),
-            dates: vec![],
-        });
+        zone.add(
+            &Observance {
+                start: Some(at("1601-01-01 03:00")),
+                from: Some(7200),
+                to: Some(3600),
+                rule: Some("FREQ=YEARLY;INTERVAL=1;BYDAY=-1SU;BYMONTH=10".to_owned()),
+                dates: vec![],
+            },
+            &mut Budget::default(),
+        );
+        zone.add(
+            &Observance {
+                start: Some(at("1601-01-01 02:00")),
+                from: Some(3600),
+                to: Some(7200),
+                rule: Some("FREQ=YEARLY;INTERVAL=1;BYDAY=-1SU;BYMONTH=3".to_owned()),
+                dates: vec![],
+            },
+            &mut Budget::default(),
+        );
         for (local, hours) in [
             ("2010-12-27 11:30", 1),
             ("2011-07-01 12:00", 2),

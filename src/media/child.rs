@@ -1,8 +1,9 @@
-//! ffmpeg and ffprobe as children: low priority, no options out of file names, no network, and the last
+//! ffmpeg and ffprobe as children: low priority, no terminal, no options out of file names, no network, and the last
 //! lines of what they complain about.
 
 use std::ffi::OsString;
 use std::io::{self, Read};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -32,7 +33,8 @@ pub struct Child {
 /// When it is missing or cannot be started.
 pub fn spawn(program: &'static str, args: &[OsString]) -> Result<(Child, ChildStdout)> {
     let path = find(program).ok_or(MediaError::ProgramMissing(program))?;
-    let mut words: Vec<OsString> = Vec::new();
+    // A session of its own has no terminal, also for a program that opens `/dev/tty` by name.
+    let mut words: Vec<OsString> = find("setsid").into_iter().collect();
     // The recorder's own work always goes first.
     if let Some(nice) = find("nice") {
         words.extend([nice, "-n".into(), "15".into()]);
@@ -85,6 +87,26 @@ impl Drop for Child {
     }
 }
 
+/// How a child ended that did not get to judge its input: killed (by whoever is short of memory), crashed, or
+/// not even loaded. `None`: its exit code is its judgement. A broken pipe is our own doing.
+///
+/// # Errors
+/// [`MediaError::Died`].
+pub fn died(program: &'static str, status: Option<ExitStatus>) -> Result<()> {
+    const SIGPIPE: i32 = 13;
+    let how = match status {
+        Some(status) => match (status.signal(), status.code()) {
+            (Some(SIGPIPE), _) => return Ok(()),
+            (Some(signal), _) => format!("signal {signal}"),
+            // What a shell and the loader say of programs that cannot be run.
+            (None, Some(code @ 126..=127)) => format!("exit code {code}"),
+            (None, _) => return Ok(()),
+        },
+        None => "it could not be waited for".to_owned(),
+    };
+    Err(MediaError::Died { program, how })
+}
+
 fn tail(mut from: impl Read) -> Vec<u8> {
     let mut kept = Vec::new();
     let mut buffer = [0_u8; 2048];
@@ -109,12 +131,12 @@ fn last_line(text: &str) -> String {
 
 /// Absolute path of a program, by PATH; looked up once for each.
 fn find(program: &'static str) -> Option<OsString> {
-    static FOUND: [OnceLock<Option<OsString>>; 4] = [const { OnceLock::new() }; 4];
+    static FOUND: [OnceLock<Option<OsString>>; 5] = [const { OnceLock::new() }; 5];
     let look = || {
         let path = std::env::var_os("PATH")?;
         std::env::split_paths(&path).map(|dir| dir.join(program)).find(|p| p.is_file()).map(Into::into)
     };
-    match ["nice", "ionice", "ffmpeg", "ffprobe"].iter().position(|known| *known == program) {
+    match ["setsid", "nice", "ionice", "ffmpeg", "ffprobe"].iter().position(|known| *known == program) {
         Some(at) => FOUND[at].get_or_init(look).clone(),
         None => look(),
     }
@@ -161,6 +183,23 @@ mod tests {
         assert_eq!(last_line("a\n[mpegts @ 0x55] no\u{7} PAT\n\n"), "no PAT");
         assert_eq!(last_line(""), "");
         assert!(tail(io::repeat(b'x').take(100_000)).len() <= 2 * STDERR_TAIL);
+    }
+
+    #[test]
+    fn a_child_that_was_killed_or_crashed_has_judged_nothing() {
+        for (script, judged) in [
+            ("exit 0", true),
+            ("exit 1", true),
+            ("exit 183", true),
+            ("kill -PIPE $$", true),
+            ("kill -KILL $$", false),
+            ("kill -SEGV $$", false),
+            ("kill -TERM $$", false),
+            ("exit 127", false),
+        ] {
+            let status = Command::new("sh").args(["-c", script]).status().expect("a shell");
+            assert_eq!(died("ffprobe", Some(status)).is_ok(), judged, "{script}");
+        }
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Demux {
     /// Opens a file and reads as far as its tracks' heads. `format` is ffprobe's name of the container.
     ///
     /// # Errors
-    /// When ffmpeg is missing or makes nothing of the file, or on cancellation.
+    /// When ffmpeg is missing, dies, or makes nothing of the file, or on cancellation.
     pub fn open(path: &Path, format: &str, picks: &[Pick], parts: &[Part], cancel: &CancellationToken) -> Result<Self> {
         let mut demux = Self {
             path: path.to_owned(),
@@ -140,7 +140,7 @@ impl Demux {
     /// The next packet, `None` at the end.
     ///
     /// # Errors
-    /// When ffmpeg cannot be started for a further part, or on cancellation.
+    /// When ffmpeg dies or cannot be started for a further part, or on cancellation.
     pub fn next_packet(&mut self) -> Result<Option<Demuxed>> {
         loop {
             if let Some(packet) = self.queue.pop_front() {
@@ -177,20 +177,21 @@ impl Demux {
         match pipe.reader.next_element() {
             Ok(Some(element)) => {
                 if let Err(e) = self.element(element) {
-                    self.end_part(Some(&e));
+                    self.end_part(Some(&e))?;
                 }
             }
-            Ok(None) => self.end_part(None),
-            Err(e) => self.end_part(Some(&e)),
+            Ok(None) => self.end_part(None)?,
+            Err(e) => self.end_part(Some(&e))?,
         }
         Ok(true)
     }
 
-    fn end_part(&mut self, error: Option<&io::Error>) {
-        let Some(Live::Ffmpeg(pipe)) = self.live.take() else { return };
+    fn end_part(&mut self, error: Option<&io::Error>) -> Result<()> {
+        let Some(Live::Ffmpeg(pipe)) = self.live.take() else { return Ok(()) };
         let Pipe { child, reader, .. } = *pipe;
         drop(reader);
         let (status, words) = child.wait();
+        child::died("ffmpeg", status)?;
         if error.is_some() || !status.is_some_and(|s| s.success()) {
             let text = match (words.is_empty(), error) {
                 (false, _) => words,
@@ -205,6 +206,7 @@ impl Demux {
                 splitter.restart();
             }
         }
+        Ok(())
     }
 
     fn element(&mut self, element: Element) -> io::Result<()> {

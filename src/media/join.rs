@@ -52,12 +52,30 @@ pub struct Joined {
 /// When a segment cannot be read or is not the one that was indexed, when the disk is full, or on
 /// cancellation. Then nothing of it is left, and a file of the final name is as it was.
 pub fn join(job: &Job, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined> {
-    let temp = temp_name(&job.target);
+    let ((duration_ms, dropped), bytes, sha256) = publish(&job.target, cancel, |file, temp| {
+        let (file, duration_ms, dropped) = write(job, file, temp, progress, cancel)?;
+        Ok((file, (duration_ms, dropped)))
+    })?;
+    Ok(Joined { bytes, sha256, duration_ms, dropped })
+}
+
+/// Makes a file under another name, has it written, syncs it, reads it back, and only then gives it its
+/// name, durably: under that name there is never a part of it. Gives back what `write` did, the size and the
+/// SHA-256 of what is on the disk.
+///
+/// # Errors
+/// Those of `write`, and of the disk. Then nothing of it is left, and a file of the final name is as it was.
+pub fn publish<T>(
+    target: &Path,
+    cancel: &CancellationToken,
+    write: impl FnOnce(File, &Path) -> Result<(File, T)>,
+) -> Result<(T, u64, [u8; 32])> {
+    let temp = temp_name(target);
     let at = |path: &Path| {
         let path = path.to_owned();
         move |source: io::Error| MediaError::File { path, source }
     };
-    let dir = job.target.parent().unwrap_or(Path::new("."));
+    let dir = target.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir).map_err(at(dir))?;
     // Made anew: what a link of that name points to is not written to.
     match std::fs::remove_file(&temp) {
@@ -67,14 +85,14 @@ pub fn join(job: &Job, progress: &mut dyn FnMut(u64), cancel: &CancellationToken
     let file = File::create_new(&temp).map_err(at(&temp))?;
     // From here on the half-made file goes whatever happens, unless it gets its final name.
     let guard = TempFile(Some(temp.clone()));
-    let (file, duration_ms, dropped) = write(job, file, &temp, progress, cancel)?;
+    let (file, made) = write(file, &temp)?;
     file.sync_all().map_err(at(&temp))?;
     drop(file);
     let (bytes, sha256) = hash(&temp, cancel)?;
-    std::fs::rename(&temp, &job.target).map_err(at(&job.target))?;
+    std::fs::rename(&temp, target).map_err(at(target))?;
     guard.keep();
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))?;
-    Ok(Joined { bytes, sha256, duration_ms, dropped })
+    Ok((made, bytes, sha256))
 }
 
 /// The name under which a file is made.

@@ -14,8 +14,10 @@ pub mod ebml;
 pub mod index;
 pub mod join;
 pub mod keyframe;
+pub mod mpegts;
 pub mod mux;
 pub mod probe;
+pub mod studio;
 pub mod track;
 
 use std::io;
@@ -53,6 +55,14 @@ pub enum MediaError {
         path: PathBuf,
         /// ffmpeg's last words.
         detail: String,
+    },
+    /// ffmpeg or ffprobe was killed, or crashed: that says nothing about the content. Try again later.
+    #[error("{program} died ({how})")]
+    Died {
+        /// Which.
+        program: &'static str,
+        /// Of what.
+        how: String,
     },
     /// The file is not the one that was indexed: index it again.
     #[error("{path} does not match its index: {detail}")]

@@ -56,7 +56,7 @@ pub struct Probe {
 /// Lists streams and packets of a file. What is no media gives an empty list and a complaint.
 ///
 /// # Errors
-/// When ffprobe is missing or cannot be run, or on cancellation.
+/// When ffprobe is missing, cannot be run or dies, or on cancellation.
 pub fn probe(path: &Path, cancel: &CancellationToken) -> Result<Probe> {
     let mut args: Vec<std::ffi::OsString> = [
         "-v",
@@ -87,6 +87,7 @@ pub fn probe(path: &Path, cancel: &CancellationToken) -> Result<Probe> {
         }
     }
     let (status, words) = child.wait();
+    child::died("ffprobe", status)?;
     if !status.is_some_and(|s| s.success()) {
         out.complaint = Some(if words.is_empty() { "ffprobe failed".to_owned() } else { words });
     }

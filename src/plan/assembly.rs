@@ -14,7 +14,7 @@ use super::cut::{From, To};
 use super::seam::Seam;
 use crate::domain::gap::Gap;
 use crate::domain::ids::SegmentId;
-use crate::domain::interval::Interval;
+use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::media::{MediaIndex, TrackKind};
 use crate::domain::segment::{Segment, Verdict};
 use crate::domain::talk::Talk;
@@ -149,6 +149,9 @@ pub struct AssemblyPlan {
     pub rejected: Vec<Rejected>,
     /// How neighbours meet.
     pub seams: Vec<(SegmentId, SegmentId, Seam)>,
+    /// Packets from the middle of segments that would show a seam better: segment, from, to, in its own clock.
+    /// With them as windows of its index, the plan should be made anew.
+    pub wanted: Vec<(SegmentId, i64, i64)>,
     /// In order.
     pub chapters: Vec<Chapter>,
     /// Names and values of tags.
@@ -222,7 +225,13 @@ pub fn plan(inputs: &Inputs<'_>) -> AssemblyPlan {
     let mut usable: Vec<Unit<'_>> = Vec::new();
     for (segment, index) in &inputs.segments {
         match (usable_index(segment, *index, inputs.window), index) {
-            (Ok(()), Some(index)) => usable.push(Unit { id: segment.id, index, tracks: Vec::new() }),
+            (Ok(()), Some(index)) => usable.push(Unit {
+                id: segment.id,
+                index,
+                stream: segment.stream,
+                came: Interval::new(segment.opened, segment.closed.unwrap_or(segment.at.end).max(segment.opened)),
+                tracks: Vec::new(),
+            }),
             (Err((reason, redundant)), _) => rejected.push(Rejected { segment: segment.id, reason, redundant }),
             (Ok(()), None) => {}
         }
@@ -240,7 +249,7 @@ pub fn plan(inputs: &Inputs<'_>) -> AssemblyPlan {
         fits
     });
     let template = usable.iter().find(|u| u.tracks.len() == tracks.len()).map(|u| u.id);
-    let build::Built { pieces, rejected, seams } = build::build(&usable, inputs.window, inputs.gaps, rejected);
+    let build::Built { pieces, rejected, seams, wanted } = build::build(&usable, inputs.window, inputs.gaps, rejected);
     let used: HashSet<u32> = pieces.iter().flat_map(|p| &p.tracks).map(|t| t.out_track).collect();
     let title = inputs.talk.title.clone();
     let mut plan = AssemblyPlan {
@@ -251,6 +260,7 @@ pub fn plan(inputs: &Inputs<'_>) -> AssemblyPlan {
         template,
         rejected,
         seams,
+        wanted,
         starts: pieces.first().map(|p| p.wall().start),
         duration_ms: pieces.iter().map(|p| p.out_end_ms).max().unwrap_or_default(),
         pieces,
@@ -284,22 +294,23 @@ fn formats(index: &MediaIndex) -> String {
 
 /// The tracks of the format that covers most of the slot, and of the window where that is equal.
 fn main_format(units: &[Unit<'_>], inputs: &Inputs<'_>) -> Vec<OutTrack> {
-    let mut totals: Vec<(Vec<OutTrack>, i64, i64)> = Vec::new();
+    let mut totals: Vec<(Vec<OutTrack>, IntervalSet)> = Vec::new();
     for unit in units {
         let tracks: Vec<_> = (1..)
             .zip(&unit.index.tracks)
             .map(|(number, t)| OutTrack { number, kind: t.kind, format_hash: t.format_hash })
             .collect();
-        let shared = |with: Interval| unit.index.spans.iter().map(|s| s.wall().intersect(with).len_ms()).sum::<i64>();
-        let (slot, window) = (shared(inputs.talk.slot), shared(inputs.window));
-        match totals.iter_mut().find(|(known, ..)| *known == tracks) {
-            Some(total) => (total.1, total.2) = (total.1 + slot, total.2 + window),
-            None => totals.push((tracks, slot, window)),
+        let walls: IntervalSet = unit.index.spans.iter().map(|s| s.wall()).collect();
+        match totals.iter_mut().find(|(known, _)| *known == tracks) {
+            // Two mirrors of one format cover the same time once.
+            Some(total) => total.1 = total.1.union(&walls),
+            None => totals.push((tracks, walls)),
         }
     }
+    let share = |walls: &IntervalSet| (walls.clip(inputs.talk.slot).total_ms(), walls.clip(inputs.window).total_ms());
     // The first of equals: the order of segments is fixed.
-    let best = totals.iter().map(|(_, slot, window)| (*slot, *window)).max();
-    totals.into_iter().find(|(_, slot, window)| Some((*slot, *window)) == best).map_or(Vec::new(), |(t, ..)| t)
+    let best = totals.iter().map(|(_, walls)| share(walls)).max();
+    totals.into_iter().find(|(_, walls)| Some(share(walls)) == best).map_or(Vec::new(), |(tracks, _)| tracks)
 }
 
 fn assign(index: &MediaIndex, tracks: &[OutTrack]) -> Vec<(u32, u32)> {
@@ -314,5 +325,7 @@ fn assign(index: &MediaIndex, tracks: &[OutTrack]) -> Vec<(u32, u32)> {
         .collect()
 }
 
+#[cfg(test)]
+mod mirror_tests;
 #[cfg(test)]
 mod tests;

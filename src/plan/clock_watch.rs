@@ -14,8 +14,9 @@ pub const STEP_MS: i64 = 5 * SECOND;
 /// A shorter sleep is none: the two clocks that show it are not read at one instant.
 const SLEEP_MS: i64 = SECOND;
 
-/// So far from a step a segment's marks are looked for: they are about a second apart while bytes come.
-const NEAR_MS: i64 = 5 * SECOND;
+/// So far from a step a segment's marks are looked for: they are about a second apart while bytes come,
+/// and a stall of ten seconds ends a segment.
+const NEAR_MS: i64 = 15 * SECOND;
 
 /// One look at the clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,49 +53,78 @@ pub fn compare(before: Look, after: Look) -> Happened {
     }
 }
 
-/// Mends the places of a segment's media for steps forward of the wall clock under it. Media is anchored
-/// where it came earliest after its own time, which after such a step is too early by the step: what lies
-/// behind the step is a span of its own, later by the step. (A clock that is set back needs nothing: the
-/// smaller offset is the one in force since.) `marks` in the order they were set.
-#[must_use]
-pub fn across_steps(spans: Vec<MediaSpan>, marks: &[Mark], steps: &[ClockStep]) -> Vec<MediaSpan> {
-    let mut spans = spans;
-    for step in steps.iter().filter(|step| step.by_ms() > 0 && lived_through(marks, **step)) {
-        let mut mended = Vec::with_capacity(spans.len() + 1);
-        for span in spans {
-            let later =
-                |from: i64| MediaSpan { media_start_ms: from, offset_ms: span.offset_ms + step.by_ms(), ..span };
-            let cut = step.from.0.saturating_sub(span.offset_ms);
-            if span.wall().start >= step.to {
-                // It was anchored by the clock that was set already.
-                mended.push(span);
-            } else if cut <= span.media_start_ms {
-                mended.push(later(span.media_start_ms));
-            } else if cut < span.media_end_ms {
-                mended.push(MediaSpan { media_end_ms: cut, ..span });
-                mended.push(later(cut));
-            } else {
-                mended.push(span);
-            }
-        }
-        spans = mended;
-    }
-    spans
+/// A step of the wall clock that a segment lived through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// When, by the clock that the segment began with.
+    pub at: Ms,
+    /// By how much, milliseconds; negative: back.
+    pub by_ms: i64,
 }
 
-/// True where bytes came shortly before a step and the next ones after it.
-fn lived_through(marks: &[Mark], step: ClockStep) -> bool {
-    marks.windows(2).any(|pair| {
-        let (before, after) = (pair[0].at, pair[1].at);
-        (step.from.minus(NEAR_MS)..=step.from.plus(SECOND)).contains(&before)
-            && (step.to.minus(SECOND)..=step.to.plus(NEAR_MS)).contains(&after)
-    })
+/// The marks of a segment by the clock that was in force when it began, and the steps it lived through.
+/// Media is anchored where it came earliest after its own time, which makes sense by one clock only: by one
+/// that is set in between, what came before the step would be taken for late, or what came after it. `marks`
+/// and `steps` in the order they came.
+#[must_use]
+pub fn unstepped(marks: &[Mark], steps: &[ClockStep]) -> (Vec<Mark>, Vec<Passed>) {
+    let mut out = marks.to_vec();
+    let (mut passed, mut sum, mut first) = (Vec::new(), 0, 1);
+    for step in steps {
+        // Between these two marks the clock was set, if it was while bytes came. Where several pairs would
+        // do, it is the one with the least time between, by the clock that is not set.
+        let between = |n: &usize| {
+            let (before, after) = (marks[*n - 1].at, marks[*n].at);
+            let waited = after.since(before) - step.by_ms();
+            let is_near = (step.from.minus(NEAR_MS)..=step.from.plus(SECOND)).contains(&before)
+                && (step.to.minus(SECOND)..=step.to.plus(NEAR_MS)).contains(&after);
+            (is_near && waited >= -SECOND).then_some(waited)
+        };
+        let Some(at) = (first..marks.len()).filter(|n| between(n).is_some()).min_by_key(|n| between(n)) else {
+            continue;
+        };
+        passed.push(Passed { at: step.from.minus(sum), by_ms: step.by_ms() });
+        sum += step.by_ms();
+        for mark in &mut out[at..] {
+            mark.at = mark.at.minus(step.by_ms());
+        }
+        // The next step may lie between the same marks only if it undid this one, which is then no matter.
+        first = at + 1;
+    }
+    (out, passed)
+}
+
+/// The places of media in wall time, from those by the clock that its segment began with: what came after a
+/// step is a span of its own, by the clock that was in force then.
+#[must_use]
+pub fn stepped(spans: Vec<MediaSpan>, passed: &[Passed]) -> Vec<MediaSpan> {
+    if passed.is_empty() {
+        return spans;
+    }
+    let mut out = Vec::with_capacity(spans.len() + passed.len());
+    for span in spans {
+        let (mut from, mut sum) = (span.media_start_ms, 0);
+        for step in passed {
+            let cut = step.at.0.saturating_sub(span.offset_ms);
+            if cut >= span.media_end_ms {
+                break;
+            }
+            if cut > from {
+                let offset_ms = span.offset_ms + sum;
+                out.push(MediaSpan { media_start_ms: from, media_end_ms: cut, offset_ms });
+                from = cut;
+            }
+            sum += step.by_ms;
+        }
+        out.push(MediaSpan { media_start_ms: from, offset_ms: span.offset_ms + sum, ..span });
+    }
+    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::time::MINUTE;
+    use crate::domain::time::{HOUR, MINUTE};
 
     fn look(wall: i64, monotonic: i64, asleep: i64) -> Look {
         Look { wall: Ms(wall), monotonic_ms: monotonic, asleep_ms: asleep }
@@ -134,28 +164,50 @@ mod tests {
         spans.iter().map(|s| (s.wall().start.0 / SECOND, s.wall().end.0 / SECOND)).collect()
     }
 
+    const WHOLE: MediaSpan = MediaSpan { media_start_ms: 77_000, media_end_ms: 1_277_000, offset_ms: -77_000 };
+
     #[test]
-    fn media_behind_a_step_forward_lies_behind_it() {
-        let whole = vec![MediaSpan { media_start_ms: 77_000, media_end_ms: 1_277_000, offset_ms: -77_000 }];
-        let step = ClockStep { from: Ms(300 * SECOND), to: Ms(900 * SECOND) };
-        let mended = across_steps(whole.clone(), &marks(10 * MINUTE), &[step]);
-        assert_eq!(walls(&mended), [(0, 300), (900, 1800)]);
-        assert_eq!(mended[0].media_end_ms, mended[1].media_start_ms, "no media is lost or doubled");
+    fn media_behind_a_step_lies_where_the_new_clock_says() {
+        for (by, want) in [
+            (10 * MINUTE, [(0, 300), (900, 1800)]),
+            (-10 * MINUTE, [(0, 300), (-300, 600)]),
+            (7 * SECOND, [(0, 300), (307, 1207)]),
+            (-7 * SECOND, [(0, 300), (293, 1193)]),
+        ] {
+            let step = ClockStep { from: Ms(300 * SECOND), to: Ms(300 * SECOND + by) };
+            let (even, passed) = unstepped(&marks(by), &[step]);
+            assert_eq!(even, marks(0), "one clock for all of it: {by}");
+            let mended = stepped(vec![WHOLE], &passed);
+            assert_eq!(walls(&mended), want, "{by}");
+            assert_eq!(mended[0].media_end_ms, mended[1].media_start_ms, "no media is lost or doubled");
+        }
         // A hole in the media right at the step, and a further span behind it.
+        let step = ClockStep { from: Ms(300 * SECOND), to: Ms(900 * SECOND) };
+        let (_, passed) = unstepped(&marks(10 * MINUTE), &[step]);
         let holed = vec![
-            MediaSpan { media_end_ms: 370_000, ..whole[0] },
-            MediaSpan { media_start_ms: 380_000, media_end_ms: 500_000, ..whole[0] },
+            MediaSpan { media_end_ms: 370_000, ..WHOLE },
+            MediaSpan { media_start_ms: 380_000, media_end_ms: 500_000, ..WHOLE },
         ];
-        assert_eq!(walls(&across_steps(holed, &marks(10 * MINUTE), &[step])), [(0, 293), (903, 1023)]);
+        assert_eq!(walls(&stepped(holed, &passed)), [(0, 293), (903, 1023)]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_and_set_right_again_leaves_media_in_its_place() {
+        let at = |s: i64| Ms(s * SECOND + if (300..600).contains(&s) { HOUR } else { 0 });
+        let marks: Vec<Mark> = (1..=1200).map(|s: i64| Mark { at: at(s), offset: s.unsigned_abs() * 1000 }).collect();
+        let steps = [(300, HOUR), (600, -HOUR)].map(|(s, by)| {
+            let from = Ms(s * SECOND + if by < 0 { HOUR } else { 0 });
+            ClockStep { from, to: from.plus(by) }
+        });
+        let (_, passed) = unstepped(&marks, &steps);
+        assert_eq!(walls(&stepped(vec![WHOLE], &passed)), [(0, 300), (3900, 4200), (600, 1200)]);
     }
 
     #[test]
     fn other_segments_and_other_steps_change_nothing() {
-        let whole = vec![MediaSpan { media_start_ms: 0, media_end_ms: 1_200_000, offset_ms: 0 }];
         let forward = ClockStep { from: Ms(300 * SECOND), to: Ms(900 * SECOND) };
-        assert_eq!(across_steps(whole.clone(), &marks(0), &[forward]), whole, "it was not there");
-        let back = ClockStep { from: Ms(300 * SECOND), to: Ms(-300 * SECOND) };
-        assert_eq!(across_steps(whole.clone(), &marks(-10 * MINUTE), &[back]), whole);
-        assert_eq!(across_steps(whole.clone(), &[], &[forward]), whole);
+        assert_eq!(unstepped(&marks(0), &[forward]), (marks(0), vec![]), "it was not there");
+        assert_eq!(unstepped(&[], &[forward]), (vec![], vec![]));
+        assert_eq!(stepped(vec![WHOLE], &[]), [WHOLE]);
     }
 }

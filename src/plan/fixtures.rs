@@ -46,6 +46,7 @@ pub(crate) fn hall(id: i64) -> Hall {
         streams: vec![Stream { id: StreamId(id), url }],
         recorder: Some(Recorder::Auto),
         max_connections: 2,
+        redundancy: None,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::domain::hall::{Recorder, fold_name};
 use crate::domain::halls_file::{DEFAULT_MAX_CONNECTIONS, HallsFile};
 use crate::domain::ids::{HallId, StreamId};
 use crate::domain::schedule::{ScheduledTalk, Warning, WarningKind};
+use crate::domain::stream_request::StreamRequest;
 use crate::domain::stream_url::{StreamUrl, redact_text};
 use crate::domain::text::shortened;
 
@@ -62,6 +63,8 @@ pub struct KnownHall {
     pub recorder: Option<Recorder>,
     /// Connections its server allows.
     pub max_connections: u32,
+    /// Mirrors taped at once; `None`: the setting.
+    pub redundancy: Option<u32>,
     /// In use, by priority.
     pub streams: Vec<KnownStream>,
 }
@@ -90,8 +93,12 @@ pub struct PlannedHall {
     pub recorder: Option<Recorder>,
     /// Connections its server allows.
     pub max_connections: u32,
+    /// Mirrors taped at once; `None`: the setting.
+    pub redundancy: Option<u32>,
     /// Whole addresses by priority, all of one origin.
     pub streams: Vec<(String, StreamOrigin)>,
+    /// What is to be said to each of them, where there is something; `None` where no halls file was read.
+    pub requests: Option<BTreeMap<String, StreamRequest>>,
 }
 
 /// All halls of an event, and where each talk is.
@@ -101,7 +108,7 @@ pub struct HallPlan {
     pub halls: Vec<PlannedHall>,
     /// For each talk of the schedule its place in `halls`.
     pub of_talk: Vec<usize>,
-    /// unmapped-hall, shared-stream, bad-stream.
+    /// unmapped-hall, few-mirrors, shared-stream, bad-stream.
     pub warnings: Vec<Warning>,
 }
 
@@ -161,7 +168,9 @@ impl<'a> Planner<'a> {
                 aliases,
                 recorder: entry.recorder,
                 max_connections: entry.max_connections,
+                redundancy: entry.redundancy,
                 streams: entry.streams.iter().map(|u| (u.secret().to_owned(), StreamOrigin::HallsFile)).collect(),
+                requests: Some(entry.streams.iter().filter_map(asked).collect()),
             });
         }
         for hall in known.iter().filter(|k| !claimed.contains(&k.id)) {
@@ -171,6 +180,7 @@ impl<'a> Planner<'a> {
                 planned.aliases.clone_from(&hall.aliases);
                 planned.recorder = hall.recorder;
                 planned.max_connections = hall.max_connections;
+                planned.redundancy = hall.redundancy;
                 planned.streams = hall.with_origin(StreamOrigin::HallsFile);
                 for alias in &hall.aliases {
                     by_name.entry(fold_name(alias)).or_insert(halls.len());
@@ -310,6 +320,16 @@ impl<'a> Planner<'a> {
             };
             self.warnings.push(Warning { kind: WarningKind::UnmappedHall, talk: None, message });
         }
+        for hall in self.halls.iter().filter(|h| !h.streams.is_empty()) {
+            if let Some(wanted) = hall.redundancy.filter(|n| *n as usize > hall.streams.len()) {
+                let message = format!(
+                    "hall {:?} has redundancy = {wanted} and {} stream: only that one is recorded",
+                    shortened(&hall.name, 60),
+                    hall.streams.len()
+                );
+                self.warnings.push(Warning { kind: WarningKind::FewMirrors, talk: None, message });
+            }
+        }
         let mut by_url: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for hall in &self.halls {
             for (url, _) in &hall.streams {
@@ -340,7 +360,9 @@ impl PlannedHall {
             aliases: Vec::new(),
             recorder: None,
             max_connections: DEFAULT_MAX_CONNECTIONS,
+            redundancy: None,
             streams: Vec::new(),
+            requests: None,
         }
     }
 }
@@ -353,6 +375,10 @@ impl KnownHall {
 
 fn with(urls: &[String]) -> Vec<(String, StreamOrigin)> {
     urls.iter().map(|url| (url.clone(), StreamOrigin::Schedule)).collect()
+}
+
+fn asked(url: &StreamUrl) -> Option<(String, StreamRequest)> {
+    (!url.request().is_empty()).then(|| (url.secret().to_owned(), url.request().clone()))
 }
 
 /// `Saal 1` of `Saal 1 (2)`.

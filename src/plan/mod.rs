@@ -10,8 +10,11 @@ pub mod cut;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod hall_plan;
+pub mod hedge;
+pub mod lanes;
 #[cfg(test)]
 pub(crate) mod media_fixtures;
+pub mod merge;
 pub mod overlap;
 pub mod prune;
 pub mod reconcile;
@@ -20,5 +23,6 @@ pub mod route;
 pub mod schedule_diff;
 pub mod schedule_warnings;
 pub mod seam;
+pub mod timeshift;
 pub mod verify;
 pub mod wanted;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::domain::ids::TalkId;
 use crate::domain::interval::Interval;
-use crate::domain::segment::{Segment, Verdict};
+use crate::domain::segment::{Container, Segment, Verdict};
 use crate::domain::time::SECOND;
 
 /// A segment, and what is known of each talk that it belongs to.
@@ -69,7 +69,8 @@ pub fn may_go(candidate: &Candidate<'_>, min_bytes: u64) -> Option<Reason> {
     let Candidate { segment, talks } = candidate;
     let small = segment.bytes < min_bytes;
     let reason = match segment.verdict {
-        Verdict::NotMedia => Reason::NotMedia,
+        // What began as media and then gave none may be the fault of whoever looked: if it is large it stays.
+        Verdict::NotMedia if small || segment.container == Container::Unknown => Reason::NotMedia,
         Verdict::Media if small => Reason::Redundant,
         _ => return None,
     };
@@ -97,7 +98,6 @@ mod tests {
     use super::*;
     use crate::domain::ids::{HallId, SegmentId};
     use crate::domain::media::MediaSpan;
-    use crate::domain::segment::Container;
     use crate::domain::time::Ms;
 
     const MIN: u64 = 1000;
@@ -105,7 +105,13 @@ mod tests {
     const IN_OTHERS: Option<Seen> = Some(Seen { used: false, redundant: true });
     const ONLY_COPY: Option<Seen> = Some(Seen { used: false, redundant: false });
 
-    fn verdict(verdict: Verdict, bytes: u64, seen: &[Option<Seen>], media_ms: i64) -> Option<Reason> {
+    fn verdict(
+        verdict: Verdict,
+        container: Container,
+        bytes: u64,
+        seen: &[Option<Seen>],
+        media_ms: i64,
+    ) -> Option<Reason> {
         let segment = Segment {
             id: SegmentId(1),
             uuid: uuid::Uuid::nil(),
@@ -113,7 +119,7 @@ mod tests {
             connection: None,
             stream: None,
             path: "x".into(),
-            container: Container::MpegTs,
+            container,
             at: Interval::new(Ms(0), Ms(1000)),
             opened: Ms(0),
             closed: Some(Ms(1000)),
@@ -133,29 +139,33 @@ mod tests {
 
     #[test]
     fn only_fragments_and_not_media_go_and_only_after_every_assembly_saw_them() {
-        for (what, bytes, seen, want) in [
-            (Verdict::Media, 999, &[USED][..], Some(Reason::Joined)),
-            (Verdict::Media, 999, &[IN_OTHERS], Some(Reason::Redundant)),
-            (Verdict::Media, 999, &[USED, IN_OTHERS], Some(Reason::Joined)),
-            (Verdict::Media, 999, &[USED, None], None),
-            (Verdict::Media, 999, &[ONLY_COPY], None),
-            (Verdict::Media, 999, &[USED, ONLY_COPY], None),
-            (Verdict::Media, 999, &[], None),
-            (Verdict::Media, 1000, &[USED], None),
-            (Verdict::NotMedia, 1_000_000, &[IN_OTHERS], Some(Reason::NotMedia)),
-            (Verdict::NotMedia, 10, &[None], None),
-            (Verdict::Open, 10, &[USED], None),
-            (Verdict::Unchecked, 10, &[USED], None),
-            (Verdict::Lost, 10, &[USED], None),
-            (Verdict::Quarantined, 10, &[USED], None),
-            (Verdict::Pruned, 10, &[USED], None),
+        use Container::{MpegTs, Unknown};
+        for (what, container, bytes, seen, want) in [
+            (Verdict::Media, MpegTs, 999, &[USED][..], Some(Reason::Joined)),
+            (Verdict::Media, MpegTs, 999, &[IN_OTHERS], Some(Reason::Redundant)),
+            (Verdict::Media, MpegTs, 999, &[USED, IN_OTHERS], Some(Reason::Joined)),
+            (Verdict::Media, MpegTs, 999, &[USED, None], None),
+            (Verdict::Media, MpegTs, 999, &[ONLY_COPY], None),
+            (Verdict::Media, MpegTs, 999, &[USED, ONLY_COPY], None),
+            (Verdict::Media, MpegTs, 999, &[], None),
+            (Verdict::Media, MpegTs, 1000, &[USED], None),
+            (Verdict::NotMedia, Unknown, 1_000_000, &[IN_OTHERS], Some(Reason::NotMedia)),
+            (Verdict::NotMedia, Unknown, 10, &[None], None),
+            (Verdict::NotMedia, MpegTs, 999, &[IN_OTHERS], Some(Reason::NotMedia)),
+            (Verdict::NotMedia, MpegTs, 1000, &[IN_OTHERS], None),
+            (Verdict::Open, MpegTs, 10, &[USED], None),
+            (Verdict::Unchecked, MpegTs, 10, &[USED], None),
+            (Verdict::Lost, MpegTs, 10, &[USED], None),
+            (Verdict::Quarantined, MpegTs, 10, &[USED], None),
+            (Verdict::Pruned, MpegTs, 10, &[USED], None),
         ] {
-            assert_eq!(verdict(what, bytes, seen, 1000), want, "{what:?} {bytes} {seen:?}");
+            assert_eq!(verdict(what, container, bytes, seen, 1000), want, "{what:?} {container:?} {bytes} {seen:?}");
         }
     }
+
     #[test]
     fn media_that_is_in_no_window_is_the_only_copy() {
-        assert_eq!(verdict(Verdict::Media, 10, &[USED], 60_500), Some(Reason::Joined));
-        assert_eq!(verdict(Verdict::Media, 10, &[USED], 70_000), None);
+        assert_eq!(verdict(Verdict::Media, Container::MpegTs, 10, &[USED], 60_500), Some(Reason::Joined));
+        assert_eq!(verdict(Verdict::Media, Container::MpegTs, 10, &[USED], 70_000), None);
     }
 }

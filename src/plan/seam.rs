@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::cut::{From, To};
-use crate::domain::media::{MediaIndex, Packet, Track, TrackKind};
+use crate::domain::media::{EDGE_MS, MediaIndex, Packet, Track, TrackKind};
 
 /// How two segments meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,6 +109,18 @@ const UNIQUE_MS: i64 = 45_000;
 /// So many packets at the edges of an overlap may be torn.
 const TORN: usize = 4;
 
+/// Where the first ends so far inside the second, its end and the second's start may show nothing of the
+/// same time: then packets from the second's middle are wanted, which begin so long before...
+const WINDOW_BEFORE_MS: i64 = 75_000;
+/// ... and end so long after. Together with what is kept of the first's end, two mirrors of which one is
+/// this late show their common packets.
+const WINDOW_AFTER_MS: i64 = 45_000;
+/// With less than this in sight, more is wanted.
+const SIGHT_MS: i64 = 10_000;
+/// Two encoders' streams share no packets. Going over from one to the other falls on a key picture of the
+/// second that is no older than this.
+const OLD_KEY_MS: i64 = 30_000;
+
 /// Containers without timestamps: each dump counts from zero.
 fn has_clock(index: &MediaIndex) -> bool {
     !["mp3", "aac", "flac", "ac3", "eac3", "h264", "hevc", "mpegvideo", "m4v", "wav"].contains(&index.format.as_str())
@@ -137,6 +149,32 @@ impl Edge {
         let torn = last_may_be_torn(index, track) && packets.len() as u64 == track.packets;
         let whole = packets.len().saturating_sub(usize::from(torn));
         Self { before: 0, packets, whole, total: track.packets }
+    }
+
+    /// What is known of a track around an instant inside the segment, and whether that shows it.
+    fn around(index: &MediaIndex, track: &Track, at: i64) -> (Self, bool) {
+        let in_sight = |packets: &[Packet]| {
+            let times = || packets.iter().filter(|p| p.track == track.number).map(|p| p.pts_ms);
+            let shown = times().min().zip(times().max());
+            shown.is_some_and(|(from, to)| to.min(at) - from.max(at - EDGE_MS) >= SIGHT_MS)
+        };
+        let head = Self::head(index, track);
+        if in_sight(&head.packets) || head.packets.len() as u64 == track.packets {
+            return (head, true);
+        }
+        let n = track.number as usize - 1;
+        let window = index.windows.iter().filter(|w| w.from_ms < at && at <= w.to_ms).max_by_key(|w| w.to_ms);
+        if let Some((window, before)) = window.and_then(|w| Some((w, *w.before.get(n)?))) {
+            let packets: Vec<_> = window.packets.iter().filter(|p| p.track == track.number).copied().collect();
+            let ends = before + packets.len() as u64 >= track.packets;
+            let whole = packets.len().saturating_sub(usize::from(ends && last_may_be_torn(index, track)));
+            // One without packets of this track shows that there are none.
+            return (Self { before, packets, whole, total: track.packets }, true);
+        }
+        if in_sight(&index.tail) {
+            return (Self::tail(index, track), true);
+        }
+        (head, false)
     }
 
     fn end_ms(&self) -> Option<i64> {
@@ -178,9 +216,26 @@ impl Fit {
     }
 }
 
+/// A seam, and what would show it better.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// How the two meet, as far as that can be seen.
+    pub seam: Seam,
+    /// Packets of the second segment's middle that are not known: from, to, in its own clock. With these as
+    /// a [`crate::domain::media::Window`] it should be looked for again.
+    pub wanted: Option<(i64, i64)>,
+}
+
 /// Looks where the second segment continues the first. `first` is the one whose media begins earlier.
 #[must_use]
 pub fn find(first: &MediaIndex, second: &MediaIndex) -> Seam {
+    find_beside(first, second, false).seam
+}
+
+/// As [`find`]. `parallel`: the two were taped at the same time from two mirrors, so that where their
+/// packets cannot tell, the clock on the wall does, and nothing has to stand twice.
+#[must_use]
+pub fn find_beside(first: &MediaIndex, second: &MediaIndex, parallel: bool) -> Found {
     let pairs = pair_tracks(first, second);
     let none = Seam {
         kind: SeamKind::Format,
@@ -193,23 +248,48 @@ pub fn find(first: &MediaIndex, second: &MediaIndex) -> Seam {
         missing_ms: 0,
         method: Method::None,
     };
-    let (Some(a_span), Some(b_span)) = (first.spans.last(), second.spans.first()) else { return none };
+    let unseen = |seam| Found { seam, wanted: None };
+    let (Some(a_span), Some(b_span)) = (first.spans.last(), second.spans.first()) else { return unseen(none) };
     if pairs.is_empty() {
-        return none;
+        return unseen(none);
     }
+    // The first may end far inside the second, where timestamps may have begun anew.
+    let ends = a_span.wall().end;
+    let deep = ends.since(b_span.wall().start) > EDGE_MS;
+    let b_span = second.spans.iter().rfind(|s| deep && s.wall().start <= ends).unwrap_or(b_span);
     let expected = b_span.offset_ms.saturating_sub(a_span.offset_ms);
     // An encoder that cannot keep up drifts from the wall clock: if the second goes on after the first by
     // its own times, and not long after, these are right.
     let a_end = first.spans.iter().map(|s| s.media_end_ms).max().unwrap_or_default();
     let goes_on = b_span.media_start_ms >= a_end && expected.abs() <= DRIFT_MS;
     let same_clock = has_clock(first) && has_clock(second) && (expected.abs() <= CLOCK_MS || goes_on);
-    let edges: Vec<(Edge, Edge)> = pairs.iter().map(|(a, b)| (Edge::tail(first, a), Edge::head(second, b))).collect();
+    let place = a_end - if same_clock { 0 } else { expected };
+    let mut wanted = None;
+    let edges: Vec<(Edge, Edge)> = pairs
+        .iter()
+        .map(|(a, b)| {
+            let tail = Edge::tail(first, a);
+            if !deep {
+                return (tail, Edge::head(second, b));
+            }
+            let (edge, seen) = Edge::around(second, b, place);
+            if !seen {
+                wanted = Some((place - WINDOW_BEFORE_MS, place + WINDOW_AFTER_MS));
+            }
+            (tail, edge)
+        })
+        .collect();
     let fits: Vec<Vec<Fit>> = edges.iter().map(|(a, b)| fits(a, b, expected)).collect();
     let seam = Seam { shift_ms: expected, ..none };
-    match best(&fits, expected, same_clock) {
+    let shift = if same_clock { 0 } else { expected };
+    let seam = match best(&fits, expected, same_clock) {
         Some(best) => by_packets(&pairs, &edges, &fits, best, second, &seam),
-        None => by_clock(&pairs, &edges, first, second, if same_clock { 0 } else { expected }, same_clock, &seam),
-    }
+        None if parallel => beside(&pairs, first, second, expected, &seam)
+            .unwrap_or_else(|| by_clock(&pairs, &edges, first, second, shift, same_clock, &seam)),
+        None => by_clock(&pairs, &edges, first, second, shift, same_clock, &seam),
+    };
+    // What gives nothing need not be looked at more closely.
+    Found { wanted: wanted.filter(|_| seam.kind == SeamKind::Overlap && !seam.contained), seam }
 }
 
 /// Tracks of equal format, each used once.
@@ -357,11 +437,13 @@ fn by_packets(
             }
         };
         if a.before == 0
+            && b.before == 0
             && let (Some(p), Some(q)) = (a.packets.first(), b.packets.first())
         {
             reaches_back = reaches_back.max(p.pts_ms - (q.pts_ms + shift));
         }
-        let b_rest = if b.packets.len() as u64 == b.total { b.whole.saturating_sub(begin) } else { 1 };
+        let ends = b.before + b.packets.len() as u64 == b.total;
+        let b_rest = if ends { b.whole.saturating_sub(begin) } else { 1 };
         let (to, from) = if b_rest == 0 && (a.whole >= keep || fit.is_none()) {
             (To::Packet(a.before + a.whole as u64), From::Nothing)
         } else {
@@ -459,6 +541,54 @@ fn by_clock(
         shift_ms: shift,
         ..seam.clone()
     }
+}
+
+/// Two mirrors that share no packets, as of two encoders: the times of arrival say what lies beside what.
+/// Going over falls on the last key picture of the second before the first ends, so that nothing is missing.
+/// `None` where the second does not have that time.
+fn beside(
+    pairs: &[(&Track, &Track)],
+    first: &MediaIndex,
+    second: &MediaIndex,
+    shift: i64,
+    seam: &Seam,
+) -> Option<Seam> {
+    let a_end = first.spans.last().map(|s| s.media_end_ms)?;
+    let a_start = first.spans.last().map(|s| s.media_start_ms)?;
+    let end = a_end - shift;
+    let b_start = second.spans.first().map(|s| s.media_start_ms)?;
+    let b_end = second.spans.last().map(|s| s.media_end_ms)?;
+    let stays = |at: i64| second.spans.iter().any(|s| s.media_start_ms <= at && at <= s.media_end_ms);
+    if b_end > end && !stays(end) {
+        return None;
+    }
+    let contained = b_end <= end;
+    let video = second.tracks.first().is_some_and(|t| t.kind == TrackKind::Video);
+    let key = second.keys_ms.iter().copied().rfind(|k| *k <= end).filter(|_| video);
+    let key = key.filter(|k| end - k <= OLD_KEY_MS && k + shift > a_start && stays(*k));
+    let cuts = pairs
+        .iter()
+        .filter(|_| !contained)
+        .map(|(a, b)| SeamCut {
+            first_track: a.number,
+            second_track: b.number,
+            to: key.map_or_else(|| whole_packets(first, a), |k| To::Time(k + shift)),
+            from: match (key, b.kind) {
+                (Some(key), TrackKind::Video) => From::Key(key),
+                (None, TrackKind::Video) => From::Key(end),
+                (key, _) => From::Time(key.unwrap_or(end)),
+            },
+        })
+        .collect();
+    Some(Seam {
+        kind: SeamKind::Overlap,
+        contained,
+        cuts,
+        shared_ms: (a_end.min(b_end + shift) - b_start - shift).max(0),
+        method: Method::Arrival,
+        shift_ms: shift,
+        ..seam.clone()
+    })
 }
 
 /// True where packets of the same time are known of both.

@@ -1,7 +1,8 @@
 //! One owner for each source program: start, read, stop, and always wait.
 //!
 //! The child writes media into its standard input, which is the write end of a pipe, and messages into
-//! standard output and error, which are a second pipe. It leads a process group of its own. Whatever it
+//! standard output and error, which are a second pipe. It leads a session of its own, and so a process group,
+//! and has no terminal, not even one that it opens by name. Whatever it
 //! does (ignores TERM, closes its pipe and lives on, forks and leaves), its end is seen and its bytes end.
 
 mod without_tail;
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, kill_process_group, prlimit};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::unix::pipe;
 use tokio::process::Child;
@@ -86,7 +87,7 @@ fn spawn(program: &Path, job: Job) -> io::Result<Running> {
     let (messages, messages_in) = io::pipe()?;
     // Fails where the user's pipes are many: then it is 64 KiB.
     let _ = rustix::pipe::fcntl_setpipe_size(&bytes, PIPE_BYTES);
-    let mut command = with_death_signal(program);
+    let mut command = detached(program);
     command
         .args(&job.args)
         .env_clear()
@@ -96,7 +97,6 @@ fn spawn(program: &Path, job: Job) -> io::Result<Running> {
         .env("LANG", "C")
         .env("LC_ALL", "C")
         .current_dir("/")
-        .process_group(0)
         .stdin(bytes_in)
         .stdout(messages_in.try_clone()?)
         .stderr(messages_in)
@@ -108,6 +108,7 @@ fn spawn(program: &Path, job: Job) -> io::Result<Running> {
     let process = child.id().and_then(process_id);
     limit(child.id());
     let (stop, kill, closed) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let over = CancellationToken::new();
     let bytes = PipeBytes {
         pipe: pipe::Receiver::from_owned_fd(OwnedFd::from(bytes))?,
         closed: closed.clone(),
@@ -117,26 +118,47 @@ fn spawn(program: &Path, job: Job) -> io::Result<Running> {
     let bytes = WithoutTail::new(bytes, stop.clone(), job.untrusted_tail);
     let messages = pipe::Receiver::from_owned_fd(OwnedFd::from(messages))?;
     let (done, ended) = oneshot::channel();
-    let owner = Owner { child, job, messages, stop: stop.clone(), kill: kill.clone(), closed };
+    let owner = Owner { child, job, messages, stop: stop.clone(), kill: kill.clone(), exited: over.clone(), closed };
     tokio::spawn(owner.run(done));
-    Ok(Running { bytes: Box::pin(bytes), stop, kill, ended, process })
+    Ok(Running { bytes: Box::pin(bytes), stop, kill, ended, over, process })
 }
 
-/// The program, under `setpriv --pdeathsig TERM` where there is one: mplayer never sees that its reader
-/// died (it opens the pipe for reading too), and would block for ever.
-fn with_death_signal(program: &Path) -> tokio::process::Command {
+/// The program, away from our terminal and dying with us.
+///
+/// Under `setpriv --pdeathsig TERM`: mplayer never sees that its reader died (it opens the pipe for reading
+/// too), and would block for ever. Under `setsid`: a session of its own has no terminal, also for a program
+/// that opens `/dev/tty` by name. Both end by becoming the next program, so the process is the one we
+/// started: `setsid` forks only where it leads a group already, which is why it gets none from us.
+fn detached(program: &Path) -> tokio::process::Command {
     static WARNED: AtomicBool = AtomicBool::new(false);
-    if let Some(setpriv) = find(Path::new("setpriv")) {
-        let mut command = tokio::process::Command::new(setpriv);
-        command.args(["--pdeathsig", "TERM", "--"]).arg(program);
-        return command;
-    }
-    if !WARNED.swap(true, Ordering::Relaxed) {
+    let (setpriv, setsid) = (find(Path::new("setpriv")), find(Path::new("setsid")));
+    if (setpriv.is_none() || setsid.is_none()) && !WARNED.swap(true, Ordering::Relaxed) {
         tracing::warn!(
-            "setpriv is not installed (package util-linux): should streamrip be killed, its source programs stay until the next start"
+            "setpriv or setsid is not installed (package util-linux): should streamrip be killed, its source programs \
+             may stay until the next start, and they can reach its terminal"
         );
     }
-    tokio::process::Command::new(program)
+    let leads = setsid.is_some();
+    let mut words: Vec<OsString> = Vec::new();
+    if let Some(setpriv) = setpriv {
+        words.extend([setpriv.into(), "--pdeathsig".into(), "TERM".into(), "--".into()]);
+    }
+    words.extend(setsid.map(OsString::from));
+    words.push(program.into());
+    let mut command = tokio::process::Command::new(&words[0]);
+    command.args(&words[1..]);
+    if !leads {
+        command.process_group(0);
+    }
+    command
+}
+
+/// Signals the group that a child leads which was not yet waited for; in its first milliseconds, before it
+/// leads one, the child itself.
+fn signal_family(child: Pid, signal: Signal) {
+    if kill_process_group(child, signal).is_err() {
+        let _ = kill_process(child, signal);
+    }
 }
 
 /// Limits of a source: a program that leaks descriptors must not take those of the whole machine, and one
@@ -176,9 +198,23 @@ fn process_id(pid: u32) -> Option<ProcessId> {
 /// there is no such process.
 #[must_use]
 pub fn start_ticks(pid: u32) -> Option<u64> {
+    state_and_start(pid).map(|(_, start)| start)
+}
+
+/// True while that very process runs. One that has ended and waits for its parent to ask for it does not:
+/// where the first process of a container asks for nobody, it would wait for ever.
+#[must_use]
+pub fn is_running(process: ProcessId) -> bool {
+    state_and_start(process.pid).is_some_and(|(state, start)| start == process.start_ticks && !"ZX".contains(&state))
+}
+
+/// Fields 3 and 22 of `/proc/PID/stat`.
+fn state_and_start(pid: u32) -> Option<(String, u64)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name, field 2, may hold spaces and brackets: the rest begins behind its last bracket.
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?.to_owned();
+    Some((state, fields.nth(18)?.parse().ok()?))
 }
 
 struct Owner {
@@ -187,13 +223,14 @@ struct Owner {
     messages: pipe::Receiver,
     stop: CancellationToken,
     kill: CancellationToken,
+    exited: CancellationToken,
     closed: CancellationToken,
 }
 
 impl Owner {
     async fn run(self, mut done: oneshot::Sender<SourceEnd>) {
-        let Self { mut child, job, messages, stop, kill, closed } = self;
-        let (exited, hurry) = (CancellationToken::new(), CancellationToken::new());
+        let Self { mut child, job, messages, stop, kill, exited, closed } = self;
+        let hurry = CancellationToken::new();
         let mut reader = tokio::spawn(lines::read(
             messages,
             job.judge,
@@ -206,9 +243,8 @@ impl Owner {
         // The leader's pid is the group's id as long as we have not waited for it.
         let group = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         let signal = |signal| {
-            if let Some(group) = group {
-                // No such group: all have ended, which is what is wanted.
-                let _ = kill_process_group(group, signal);
+            if let Some(child) = group {
+                signal_family(child, signal);
             }
         };
         let mut wanted = true;
@@ -237,8 +273,11 @@ impl Owner {
                 }
             }
         };
-        // Grandchildren, if any: the group's id is free for others only when the last of them is gone.
-        signal(Signal::KILL);
+        // Grandchildren, if any: the group's id is free for others only when the last of them is gone. No such
+        // group: all have ended, which is what is wanted.
+        if let Some(group) = group {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         exited.cancel();
         let judge = match tokio::time::timeout(PIPE_GRACE, &mut reader).await {
             Ok(judge) => judge,

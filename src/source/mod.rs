@@ -5,6 +5,8 @@
 
 pub mod child;
 pub mod ffmpeg;
+pub mod gate;
+pub mod http;
 mod lines;
 pub mod log;
 pub mod mplayer;
@@ -33,6 +35,9 @@ pub struct Running {
     pub kill: CancellationToken,
     /// Resolves once, after the source has ended and its process was waited for.
     pub ended: oneshot::Receiver<SourceEnd>,
+    /// Cancelled when no byte follows those that can be read now, so that its reader need not wait for its
+    /// next turn. A source that cannot tell leaves it alone.
+    pub over: CancellationToken,
     /// The child process, if it is one.
     pub process: Option<ProcessId>,
 }
@@ -67,6 +72,17 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// Short name: `mplayer`, `ffmpeg`; stored with each connection.
     fn name(&self) -> &'static str;
 
+    /// True where what it says of its end is exact, also after bytes came. A program's last words may be about
+    /// a try before.
+    fn knows_its_end(&self) -> bool {
+        false
+    }
+
+    /// False where the program it needs is not installed.
+    fn is_there(&self) -> bool {
+        true
+    }
+
     /// Starts it on a stream. `label` marks its lines in the log (hall and connection).
     ///
     /// # Errors
@@ -91,10 +107,14 @@ pub fn judged(program: Recorder, url: &StreamUrl, messages: &[u8]) -> (SourceEnd
 pub struct Sources(Vec<Arc<dyn Source>>);
 
 impl Sources {
-    /// mplayer and ffmpeg, as found in `PATH` when they are needed. `log` takes their lines.
+    /// mplayer and ffmpeg, as found in `PATH` when they are needed, and the built-in ones. `log` takes their lines.
     #[must_use]
     pub fn programs(log: &Arc<dyn LineLog>) -> Self {
-        Self(vec![Arc::new(mplayer::Mplayer::new(log.clone())), Arc::new(ffmpeg::Ffmpeg::new(log.clone()))])
+        Self(vec![
+            Arc::new(mplayer::Mplayer::new(log.clone())),
+            Arc::new(ffmpeg::Ffmpeg::new(log.clone())),
+            Arc::new(http::Http::new(log.clone())),
+        ])
     }
 
     /// Others, for tests.
@@ -109,13 +129,23 @@ impl Sources {
         self.0.iter().find(|s| s.name() == name)
     }
 
-    /// The source for a stream, as the hall's recorder says.
+    /// The source for a stream, as the hall's recorder says. With `Auto` the built-in client stands in for a
+    /// program that is not installed.
     ///
     /// # Errors
     /// When there is none of that name.
     pub fn for_stream(&self, recorder: Recorder, url: &StreamUrl) -> Result<&Arc<dyn Source>, SourceEnd> {
         let name = recorder.for_url(url).as_str();
-        self.get(name).ok_or_else(|| SourceEnd {
+        let found = self.get(name);
+        // Where the choice is ours, a fresh machine records at once with what needs nothing installed.
+        let built_in =
+            self.get(Recorder::Http.as_str()).filter(|_| recorder == Recorder::Auto && url.is_web() && !url.is_hls());
+        if found.is_none_or(|source| !source.is_there())
+            && let Some(built_in) = built_in
+        {
+            return Ok(built_in);
+        }
+        found.ok_or_else(|| SourceEnd {
             reason: Some(EndReason::SourceMissing),
             detail: Some(format!("there is no source named {name}")),
         })

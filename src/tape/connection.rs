@@ -16,16 +16,25 @@ use crate::domain::hall::Stream;
 use crate::domain::segment::{Container, EndReason};
 use crate::domain::settings::Record;
 use crate::domain::sniff::{self, Sniff, sniff};
+use crate::domain::stream_url::StreamUrl;
 use crate::domain::time::Ms;
+use crate::plan::hedge::Arrivals;
 use crate::source::child::TERM_GRACE;
-use crate::source::{Running, Source, SourceEnd};
+use crate::source::{Running, Source, SourceEnd, gate};
 
 /// Between two reads. Reading each of mplayer's 4 KiB as it comes would cost sixty wake-ups a second and
 /// stream; a pipe of 1 MiB holds 100 ms of 80 Mbit/s.
 const READ_EVERY: Duration = Duration::from_millis(100);
 
-/// Most that one read takes; a full read is followed by the next at once.
-const READ_BYTES: usize = 256 * 1024;
+/// Most that one read takes; a full read is followed by the next at once. Hundreds of streams have a buffer each.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Where more than this came at one turn the next one is earlier: what the kernel holds for a socket that has
+/// just been opened is 64 KiB, and a server must never find that full.
+const TURN_BYTES: usize = 32 * 1024;
+
+/// The shortest time between two turns.
+const READ_AGAIN: Duration = Duration::from_millis(5);
 
 /// How long the first bytes may wait in memory for their container to be known, and so their file's name.
 const NAME_PATIENCE: Duration = Duration::from_millis(500);
@@ -49,6 +58,15 @@ pub(super) struct Plan {
     pub owner: Owner,
     pub shelf: Arc<Shelf>,
     pub record: Record,
+    /// How the bytes of this stream came so far.
+    pub arrivals: Arrivals,
+    /// When the clock of `arrivals` began.
+    pub origin: Instant,
+}
+
+/// No bytes from a stream for so long is a stall. Milliseconds.
+pub(super) fn stall_ms(record: &Record, url: &StreamUrl) -> i64 {
+    if url.is_hls() { record.stall_timeout_ms.max(HLS_STALL_MS) } else { record.stall_timeout_ms }
 }
 
 /// A connection that lives, or has just ended.
@@ -72,6 +90,8 @@ pub(super) struct Live {
     pub last_byte_at: Option<Ms>,
     /// Since when media is recognised: the first byte's arrival.
     pub media_since: Option<Instant>,
+    /// How its bytes came.
+    pub arrivals: Arrivals,
 }
 
 impl Live {
@@ -89,14 +109,15 @@ impl Live {
 pub(super) struct Over {
     pub reason: EndReason,
     pub detail: Option<String>,
-    /// How long it gave recognised media.
-    pub good: Duration,
+    /// How long it gave recognised media; `None` where it gave none.
+    pub good: Option<Duration>,
 }
 
 impl Connection {
     /// Opens one, in a task of its own.
     pub fn open(plan: Plan) -> Self {
-        let live = Arc::new(Mutex::new(Live::default()));
+        let live = Live { arrivals: plan.arrivals.reconnected(), ..Live::default() };
+        let live = Arc::new(Mutex::new(live));
         let (stop, asked) = watch::channel(None);
         let (tell, over) = oneshot::channel();
         let (id, stream, opened) = (plan.id, plan.stream.clone(), Instant::now());
@@ -122,7 +143,7 @@ impl Connection {
     pub async fn over(&mut self) -> Over {
         (&mut self.over).await.unwrap_or_else(|_| {
             tracing::error!("a connection's task failed");
-            Over { reason: EndReason::SourceFailed, detail: Some("internal error".to_owned()), good: Duration::ZERO }
+            Over { reason: EndReason::SourceFailed, detail: Some("internal error".to_owned()), good: None }
         })
     }
 
@@ -174,7 +195,10 @@ impl Life {
     async fn run(mut self, over: oneshot::Sender<Over>) {
         let at = self.plan.shelf.clock.now();
         let running = match &self.plan.source {
-            Ok(source) => source.open(&self.plan.stream.url, &self.plan.label),
+            Ok(source) => match self.may_open().await {
+                Ok(()) => source.open(&self.plan.stream.url, &self.plan.label),
+                Err(end) => Err(end),
+            },
             Err(end) => Err(end.clone()),
         };
         self.send(TapeEvent::ConnectionOpened {
@@ -190,21 +214,35 @@ impl Life {
                 let why = self.read(&mut running).await;
                 (why, self.end(running, why).await)
             }
-            Err(end) => (Why::Ended, end),
+            Err(end) => (self.asked.borrow().map_or(Why::Ended, Why::Asked), end),
         };
         let what = self.know();
         let live = *lock(&self.live);
         let not_media = matches!(what, Some(Sniff::NotMedia(_)));
-        let (reason, mut detail) = judge(why, what, live.bytes, said);
+        let exact = self.plan.source.as_ref().is_ok_and(|source| source.knows_its_end());
+        let (reason, mut detail) = judge(why, what, live.bytes, said, exact);
+        if reason == EndReason::Stalled {
+            detail = Some(silence(live));
+        }
         if let (EndReason::NotMedia, Some(Sniff::NotMedia(what))) = (reason, what) {
             detail = Some(what.to_string());
         }
         let at = self.plan.shelf.clock.now();
-        let _ = over.send(Over { reason, detail: detail.clone(), good: live.good() });
+        let _ = over.send(Over { reason, detail: detail.clone(), good: live.media_since.map(|_| live.good()) });
         if let Some((segment, container)) = self.segment.take() {
             segment.close(Ending { reason, container, not_media }).await;
         }
         self.send(TapeEvent::ConnectionClosed { connection: self.plan.id, bytes: live.bytes, reason, detail, at });
+    }
+
+    /// Asks where the address leads, for as long as the connection is wanted.
+    async fn may_open(&self) -> Result<(), SourceEnd> {
+        let mut asked = self.asked.clone();
+        tokio::select! {
+            biased;
+            _ = asked.wait_for(Option::is_some) => Err(SourceEnd::default()),
+            answer = gate::check(&self.plan.stream.url) => answer,
+        }
     }
 
     /// Reads until there is a reason to stop.
@@ -212,10 +250,10 @@ impl Life {
         let mut asked = self.asked.clone();
         let mut buffer = vec![0; READ_BYTES];
         let mut pause: Option<Instant> = None;
-        let mut stall_ms = self.plan.record.stall_timeout_ms;
-        if self.plan.stream.url.is_hls() {
-            stall_ms = stall_ms.max(HLS_STALL_MS);
-        }
+        let stall_ms = stall_ms(&self.plan.record, &self.plan.stream.url);
+        let mut taken = 0;
+        // Nothing follows what is there: it is read without pauses.
+        let mut hurry = false;
         loop {
             let live = *lock(&self.live);
             let (limit, reason) = match live.last_byte {
@@ -232,13 +270,16 @@ impl Life {
                 }
                 () = cancelled(broken.as_ref()) => return Why::Broken,
                 () = until(pause), if pause.is_some() => pause = None,
+                () = running.over.cancelled(), if !hurry => (pause, hurry) = (None, true),
                 read = running.bytes.read(&mut buffer), if pause.is_none() => match read {
                     Ok(n) if n > 0 => {
                         if self.take(&buffer[..n]) {
                             return Why::NotMedia;
                         }
-                        if n < buffer.len() {
-                            pause = Some(Instant::now() + READ_EVERY);
+                        taken += n;
+                        if n < buffer.len() && !hurry {
+                            pause = Some(Instant::now() + turn(taken));
+                            taken = 0;
                         }
                     }
                     // An error of a pipe is its end.
@@ -259,6 +300,7 @@ impl Life {
             live.bytes += bytes.len() as u64;
             live.last_byte = Some(now);
             live.last_byte_at = Some(at);
+            live.arrivals.arrived(i64::try_from(now.duration_since(self.plan.origin).as_millis()).unwrap_or(i64::MAX));
             let first = live.first_byte.is_none();
             live.first_byte.get_or_insert(now);
             first
@@ -330,11 +372,11 @@ impl Life {
 
     /// Ends the source, takes what it still gives, and waits for it.
     async fn end(&mut self, running: Running, why: Why) -> SourceEnd {
-        let Running { mut bytes, stop, kill, mut ended, process: _ } = running;
+        let Running { mut bytes, stop, kill, mut ended, over: _, process: _ } = running;
         let patience = match why {
             Why::Asked(EndReason::Unwanted) | Why::Broken => Duration::ZERO,
-            Why::Asked(_) => TERM_GRACE,
-            Why::TimedOut(_) | Why::NotMedia | Why::Ended => DEAD_GRACE,
+            Why::Asked(reason) if reason != EndReason::Stalled => TERM_GRACE,
+            Why::Asked(_) | Why::TimedOut(_) | Why::NotMedia | Why::Ended => DEAD_GRACE,
         };
         if why == Why::Ended {
             // It has mostly ended by itself.
@@ -371,13 +413,14 @@ impl Life {
 }
 
 /// The end reason: from what was asked, what arrived, and what the source said; never from an exit code
-/// alone, since mplayer's is 0 whatever happened.
-fn judge(why: Why, what: Option<Sniff>, bytes: u64, said: SourceEnd) -> (EndReason, Option<String>) {
+/// alone, since mplayer's is 0 whatever happened. `exact`: the source knows how it ended.
+fn judge(why: Why, what: Option<Sniff>, bytes: u64, said: SourceEnd, exact: bool) -> (EndReason, Option<String>) {
     let reason = match why {
         Why::Asked(reason) | Why::TimedOut(reason) => reason,
         Why::Broken => EndReason::DiskFull,
         Why::NotMedia => EndReason::NotMedia,
         Why::Ended if matches!(what, Some(Sniff::NotMedia(_))) => EndReason::NotMedia,
+        Why::Ended if exact => said.reason.unwrap_or(EndReason::Eof),
         // What it says of failed tries to connect is of the past once bytes came.
         Why::Ended if bytes > 0 => match said.reason {
             Some(EndReason::SourceFailed) => EndReason::SourceFailed,
@@ -386,6 +429,19 @@ fn judge(why: Why, what: Option<Sniff>, bytes: u64, said: SourceEnd) -> (EndReas
         Why::Ended => said.reason.unwrap_or(EndReason::Eof),
     };
     (reason, if reason.is_wanted() { None } else { said.detail })
+}
+
+/// How long it was silent, for people.
+fn silence(live: Live) -> String {
+    let now = live.last_byte.map_or(Duration::ZERO, |last| last.elapsed());
+    let longest = now.max(ms(live.arrivals.longest_ms()));
+    format!("no byte for {:.1} s", longest.as_secs_f64())
+}
+
+/// How long the next turn of reading may wait after one that gave so many bytes.
+fn turn(bytes: usize) -> Duration {
+    let busy = u32::try_from(bytes / TURN_BYTES).unwrap_or(u32::MAX).saturating_add(1);
+    (READ_EVERY / busy).max(READ_AGAIN)
 }
 
 fn ms(ms: i64) -> Duration {
@@ -430,7 +486,7 @@ mod tests {
             (Why::Asked(EndReason::Shutdown), html, 5, None, EndReason::Shutdown),
         ];
         for (why, what, bytes, reason, want) in table {
-            let (got, detail) = judge(why, what, bytes, said(reason));
+            let (got, detail) = judge(why, what, bytes, said(reason), false);
             assert_eq!(got, want, "{why:?} {what:?} {bytes} {reason:?}");
             assert_eq!(detail.is_none(), want.is_wanted(), "{want}");
         }

@@ -63,6 +63,8 @@ pub struct TapeDeps {
     pub disk: Arc<dyn Disk>,
     /// So much may wait for the disk, per connection.
     pub buffer_bytes: usize,
+    /// Files are numbered from here on, so that two lanes of a hall never ask for the same name.
+    pub first_number: u32,
 }
 
 impl TapeDeps {
@@ -75,7 +77,16 @@ impl TapeDeps {
         data_dir: PathBuf,
         record: Record,
     ) -> Self {
-        Self { clock, sink, sources, data_dir, record, disk: Arc::new(RealDisk), buffer_bytes: BUFFER_BYTES }
+        Self {
+            clock,
+            sink,
+            sources,
+            data_dir,
+            record,
+            disk: Arc::new(RealDisk),
+            buffer_bytes: BUFFER_BYTES,
+            first_number: 0,
+        }
     }
 }
 

@@ -4,9 +4,11 @@ mod connection;
 pub mod disk;
 pub mod events;
 mod handle;
+mod lanes;
 mod narrate;
 mod segment_file;
 mod session;
 
 pub use handle::{TapeDeps, TapeHandle, TapeOrder, TapeState, TapeStatus};
+pub use lanes::Lanes;
 pub use session::start;

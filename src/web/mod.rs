@@ -10,6 +10,7 @@ mod guard;
 mod limit;
 mod live;
 mod page;
+mod shift;
 mod site;
 
 use std::net::SocketAddr;
@@ -97,6 +98,9 @@ fn router(site: Arc<Site>) -> Router {
         .route("/", get(page::index))
         .route("/talks/{id}", get(page::talk))
         .route("/talks/{id}/file", get(file::assembly))
+        .route("/talks/{id}/play.m3u8", get(shift::playlist))
+        .route("/talks/{id}/chunks/{name}", get(shift::chunk))
+        .route("/talks/{id}/timeline", get(shift::timeline))
         .route("/live", get(live::events))
         .route("/static/{name}", get(asset::get))
         .route("/api/v1/status", get(api::status))

@@ -9,6 +9,7 @@ use super::guard::Access;
 use crate::app::daemon::status::Status;
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
+use crate::app::timeshift::Scans;
 use crate::catalog::open_reader;
 
 /// Connections to the catalog that are kept for the next request.
@@ -19,13 +20,14 @@ const KEPT: usize = 4;
 pub(super) struct Site {
     pub env: Env,
     pub access: Access,
+    pub scans: Scans,
     status: watch::Receiver<Status>,
     idle: Mutex<Vec<Db>>,
 }
 
 impl Site {
     pub(super) fn new(env: Env, access: Access, status: watch::Receiver<Status>) -> Self {
-        Self { env, access, status, idle: Mutex::default() }
+        Self { env, access, scans: Scans::default(), status, idle: Mutex::default() }
     }
 
     /// What the daemon did a second ago.

@@ -50,7 +50,7 @@ impl Place {
             std::fs::write(dir.path().join("talks/27c3").join(name), b"0123456789").expect("works");
         }
         let clock = TestClock::starting_at(Ms(START + 50 * MINUTE));
-        let env = Env { data_dir: dir.path().to_owned(), settings: Settings::default(), clock: Arc::new(clock) };
+        let env = Env { clock: Arc::new(clock), ..Env::real(dir.path().to_owned(), Settings::default()) };
         let (tell, status) = watch::channel(Status { alive: true, ..Status::default() });
         Self { dir, app: router(Arc::new(Site::new(env, access, status))), tell }
     }

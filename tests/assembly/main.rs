@@ -6,6 +6,7 @@
 
 mod judge;
 mod odd;
+mod random;
 mod taking;
 
 use std::sync::{Mutex, PoisonError};

@@ -62,7 +62,24 @@ fn dates_of_rules_count_as_talks() {
 /// What may be expensive, made as long as asked for.
 type Made = fn(usize) -> Vec<u8>;
 
-const EXPENSIVE: [(&str, Made); 13] = [
+const EXPENSIVE: [(&str, Made); 17] = [
+    ("rules without dates", |n| {
+        calendar(&events(n / 140, |n| format!("UID:{n}\r\nRRULE:FREQ=YEARLY;BYDAY=5MO;BYMONTHDAY=30;BYMONTH=2\r\n")))
+    }),
+    ("rules with few dates", |n| {
+        calendar(&events(n / 140, |n| format!("UID:{n}\r\nRRULE:FREQ=DAILY;BYDAY=MO;BYMONTHDAY=29;BYMONTH=2\r\n")))
+    }),
+    ("rules of seconds", |n| {
+        calendar(&events(n / 140, |n| format!("UID:{n}\r\nRRULE:FREQ=SECONDLY;BYHOUR=1;BYMINUTE=1;BYSECOND=1\r\n")))
+    }),
+    ("zones of such rules", |n| {
+        let rule = "RRULE:FREQ=MONTHLY;BYDAY=5MO;BYMONTHDAY=30;BYMONTH=2\r\n";
+        let one = format!("BEGIN:STANDARD\r\nDTSTART:19700101T000000\r\nTZOFFSETTO:+0100\r\n{rule}END:STANDARD\r\n");
+        let zone = |z| format!("BEGIN:VTIMEZONE\r\nTZID:Z{z}\r\n{}END:VTIMEZONE\r\n", one.repeat(100));
+        let zones: String = (0..n / one.len() / 100 + 1).map(zone).collect();
+        let talk = |z| format!("BEGIN:VEVENT\r\nUID:{z}\r\nDTSTART;TZID=Z{z}:20101227T100000\r\nEND:VEVENT\r\n");
+        calendar(&format!("{zones}{}", (0..n / one.len() / 100 + 1).map(talk).collect::<String>()))
+    }),
     ("parameters", |n| calendar(&events(1, |_| format!("SUMMARY{}:x\r\n", ";A=b".repeat(n / 4))))),
     ("quotes", |n| calendar(&events(1, |_| format!("LOCATION;X={}:x\r\n", "\"a\",".repeat(n / 4))))),
     ("many lines of parameters", |n| {

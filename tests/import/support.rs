@@ -28,8 +28,12 @@ impl World {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let clock = TestClock::starting_at(MORNING);
-        let env =
-            Env { data_dir: dir.path().join("data"), settings: Settings::default(), clock: Arc::new(clock.clone()) };
+        let env = Env {
+            data_dir: dir.path().join("data"),
+            settings: Settings::default(),
+            clock: Arc::new(clock.clone()),
+            studio: Arc::new(streamrip::media::studio::Ffmpeg),
+        };
         let db = catalog::open_writer(&env.data_dir).expect("a catalog");
         Self { dir, env, db, clock }
     }

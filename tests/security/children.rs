@@ -7,7 +7,7 @@ use streamrip::domain::stream_url::StreamUrl;
 use streamrip::source::Source as _;
 use streamrip::source::log::LineLog;
 use streamrip::source::mplayer::Mplayer;
-use streamrip_lab::{PATIENCE, Streamrip};
+use streamrip_lab::{PATIENCE, Streamrip, has_program};
 
 #[derive(Debug, Default)]
 pub struct Lines(pub Mutex<Vec<String>>);
@@ -62,6 +62,46 @@ fn a_child_has_its_pipes_and_no_other_descriptor_and_no_terminal() {
         };
         assert!(right, "descriptor {number} -> {to} in: {log}");
     }
+}
+
+/// In a real terminal, which a child could otherwise open by name and read what its user types.
+#[test]
+fn a_child_cannot_open_the_terminal() {
+    if !has_program("script") {
+        eprintln!("skipped: script (package bsdutils) is not installed");
+        return;
+    }
+    let mut streamrip = Streamrip::new(env!("CARGO_BIN_EXE_streamrip"));
+    let programs = streamrip.folder().join("programs");
+    std::fs::create_dir(&programs).expect("a folder");
+    let script =
+        r#"printf '#!/bin/sh\n(: </dev/tty) 2>&1 && echo a terminal\n' > "$1/mplayer"; chmod 755 "$1/mplayer""#;
+    assert!(std::process::Command::new("sh").args(["-c", script, "sh"]).arg(&programs).status().expect("sh").success());
+    let path = std::env::var("PATH").expect("a PATH");
+    streamrip.env("PATH", &format!("{}:{path}", programs.display()));
+    let command = format!(
+        "(: </dev/tty) && echo we have one; exec {} dump --for 1s http://192.0.2.1/x",
+        env!("CARGO_BIN_EXE_streamrip")
+    );
+    let mut in_terminal = streamrip.command(&[]);
+    let words: Vec<_> = in_terminal.get_envs().map(|(k, v)| (k.to_owned(), v.map(ToOwned::to_owned))).collect();
+    in_terminal = std::process::Command::new("script");
+    for (name, value) in words {
+        match value {
+            Some(value) => in_terminal.env(name, value),
+            None => in_terminal.env_remove(name),
+        };
+    }
+    let output = in_terminal
+        .args(["-qec", &command, "/dev/null"])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("script starts");
+    let screen = String::from_utf8_lossy(&output.stdout);
+    assert!(screen.contains("we have one"), "the test has no terminal: {screen}");
+    let log = std::fs::read_to_string(streamrip.data_dir().join("log/sources.log")).expect("a log");
+    assert!(log.contains("No such device or address"), "{log}");
+    assert!(!log.contains("a terminal"), "{log}");
 }
 
 #[tokio::test]

@@ -88,6 +88,51 @@ fn private_addresses_of_a_schedule_are_refused() {
     }
 }
 
+/// A name that says nothing of where it leads, and that is looked up as an address of this machine.
+fn private_name() -> Option<String> {
+    use std::net::ToSocketAddrs as _;
+    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    ["ip6-localhost", "ip6-loopback", own.trim()].into_iter().map(str::to_owned).find(|name| {
+        let looked_up = (name.as_str(), 80).to_socket_addrs().map(Iterator::collect::<Vec<_>>).unwrap_or_default();
+        !looked_up.is_empty() && looked_up.iter().all(|at| streamrip::domain::stream_url::is_private_ip(at.ip()))
+    })
+}
+
+#[test]
+fn a_public_name_of_a_schedule_that_leads_to_a_private_address_is_not_opened() {
+    let Some(name) = private_name() else {
+        eprintln!("skipped: no name of this machine is looked up as a private address only");
+        return;
+    };
+    let streamrip = streamrip();
+    let talks = [Talk::new("Saal 1", "A talk", in_seconds(0) - 60_000, 3600)];
+    let line = format!("SUMMARY:A talk\r\nX-STREAM-URL:http://{name}:9/x\r\n");
+    let file = streamrip.write("congress.ics", calendar(&talks).replace("SUMMARY:A talk\r\n", &line));
+    streamrip.ok(&["import", &file]);
+    assert_eq!(stream_rows(&streamrip), 1, "the name alone says nothing");
+    let ends = || {
+        let db = Connection::open(streamrip.data_dir().join("catalog.db")).expect("catalog");
+        let mut query = db
+            .prepare("SELECT DISTINCT end_reason, pid IS NOT NULL FROM connection WHERE closed_ms IS NOT NULL")
+            .expect("query");
+        let rows = query.query_map([], |r| Ok((r.get(0)?, r.get(1)?))).expect("rows");
+        rows.collect::<rusqlite::Result<Vec<(String, bool)>>>().expect("rows")
+    };
+    let mut daemon = streamrip.spawn(&["run", "--no-check"]);
+    streamrip_lab::wait_until("a connection's end", streamrip_lab::PATIENCE, || !ends().is_empty());
+    assert_eq!(ends(), [("private-address".to_owned(), false)], "no program was started");
+    let said = streamrip.run(&["check"]).stdout;
+    assert!(said.contains("private network"), "{said}");
+    // The user's word is enough, also while the daemon runs.
+    streamrip.write("congress.toml", "allow_private_streams = true\n");
+    streamrip.ok(&["import", &file]);
+    streamrip_lab::wait_until("a program that is started", streamrip_lab::PATIENCE, || {
+        ends().iter().any(|(reason, started)| *started && reason != "private-address")
+    });
+    daemon.term();
+    daemon.wait(streamrip_lab::PATIENCE);
+}
+
 /// Names that look like options stay names, on our command line and on those of our children.
 #[test]
 fn names_are_no_options() {

@@ -58,6 +58,15 @@ impl Calendar {
         Self { talks, mirrors, ..Self::empty((1, 2)) }
     }
 
+    /// Some minutes with four talks.
+    pub fn tiny() -> Self {
+        let start = Ms(1_293_440_400_000).plus(10 * MINUTE);
+        let slot = |from: i64, to: i64| Interval::new(start.plus(from * MINUTE), start.plus(to * MINUTE));
+        let places = [(0, slot(0, 1)), (0, slot(1, 3)), (1, slot(0, 2)), (2, slot(1, 3))];
+        let talks = (0..).zip(places).map(|(n, (hall, slot))| Talk::new(n, hall, slot)).collect();
+        Self { talks, mirrors: vec![1; 3], ..Self::empty((1, 1)) }
+    }
+
     /// The whole of 27C3, from the calendar that comes with the program.
     pub fn congress() -> Self {
         let text = include_bytes!("../../schedules/27c3.ics");

@@ -1,38 +1,13 @@
 //! Stands in for ffmpeg: what is in a segment, read from the packets themselves.
 
-use rusqlite::Connection;
-use streamrip::app::env::Env;
-use streamrip::catalog::{marks, media_index, segments};
 use streamrip::domain::media::{EDGE_MS, MediaIndex, MediaSpan, Packet, Track, TrackKind};
-use streamrip::domain::segment::{Mark, Verdict};
+use streamrip::domain::segment::Mark;
 use streamrip::domain::time::Ms;
 
 use crate::server::PACKET;
 
 /// Frames further apart than so many periods are a hole.
 const HOLE: i64 = 2;
-
-/// An arrival that is off by more than this means that the wall clock was set in between. Milliseconds.
-const STEPPED_MS: i64 = 5000;
-
-/// Looks at all segments that are closed and were not looked at. How many there were.
-pub fn index_all(db: &Connection, env: &Env, period_ms: i64) -> usize {
-    let unchecked = segments::unfinished(db, Verdict::Unchecked).expect("read");
-    for id in &unchecked {
-        let segment = segments::segment(db, *id).expect("read").expect("there");
-        let marks = marks::of_segment(db, *id).expect("marks");
-        match std::fs::read(env.data_dir.join(&segment.path)) {
-            Ok(bytes) => {
-                let index = index(&bytes, &marks, segment.opened, period_ms);
-                media_index::store(db, *id, &index, env.clock.now()).expect("stored");
-            }
-            Err(_) => {
-                segments::set_verdict(db, *id, Verdict::Lost, "the file is gone", env.clock.now()).expect("set");
-            }
-        }
-    }
-    unchecked.len()
-}
 
 /// The frames in a file, with the offset at which each ends.
 pub fn frames(bytes: &[u8]) -> Vec<(i64, usize)> {
@@ -44,7 +19,7 @@ pub fn frames(bytes: &[u8]) -> Vec<(i64, usize)> {
         .collect()
 }
 
-fn index(bytes: &[u8], marks: &[Mark], opened: Ms, period_ms: i64) -> MediaIndex {
+pub fn index(bytes: &[u8], marks: &[Mark], opened: Ms, period_ms: i64) -> MediaIndex {
     let frames = frames(bytes);
     if frames.is_empty() {
         return MediaIndex { problem: Some("no frame in it".to_owned()), ..MediaIndex::default() };
@@ -54,23 +29,12 @@ fn index(bytes: &[u8], marks: &[Mark], opened: Ms, period_ms: i64) -> MediaIndex
         marks.get(at).or(marks.last()).map_or(opened, |m| m.at)
     };
     let offsets: Vec<i64> = frames.iter().map(|(frame, end)| arrival(*end).0 - frame * period_ms).collect();
-    // The smallest from each frame to the next hole: a frame may be late, but not for ever.
-    let mut coming = offsets.clone();
-    for n in (1..frames.len()).rev() {
-        if frames[n].0 - frames[n - 1].0 <= HOLE {
-            coming[n - 1] = coming[n - 1].min(coming[n]);
-        }
-    }
     let mut spans: Vec<MediaSpan> = Vec::new();
     let mut last = i64::MIN;
     for (n, (frame, _)) in frames.iter().enumerate() {
         let media_start_ms = frame * period_ms;
         match spans.last_mut() {
-            Some(span)
-                if frame - last <= HOLE
-                    && coming[n] - span.offset_ms <= STEPPED_MS
-                    && span.offset_ms - offsets[n] <= STEPPED_MS =>
-            {
+            Some(span) if frame - last <= HOLE => {
                 span.offset_ms = span.offset_ms.min(offsets[n]);
                 span.media_end_ms = media_start_ms + period_ms;
             }

@@ -8,12 +8,15 @@
 
 mod calendar;
 mod checks;
+mod cuts;
 mod disk;
 mod indexer;
+mod oplog;
 mod plans;
 mod script;
 mod server;
 mod sim;
+mod studio;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -26,7 +29,7 @@ use sim::Sim;
 use streamrip::domain::time::{HOUR, MINUTE, SECOND};
 
 /// Seeds of short days in an ordinary test run.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 120;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))

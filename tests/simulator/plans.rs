@@ -1,100 +1,180 @@
-//! Assemblies and pruning, as plans: nothing twice, nothing left out, no only copy given up.
+//! Assemblies and pruning: nothing twice, nothing left out, no only copy given up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use streamrip::app::assemble::{parts, plan_talk};
+use streamrip::app::assemble::{AssembleOutcome, assemble_talk, no_progress, plan_talk};
 use streamrip::app::prune::{PruneRequest, prune};
 use streamrip::app::report::{self, Selection, TalkView};
-use streamrip::catalog::assemblies::{self, NewAssembly};
-use streamrip::catalog::open_reader;
 use streamrip::catalog::schedule::TalkFilter;
 use streamrip::catalog::writer::Writer;
+use streamrip::catalog::{assemblies, open_reader};
 use streamrip::domain::ids::SegmentId;
 use streamrip::domain::interval::IntervalSet;
 use streamrip::domain::segment::{Segment, Verdict};
+use streamrip::domain::talk::TalkStatus;
 use streamrip::domain::time::Ms;
 use streamrip::plan::assembly::AssemblyPlan;
 use streamrip::plan::route::Route;
 use streamrip::plan::wanted::forbidden_slots;
 
-use crate::indexer;
 use crate::sim::Sim;
+use crate::studio::{Frame, frames_of, joined_frames};
 
-/// A frame, by its container (0 or 1) and its number on the stream of the hall.
-type Frame = (bool, i64);
-
-/// Plans the assembly of each talk, takes it for made, and prunes.
+/// Joins each talk as the daemon would, judges the files, and prunes.
 pub fn plans(sim: &Sim) {
-    let mut assembled: BTreeMap<i64, BTreeSet<Frame>> = BTreeMap::new();
-    let views = report::select(&sim.db, &sim.env, &Selection::default()).expect("read");
-    for view in views.iter().filter(|v| v.talk.is_on()) {
-        let (_, plan) = plan_talk(&sim.db, &sim.env, view.talk.id).expect("planned");
-        let (_, again) = plan_talk(&sim.db, &sim.env, view.talk.id).expect("planned");
-        assert_eq!(plan.digest(), again.digest(), "two plans of talk {} differ", view.talk.id);
-        let frames = carried_out(sim, view, &plan);
-        if !sim.set_back {
-            is_all_there(sim, view, &plan, &frames);
-        }
-        assembled.entry(view.hall.id.0).or_default().extend(&frames);
-        if !plan.pieces.is_empty() {
-            take_for_made(sim, view, &plan);
-        }
-    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (writer, thread) =
         Writer::start(streamrip::catalog::open_writer(&sim.env.data_dir).expect("a catalog")).expect("a thread");
     let reader = Arc::new(Mutex::new(open_reader(&sim.env.data_dir).expect("a reader")));
-    let kept_before = kept(sim, &views);
-    let gone = runtime.block_on(prune(&sim.env, &reader, &writer, PruneRequest::default())).expect("pruned");
-    let again = runtime.block_on(prune(&sim.env, &reader, &writer, PruneRequest::default())).expect("pruned");
-    assert!(again.is_empty(), "a second prune found something to do: {again:?}");
-    let gone: BTreeSet<SegmentId> = gone.iter().filter_map(|g| g.segment).collect();
-    for ((hall, id), frames) in &kept_before {
-        if !gone.contains(id) {
-            continue;
-        }
-        let mut left: BTreeSet<Frame> = assembled.get(hall).cloned().unwrap_or_default();
-        left.extend(
-            kept_before.iter().filter(|((h, other), _)| h == hall && !gone.contains(other)).flat_map(|(_, f)| f),
-        );
-        let lost: Vec<_> = frames.difference(&left).collect();
-        assert!(
-            lost.is_empty(),
-            "prune removed the only copy: segment {id} with frames {lost:?}\n{:#?}\n{:#?}",
-            views.iter().find_map(|v| v.segments.iter().find(|s| s.id == *id)),
-            views
-                .iter()
-                .filter(|v| v.segments.iter().any(|s| s.id == *id))
-                .map(|v| (v.talk.id, v.window, plan_talk(&sim.db, &sim.env, v.talk.id).map(|(_, p)| p.describe())))
-                .collect::<Vec<_>>()
-        );
+    let join = |id| {
+        let made = assemble_talk(&sim.env, &reader, &writer, id, false, no_progress());
+        runtime.block_on(made).unwrap_or_else(|e| panic!("talk {id} cannot be joined: {e}"))
+    };
+    let views = report::select(&sim.db, &sim.env, &Selection::default()).expect("read");
+    for id in views.iter().map(|v| v.talk.id) {
+        join(id);
+        // What the first one looked at, or took back from quarantine, put the talk on the list once more.
+        join(id);
+        let before = rows(sim);
+        let again = join(id);
+        assert!(!matches!(again, AssembleOutcome::Made { .. }), "joined twice: talk {id}: {again:?}");
+        assert_eq!(before, rows(sim), "a second join of talk {id} changed something");
+    }
+    let views = report::select(&sim.db, &sim.env, &Selection::default()).expect("read");
+    for view in &views {
+        judge(sim, view);
+    }
+    opted_out_is_aside(&views);
+    crate::checks::truth(sim);
+    let pruned = |request| runtime.block_on(prune(&sim.env, &reader, &writer, request)).expect("pruned");
+    for opted_out in [false, true] {
+        pruned(PruneRequest { dry_run: false, opted_out });
+        let before = rows(sim);
+        let again = pruned(PruneRequest { dry_run: false, opted_out });
+        assert!(again.is_empty(), "a second prune found something to do: {again:?}");
+        assert_eq!(before, rows(sim), "a second prune changed something");
     }
     drop(writer);
     thread.join().expect("ended");
-    crate::checks::files(sim);
+    crate::checks::files(sim, true);
+    crate::checks::bytes(sim);
+    only_copies(sim, &views);
 }
 
-/// The frames of a file, and whether it is in the other container.
-fn read(sim: &Sim, segment: &Segment) -> Vec<Frame> {
-    let bytes = std::fs::read(sim.env.data_dir.join(&segment.path)).unwrap_or_default();
-    let other = bytes.starts_with(b"fLaC");
-    indexer::frames(&bytes).into_iter().map(|(frame, _)| (other, frame)).collect()
+/// What the catalog says of files, and what is to be done.
+fn rows(sim: &Sim) -> Vec<String> {
+    let sql = "SELECT 'segment' || id || path || verdict || bytes FROM segment
+         UNION ALL SELECT 'assembly' || id || path || hex(inputs) || coalesce(gone_reason, '') FROM assembly
+         UNION ALL SELECT 'todo' || talk_id FROM assembly_todo ORDER BY 1";
+    let mut query = sim.db.prepare(sql).expect("sql");
+    let rows = query.query_map([], |r| r.get(0)).expect("asked");
+    rows.collect::<rusqlite::Result<_>>().expect("read")
 }
 
-/// What each segment of media holds of the windows of talks, by hall. What lies outside of them is taped
-/// by the way, and nobody wants it.
-fn kept(sim: &Sim, views: &[TalkView]) -> BTreeMap<(i64, SegmentId), BTreeSet<Frame>> {
-    let mut out: BTreeMap<(i64, SegmentId), BTreeSet<Frame>> = BTreeMap::new();
-    for view in views.iter().filter(|v| v.talk.is_on()) {
-        for segment in view.segments.iter().filter(|s| s.verdict == Verdict::Media) {
-            let inside = read(sim, segment)
-                .into_iter()
-                .filter(|f| wall_of(sim, segment, *f).is_some_and(|at| view.window.contains(at)));
-            out.entry((segment.hall.0, segment.id)).or_default().extend(inside);
+/// Judges the file of a talk by the plan that can be made now.
+fn judge(sim: &Sim, view: &TalkView) {
+    if !view.talk.is_on() {
+        let is_shown = view.talk.opted_out && view.talk.status == TalkStatus::Scheduled && view.assembly.is_some();
+        assert!(!is_shown, "talk {} is opted out and has a file", view.talk.id);
+        return;
+    }
+    let (_, plan) = plan_talk(&sim.db, &sim.env, view.talk.id).expect("planned");
+    let (_, again) = plan_talk(&sim.db, &sim.env, view.talk.id).expect("planned");
+    assert_eq!(plan.digest(), again.digest(), "two plans of talk {} differ", view.talk.id);
+    let frames = carried_out(sim, view, &plan);
+    let Some(assembly) = &view.assembly else {
+        assert!(plan.pieces.is_empty(), "talk {} has no file, and could have: {plan:#?}", view.talk.id);
+        return;
+    };
+    let file = std::fs::read(sim.env.data_dir.join(&assembly.path)).expect("the file of a talk");
+    let joined = joined_frames(&file);
+    let whole: BTreeSet<Frame> = joined.iter().copied().collect();
+    // An older file stays where it has more than could be made now.
+    let parts = assemblies::parts(&sim.db, assembly.id).expect("read");
+    let used: BTreeSet<SegmentId> = parts.iter().filter(|p| p.place.is_some()).map(|p| p.segment).collect();
+    let is_made_of_it = assembly.inputs == plan.digest() && assembly.duration_ms == plan.duration_ms;
+    if is_made_of_it && used == plan.pieces.iter().map(|p| p.segment).collect() {
+        let (less, more) = (frames.difference(&whole), whole.difference(&frames));
+        assert!(
+            frames == whole,
+            "talk {} is not what its plan says; only in the plan {:?}, only in the file {:?}: {:#?}",
+            view.talk.id,
+            less.collect::<Vec<_>>(),
+            more.collect::<Vec<_>>(),
+            plan.describe()
+        );
+        if !sim.set_back {
+            is_all_there(sim, view, &plan, &whole);
         }
     }
-    out
+    assert!(whole.len() == joined.len() || sim.set_back, "frames stand twice in {}", assembly.path.display());
+}
+
+/// Segments that only talks need which are opted out must not be shown.
+fn opted_out_is_aside(views: &[TalkView]) {
+    for view in views.iter().filter(|v| v.talk.opted_out && v.talk.status == TalkStatus::Scheduled) {
+        let hall = views.iter().filter(|v| v.hall.id == view.hall.id);
+        let forbidden: IntervalSet = hall
+            .clone()
+            .filter(|v| v.talk.opted_out && v.talk.status == TalkStatus::Scheduled)
+            .map(|v| v.talk.slot)
+            .collect();
+        let needed: IntervalSet =
+            hall.filter(|v| !v.talk.opted_out).map(|v| v.window).collect::<IntervalSet>().subtract(&forbidden);
+        for segment in &view.segments {
+            let is_shown = matches!(segment.verdict, Verdict::Media | Verdict::Unchecked | Verdict::NotMedia);
+            let is_in_slot = view.talk.slot.overlaps(segment.at);
+            assert!(
+                !(is_shown && is_in_slot && needed.clip(segment.at).is_empty()),
+                "segment {} is of opted-out talk {} and not put aside: {segment:#?}",
+                segment.id,
+                view.talk.id
+            );
+        }
+    }
+}
+
+/// What was deleted as a fragment must stand somewhere: in a file of a talk, or in another segment. What lies
+/// in no window of a talk is taped by the way, and nobody wants it.
+fn only_copies(sim: &Sim, views: &[TalkView]) {
+    let mut left: BTreeSet<Frame> = BTreeSet::new();
+    for path in crate::checks::files_below(&sim.env.data_dir, "segments") {
+        left.extend(frames_of(&std::fs::read(sim.env.data_dir.join(path)).expect("read")));
+    }
+    for path in crate::checks::files_below(&sim.env.data_dir, "talks") {
+        left.extend(joined_frames(&std::fs::read(sim.env.data_dir.join(path)).expect("read")));
+    }
+    let servers = sim.world.lock();
+    for (id, hall, bytes, sha256, reason) in crate::checks::tombstones(sim) {
+        if reason.contains("opted out") {
+            continue;
+        }
+        let Some(life) = crate::checks::life_with(&servers, bytes, &sha256) else {
+            panic!("pruned segment {id} is of no connection");
+        };
+        let given = &life.given[..bytes];
+        let walls: BTreeMap<i64, Ms> = life.frames.iter().copied().collect();
+        for frame in frames_of(given).into_iter().filter(|f| !left.contains(f)) {
+            let Some(at) = walls.get(&frame.1) else { continue };
+            let inner = |v: &TalkView| v.window.padded(-2 * sim.world.period_ms, -2 * sim.world.period_ms);
+            let wants = views.iter().find(|v| v.hall.id.0 == hall && v.talk.is_on() && inner(v).contains(*at));
+            assert!(
+                wants.is_none(),
+                "prune removed the only copy: segment {id} ({reason}), frame {frame:?} at {at:?}: {:#?}",
+                wants.map(|v| (
+                    v.talk.id,
+                    v.window,
+                    plan_talk(&sim.db, &sim.env, v.talk.id).map(|(_, p)| p.describe())
+                ))
+            );
+        }
+    }
+}
+
+/// The frames of a segment's file.
+fn read(sim: &Sim, segment: &Segment) -> Vec<Frame> {
+    frames_of(&std::fs::read(sim.env.data_dir.join(&segment.path)).unwrap_or_default())
 }
 
 /// When a frame was on the air, as the index says.
@@ -150,22 +230,4 @@ fn is_all_there(sim: &Sim, view: &TalkView, plan: &AssemblyPlan, used: &BTreeSet
             );
         }
     }
-}
-
-/// As if the join had been made: a row, and something in its place.
-fn take_for_made(sim: &Sim, view: &TalkView, plan: &AssemblyPlan) {
-    let path = std::path::Path::new("talks").join(format!("{}.mka", view.talk.id));
-    let file = sim.env.data_dir.join(&path);
-    std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
-    std::fs::write(&file, b"joined").expect("written");
-    let new = NewAssembly {
-        talk: view.talk.id,
-        path,
-        bytes: 6,
-        sha256: [0; 32],
-        duration_ms: plan.duration_ms,
-        inputs: plan.digest(),
-        parts: parts(plan),
-    };
-    assemblies::replace(&sim.db, &new, "replaced", sim.env.clock.now()).expect("written");
 }

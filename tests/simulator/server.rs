@@ -52,6 +52,8 @@ pub struct Servers {
     lives: Vec<Life>,
     /// Of each hall: how often it ended what flowed, and what it does now.
     faults: Vec<(u64, Option<Fault>)>,
+    /// Wall time less simulated time, and since when.
+    offsets: Vec<(i64, i64)>,
 }
 
 /// The servers, the same through all lives of the daemon.
@@ -60,12 +62,19 @@ pub struct World {
     servers: Arc<Mutex<Servers>>,
     changed: watch::Sender<u64>,
     pub period_ms: i64,
+    /// Where everything that is given is told as well.
+    told: Option<std::path::PathBuf>,
 }
 
 impl World {
     pub fn new(halls: usize, period_ms: i64) -> Self {
-        let servers = Servers { lives: Vec::new(), faults: vec![(0, None); halls] };
-        Self { servers: Arc::new(Mutex::new(servers)), changed: watch::Sender::new(0), period_ms }
+        let servers = Servers { lives: Vec::new(), faults: vec![(0, None); halls], offsets: Vec::new() };
+        Self {
+            servers: Arc::new(Mutex::new(servers)),
+            changed: watch::Sender::new(0),
+            period_ms,
+            told: crate::cuts::given_to(),
+        }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Servers> {
@@ -85,6 +94,11 @@ impl World {
     /// What a hall's server does.
     pub fn fault(&self, hall: usize) -> (u64, Option<Fault>) {
         self.lock().faults[hall]
+    }
+
+    /// The wall clock differs by so much from simulated time from now on.
+    pub fn clock_is(&self, mono: i64, offset: i64) {
+        self.lock().offsets.push((mono, offset));
     }
 
     /// All connections are gone: the daemon was killed.
@@ -178,10 +192,13 @@ impl Source for Streams {
                 // Who kills at once does not want the rest.
                 life.cut_off = said.is_none();
             }
+            if said.is_some() {
+                serving.tell(now, serving.clock.now(), &[]);
+            }
             drop(serving.pipe);
             let _ = tell.send(said.unwrap_or_default());
         });
-        Ok(Running { bytes: Box::pin(ours), stop, kill, ended, process: None })
+        Ok(Running { bytes: Box::pin(ours), stop, kill, ended, over: CancellationToken::new(), process: None })
     }
 }
 
@@ -286,8 +303,18 @@ impl Serving {
         packet[4..8].copy_from_slice(&u32::try_from(self.life).expect("fits").to_be_bytes());
         packet[8..12].copy_from_slice(&self.seq.to_be_bytes());
         packet[12..20].copy_from_slice(&frame.to_be_bytes());
+        packet[20] = u8::try_from(self.hall).expect("fits");
         self.seq += 1;
         packet
+    }
+
+    /// Tells who wants to know; no bytes: it ended, and was not killed.
+    fn tell(&self, mono: i64, wall: Ms, bytes: &[u8]) {
+        let Some(folder) = &self.world.told else { return };
+        let record = [&mono.to_be_bytes()[..], &wall.0.to_be_bytes(), bytes].concat();
+        let path = folder.join(self.life.to_string());
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("a file");
+        std::io::Write::write_all(&mut file, &record).expect("written");
     }
 
     /// Puts bytes into the pipe, and remembers it; `whole`: they complete this frame.
@@ -297,11 +324,18 @@ impl Serving {
         }
         let mono = self.mono();
         let wall = self.clock.now();
-        let life = &mut self.world.lock().lives[self.life];
+        self.tell(mono, wall, bytes);
+        let mut servers = self.world.lock();
+        let Servers { lives, offsets, .. } = &mut *servers;
+        let life = &mut lives[self.life];
         life.given.extend_from_slice(bytes);
         life.progress.push((mono, life.given.len()));
         if let Some(frame) = whole.filter(|f| *f >= 0) {
-            life.frames.push((frame, wall.minus(mono - frame * self.world.period_ms)));
+            // By the clock of its own time, or of the connection's begin where it comes again: a frame that
+            // is late does not belong to the hour to which the clock was set meanwhile.
+            let due = frame * self.world.period_ms;
+            let known = offsets.iter().rfind(|(since, _)| *since <= due.max(life.opened));
+            life.frames.push((frame, Ms(due + known.map_or(wall.0 - mono, |(_, offset)| *offset))));
         }
         true
     }

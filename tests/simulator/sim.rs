@@ -7,16 +7,18 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use streamrip::app::assemble::remove_half_made;
 use streamrip::app::clock::{Clock, TestClock};
-use streamrip::app::daemon::{Core, Heart};
+use streamrip::app::daemon::{Core, Heart, Worker};
 use streamrip::app::env::Env;
 use streamrip::app::import::{ImportRequest, import};
+use streamrip::app::index::index_segment;
 use streamrip::app::journal::Journal;
 use streamrip::app::recover::{Recovery, recover};
-use streamrip::catalog::daemon_runs;
 use streamrip::catalog::writer::Writer;
+use streamrip::catalog::{daemon_runs, segments};
 use streamrip::catalog::{open_reader, open_writer};
-use streamrip::domain::segment::EndReason;
+use streamrip::domain::segment::{EndReason, Verdict};
 use streamrip::domain::settings::Settings;
 use streamrip::domain::time::{MINUTE, Ms};
 use streamrip::source::Sources;
@@ -29,20 +31,23 @@ use uuid::Uuid;
 use crate::calendar::Calendar;
 use crate::checks::{self, Watch};
 use crate::disk::SimDisk;
-use crate::indexer;
 use crate::plans;
 use crate::script::{Act, Fault, Script};
 use crate::server::{Streams, World};
+use crate::studio::SimStudio;
 
 /// Between two reconciliations.
 const TICK_MS: i64 = 1000;
+
+/// Between two rounds of the worker.
+const WORK_EVERY: Duration = Duration::from_secs(15);
 
 /// The day is given up when it lasts so long: clocks that are set back make it longer.
 const TOO_LONG: i64 = 8 * 24 * 60 * MINUTE;
 
 /// A congress.
 pub struct Sim {
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
     inputs: PathBuf,
     pub env: Env,
     pub world: World,
@@ -65,6 +70,8 @@ pub struct Sim {
     pub watch: Watch,
     /// The wall clock was set back: an hour may stand for two.
     pub set_back: bool,
+    /// What the worker complained of.
+    pub worker_failed: Arc<Mutex<Vec<String>>>,
     /// Wall time at which it is over.
     until: Ms,
     report_every: i64,
@@ -99,18 +106,27 @@ impl Sim {
     pub fn new(calendar: Calendar, script: Script, period_ms: i64, report_every: i64) -> Self {
         let memory = std::path::Path::new("/dev/shm");
         let mut builder = tempfile::Builder::new();
-        let dir =
-            builder.prefix("streamrip-sim-").tempdir_in(memory).or_else(|_| tempfile::tempdir()).expect("a folder");
-        let inputs = dir.path().join("inputs");
+        let (dir, root) = match std::env::var_os(crate::cuts::ROOT) {
+            Some(root) => (None, PathBuf::from(root)),
+            None => {
+                let dir = builder.prefix("streamrip-sim-").tempdir_in(memory).or_else(|_| tempfile::tempdir());
+                let dir = dir.expect("a folder");
+                let root = dir.path().to_owned();
+                (Some(dir), root)
+            }
+        };
+        let inputs = root.join("inputs");
         std::fs::create_dir(&inputs).expect("made");
         let extent = calendar.extent();
-        let data_dir = dir.path().join("data");
+        let data_dir = root.join("data");
         let db = open_writer(&data_dir).expect("a catalog");
         let mut settings = Settings::default();
         // Ten frames or so are a fragment.
         settings.prune.min_segment_bytes = 4000;
         let start = extent.start.minus(MINUTE);
-        let env = Env { data_dir, settings, clock: Arc::new(Fixed(start)) };
+        // However small the disk of the simulation is.
+        settings.disk.reserve_bytes = 0;
+        let env = Env { data_dir, settings, clock: Arc::new(Fixed(start)), studio: Arc::new(SimStudio { period_ms }) };
         Self {
             _dir: dir,
             inputs,
@@ -129,6 +145,7 @@ impl Sim {
             full_times: Vec::new(),
             watch: Watch::new(3),
             set_back: false,
+            worker_failed: Arc::default(),
             until: extent.end.plus(2 * MINUTE),
             report_every,
         }
@@ -136,6 +153,7 @@ impl Sim {
 
     /// Lives through it, and checks what must hold.
     pub fn run(mut self) {
+        self.world.clock_is(self.mono, self.offset);
         loop {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -155,17 +173,28 @@ impl Sim {
         }
         self.env.clock = Arc::new(Fixed(Ms(self.mono + self.offset)));
         self.recovered();
-        indexer::index_all(&self.db, &self.env, self.world.period_ms);
+        self.index_all();
         checks::reports(&self);
         checks::bytes(&self);
-        checks::truth(&self);
         plans::plans(&self);
+    }
+
+    /// Looks at all segments that nobody has looked at.
+    fn index_all(&self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (writer, thread) = Writer::start(open_writer(&self.env.data_dir).expect("a catalog")).expect("a thread");
+        let reader = Arc::new(Mutex::new(open_reader(&self.env.data_dir).expect("a reader")));
+        for id in segments::unfinished(&self.db, Verdict::Unchecked).expect("read") {
+            runtime.block_on(index_segment(&self.env, &reader, &writer, id)).expect("indexed");
+        }
+        drop(writer);
+        thread.join().expect("ended");
     }
 
     /// Recovers; a second recovery must find nothing to do.
     fn recovered(&mut self) {
         recover(&self.env, &mut self.db).expect("recovered");
-        checks::files(self);
+        checks::files(self, false);
         let again = recover(&self.env, &mut self.db).expect("recovered");
         assert_eq!(again, Recovery::default(), "a second recovery found something to do");
     }
@@ -184,6 +213,7 @@ impl Sim {
             }
         }
         self.recovered();
+        remove_half_made(&self.env.data_dir);
         let (mut daemon, thread) = self.start(clock);
         loop {
             while let Some(act) = self.due(now) {
@@ -211,7 +241,7 @@ impl Sim {
             self.mono = daemon.mono();
             daemon.heart.beat();
             if self.mono - self.watch.reported >= self.report_every {
-                self.settle(&daemon.writer).await;
+                self.settle(&daemon.writer);
             }
             let tapes = daemon.core.tapes().await;
             self.check(&tapes);
@@ -244,7 +274,7 @@ impl Sim {
         let (base, began) = (self.mono, Instant::now());
         let run = daemon_runs::begin(&self.db, Uuid::now_v7(), None, clock.now()).expect("begun");
         let (writer, thread) = Writer::start(open_writer(&self.env.data_dir).expect("a catalog")).expect("a thread");
-        let (tell, _) = mpsc::unbounded_channel();
+        let (tell, closed) = mpsc::unbounded_channel();
         let dead = Arc::new(AtomicBool::new(false));
         let sink = Sink {
             journal: Journal::new(writer.clone(), Some(run), tell),
@@ -262,6 +292,18 @@ impl Sim {
             self.env.settings.record.clone(),
         );
         deps.disk = Arc::new(SimDisk { full: Arc::clone(&self.full), clock: clock.clone() });
+        let reader = open_reader(&self.env.data_dir).expect("a reader");
+        let (mut worker, _) = Worker::new(self.env.clone(), reader, writer.clone(), None, closed);
+        let troubles = Arc::clone(&self.worker_failed);
+        tokio::spawn(async move {
+            loop {
+                // Its own loop looks each second, which is nothing but time here.
+                tokio::time::sleep(WORK_EVERY).await;
+                if let Err(e) = worker.round().await {
+                    troubles.lock().expect("lock").push(e.to_string());
+                }
+            }
+        });
         let core = Core::new(self.env.clone(), open_reader(&self.env.data_dir).expect("a reader"), deps, None);
         self.watch.begin(self.mono);
         let heart = Heart::new(writer.clone(), run, self.env.clock.clone());
@@ -318,6 +360,7 @@ impl Sim {
             Act::Suspend(ms) => {
                 clock.sleep(ms);
                 self.offset += ms;
+                self.world.clock_is(self.mono, self.offset);
                 self.watch.shaken(self.mono);
                 (0..3).for_each(|hall| self.world.set(hall, Some(Fault::Eof)));
             }
@@ -346,6 +389,7 @@ impl Sim {
         self.set_back |= ms < 0;
         clock.step(ms);
         self.offset += ms;
+        self.world.clock_is(self.mono, self.offset);
         self.watch.shaken(self.mono);
     }
 
@@ -367,11 +411,9 @@ impl Sim {
     }
 
     /// Waits, without simulated time passing, until the catalog has everything it was told.
-    async fn settle(&self, writer: &Writer) {
+    fn settle(&self, writer: &Writer) {
         if self.holds.load(Ordering::SeqCst) {
-            let written = writer.send(|_| Ok(()));
-            let handle = tokio::runtime::Handle::current();
-            tokio::task::spawn_blocking(move || handle.block_on(written)).await.expect("ran").expect("written");
+            wait(writer.send(|_| Ok(()))).expect("written");
         }
     }
 
@@ -379,7 +421,6 @@ impl Sim {
         checks::every_tick(self, tapes);
         if self.mono - self.watch.reported >= self.report_every && self.locked.is_none() {
             self.watch.reported = self.mono;
-            indexer::index_all(&self.db, &self.env, self.world.period_ms);
             checks::reports(self);
         }
     }
@@ -395,9 +436,27 @@ impl Daemon {
     }
 }
 
+/// Waits for what another thread does without giving this one back to tokio, whose time therefore stands.
+fn wait<T>(what: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut what = std::pin::pin!(what);
+    loop {
+        match what.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+            std::task::Poll::Ready(done) => return done,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
 /// A clock that stands.
 #[derive(Clone, Copy, Debug)]
-struct Fixed(Ms);
+pub struct Fixed(pub Ms);
 
 impl Clock for Fixed {
     fn now(&self) -> Ms {
@@ -424,9 +483,8 @@ impl TapeSink for Sink {
         }
         let answer = self.journal.send(event);
         if self.holds.load(Ordering::SeqCst) {
-            let written = self.writer.send(|_| Ok(()));
-            let handle = tokio::runtime::Handle::current();
-            tokio::task::spawn_blocking(move || handle.block_on(written));
+            // The job was queued behind it: no simulated time passes until both are written.
+            let _ = wait(self.writer.send(|_| Ok(())));
         }
         answer
     }

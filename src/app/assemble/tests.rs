@@ -16,11 +16,12 @@ use crate::domain::time::{HOUR, MINUTE, Ms};
 /// Start of the talk.
 const START: Ms = Ms(1_293_478_200_000);
 
-struct Site {
-    env: Env,
-    reader: Reader,
-    writer: Writer,
-    clock: TestClock,
+/// A catalog and files of one talk.
+pub(in crate::app) struct Site {
+    pub(in crate::app) env: Env,
+    pub(in crate::app) reader: Reader,
+    pub(in crate::app) writer: Writer,
+    pub(in crate::app) clock: TestClock,
     /// 24 s of stream whose first byte is made 2 s before the talk.
     stream: Vec<u8>,
     _dir: tempfile::TempDir,
@@ -28,7 +29,7 @@ struct Site {
 
 impl Site {
     /// A talk of 20 s without padding, and nothing recorded.
-    fn new() -> Self {
+    pub(in crate::app) fn new() -> Self {
         let dir = tempfile::tempdir().expect("dir");
         let db = catalog::open_writer(dir.path()).expect("catalog");
         db.execute_batch(&format!(
@@ -43,14 +44,18 @@ impl Site {
         let (writer, _) = Writer::start(db).expect("writer");
         let reader = Arc::new(Mutex::new(catalog::open_reader(dir.path()).expect("reader")));
         let clock = TestClock::starting_at(START.plus(MINUTE));
-        let env =
-            Env { data_dir: dir.path().to_owned(), settings: Settings::default(), clock: Arc::new(clock.clone()) };
+        let env = Env {
+            data_dir: dir.path().to_owned(),
+            settings: Settings::default(),
+            clock: Arc::new(clock.clone()),
+            studio: Arc::new(crate::media::studio::Ffmpeg),
+        };
         let stream = Recipe::new(Format::MpegTs).video_kbit(100).seconds(24.0).bytes();
         Self { env, reader, writer, clock, stream, _dir: dir }
     }
 
     /// Records the stream between these seconds of the talk, as a tape would. Its id.
-    async fn tape(&self, from: f64, to: f64) -> SegmentId {
+    pub(in crate::app) async fn tape(&self, from: f64, to: f64) -> SegmentId {
         let per_second = self.stream.len() as f64 / 24.0;
         let at = |s: f64| ((((s + 2.0) * per_second) as usize).min(self.stream.len())) / 188 * 188;
         self.tape_bytes(self.stream[at(from)..at(to)].to_vec(), from, to).await
@@ -94,7 +99,7 @@ impl Site {
         })
     }
 
-    fn query<T>(&self, f: impl FnOnce(&Connection) -> T) -> T {
+    pub(in crate::app) fn query<T>(&self, f: impl FnOnce(&Connection) -> T) -> T {
         f(&self.reader.lock().expect("reader"))
     }
 
@@ -107,7 +112,7 @@ impl Site {
         outcome.expect("no failure")
     }
 
-    fn files(&self) -> Vec<String> {
+    pub(in crate::app) fn files(&self) -> Vec<String> {
         let mut names: Vec<_> = std::fs::read_dir(self.env.data_dir.join("talks/27c3"))
             .into_iter()
             .flatten()
@@ -276,4 +281,41 @@ async fn two_talks_of_one_name_get_two_files() {
     made_ms(&outcome.expect("made"));
     assert_eq!(site.files(), ["2010-12-27_2030_saal-1_we-come-in-peace-8.mkv", NAME]);
     assert!(matches!(site.assemble().await, AssembleOutcome::UpToDate(_)));
+}
+
+#[tokio::test]
+async fn a_burst_that_reaches_back_closes_the_gap_before_it_is_joined() {
+    let site = Site::new();
+    site.tape(-1.0, 8.0).await;
+    // Connected again at 12 s, and the server begins with the last 5 s: all of these come at once.
+    let per_second = site.stream.len() as f64 / 24.0;
+    let at = |s: f64| ((((s + 2.0) * per_second) as usize).min(site.stream.len())) / 188 * 188;
+    let second = site.tape_bytes(site.stream[at(7.0)..at(21.0)].to_vec(), 12.0, 21.0).await;
+    let burst = (at(12.0) - at(7.0)) as u64;
+    let marks: Vec<Mark> = (0..=9)
+        .map(|n| {
+            let bytes = burst + ((at(12.0 + f64::from(n)) - at(12.0)) as u64);
+            Mark { at: START.plus(12_000 + i64::from(n) * 1000), offset: bytes.max(1) }
+        })
+        .collect();
+    site.writer
+        .call(move |db| {
+            db.execute("DELETE FROM mark_chunk WHERE segment_id = ?1", [second.0])?;
+            catalog::marks::append(db, second, &marks)
+        })
+        .await
+        .expect("marks");
+    for id in [SegmentId(1), second] {
+        index_segment(&site.env, &site.reader, &site.writer, id).await.expect("indexed");
+    }
+    // Before anything is joined: where the media lies says that nothing is missing.
+    let view = site.query(|db| report::one(db, &site.env, "7").expect("talk"));
+    assert!(view.report.gaps.is_empty(), "{:#?}", view.report.gaps);
+    assert!(view.segments[1].at.start < START.plus(8_000), "{:?}", view.segments[1].at);
+    let outcome = site.assemble().await;
+    assert!(matches!(outcome, AssembleOutcome::Made { gaps: 0, .. }), "{outcome:?}");
+    let view = site.query(|db| report::one(db, &site.env, "7").expect("talk"));
+    let seams = site.query(|db| catalog::seams::between(db, &view.segments).expect("seams"));
+    assert_eq!((seams.len(), seams[0].kind.as_str(), seams[0].method.as_str()), (1, "overlap", "packets"));
+    assert!(view.report.gaps.is_empty());
 }

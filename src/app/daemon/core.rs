@@ -19,7 +19,7 @@ use crate::domain::time::{HOUR, Ms};
 use crate::plan::reconcile::{RunningTape, Step, reconcile};
 use crate::plan::wanted::{Wanted, wanted};
 use crate::tape::events::TapeEvent;
-use crate::tape::{self, TapeDeps, TapeHandle, TapeOrder, TapeStatus};
+use crate::tape::{Lanes, TapeDeps, TapeOrder, TapeStatus};
 
 /// A boundary nearer than this gets a timer of its own, for ticks come late by up to half a second.
 const LOOK_AHEAD_MS: i64 = 2000;
@@ -36,8 +36,9 @@ const PAST_MS: i64 = 24 * HOUR;
 /// A tape that runs, and what it was told.
 #[derive(Debug)]
 struct Taping {
-    handle: TapeHandle,
+    handle: Lanes,
     order: TapeOrder,
+    redundancy: u32,
     talks: Vec<TalkId>,
 }
 
@@ -65,6 +66,8 @@ pub struct TapeView {
     pub talks: Vec<TalkId>,
     /// What it says of itself.
     pub status: TapeStatus,
+    /// What each of its lanes says, where several mirrors are taped at the same time; else empty.
+    pub lanes: Vec<TapeStatus>,
 }
 
 /// A daemon without its clockwork: tests drive [`Core::reconcile`] themselves.
@@ -198,8 +201,9 @@ impl Core {
                     order.hall_name,
                     clock_time(order.until, self.env.clock.now(), &order)
                 );
-                let handle = tape::start(order.clone(), self.deps.clone());
-                state.tapes.insert(tape.hall, Taping { handle, order, talks: tape.talks });
+                let redundancy = self.redundancy(&state.schedule, tape.hall);
+                let handle = Lanes::start(order.clone(), redundancy, self.deps.clone());
+                state.tapes.insert(tape.hall, Taping { handle, order, redundancy, talks: tape.talks });
             }
             Step::Retarget { hall, until, boundaries } => {
                 let talks = state.wanted.tapes.iter().find(|t| t.hall == hall).map(|t| t.talks.clone());
@@ -214,7 +218,7 @@ impl Core {
                 taping.order.until = until;
                 taping.order.boundaries = boundaries;
                 taping.talks = talks.unwrap_or_else(|| taping.talks.clone());
-                taping.handle.retarget(taping.order.clone());
+                taping.handle.retarget(taping.order.clone(), taping.redundancy);
             }
             Step::Stop { hall, reason } => {
                 let Some(taping) = state.tapes.get(&hall) else { return };
@@ -236,12 +240,19 @@ impl Core {
             if order.streams.is_empty() {
                 order.streams.clone_from(&taping.order.streams);
             }
-            if order != taping.order {
+            let redundancy = self.redundancy(&schedule, *hall);
+            if order != taping.order || redundancy != taping.redundancy {
                 tracing::info!("{}: its streams changed", order.hall_name);
-                taping.order = order;
-                taping.handle.retarget(taping.order.clone());
+                (taping.order, taping.redundancy) = (order, redundancy);
+                taping.handle.retarget(taping.order.clone(), redundancy);
             }
         }
+    }
+
+    /// How many mirrors of a hall are to be taped at the same time.
+    fn redundancy(&self, schedule: &Snapshot, hall: HallId) -> u32 {
+        let hall = schedule.halls.iter().find(|h| h.id == hall);
+        hall.and_then(|h| h.redundancy).unwrap_or(self.env.settings.record.redundancy)
     }
 
     fn order(&self, schedule: &Snapshot, hall: HallId, until: Ms, boundaries: Vec<Ms>) -> Option<TapeOrder> {
@@ -300,7 +311,9 @@ impl Core {
             let hall = state.schedule.halls.iter().find(|h| h.id == *hall)?.clone();
             let event = state.schedule.events.iter().find(|e| e.id == hall.event).cloned();
             let (until, talks, status) = (taping.order.until, taping.talks.clone(), taping.handle.status());
-            Some(TapeView { hall, event, until, talks, status })
+            let lanes = taping.handle.lanes();
+            let lanes = if lanes.len() > 1 { lanes } else { Vec::new() };
+            Some(TapeView { hall, event, until, talks, status, lanes })
         };
         state.tapes.iter().filter(|(_, t)| !t.handle.is_finished()).filter_map(view).collect()
     }

@@ -53,7 +53,14 @@ impl Source for Endless {
             drop(theirs);
             let _ = tell.send(SourceEnd::default());
         });
-        Ok(Running { bytes: Box::pin(ours), stop, kill: CancellationToken::new(), ended, process: None })
+        Ok(Running {
+            bytes: Box::pin(ours),
+            stop,
+            kill: CancellationToken::new(),
+            ended,
+            over: CancellationToken::new(),
+            process: None,
+        })
     }
 }
 
@@ -73,8 +80,12 @@ impl Day {
     fn begin() -> Self {
         let dir = tempfile::tempdir().expect("dir");
         let clock = TestClock::starting_at(TEN);
-        let env =
-            Env { data_dir: dir.path().to_owned(), settings: Settings::default(), clock: Arc::new(clock.clone()) };
+        let env = Env {
+            data_dir: dir.path().to_owned(),
+            settings: Settings::default(),
+            clock: Arc::new(clock.clone()),
+            studio: Arc::new(crate::media::studio::Ffmpeg),
+        };
         let db = open_writer(dir.path()).expect("catalog");
         db.execute_batch(
             "INSERT INTO event (id, name, slug, time_zone) VALUES (1, '27c3', '27c3', 'Europe/Berlin');

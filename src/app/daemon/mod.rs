@@ -15,3 +15,4 @@ mod worker;
 pub use core::{Core, TapeView};
 pub use heart::Heart;
 pub use run::{Outcome, RunOptions, SOURCE_LOG, run};
+pub use worker::{Doing, Worker};

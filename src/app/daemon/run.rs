@@ -19,7 +19,7 @@ use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::app::journal::Journal;
 use crate::app::report::{self, Selection, TalkView};
-use crate::app::{backup, folders, lock, recover, refresh};
+use crate::app::{backup, disk, folders, lock, recover, refresh};
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, daemon_runs};
 use crate::domain::ids::EventId;
@@ -56,6 +56,9 @@ pub const SOURCE_LOG: &str = "log/sources.log";
 /// Between two looks at whether everything is done.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// Between two looks at whether a full disk has space again.
+const SPACE_AGAIN: Duration = Duration::from_secs(2);
+
 /// What is queued for the catalog at the end has this long to get there.
 const LAST_WRITES: Duration = Duration::from_secs(3);
 
@@ -72,21 +75,16 @@ pub async fn run(
 ) -> Result<Outcome> {
     folders::check(&env.data_dir)?;
     let _lock = lock::take(&env.data_dir)?;
-    let (db, recovery) = {
-        let env = env.clone();
-        blocking(move || {
-            let mut db = catalog::open_writer(&env.data_dir)?;
-            let recovery = recover::recover(&env, &mut db)?;
-            Ok((db, recovery))
-        })
-        .await?
+    let mut shutdown = pin!(shutdown);
+    let (db, run_id, recovery) = tokio::select! {
+        begun = begin(env, options.scope) => begun?,
+        () = &mut shutdown => return Ok(Outcome::Stopped),
     };
+    let started = env.clock.now();
     if let Some(done) = recovery.describe() {
         tracing::warn!("recovered: {done}");
     }
     crate::app::assemble::remove_half_made(&env.data_dir);
-    let started = env.clock.now();
-    let run_id = daemon_runs::begin(&db, Uuid::now_v7(), options.scope, started)?;
     let (writer, thread) =
         Writer::start(db).map_err(|e| Failure::new(Kind::Failed, "cannot start the catalog's writer").because(e))?;
 
@@ -124,10 +122,10 @@ pub async fn run(
         }
     };
     let finished = {
-        let (shutdown, done, watch) = (pin!(shutdown), pin!(done), pin!(ticker.watch()));
+        let (done, watch) = (pin!(done), pin!(ticker.watch()));
         let feed = pin!(systemd.feed(|| core.last_reconciled().elapsed()));
         tokio::select! {
-            () = shutdown => false,
+            () = &mut shutdown => false,
             () = done => true,
             () = watch => false,
             () = feed => false,
@@ -167,6 +165,32 @@ pub async fn run(
     })
     .await?;
     Ok(if missing == 0 { Outcome::Complete } else { Outcome::Incomplete(missing) })
+}
+
+/// Opens the catalog, recovers, and writes that a daemon runs. On a full disk none of that can be, nor any taping:
+/// there it waits for space, since nobody may be there to start it again.
+async fn begin(env: &Env, scope: Option<EventId>) -> Result<(Connection, i64, recover::Recovery)> {
+    let mut told = false;
+    loop {
+        // Before: a catalog that is closed gives some space back.
+        let full = disk::is_full(&env.data_dir);
+        let job = env.clone();
+        let begun = blocking(move || {
+            let mut db = catalog::open_writer(&job.data_dir)?;
+            let recovery = recover::recover(&job, &mut db)?;
+            let run_id = daemon_runs::begin(&db, Uuid::now_v7(), scope, job.clock.now())?;
+            Ok((db, run_id, recovery))
+        });
+        match begun.await {
+            Err(e) if full || disk::is_full(&env.data_dir) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::error!("disk-full: cannot begin ({e}); trying again until there is space");
+                }
+                tokio::time::sleep(SPACE_AGAIN).await;
+            }
+            other => return other,
+        }
+    }
 }
 
 async fn blocking<T: Send + 'static>(job: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -289,8 +313,11 @@ async fn until_done(
             continue;
         }
         let asked = env.clone();
-        let idle = doing.borrow().what.is_none();
-        match crate::app::index::read(reader, move |db| worker::is_done(db, &asked, scope)).await {
+        let (idle, given_up) = {
+            let doing = doing.borrow();
+            (doing.what.is_none(), doing.given_up)
+        };
+        match crate::app::index::read(reader, move |db| worker::is_done(db, &asked, scope, given_up)).await {
             Ok(true) if idle => return,
             Ok(_) => {}
             Err(e) => tracing::debug!("cannot tell yet whether everything is done: {e}"),

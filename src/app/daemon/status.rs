@@ -1,5 +1,6 @@
 //! What the daemon is doing, for `streamrip status`: a small file that is written anew every second.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -7,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::core::Core;
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
-use crate::app::lock;
+use crate::app::{disk, lock};
 use crate::domain::clock::Clock;
 use crate::domain::stream_url::redact_text;
 use crate::domain::time::{Ms, SECOND};
 use crate::plan::wanted::window_of;
-use crate::tape::TapeState;
+use crate::tape::{TapeState, TapeStatus};
 
 /// File name of the status in the data directory.
 pub const FILE_NAME: &str = "status.json";
@@ -85,6 +86,30 @@ pub struct Tape {
     pub last_trouble_at: Option<String>,
     /// Seconds since the last byte.
     pub silent_seconds: Option<f64>,
+    /// Where several mirrors are taped at the same time: each of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lanes: Vec<Lane>,
+}
+
+/// One of several mirrors of a hall that are taped at the same time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Lane {
+    /// As of a tape.
+    pub state: String,
+    /// The stream, without password.
+    pub stream: Option<String>,
+    /// Bytes so far, over all connections.
+    pub bytes: u64,
+    /// Over the last seconds.
+    pub bytes_per_second: u64,
+    /// Connections so far.
+    pub connections: u32,
+    /// The last trouble, and when.
+    pub last_trouble: Option<String>,
+    /// See `last_trouble`.
+    pub last_trouble_at: Option<String>,
+    /// Seconds since the last byte.
+    pub silent_seconds: Option<f64>,
 }
 
 /// A window that opens soon.
@@ -113,7 +138,7 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
         started_at: Some(started.rfc3339(chrono_tz::Tz::UTC)),
         written_at: Some(now.rfc3339(chrono_tz::Tz::UTC)),
         written_ms: now.0,
-        disk_free: crate::app::disk::free_bytes(&env.data_dir),
+        disk_free: disk::free_bytes(&env.data_dir),
         disk_reserve: env.settings.disk.reserve_bytes,
         ..Status::default()
     };
@@ -139,12 +164,23 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
             bytes: view.status.bytes,
             bytes_per_second: view.status.bytes_per_second.max(0.0) as u64,
             connections: view.status.connections,
-            last_trouble: view.status.last_trouble.as_ref().map(|(_, why, detail)| match detail {
-                Some(detail) => redact_text(&format!("{why}: {detail}")),
-                None => why.to_string(),
-            }),
+            last_trouble: trouble(&view.status),
             last_trouble_at: view.status.last_trouble.as_ref().map(|(at, ..)| at.rfc3339(zone)),
-            silent_seconds: view.status.last_byte_at.map(|at| (now.since(at).max(0)) as f64 / 1000.0),
+            silent_seconds: silence(&view.status, now),
+            lanes: view
+                .lanes
+                .iter()
+                .map(|lane| Lane {
+                    state: state_word(lane.state, zone),
+                    stream: lane.stream.as_ref().map(ToString::to_string),
+                    bytes: lane.bytes,
+                    bytes_per_second: lane.bytes_per_second.max(0.0) as u64,
+                    connections: lane.connections,
+                    last_trouble: trouble(lane),
+                    last_trouble_at: lane.last_trouble.as_ref().map(|(at, ..)| at.rfc3339(zone)),
+                    silent_seconds: silence(lane, now),
+                })
+                .collect(),
         });
     }
     let mut coming: Vec<_> = schedule
@@ -194,8 +230,25 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
         } else if let (None, Some(trouble)) = (tape.silent_seconds, &tape.last_trouble) {
             status.problems.push(format!("{}: nothing received yet ({trouble})", tape.hall));
         }
+        // One mirror of two that is silent costs nothing yet.
+        for lane in tape.lanes.iter().filter(|_| tape.silent_seconds.is_some_and(|s| s <= 30.0)) {
+            if let (true, Some(trouble)) = (lane.silent_seconds.is_none_or(|s| s > 30.0), &lane.last_trouble) {
+                status.problems.push(format!("{}: one mirror delivers nothing ({trouble})", tape.hall));
+            }
+        }
     }
     status
+}
+
+fn trouble(status: &TapeStatus) -> Option<String> {
+    status.last_trouble.as_ref().map(|(_, why, detail)| match detail {
+        Some(detail) => redact_text(&format!("{why}: {detail}")),
+        None => why.to_string(),
+    })
+}
+
+fn silence(status: &TapeStatus, now: Ms) -> Option<f64> {
+    status.last_byte_at.map(|at| (now.since(at).max(0)) as f64 / 1000.0)
 }
 
 fn state_word(state: TapeState, zone: chrono_tz::Tz) -> String {
@@ -209,16 +262,60 @@ fn state_word(state: TapeState, zone: chrono_tz::Tz) -> String {
     }
 }
 
-/// Writes the status where [`read`] finds it. A reader sees the old or the new one, never half.
+/// The file's length is a multiple of this, filled up with blanks: a status that grows a little finds room in it
+/// on a full disk too. Bytes.
+const ROOM: usize = 16 * 1024;
+
+/// Writes the status where [`read`] finds it. A reader sees the old or the new one, never half; but on a
+/// full disk, where there is no room for a new file, the old one is written over.
 ///
 /// # Errors
 /// When it cannot be written: of no consequence for taping.
 pub(super) fn write(data_dir: &Path, status: &Status) -> std::io::Result<()> {
     let path = data_dir.join(FILE_NAME);
     let new = data_dir.join("status.json.new");
-    std::fs::write(&new, serde_json::to_vec(status).map_err(std::io::Error::other)?)?;
-    std::fs::rename(new, path)
+    let mut text = serde_json::to_vec(status).map_err(std::io::Error::other)?;
+    text.resize(text.len().next_multiple_of(ROOM), b' ');
+    std::fs::write(&new, &text).and_then(|()| std::fs::rename(&new, &path)).or_else(|e| {
+        // What there is of it takes space that others need.
+        let _ = std::fs::remove_file(&new);
+        write_over(&path, &text).map_err(|_| e)
+    })
 }
+
+/// Puts `text` in the place of a file's content, which may not be shorter.
+fn write_over(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    let mut file = std::fs::File::options().write(true).open(path)?;
+    if file.metadata()?.len() < text.len() as u64 {
+        return Err(std::io::ErrorKind::StorageFull.into());
+    }
+    file.write_all(text)?;
+    file.set_len(text.len() as u64)
+}
+
+/// The status in a file; `None` where there is none.
+fn read_file(path: &Path) -> Result<Option<Status>> {
+    let failed = || Failure::new(Kind::Failed, format!("cannot read {}", path.display()));
+    let mut tries = 0;
+    loop {
+        let text = match std::fs::read(path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(failed().because(e)),
+        };
+        match serde_json::from_slice(&text) {
+            Ok(status) => return Ok(Some(status)),
+            // It may just be written over.
+            Err(_) if tries < READ_TRIES => std::thread::sleep(READ_AGAIN),
+            Err(e) => return Err(failed().because(e)),
+        }
+        tries += 1;
+    }
+}
+
+/// So often a status that seems damaged is read again, and this long after.
+const READ_TRIES: u32 = 5;
+const READ_AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// What the daemon on this data directory does; `alive` is false where there is none.
 ///
@@ -227,18 +324,42 @@ pub(super) fn write(data_dir: &Path, status: &Status) -> std::io::Result<()> {
 pub fn read(data_dir: &Path, clock: &dyn Clock) -> Result<Status> {
     let path = data_dir.join(FILE_NAME);
     let locked = lock::is_taken(data_dir);
-    let mut status = match std::fs::read(&path) {
-        Ok(text) => serde_json::from_slice::<Status>(&text)
-            .map_err(|e| Failure::new(Kind::Failed, format!("cannot read {}", path.display())).because(e))?,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Status::default(),
-        Err(e) => return Err(Failure::new(Kind::Failed, format!("cannot read {}", path.display())).because(e)),
-    };
+    let mut status = read_file(&path)?.unwrap_or_default();
     let age = clock.now().since(Ms(status.written_ms));
     if !locked {
         status = Status { written_at: status.written_at, written_ms: status.written_ms, ..Status::default() };
     } else if age > STALE_MS && status.written_ms != 0 {
         status.problems.insert(0, format!("the daemon has written no status for {} s", age / 1000));
     }
+    // A daemon that begins on a full disk cannot write its status at all.
+    if locked && disk::is_full(data_dir) && !status.problems.iter().any(|p| p.starts_with("disk-full")) {
+        status.problems.push("disk-full: nothing can be written".to_owned());
+    }
     status.alive = locked;
     Ok(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_written_over_where_there_is_no_room_for_a_new_one() {
+        let dir = tempfile::tempdir().expect("dir");
+        let status = |problems: usize| Status { problems: vec!["disk-full".to_owned(); problems], ..Status::default() };
+        let seen = || read_file(&dir.path().join(FILE_NAME)).expect("read").map(|s| s.problems.len());
+        write(dir.path(), &status(1000)).expect("written");
+        assert_eq!(seen(), Some(1000));
+        write(dir.path(), &status(0)).expect("written");
+        assert_eq!(std::fs::metadata(dir.path().join(FILE_NAME)).expect("there").len(), ROOM as u64);
+        // In the way of the new file.
+        std::fs::create_dir(dir.path().join("status.json.new")).expect("made");
+        write(dir.path(), &status(100)).expect("written over");
+        assert_eq!(seen(), Some(100));
+        write(dir.path(), &status(2)).expect("written over");
+        assert_eq!(seen(), Some(2));
+        // No room for it: the old one stays whole.
+        write(dir.path(), &status(2000)).expect_err("too long");
+        assert_eq!(seen(), Some(2));
+    }
 }

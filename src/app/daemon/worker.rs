@@ -1,37 +1,46 @@
 //! What is done with segments once they are closed: look at their media, join talks, prune fragments.
 //! One thing at a time, beside the tapes and never in their way.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::app::assemble::{self, AssembleOutcome};
 use crate::app::env::Env;
-use crate::app::failure::Result;
-use crate::app::index::read;
+use crate::app::failure::{Failure, Kind, Result};
+use crate::app::index::{Looked, read};
 use crate::app::prune::PruneRequest;
-use crate::app::{disk, index, prune};
+use crate::app::{adopt, disk, index, prune};
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::writer::Writer;
-use crate::catalog::{segments, todo};
-use crate::domain::ids::EventId;
+use crate::catalog::{self, segments, todo, troubles};
+use crate::domain::ids::{EventId, SegmentId};
 use crate::domain::interval::Interval;
 use crate::domain::segment::Verdict;
 use crate::domain::talk::Talk;
 use crate::domain::time::{Ms, SECOND};
+use crate::media::CancellationToken;
 use crate::plan::wanted::window_of;
 
 /// Without news the worker looks this often: settling times run out by themselves.
-const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(1);
 
-/// A talk whose assembly failed so often no longer holds up `--until-done`.
+/// A talk whose assembly failed so often no longer holds up `--until-done`; a segment that could not be looked
+/// at so often no longer holds up its talk, which is joined again should it succeed later.
 const GIVE_UP: u32 = 4;
+
+/// The longest wait before a segment that could not be looked at is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(300);
 
 /// The worker of a daemon.
 #[derive(Debug)]
-pub(super) struct Worker {
+pub struct Worker {
     env: Env,
     reader: Arc<Mutex<Connection>>,
     writer: Writer,
@@ -39,21 +48,33 @@ pub(super) struct Worker {
     closed: mpsc::UnboundedReceiver<Uuid>,
     doing: watch::Sender<Doing>,
     disk_low: bool,
+    hard: HashMap<SegmentId, Hard>,
+}
+
+/// A segment that cannot be looked at: the programs died of it, or we did.
+#[derive(Clone, Copy, Debug)]
+struct Hard {
+    tries: u32,
+    again: Instant,
 }
 
 /// What the worker is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Doing {
+pub struct Doing {
     /// In words, `None` while it rests.
     pub what: Option<String>,
     /// Talks that wait to be joined, or segments to be looked at; 0: nothing is left to do now.
     pub waiting: i64,
+    /// Segments that were given up for now: the programs that look into them die.
+    pub given_up: usize,
     /// Rounds finished since the start.
     pub rounds: u64,
 }
 
 impl Worker {
-    pub(super) fn new(
+    /// A worker that looks at what `closed` names, and at what is left from before.
+    #[must_use]
+    pub fn new(
         env: Env,
         reader: Connection,
         writer: Writer,
@@ -61,33 +82,75 @@ impl Worker {
         closed: mpsc::UnboundedReceiver<Uuid>,
     ) -> (Self, watch::Receiver<Doing>) {
         let (doing, seen) = watch::channel(Doing::default());
-        (Self { env, reader: Arc::new(Mutex::new(reader)), writer, scope, closed, doing, disk_low: false }, seen)
+        let reader = Arc::new(Mutex::new(reader));
+        let hard = HashMap::new();
+        (Self { env, reader, writer, scope, closed, doing, disk_low: false, hard }, seen)
     }
 
     /// Works for ever; to be dropped when the daemon ends (children die with their handles, half-made
     /// files are found at the next start).
     pub(super) async fn run(mut self) {
+        match self.take_in().await {
+            Ok(0) => {}
+            Ok(n) => tracing::warn!("{n} joined file(s) that the catalog did not know taken in"),
+            Err(e) => tracing::error!("looking for joined files that the catalog does not know: {e}"),
+        }
         loop {
             if let Err(e) = self.round().await {
                 tracing::error!("after the recording: {e}");
             }
+            let given_up = self.given_up().len();
             self.doing.send_modify(|d| {
                 d.what = None;
+                d.given_up = given_up;
                 d.rounds += 1;
             });
             let _ = tokio::time::timeout(LOOK, self.closed.recv()).await;
         }
     }
 
+    /// Takes in joined files that no row names, before anything is joined: the first join of a catalog that was
+    /// begun anew could otherwise replace a file by one with less. Says how many.
+    async fn take_in(&self) -> Result<usize> {
+        self.say("looking for joined files that the catalog does not know".to_owned());
+        // A file that another process is about to enter is none of these.
+        let _turn = assemble::turn(&self.env).await?;
+        let (env, cancel) = (self.env.clone(), CancellationToken::new());
+        let _stop = cancel.clone().drop_guard();
+        let look = tokio::task::spawn_blocking(move || {
+            let mut db = catalog::open_writer(&env.data_dir)?;
+            let taken = adopt::adopt_assemblies(&mut db, &env, &cancel)?;
+            if taken > 0 {
+                let what = format!("{taken} unknown joined file(s) taken in");
+                troubles::note(&db, None, "recovered", &what, env.clock.now())?;
+            }
+            Ok(taken)
+        });
+        look.await.unwrap_or_else(|e| Err(Failure::new(Kind::Failed, "a task ended").because(e)))
+    }
+
     fn say(&self, what: String) {
         self.doing.send_modify(|d| d.what = Some(what));
     }
 
-    async fn round(&mut self) -> Result<()> {
+    /// Looks at what was closed, and joins what is due. Idempotent.
+    ///
+    /// # Errors
+    /// When the catalog cannot be used or ffmpeg is missing: the next round tries again.
+    pub async fn round(&mut self) -> Result<()> {
         let unchecked = self.read(|db| Ok(segments::unfinished(db, Verdict::Unchecked)?)).await?;
         for segment in unchecked {
+            if self.hard.get(&segment).is_some_and(|hard| hard.again > Instant::now()) {
+                continue;
+            }
             self.say(format!("looking at segment {segment}"));
-            index::index_segment(&self.env, &self.reader, &self.writer, segment).await?;
+            let (env, reader, writer) = (self.env.clone(), Arc::clone(&self.reader), self.writer.clone());
+            let looked = apart(async move { index::index_segment(&env, &reader, &writer, segment).await }).await;
+            match looked.unwrap_or_else(|panic| Ok(Looked::NotNow(panic))) {
+                Ok(Looked::Done) => drop(self.hard.remove(&segment)),
+                Ok(Looked::NotNow(why)) => self.put_off(segment, &why),
+                Err(e) => return Err(e),
+            }
         }
         let due = self.due().await?;
         let mut left = i64::try_from(due.len()).unwrap_or(i64::MAX);
@@ -102,6 +165,17 @@ impl Worker {
         }
         self.doing.send_modify(|d| d.waiting = left);
         Ok(())
+    }
+
+    fn put_off(&mut self, segment: SegmentId, why: &str) {
+        let tries = self.hard.get(&segment).map_or(1, |hard| hard.tries.saturating_add(1));
+        let wait = LOOK_AGAIN.min(LOOK * 2_u32.saturating_pow(tries.min(16)));
+        tracing::warn!("segment {segment} cannot be looked at now, again in {} s: {why}", wait.as_secs());
+        self.hard.insert(segment, Hard { tries, again: Instant::now() + wait });
+    }
+
+    fn given_up(&self) -> HashSet<SegmentId> {
+        self.hard.iter().filter(|(_, hard)| hard.tries >= GIVE_UP).map(|(id, _)| *id).collect()
     }
 
     /// True where joining must wait for space. Says so once, and prunes what may go.
@@ -120,9 +194,11 @@ impl Worker {
 
     async fn assemble(&self, talk: &Talk) -> Result<()> {
         let now = self.env.clock.now();
-        match assemble::assemble_talk(&self.env, &self.reader, &self.writer, talk.id, false, assemble::no_progress())
-            .await
-        {
+        let (env, reader, writer, id) = (self.env.clone(), Arc::clone(&self.reader), self.writer.clone(), talk.id);
+        let joined = apart(async move {
+            assemble::assemble_talk(&env, &reader, &writer, id, false, assemble::no_progress()).await
+        });
+        match joined.await.unwrap_or_else(|panic| Err(Failure::new(Kind::Failed, panic))) {
             Ok(AssembleOutcome::Made { path, duration_ms, gaps }) => {
                 let seconds = duration_ms / 1000;
                 tracing::info!("joined {:?}: {} ({seconds} s, {gaps} gaps)", talk.title, path.display());
@@ -143,6 +219,7 @@ impl Worker {
         let now = self.env.clock.now();
         let (record, settle) = (self.env.settings.record.clone(), self.env.settings.assemble.settle_ms);
         let scope = self.scope;
+        let given_up = self.given_up();
         self.read(move |db| {
             let listed = todo::due(db, now)?;
             if listed.is_empty() {
@@ -154,7 +231,7 @@ impl Worker {
                 let window = window_of(&talk, events.iter().find(|e| e.id == talk.event), &record);
                 if scope.is_none_or(|e| e == talk.event)
                     && window.end.plus(settle) <= now
-                    && !is_open(db, &talk, window)?
+                    && !is_open(db, &talk, window, &given_up)?
                 {
                     out.push(talk);
                 }
@@ -169,26 +246,38 @@ impl Worker {
     }
 }
 
-/// True while a segment that holds part of the window waits to be looked at, or is being written and has
-/// not come to the window's end yet.
-fn is_open(db: &Connection, talk: &Talk, window: Interval) -> Result<bool> {
+/// Does a piece of work in a task of its own, which ends when this is dropped: a panic in it, a bug of ours, is the
+/// failure of that piece and not the end of all joining. The error is in words.
+async fn apart<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> std::result::Result<T, String> {
+    AbortOnDropHandle::new(tokio::spawn(work)).await.map_err(|e| format!("internal error: {e}"))
+}
+
+/// True while a segment that holds part of the window waits to be looked at (and is not `given_up`), or is being
+/// written and has not come to the window's end yet.
+fn is_open(db: &Connection, talk: &Talk, window: Interval, given_up: &HashSet<SegmentId>) -> Result<bool> {
     // A minute more: a segment's own clock is known only once it is indexed.
     let near = window.padded(0, 60 * SECOND);
     let found = segments::segments_of_hall(db, talk.hall, near)?;
     Ok(found.iter().any(|s| match s.verdict {
         Verdict::Open => s.at.start < window.end && s.at.end < window.end,
-        Verdict::Unchecked => true,
+        Verdict::Unchecked => !given_up.contains(&s.id),
         _ => false,
     }))
 }
 
-/// True when nothing is left to do for talks whose window is past: for `--until-done`.
-pub(super) fn is_done(db: &Connection, env: &Env, scope: Option<EventId>) -> Result<bool> {
+/// True when nothing is left to do for talks whose window is past: for `--until-done`. `given_up`: so many
+/// segments are not waited for.
+pub(super) fn is_done(db: &Connection, env: &Env, scope: Option<EventId>, given_up: usize) -> Result<bool> {
     let now: Ms = env.clock.now();
-    if !segments::unfinished(db, Verdict::Unchecked)?.is_empty() || !segments::unfinished(db, Verdict::Open)?.is_empty()
+    if segments::unfinished(db, Verdict::Unchecked)?.len() > given_up
+        || !segments::unfinished(db, Verdict::Open)?.is_empty()
     {
         return Ok(false);
     }
     let filter = TalkFilter { event: scope, ..TalkFilter::default() };
     Ok(todo::count(db, filter, GIVE_UP, now)? == 0)
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

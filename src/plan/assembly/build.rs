@@ -4,20 +4,31 @@ use std::collections::{HashSet, VecDeque};
 
 use super::{Missing, Piece, Rejected, TrackPiece};
 use crate::domain::gap::Gap;
-use crate::domain::ids::SegmentId;
+use crate::domain::ids::{SegmentId, StreamId};
 use crate::domain::interval::Interval;
-use crate::domain::media::{MediaIndex, MediaSpan, TrackKind};
+use crate::domain::media::{MediaIndex, MediaSpan, Packet, TrackKind, Window};
 use crate::domain::time::SECOND;
 use crate::plan::cut::{From, To};
-use crate::plan::seam::{self, Method, Seam, SeamKind, begin_after_gap, whole_packets};
+use crate::plan::seam::{self, Found, Method, Seam, SeamKind, begin_after_gap, whole_packets};
 
 /// A second segment that reaches back before the first by more than this is taken first instead.
 const REACH_BACK_MS: i64 = 100;
+
+/// Connections to one stream run beside each other for no longer than a handover takes (20 s, and 5 s to
+/// stop the old one).
+const HANDOVER_MS: i64 = 30 * SECOND;
+
+/// A segment that goes on from before the last one's end by so much surely shows the seam.
+const SURE_MS: i64 = SECOND;
 
 /// A segment that may be used.
 pub(super) struct Unit<'a> {
     pub(super) id: SegmentId,
     pub(super) index: &'a MediaIndex,
+    /// From which stream.
+    pub(super) stream: Option<StreamId>,
+    /// When its bytes came.
+    pub(super) came: Interval,
     /// Track in the segment, track in the assembly.
     pub(super) tracks: Vec<(u32, u32)>,
 }
@@ -28,6 +39,14 @@ impl Unit<'_> {
         let start = spans.iter().map(|s| s.wall().start).min().unwrap_or_default();
         Interval::new(start, spans.iter().map(|s| s.wall().end).max().unwrap_or(start))
     }
+
+    /// True where the two were taped at the same time, each from a mirror of its own; a handover is no such
+    /// thing, unless it changes the mirror.
+    fn is_beside(&self, other: &Unit<'_>) -> bool {
+        let together = self.came.intersect(other.came).len_ms();
+        let other_stream = self.stream.zip(other.stream).is_some_and(|(a, b)| a != b);
+        together > HANDOVER_MS || (other_stream && together > 0)
+    }
 }
 
 /// What came of it.
@@ -35,14 +54,16 @@ pub(super) struct Built {
     pub(super) pieces: Vec<Piece>,
     pub(super) rejected: Vec<Rejected>,
     pub(super) seams: Vec<(SegmentId, SegmentId, Seam)>,
+    /// Packets that are not known and would show a seam better: segment, from, to, in its own clock.
+    pub(super) wanted: Vec<(SegmentId, i64, i64)>,
 }
 
 /// Puts the segments, which are in the order of their begin, into a window. `rejected`: what was left out
 /// before.
 pub(super) fn build(units: &[Unit<'_>], window: Interval, gaps: &[Gap], rejected: Vec<Rejected>) -> Built {
-    let mut builder = Builder { window, pieces: Vec::new(), rejected, seams: Vec::new(), gaps };
+    let mut builder = Builder { window, pieces: Vec::new(), rejected, seams: Vec::new(), wanted: Vec::new(), gaps };
     builder.run(units);
-    Built { pieces: builder.pieces, rejected: builder.rejected, seams: builder.seams }
+    Built { pieces: builder.pieces, rejected: builder.rejected, seams: builder.seams, wanted: builder.wanted }
 }
 
 struct Builder<'a> {
@@ -50,6 +71,7 @@ struct Builder<'a> {
     pieces: Vec<Piece>,
     rejected: Vec<Rejected>,
     seams: Vec<(SegmentId, SegmentId, Seam)>,
+    wanted: Vec<(SegmentId, i64, i64)>,
     gaps: &'a [Gap],
 }
 
@@ -63,10 +85,16 @@ impl Builder<'_> {
                 self.place_first(unit);
                 continue;
             };
-            let seam = seam::find(last.index, unit.index);
+            let Found { seam, wanted } = seam::find_beside(last.index, unit.index, last.is_beside(unit));
             if self.reaches_end(last) {
                 let stands = stands_in(last, unit, &seam);
                 self.reject(unit.id, format!("segment {} goes on to the end of the window", last.id), stands);
+                continue;
+            }
+            if let Some(better) = further(last, unit, &queue) {
+                // One seam less, where a mirror has both.
+                let stands = stands_in(better, unit, &seam::find_beside(better.index, unit.index, true).seam);
+                self.reject(unit.id, format!("segment {} has more of the same time", better.id), stands);
                 continue;
             }
             if seam.reaches_back_ms > REACH_BACK_MS && turned.insert((last.id, unit.id)) && self.take_back(last.id) {
@@ -75,6 +103,7 @@ impl Builder<'_> {
                 queue.push_front(unit);
                 continue;
             }
+            self.wanted.extend(wanted.map(|(from, to)| (unit.id, from, to)));
             self.seams.push((last.id, unit.id, seam.clone()));
             if seam.contained {
                 let stands = stands_in(last, unit, &seam);
@@ -215,7 +244,9 @@ impl Builder<'_> {
     /// Adds a segment after the last one.
     fn follow(&mut self, last: &Unit<'_>, unit: &Unit<'_>, seam: &Seam) {
         let overlap = seam.kind == SeamKind::Overlap;
-        let Some(&span) = unit.index.spans.first() else { return };
+        if unit.index.spans.is_empty() {
+            return;
+        }
         if overlap {
             self.shorten_last(last, seam);
         }
@@ -240,6 +271,11 @@ impl Builder<'_> {
                 })
             })
             .collect();
+        // A mirror's segment may go on from its middle.
+        let first = unit.index.spans[0];
+        let begin = tracks.iter().filter_map(|t| begin_ms(unit.index, t, first)).min().unwrap_or(first.media_start_ms);
+        let at = unit.index.spans.iter().rposition(|s| overlap && s.media_start_ms <= begin).unwrap_or_default();
+        let span = unit.index.spans[at];
         let (shift, missing) = if overlap {
             (before_shift + seam.shift_ms, None)
         } else {
@@ -256,8 +292,8 @@ impl Builder<'_> {
             let wall = Interval::new(last.wall().end, unit.wall().start);
             (shift, Some(self.missing(wall, Some(seam.missing_ms))))
         };
-        self.push(unit, 0, tracks, shift, missing);
-        self.further_spans(unit, 0);
+        self.push(unit, at, tracks, shift, missing);
+        self.further_spans(unit, at);
     }
 
     /// Ends the last piece where the seam says. Where nothing is left of it, it goes.
@@ -316,6 +352,21 @@ impl Builder<'_> {
     }
 }
 
+/// A segment still to come that holds the last one's end too, and goes on for longer than `unit` does.
+fn further<'a, 'b>(last: &Unit<'_>, unit: &Unit<'_>, queue: &VecDeque<&'a Unit<'b>>) -> Option<&'a Unit<'b>> {
+    let ends = last.wall().end;
+    queue.iter().copied().find(|better| {
+        better.wall().start <= ends.minus(SURE_MS)
+            && better.wall().end > unit.wall().end
+            && better.is_beside(unit)
+            && better.index.spans.iter().any(|s| s.wall().contains(ends))
+            && {
+                let seam = seam::find_beside(last.index, better.index, last.is_beside(better)).seam;
+                seam.kind == SeamKind::Overlap && !seam.contained
+            }
+    })
+}
+
 /// True where it is certain that what `last` and `unit` have of the same time is the same media: equal
 /// packets say so, or equal clocks without a hole. Arrival times alone do not: where the wall clock was set
 /// back, two hours of media have one hour of wall time.
@@ -349,7 +400,7 @@ fn begin_ms(index: &MediaIndex, t: &TrackPiece, span: MediaSpan) -> Option<i64> 
     let mut head = index.head.iter().filter(|p| p.track == t.track);
     match t.from {
         From::Start => head.next().map(|p| p.pts_ms),
-        From::Packet(n) => head.nth(usize::try_from(n).ok()?).map(|p| p.pts_ms).or(Some(span.media_start_ms)),
+        From::Packet(n) => packet_ms(index, t.track, n).or(Some(span.media_start_ms)),
         From::Key(at) => {
             let first_track = index.tracks.first().is_some_and(|first| first.number == t.track);
             let key = index.keys_ms.iter().copied().find(|k| *k >= at).filter(|_| first_track);
@@ -363,6 +414,20 @@ fn begin_ms(index: &MediaIndex, t: &TrackPiece, span: MediaSpan) -> Option<i64> 
         }
         From::Nothing => None,
     }
+}
+
+/// When a packet is shown, by its number among those of its track; `None` where it is not known.
+fn packet_ms(index: &MediaIndex, track: u32, n: u64) -> Option<i64> {
+    let of = |packets: &[Packet], n: u64| {
+        packets.iter().filter(|p| p.track == track).nth(usize::try_from(n).ok()?).map(|p| p.pts_ms)
+    };
+    let in_window = |w: &Window| of(&w.packets, n.checked_sub(*w.before.get(track as usize - 1)?)?);
+    let known = index.tracks.iter().find(|t| t.number == track)?;
+    let in_tail = || {
+        let tail = index.tail.iter().filter(|p| p.track == track).count() as u64;
+        of(&index.tail, n.checked_sub(known.packets.saturating_sub(tail))?)
+    };
+    of(&index.head, n).or_else(|| index.windows.iter().find_map(in_window)).or_else(in_tail)
 }
 
 /// Sets where the tracks of a piece, and with them the piece, end in the assembly's clock.

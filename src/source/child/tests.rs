@@ -205,3 +205,30 @@ async fn a_missing_program_is_named_with_its_package() {
     assert_eq!(end.reason, Some(EndReason::SourceMissing));
     assert!(end.detail.expect("said").contains("apt install mplayer"));
 }
+
+/// `pid` of the process, of its group and of its session: the one we started leads both, so that its number is
+/// the group's.
+#[tokio::test]
+async fn a_child_leads_its_session_and_group_and_is_the_process_that_is_known() {
+    let (mut running, log) = sh("cut -d' ' -f1,5,6 /proc/$$/stat");
+    let known = running.process.expect("a process");
+    bytes_of(&mut running).await;
+    soon("end", &mut running.ended).await.expect("sent");
+    let pid = known.pid;
+    assert_eq!(log.lines(), [format!("{pid} {pid} {pid}")]);
+}
+
+/// Before it leads a group there is none to signal.
+#[tokio::test]
+async fn a_stop_in_its_first_milliseconds_is_not_lost() {
+    // Twenty that had to wait for their KILL would take a hundred seconds.
+    soon("TERM was lost", async {
+        for _ in 0..20 {
+            let (mut running, _) = sh("while :; do sleep 1000; done");
+            running.stop.cancel();
+            (&mut running.ended).await.expect("sent");
+            assert_gone(running.process.expect("a process")).await;
+        }
+    })
+    .await;
+}

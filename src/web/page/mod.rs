@@ -56,13 +56,32 @@ pub(super) async fn talk(State(site): State<Arc<Site>>, Path(id): Path<i64>) -> 
     let read = move |db: &Db, site: &Site| {
         let view = one(db, site, id)?;
         let part = talk_part::talk(db, site, &view)?;
-        Ok((view.talk.title.clone(), part))
+        Ok((view.talk.title.clone(), view.talk.opted_out, part))
     };
-    respond(
-        site.read(read)
-            .await
-            .map(|(title, part)| page(&title, &format!("/live?talk={id}"), &html! { section #talk { (part) } })),
-    )
+    respond(site.read(read).await.map(|(title, hidden, part)| {
+        let content = html! {
+            section #talk { (part) }
+            @if !hidden { (player(id)) }
+        };
+        page(&title, &format!("/live?talk={id}"), &content)
+    }))
+}
+
+/// The player stands apart from the part that is sent anew.
+fn player(id: i64) -> Markup {
+    html! {
+        section #player data-talk={ "/talks/" (id) } {
+            h2 { "Watch" }
+            p.note role="status" {}
+            video controls playsinline preload="auto" {}
+            svg.seek viewBox="0 0 1000 10" preserveAspectRatio="none" role="slider" tabindex="0"
+                aria-label="Position in the talk; marks are gaps" aria-valuemin="0" {}
+            p.under { span.at {} " " button.live type="button" hidden { "Live" } }
+            p.quiet { "In a player: " code { "streamrip watch " (id) } }
+        }
+        script src="/static/hls.light.min.js" defer {}
+        script src="/static/player.js" defer {}
+    }
 }
 
 /// What is not there.

@@ -5,11 +5,14 @@
 //! - [`FaultServer`]: an HTTP server that serves live streams and files and misbehaves on command.
 //! - [`Icecast`]: a real Icecast.
 //! - [`Streamrip`], [`Daemon`]: the real program on a data directory of its own.
+//! - [`Browser`]: a real Chromium.
+//! - [`SmallDisk`]: a file system that is soon full.
 //! - [`schedule`]: calendars and halls files of a congress that begins in some seconds.
 //!
 //! Nothing here needs an async runtime; a server brings its own, so tests with tokio's paused time can
 //! use it too. What is started is ended on drop. A failure panics: that is how a test hears of it.
 
+mod browser;
 pub mod child;
 mod encoder;
 mod fault;
@@ -19,17 +22,20 @@ mod program;
 pub mod schedule;
 mod serve;
 mod server;
+mod small_disk;
 #[cfg(test)]
 mod tests;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+pub use browser::Browser;
 pub use encoder::{Encoder, Format, Recipe};
 pub use fault::{Act, Answer, End, Limit, Streaming};
 pub use icecast::Icecast;
 pub use live::Live;
 pub use program::{Daemon, Output, Streamrip};
 pub use server::{ConnectionLog, Excess, FaultServer, Route};
+pub use small_disk::SmallDisk;
 
 /// For [`wait_until`] where nothing better is known: generous, since test machines are slow.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -61,6 +61,12 @@ impl Streamrip {
         self.folder.path().join("data")
     }
 
+    /// Leaves the folder behind when this is dropped, for a person to look at, and says where it is.
+    pub fn keep(&mut self) -> &Path {
+        self.folder.disable_cleanup(true);
+        self.folder.path()
+    }
+
     /// A folder for a test's own files, beside the data directory.
     #[must_use]
     pub fn folder(&self) -> &Path {

@@ -28,7 +28,7 @@ pub(crate) async fn connection(shared: Arc<Shared>, mut stream: TcpStream) {
         let _ = stream.write_all(&page(404)).await;
         return;
     };
-    let Admission { number, answer, from, skipped_to } = route.admit(now_ms(), request.user_agent);
+    let Admission { number, answer, from, skipped_to } = route.admit(now_ms(), request.user_agent, request.head);
     let ended = {
         let (mut reader, mut writer) = stream.split();
         let mut talk =
@@ -48,6 +48,7 @@ pub(crate) async fn connection(shared: Arc<Shared>, mut stream: TcpStream) {
 struct Request {
     path: String,
     user_agent: String,
+    head: String,
 }
 
 async fn read_request(stream: &mut TcpStream) -> io::Result<Option<Request>> {
@@ -59,7 +60,7 @@ async fn read_request(stream: &mut TcpStream) -> io::Result<Option<Request>> {
         }
         head.push(byte[0]);
     }
-    let head = String::from_utf8_lossy(&head);
+    let head = String::from_utf8_lossy(&head).into_owned();
     let mut lines = head.lines();
     let target = lines.next().and_then(|line| line.split(' ').nth(1)).unwrap_or("/");
     let path = target.split('?').next().unwrap_or("/").to_owned();
@@ -67,7 +68,7 @@ async fn read_request(stream: &mut TcpStream) -> io::Result<Option<Request>> {
         .filter_map(|line| line.split_once(':'))
         .find(|(name, _)| name.eq_ignore_ascii_case("user-agent"))
         .map_or_else(String::new, |(_, value)| value.trim().to_owned());
-    Ok(Some(Request { path, user_agent }))
+    Ok(Some(Request { path, user_agent, head }))
 }
 
 struct Conversation<'a, 's> {
@@ -96,6 +97,27 @@ impl Conversation<'_, '_> {
                 self.route.note(self.number, |c| c.sent = body.len() as u64);
                 return Ok(Some(End::Fin));
             }
+            Answer::Raw(bytes) => {
+                self.writer.write_all(&bytes).await?;
+                self.route.note(self.number, |c| c.sent = bytes.len() as u64);
+                return Ok(Some(End::Fin));
+            }
+            Answer::Headed(head) => {
+                self.writer.write_all(head.as_bytes()).await?;
+                return self.stream(Streaming::default()).await;
+            }
+            Answer::Stream(how) if how.chunked => {
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nTransfer-Encoding: chunked\r\n\r\n",
+                    self.route.kind
+                );
+                self.writer.write_all(head.as_bytes()).await?;
+                let ended = self.stream(how).await?;
+                if ended == Some(End::Fin) && how.limit.is_some() {
+                    self.writer.write_all(b"0\r\n\r\n").await?;
+                }
+                return Ok(ended);
+            }
             Answer::Stream(how) => {
                 self.writer.write_all(&head(200, &self.route.kind)).await?;
                 return self.stream(how).await;
@@ -120,7 +142,9 @@ impl Conversation<'_, '_> {
         let mut control = route.control.subscribe();
         let mut sent = 0;
         loop {
-            let Control { silent, trickle, cut_before, cut_end, skip_to } = control.borrow_and_update().clone();
+            let Control { silent, silent_before, trickle, cut_before, cut_end, skip_to } =
+                control.borrow_and_update().clone();
+            let silent = silent || number < silent_before;
             if number < cut_before {
                 return Ok(Some(cut_end));
             }
@@ -148,6 +172,10 @@ impl Conversation<'_, '_> {
                     sleep(Duration::from_secs(1)).await;
                 }
                 match at.next(if trickle { 1 } else { left.min(CHUNK) }).await {
+                    Some(bytes) if how.chunked => {
+                        let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), &bytes, b"\r\n"].concat();
+                        self.writer.write_all(&chunk).await.map(|()| Some(bytes.len()))
+                    }
                     // One write: where the select below drops it, nothing was sent.
                     Some(bytes) => self.writer.write(&bytes).await.map(Some),
                     None => Ok(None),

@@ -1,0 +1,182 @@
+//! `streamrip watch`: which talk is meant, and its bytes one after the other while they are recorded.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::NaiveTime;
+use rusqlite::Connection as Db;
+
+use super::env::Env;
+use super::failure::{Failure, Kind, Result};
+use super::report::{self, TalkView};
+use super::timeshift::{self, Scans};
+use crate::catalog::{open_reader, schedule};
+use crate::domain::talk::Talk;
+use crate::domain::time::Ms;
+use crate::plan::timeshift::Chunk;
+use crate::plan::wanted::window_of;
+
+/// Where to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// At the talk's slot.
+    Start,
+    /// At the newest.
+    Live,
+    /// At this time of day.
+    At(NaiveTime),
+}
+
+/// Live is so many chunks behind the newest.
+const LIVE_CHUNKS: usize = 2;
+
+/// A change that nobody tells of (a network file system) is noticed after this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// The talk that is meant: by id, UID or title; or the one that is on, or was last, in a hall of this name.
+///
+/// # Errors
+/// `NotFound` when neither a talk nor a hall fits, or the talk is opted out of recording.
+pub fn find(db: &Db, env: &Env, text: &str) -> Result<TalkView> {
+    let talk = match report::find_talk(db, text) {
+        Ok(talk) => talk,
+        Err(no_talk) if no_talk.kind == Kind::NotFound => of_hall(db, env, text)?.ok_or(no_talk)?,
+        Err(e) => return Err(e),
+    };
+    let view = report::by_id(db, env, talk.id.0)?;
+    if view.talk.opted_out {
+        return Err(Failure::new(Kind::NotFound, "this talk must not be shown: it is opted out of recording"));
+    }
+    if view.window.start > env.clock.now() {
+        let at = view.window.start.in_zone(view.event.zone).format("%Y-%m-%d %H:%M");
+        return Err(Failure::new(Kind::NotFound, format!("this talk is still to come: its recording begins at {at}")));
+    }
+    Ok(view)
+}
+
+fn of_hall(db: &Db, env: &Env, name: &str) -> Result<Option<Talk>> {
+    let (events, halls) = (schedule::events(db)?, schedule::halls(db)?);
+    let Ok(halls) = report::find_halls(&halls, &events, None, name) else { return Ok(None) };
+    let now = env.clock.now();
+    let begun = |t: &Talk| {
+        let event = events.iter().find(|e| e.id == t.event);
+        window_of(t, event, &env.settings.record).start <= now
+    };
+    let all = schedule::talks(db, schedule::TalkFilter::default())?;
+    let of_hall = all.into_iter().filter(|t| halls.contains(&t.hall) && t.is_on() && begun(t));
+    // In two windows at once it is the talk whose slot has begun.
+    Ok(of_hall.max_by_key(|t| (t.slot.start <= now, t.slot.start)))
+}
+
+/// The file of a talk that is over and joined.
+#[must_use]
+pub fn joined(view: &TalkView, env: &Env) -> Option<PathBuf> {
+    let over = view.window.end <= env.clock.now();
+    view.assembly.as_ref().filter(|_| over).map(|a| env.data_dir.join(&a.path))
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Step {
+    /// Bytes that play after those before them.
+    Bytes(Vec<u8>),
+    /// Nothing yet.
+    Wait,
+    /// The talk is over.
+    End,
+}
+
+/// The bytes of a talk, one after the other.
+#[derive(Debug)]
+pub struct Follow {
+    env: Env,
+    db: Db,
+    scans: Scans,
+    talk: i64,
+    from: From,
+    /// What was given last.
+    last: Option<Chunk>,
+    given: Option<usize>,
+    folder: Option<PathBuf>,
+}
+
+impl Follow {
+    /// Follows a talk.
+    ///
+    /// # Errors
+    /// When the catalog cannot be opened, or the talk's container cannot be cut.
+    pub fn new(env: &Env, talk: i64, from: From) -> Result<Self> {
+        let (db, scans) = (open_reader(&env.data_dir)?, Scans::default());
+        if let Some(obstacle) = timeshift::shift(&db, env, &scans, talk)?.obstacle {
+            return Err(Failure::new(
+                Kind::Failed,
+                format!("this talk cannot be followed while it is recorded: {obstacle}"),
+            )
+            .hint("it can be watched when it is joined; its segments are shown by: streamrip show"));
+        }
+        let env = env.clone();
+        Ok(Self { env, db, scans, talk, from, last: None, given: None, folder: None })
+    }
+
+    /// The next bytes, if there are any.
+    ///
+    /// # Errors
+    /// When the catalog or a segment cannot be read.
+    pub fn step(&mut self) -> Result<Step> {
+        let shift = timeshift::shift(&self.db, &self.env, &self.scans, self.talk)?;
+        let newest = shift.view.segments.iter().max_by_key(|s| s.opened);
+        self.folder = newest.and_then(|s| self.env.data_dir.join(&s.path).parent().map(Path::to_owned));
+        let next = match self.given {
+            Some(given) => given + 1,
+            None => begin(&shift.chunks, self.from, &shift.view),
+        };
+        let Some(chunk) = shift.chunks.get(next).copied() else {
+            return Ok(if shift.ended { Step::End } else { Step::Wait });
+        };
+        let bytes = timeshift::chunk(&self.db, &self.env, &self.scans, self.talk, chunk.segment, chunk.from..chunk.to)?;
+        self.given = Some(next);
+        self.last = Some(chunk);
+        Ok(Step::Bytes(bytes))
+    }
+
+    /// Waits until the tape has written something, or a moment.
+    pub fn wait(&self) {
+        let waited = self.folder.as_deref().map(|folder| changed(folder, LOOK_AGAIN));
+        if !matches!(waited, Some(Ok(()))) {
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+}
+
+fn begin(chunks: &[Chunk], from: From, view: &TalkView) -> usize {
+    let at = match from {
+        From::Start => view.talk.slot.start,
+        From::Live => return chunks.len().saturating_sub(LIVE_CHUNKS),
+        From::At(time) => instant(time, view),
+    };
+    chunks.iter().rposition(|c| c.wall <= at).unwrap_or(0)
+}
+
+/// The instant within the window, or the one nearest to it, at which clocks there show this time of day.
+#[must_use]
+pub fn instant(time: NaiveTime, view: &TalkView) -> Ms {
+    let start = view.window.start.in_zone(view.event.zone).date_naive();
+    let days = [start.pred_opt(), Some(start), start.succ_opt()];
+    let instants = days.into_iter().flatten().filter_map(|day| {
+        let local = day.and_time(time).and_local_timezone(view.event.zone).earliest()?;
+        Some(Ms(local.timestamp_millis()))
+    });
+    let far = |at: &Ms| view.window.start.since(*at).max(at.since(view.window.end)).max(0);
+    instants.min_by_key(far).unwrap_or(view.talk.slot.start)
+}
+
+/// Waits until a file of the folder was written to, begun or closed; at most this long.
+fn changed(folder: &Path, most: Duration) -> std::io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+    let watch = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    add_watch(&watch, folder, WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::CLOSE_WRITE)?;
+    let most = rustix::event::Timespec::try_from(most).map_err(std::io::Error::other)?;
+    poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&most))?;
+    Ok(())
+}

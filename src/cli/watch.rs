@@ -1,0 +1,227 @@
+//! `streamrip watch TALK|HALL`.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use chrono::NaiveTime;
+use clap::{Args, ValueEnum};
+use tokio::sync::watch;
+
+use super::printing;
+use super::render::clean;
+use crate::app::daemon::status::Status;
+use crate::app::env::Env;
+use crate::app::failure::{Failure, Kind, Result};
+use crate::app::report::TalkView;
+use crate::app::timeshift::{self, Scans, place_of};
+use crate::app::watch::{self as watching, Follow, From, Step, find, joined};
+use crate::catalog::open_reader;
+use crate::web::{self, Access};
+
+/// Options of `watch`.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// A talk (id, UID, a unique piece of its title), or a hall: the talk that is on there
+    talk: String,
+    /// Begin at the newest instead of the talk's start
+    #[arg(long, conflicts_with = "at")]
+    live: bool,
+    /// Begin at this time of day, as 12:30
+    #[arg(long, value_name = "TIME", value_parser = time_of_day)]
+    at: Option<NaiveTime>,
+    /// What plays it [default: the first that is installed]
+    #[arg(long, conflicts_with = "output")]
+    player: Option<Player>,
+    /// Write the joined stream to standard output instead
+    #[arg(short, long, value_name = "-", value_parser = ["-"])]
+    output: Option<String>,
+}
+
+/// Programs that play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Player {
+    /// mpv
+    Mpv,
+    /// VLC
+    Vlc,
+    /// MPlayer
+    Mplayer,
+}
+
+impl Player {
+    fn program(self) -> &'static str {
+        match self {
+            Self::Mpv => "mpv",
+            Self::Vlc => "vlc",
+            Self::Mplayer => "mplayer",
+        }
+    }
+
+    fn is_installed(self) -> bool {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|dir| dir.join(self.program()).is_file())
+    }
+}
+
+fn time_of_day(text: &str) -> std::result::Result<NaiveTime, String> {
+    ["%H:%M", "%H:%M:%S"]
+        .iter()
+        .find_map(|format| NaiveTime::parse_from_str(text, format).ok())
+        .ok_or_else(|| "a time of day is wanted, such as 12:30".to_owned())
+}
+
+/// Plays a talk from its start, also while it is recorded.
+///
+/// # Errors
+/// When there is no such talk, no player, or the player fails.
+pub async fn run(env: &Env, args: &WatchArgs, out: &mut dyn Write) -> Result<ExitCode> {
+    let view = find(&open_reader(&env.data_dir)?, env, &args.talk)?;
+    let from = match (args.live, args.at) {
+        (true, _) => From::Live,
+        (_, Some(time)) => From::At(time),
+        _ => From::Start,
+    };
+    let file = joined(&view, env);
+    if args.output.is_some() {
+        if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+            return Err(
+                Failure::new(Kind::Usage, "a terminal shows no video").hint("streamrip watch TALK -o - | mpv -")
+            );
+        }
+        return match file {
+            Some(file) => copy(&file, out),
+            None => follow(env, &view, from, out),
+        };
+    }
+    let player = match args.player {
+        Some(player) if player.is_installed() => player,
+        Some(player) => return Err(Failure::new(Kind::Failed, format!("{} is not installed", player.program()))),
+        None => {
+            [Player::Mpv, Player::Vlc, Player::Mplayer].into_iter().find(|p| p.is_installed()).ok_or_else(|| {
+                Failure::new(Kind::Failed, "no player is installed")
+                    .hint("apt-get install mpv; or pipe: streamrip watch TALK -o - | PLAYER")
+            })?
+        }
+    };
+    tracing::info!("{}: {} plays {}", view.hall.name, player.program(), clean(&view.talk.title));
+    match (file, player) {
+        (Some(file), player) => {
+            // A joined file is the whole window, from its start.
+            let start = match from {
+                From::Start => view.talk.slot.start.since(view.window.start),
+                From::At(time) => watching::instant(time, &view).since(view.window.start),
+                From::Live => 0,
+            };
+            play(player, file.into_os_string(), start.max(0) as f64 / 1000.0, from, &view)
+        }
+        (None, Player::Mplayer) => pipe_to_mplayer(env, &view, from),
+        (None, player) => by_hls(env, player, &view, from),
+    }
+}
+
+fn copy(file: &Path, out: &mut dyn Write) -> Result<ExitCode> {
+    let cannot = |e: std::io::Error| Failure::new(Kind::Failed, format!("cannot read {}", file.display())).because(e);
+    let mut file = std::fs::File::open(file).map_err(cannot)?;
+    std::io::copy(&mut file, out).map_err(printing)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes what was recorded, then what is being recorded, until the talk is over.
+fn follow(env: &Env, view: &TalkView, from: From, out: &mut dyn Write) -> Result<ExitCode> {
+    let mut follow = Follow::new(env, view.talk.id.0, from)?;
+    loop {
+        match follow.step()? {
+            Step::Bytes(bytes) => out.write_all(&bytes).and_then(|()| out.flush()).map_err(printing)?,
+            Step::Wait => follow.wait(),
+            Step::End => return Ok(ExitCode::SUCCESS),
+        }
+    }
+}
+
+/// MPlayer knows no HLS: it gets the bytes, and what it has cached it can seek in.
+fn pipe_to_mplayer(env: &Env, view: &TalkView, from: From) -> Result<ExitCode> {
+    let mut command = Command::new("mplayer");
+    command.args(["-really-quiet", "-nolirc", "-cache", "524288", "-cache-min", "0.1", "-demuxer", "lavf", "-"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().map_err(|e| not_started("mplayer", e))?;
+    let Some(mut pipe) = child.stdin.take() else { return Err(Failure::new(Kind::Failed, "mplayer has no input")) };
+    let fed = follow(env, view, from, &mut pipe);
+    drop(pipe);
+    let status = child.wait();
+    // A player that was closed before the end is no failure.
+    match (fed, status) {
+        (Err(e), _) if e.cause.as_deref() != Some(super::READER_GONE) => Err(e),
+        (_, status) => ended("mplayer", status),
+    }
+}
+
+/// The others read the talk as HLS from a server on this machine, for as long as they run: that is how they
+/// can seek in all of it while it grows.
+fn by_hls(env: &Env, player: Player, view: &TalkView, from: From) -> Result<ExitCode> {
+    let id = view.talk.id.0;
+    let shift = timeshift::shift(&open_reader(&env.data_dir)?, env, &Scans::default(), id)?;
+    if let Some(obstacle) = shift.obstacle {
+        return Err(Failure::new(Kind::Failed, format!("this talk cannot be played while it is recorded: {obstacle}"))
+            .hint("it can be watched when it is joined"));
+    }
+    let at = match from {
+        From::Live => 0.0,
+        From::Start => place_of(&shift.chunks, view.talk.slot.start),
+        From::At(time) => place_of(&shift.chunks, watching::instant(time, view)),
+    };
+    let free = |e: std::io::Error| Failure::new(Kind::Failed, "cannot serve the talk to the player").because(e);
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(free)?;
+    let (alive, status) = watch::channel(Status::default());
+    web::start(env.clone(), address, Access::default(), status)?;
+    let result = play(player, format!("http://{address}/talks/{id}/play.m3u8").into(), at, from, view);
+    drop(alive);
+    result
+}
+
+fn play(player: Player, what: OsString, start_seconds: f64, from: From, view: &TalkView) -> Result<ExitCode> {
+    let mut command = Command::new(player.program());
+    let title = clean(&view.talk.title);
+    let start = format!("{start_seconds:.3}");
+    match player {
+        Player::Mpv => {
+            command.arg(format!("--force-media-title={title}"));
+            if from != From::Live {
+                // Without it a list that grows is played from its end.
+                command.arg(format!("--start={start}")).arg("--demuxer-lavf-o=live_start_index=0");
+            }
+        }
+        Player::Vlc => {
+            command.args(["--play-and-exit", "--meta-title"]).arg(title);
+            if from != From::Live {
+                command.arg(format!("--start-time={start}"));
+            }
+        }
+        Player::Mplayer => {
+            command.args(["-really-quiet", "-nolirc"]);
+            if from != From::Live {
+                command.args(["-ss", &start]);
+            }
+        }
+    }
+    // An absolute path or an address: never an option.
+    let program = player.program();
+    let status = command.arg(PathBuf::from(what)).status();
+    match status {
+        Ok(_) => ended(program, status),
+        Err(e) => Err(not_started(program, e)),
+    }
+}
+
+fn not_started(program: &str, e: std::io::Error) -> Failure {
+    Failure::new(Kind::Failed, format!("cannot start {program}")).because(e)
+}
+
+fn ended(program: &str, status: std::io::Result<std::process::ExitStatus>) -> Result<ExitCode> {
+    match status {
+        Ok(status) if status.success() => Ok(ExitCode::SUCCESS),
+        Ok(status) => Err(Failure::new(Kind::Failed, format!("{program} ended with {status}"))),
+        Err(e) => Err(Failure::new(Kind::Failed, format!("cannot wait for {program}")).because(e)),
+    }
+}

@@ -1,0 +1,39 @@
+//! Looks at media and joins it: the two things for which ffmpeg is needed after the recording.
+
+use std::fmt;
+use std::path::Path;
+
+use super::join::{Job, Joined};
+use super::{CancellationToken, Result, index, join};
+use crate::domain::media::MediaIndex;
+use crate::domain::segment::Mark;
+
+/// What makes indexes and assemblies. A trait, so that a simulation can do without ffmpeg. All functions
+/// block.
+pub trait Studio: Send + Sync + fmt::Debug {
+    /// What is in a segment's file; `marks` say when its bytes came.
+    ///
+    /// # Errors
+    /// As [`index::index`].
+    fn index(&self, path: &Path, marks: &[Mark], cancel: &CancellationToken) -> Result<MediaIndex>;
+
+    /// Makes the file of a plan. `progress` is told how many milliseconds of it are written.
+    ///
+    /// # Errors
+    /// As [`join::join`].
+    fn join(&self, job: &Job, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined>;
+}
+
+/// The real one, with ffmpeg.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ffmpeg;
+
+impl Studio for Ffmpeg {
+    fn index(&self, path: &Path, marks: &[Mark], cancel: &CancellationToken) -> Result<MediaIndex> {
+        index::index(path, marks, cancel)
+    }
+
+    fn join(&self, job: &Job, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined> {
+        join::join(job, progress, cancel)
+    }
+}

@@ -1,0 +1,261 @@
+//! Two mirrors taped at the same time: where one has a gap, the other is taken.
+
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::domain::ids::{HallId, StreamId};
+use crate::domain::media::{Packet, Window};
+use crate::domain::segment::Container;
+use crate::plan::fixtures;
+use crate::plan::media_fixtures::{Content, Dump, dump, original};
+use crate::plan::route::Route;
+use crate::plan::seam::Method;
+
+/// Wall time of media time 0 in the fixtures' streams.
+const ZERO: i64 = 1_000_000;
+
+struct Taped {
+    lane: i64,
+    dump: Dump,
+}
+
+fn segment(n: usize, taped: &Taped) -> Segment {
+    let wall = taped.dump.index.spans[0].wall();
+    Segment {
+        id: SegmentId(n as i64 + 1),
+        uuid: Uuid::nil(),
+        hall: HallId(1),
+        connection: None,
+        stream: Some(StreamId(taped.lane)),
+        path: PathBuf::new(),
+        container: Container::MpegTs,
+        at: wall,
+        opened: wall.start,
+        closed: Some(wall.end),
+        bytes: 1,
+        lost_bytes: 0,
+        sha256: None,
+        media_ms: Some(1),
+        verdict: Verdict::Media,
+        verdict_reason: None,
+        end_reason: None,
+        spans: taped.dump.index.spans.clone(),
+    }
+}
+
+/// What the app reads from the middle of a file.
+fn window(dump: &Dump, from_ms: i64, to_ms: i64) -> Window {
+    let mut window = Window { from_ms, to_ms, before: vec![0; dump.index.tracks.len()], packets: Vec::new() };
+    for track in 1..=dump.index.tracks.len() {
+        let of_track = || dump.packets.iter().filter(|p| p.track as usize == track);
+        let first = of_track().position(|p| p.pts_ms >= from_ms).unwrap_or(of_track().count());
+        window.before[track - 1] = first as u64;
+        window.packets.extend(of_track().skip(first).take_while(|p| p.pts_ms < to_ms));
+    }
+    window
+}
+
+fn plan_of(taped: &mut [Taped], slot: Interval) -> AssemblyPlan {
+    for _ in 0..6 {
+        let segments: Vec<_> = taped.iter().enumerate().map(|(n, t)| segment(n, t)).collect();
+        let talk = Talk { slot, ..fixtures::talk(1, 1, 0, 60) };
+        let plan = plan(&Inputs {
+            talk: &talk,
+            event: "27c3",
+            hall: "Saal 1",
+            zone: Tz::Europe__Berlin,
+            window: slot,
+            segments: segments.iter().zip(taped.iter()).map(|(s, t)| (s, Some(&t.dump.index))).collect(),
+            gaps: &[],
+            chapters: true,
+        });
+        if plan.wanted.is_empty() {
+            return plan;
+        }
+        for (segment, from, to) in &plan.wanted {
+            let dump = &mut taped[segment.0 as usize - 1].dump;
+            let window = window(dump, *from, *to);
+            dump.index.windows.push(window);
+        }
+    }
+    panic!("the plan wants more and more");
+}
+
+/// On each track: number of the packet in the original, time.
+fn carried_out(plan: &AssemblyPlan, taped: &[Taped]) -> Vec<Vec<(u64, i64)>> {
+    let mut out = vec![Vec::new(); 2];
+    for run in plan.pieces.chunk_by(|a, b| a.segment == b.segment) {
+        let dump = &taped[run[0].segment.0 as usize - 1].dump;
+        let mut route = Route::new(run);
+        let mut ordinals = [0_u64; 2];
+        for p in &dump.packets {
+            let track = p.track as usize - 1;
+            let ordinal = ordinals[track];
+            ordinals[track] += 1;
+            if let Some((to, at)) = route.takes(p.track, ordinal, p.pts_ms, p.key) {
+                out[to as usize - 1].push((dump.from[track] + ordinal, at));
+            }
+        }
+    }
+    out
+}
+
+fn at(ms: i64, video: bool, all: &[Packet]) -> usize {
+    usize::try_from(ms * if video { 68 } else { 43 } / 1000).expect("positive").min(all.len())
+}
+
+/// Cuts one lane at its failures: (begin, length), milliseconds.
+fn lane(
+    lane: i64,
+    all: &[Packet],
+    seconds: i64,
+    failures: &[(i64, i64)],
+    (video, own_clock, late, torn): (bool, bool, i64, bool),
+) -> Vec<Taped> {
+    let mut out = Vec::new();
+    let mut from = 0;
+    for (begin, length) in failures.iter().copied().chain([(seconds * 1000, 0)]) {
+        if begin - from > 2000 {
+            let (a, b) = (at(from, video, all), at(begin, video, all));
+            out.push(Taped { lane, dump: dump(all, a, b, own_clock, late, torn) });
+        }
+        from = begin + length;
+    }
+    out
+}
+
+fn numbers(packets: &[(u64, i64)]) -> Vec<u64> {
+    packets.iter().map(|(n, _)| *n).collect()
+}
+
+const SECONDS: i64 = 900;
+
+fn all_of_it(taped: &mut [Taped], all: &[Packet], video: bool) -> std::result::Result<AssemblyPlan, String> {
+    // From the middle of the first segments to the middle of the last.
+    let slot = Interval::new(Ms(ZERO + 5_000), Ms(ZERO + SECONDS * 1000 - 5_000));
+    let plan = plan_of(taped, slot);
+    let out = carried_out(&plan, taped);
+    for (track, packets) in out.iter().enumerate().take(1 + usize::from(video)) {
+        let got = numbers(packets);
+        let whole = got.windows(2).position(|w| w[0] + 1 != w[1]);
+        if let Some(at) = whole {
+            return Err(format!("track {track}: {} is followed by {}: {plan:#?}", got[at], got[at + 1]));
+        }
+        let sound = track == usize::from(video);
+        if sound && packets.windows(2).any(|w| w[0].1 >= w[1].1) {
+            return Err(format!("times fall: {plan:#?}"));
+        }
+        let of_track = all.iter().filter(|p| p.track as usize == track + 1).count() as u64;
+        let missing = of_track - got.len() as u64;
+        // Both ends are cut: 5 s each and up to a group of pictures.
+        if missing > 14 * if video && track == 0 { 25 } else { 43 } {
+            return Err(format!("track {track}: {missing} packets are missing: {plan:#?}"));
+        }
+    }
+    if plan.pieces.iter().any(|p| p.before.is_some()) {
+        return Err(format!("a gap: {plan:#?}"));
+    }
+    Ok(plan)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Two mirrors that never fail at the same time: every packet once, and no gap.
+    #[test]
+    fn mirrors_that_fail_at_different_times_have_no_gap(
+        video: bool, own_clock: bool, torn: bool,
+        // Whose turn it is to fail, after how long, for how long.
+        failures in prop::collection::vec((any::<bool>(), 3_000_i64..250_000, 500_i64..60_000), 0..9),
+        late in (0_i64..700, 0_i64..700),
+        still in prop::option::of((50_000_i64..800_000, 3_000_i64..120_000)),
+    ) {
+        let video = video && !own_clock;
+        let content = match still {
+            // Where there is no clock, minutes of silence cannot be told apart.
+            Some((from, length)) if !own_clock => Content::Still(from, from + length),
+            _ => Content::Unique,
+        };
+        let all = original(SECONDS, content, video);
+        let (mut a, mut b, mut end) = (Vec::new(), Vec::new(), 5_000);
+        for (first, after, length) in &failures {
+            let begin = end + after;
+            end = begin + length;
+            if end + 10_000 > SECONDS * 1000 {
+                break;
+            }
+            if *first { &mut a } else { &mut b }.push((begin, *length));
+        }
+        let mut taped = lane(1, &all, SECONDS, &a, (video, own_clock, late.0, torn));
+        taped.extend(lane(2, &all, SECONDS, &b, (video, own_clock, late.1, torn)));
+        let made = all_of_it(&mut taped, &all, video);
+        prop_assert!(made.is_ok(), "{}", made.err().unwrap_or_default());
+    }
+}
+
+#[test]
+fn a_failure_in_the_middle_of_an_hour_is_filled_from_the_other_mirror() {
+    for (video, own_clock) in [(true, false), (false, false), (false, true)] {
+        let all = original(SECONDS, Content::Unique, video);
+        let how = (video, own_clock, 100, true);
+        let mut taped = lane(1, &all, SECONDS, &[(300_000, 20_000)], how);
+        taped.extend(lane(2, &all, SECONDS, &[(600_000, 20_000)], how));
+        let plan = all_of_it(&mut taped, &all, video).expect("whole");
+        // From the first to the other one, and from that one back: no more seams than that.
+        let order: Vec<i64> = plan.pieces.iter().map(|p| p.segment.0).collect();
+        assert_eq!(order, [1, 3, 2], "{plan:#?}");
+        assert!(plan.seams.iter().all(|(_, _, s)| s.method == Method::Packets), "{:#?}", plan.seams);
+        assert_eq!(taped.iter().map(|t| t.dump.index.windows.len()).collect::<Vec<_>>(), [0, 1, 1, 0], "looked twice");
+    }
+}
+
+#[test]
+fn two_encoders_share_no_packets_and_are_changed_at_a_key_picture_by_the_clock() {
+    let all = original(SECONDS, Content::Unique, true);
+    let mut other = all.clone();
+    for p in &mut other {
+        p.hash ^= 0xabcd;
+        p.pts_ms += 5_000_000;
+    }
+    let how = (true, false, 0, false);
+    let mut taped = lane(1, &all, SECONDS, &[(300_000, 20_000)], how);
+    let mut second = lane(2, &other, SECONDS, &[(600_000, 20_000)], how);
+    for t in &mut second {
+        t.dump.index.spans[0].offset_ms -= 5_000_000;
+    }
+    taped.extend(second);
+    let slot = Interval::new(Ms(ZERO + 5_000), Ms(ZERO + SECONDS * 1000 - 5_000));
+    let plan = plan_of(&mut taped, slot);
+    let order: Vec<i64> = plan.pieces.iter().map(|p| p.segment.0).collect();
+    assert_eq!(order, [1, 3, 2], "{plan:#?}");
+    assert!(plan.seams.iter().all(|(_, _, s)| s.method == Method::Arrival), "{:#?}", plan.seams);
+    assert!(plan.pieces.iter().all(|p| p.before.is_none()));
+    let out = carried_out(&plan, &taped);
+    // Pictures: each once, or, beside a key picture, none or two of one time: they are not the same pictures.
+    let got = numbers(&out[0]);
+    for w in got.windows(2) {
+        assert!((w[0] + 1).abs_diff(w[1]) <= 3, "{} is followed by {}: {plan:#?}", w[0], w[1]);
+    }
+    assert!((plan.duration_ms - slot.len_ms()).abs() < 2500, "{} ms of {}", plan.duration_ms, slot.len_ms());
+}
+
+#[test]
+fn the_format_that_covers_most_is_chosen_and_two_mirrors_of_one_count_once() {
+    let all = original(300, Content::Unique, false);
+    let how = (false, false, 0, false);
+    // Two mirrors have the first 120 s in one format, a third one 200 s in another.
+    let mut taped = vec![
+        Taped { lane: 1, dump: dump(&all, 0, at(120_000, false, &all), false, 0, false) },
+        Taped { lane: 2, dump: dump(&all, 0, at(120_000, false, &all), false, 0, false) },
+    ];
+    let mut third = lane(3, &all, 200, &[], how);
+    third[0].dump.index.tracks[0].format_hash = 99;
+    taped.extend(third);
+    let plan = plan_of(&mut taped, Interval::new(Ms(ZERO), Ms(ZERO + 300_000)));
+    assert_eq!(plan.pieces.iter().map(|p| p.segment.0).collect::<Vec<_>>(), [3]);
+    assert_eq!(plan.rejected.len(), 2);
+    assert!(plan.rejected.iter().all(|r| !r.redundant), "they stay");
+}

@@ -1,0 +1,230 @@
+//! Several mirrors of a hall, taped at the same time: a lane each, under one handle.
+//!
+//! A lane is an ordinary tape that knows only some of the hall's mirrors. Which ones is decided anew while
+//! they run ([`crate::plan::lanes`]): what one lane is connected to is not offered to the other.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use super::handle::{TapeDeps, TapeHandle, TapeOrder, TapeState, TapeStatus};
+use super::session;
+use crate::domain::segment::EndReason;
+use crate::domain::time::SECOND;
+use crate::plan::lanes::{lanes, share_out};
+
+/// Who is connected to what is looked at this often: as often as a tape says it.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The second lane hands over so much earlier than the first: one of them is always in the middle of a
+/// connection that has proven itself. Milliseconds.
+const LANE_LEAD_MS: i64 = 5 * SECOND;
+
+/// Numbers of the second lane's files begin here.
+const LANE_NUMBERS: u32 = 5000;
+
+/// The tapes of one hall. Dropping them stops them as a shutdown does.
+#[derive(Debug)]
+pub struct Lanes {
+    shared: Arc<Mutex<Shared>>,
+    deps: TapeDeps,
+    watching: Option<AbortHandle>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    order: TapeOrder,
+    tapes: Vec<TapeHandle>,
+    /// Lanes that are not wanted any more and close their files.
+    leaving: Vec<TapeHandle>,
+    stopped: Option<EndReason>,
+}
+
+impl Lanes {
+    /// Starts as many lanes as mirrors are wanted and there. With one it is a tape like any other.
+    #[must_use]
+    pub fn start(order: TapeOrder, redundancy: u32, deps: TapeDeps) -> Self {
+        let shared = Shared { order, tapes: Vec::new(), leaving: Vec::new(), stopped: None };
+        let mut all = Self { shared: Arc::new(Mutex::new(shared)), deps, watching: None };
+        all.grow(redundancy);
+        all
+    }
+
+    /// As [`TapeHandle::retarget`], for all lanes. One that is not wanted any more is stopped; with more
+    /// mirrors than before there may be more lanes.
+    pub fn retarget(&mut self, order: TapeOrder, redundancy: u32) {
+        let wanted = lanes(redundancy, order.streams.len());
+        {
+            let mut shared = self.lock();
+            shared.order = order;
+            while shared.tapes.len() > wanted {
+                if let Some(tape) = shared.tapes.pop() {
+                    tape.stop(EndReason::Unwanted);
+                    shared.leaving.push(tape);
+                }
+            }
+            shared.share();
+        }
+        self.grow(redundancy);
+    }
+
+    /// Starts lanes that are missing, and whoever watches over them.
+    fn grow(&mut self, redundancy: u32) {
+        let mut shared = self.lock();
+        if shared.stopped.is_some() {
+            return;
+        }
+        shared.leaving.retain(|tape| !tape.is_finished());
+        let wanted = lanes(redundancy, shared.order.streams.len());
+        // The end may be put off when one lane has met it already and the other has not.
+        let goes_on = shared.tapes.iter().any(|tape| !tape.is_finished());
+        for lane in 0..wanted {
+            match shared.tapes.get(lane) {
+                Some(tape) if !(tape.is_finished() && goes_on) => continue,
+                _ => {}
+            }
+            let mut using = shared.using();
+            using.resize(wanted, None);
+            let mut deps = self.deps.clone();
+            deps.first_number = u32::try_from(lane).unwrap_or_default() * LANE_NUMBERS;
+            let tape = session::start(of_lane(&shared.order, lane, &using), deps);
+            match shared.tapes.get_mut(lane) {
+                Some(place) => *place = tape,
+                None => shared.tapes.push(tape),
+            }
+        }
+        shared.share();
+        let several = shared.tapes.len() > 1;
+        drop(shared);
+        if several && self.watching.is_none() {
+            let shared = Arc::downgrade(&self.shared);
+            let task = tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(LOOK).await;
+                    let Some(shared) = shared.upgrade() else { return };
+                    shared.lock().unwrap_or_else(PoisonError::into_inner).share();
+                }
+            });
+            self.watching = Some(task.abort_handle());
+        }
+    }
+
+    /// As [`TapeHandle::stop`].
+    pub fn stop(&self, reason: EndReason) {
+        let mut shared = self.lock();
+        shared.stopped.get_or_insert(reason);
+        shared.tapes.iter().for_each(|tape| tape.stop(reason));
+    }
+
+    /// What all of them are doing, as one tape.
+    #[must_use]
+    pub fn status(&self) -> TapeStatus {
+        together(&self.lanes())
+    }
+
+    /// What each of them is doing.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<TapeStatus> {
+        self.lock().tapes.iter().map(TapeHandle::status).collect()
+    }
+
+    /// True when all of them are over.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        let shared = self.lock();
+        shared.tapes.iter().chain(&shared.leaving).all(TapeHandle::is_finished)
+    }
+
+    /// Waits until all connections and files are closed; at most 6 s after they were told to stop.
+    pub async fn finished(&mut self) {
+        let (mut tapes, mut leaving) = {
+            let mut shared = self.lock();
+            (std::mem::take(&mut shared.tapes), std::mem::take(&mut shared.leaving))
+        };
+        for tape in tapes.iter_mut().chain(&mut leaving) {
+            tape.finished().await;
+        }
+        self.lock().tapes = tapes;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        if let Some(watching) = &self.watching {
+            watching.abort();
+        }
+    }
+}
+
+impl Shared {
+    /// Which mirror each lane is connected to, or asking for.
+    fn using(&self) -> Vec<Option<usize>> {
+        let place = |tape: &TapeHandle| {
+            let url = tape.status().stream?;
+            self.order.streams.iter().position(|s| s.url == url)
+        };
+        self.tapes.iter().map(place).collect()
+    }
+
+    /// Tells each lane which mirrors it may use; one that knows takes no notice.
+    fn share(&mut self) {
+        let using = self.using();
+        for (lane, tape) in self.tapes.iter().enumerate() {
+            tape.retarget(of_lane(&self.order, lane, &using));
+        }
+    }
+}
+
+/// The order of one lane.
+fn of_lane(order: &TapeOrder, lane: usize, using: &[Option<usize>]) -> TapeOrder {
+    let mut own = order.clone();
+    if using.len() > 1
+        && let Some(mirrors) = share_out(order.streams.len(), using).get(lane)
+    {
+        own.streams = mirrors.iter().filter_map(|m| order.streams.get(*m).cloned()).collect();
+    }
+    own.handover_lead_ms += i64::try_from(lane).unwrap_or_default() * LANE_LEAD_MS;
+    own
+}
+
+/// One status of several: what flows adds up, and the best one says how the hall stands.
+fn together(lanes: &[TapeStatus]) -> TapeStatus {
+    let rank = |status: &&TapeStatus| match status.state {
+        TapeState::Taping => 0,
+        TapeState::Connecting => 1,
+        TapeState::Waiting(_) => 2,
+        TapeState::Stopping => 3,
+        TapeState::NoStream => 4,
+        TapeState::Ended => 5,
+    };
+    let mut all = lanes.iter().min_by_key(rank).cloned().unwrap_or(TapeStatus {
+        since: crate::domain::time::Ms(0),
+        state: TapeState::Ended,
+        stream: None,
+        bytes: 0,
+        bytes_per_second: 0.0,
+        connections: 0,
+        last_trouble: None,
+        last_byte_at: None,
+        disk_full: false,
+        handover: false,
+    });
+    all.since = lanes.iter().map(|l| l.since).min().unwrap_or(all.since);
+    all.bytes = lanes.iter().map(|l| l.bytes).sum();
+    all.bytes_per_second = lanes.iter().map(|l| l.bytes_per_second).sum();
+    all.connections = lanes.iter().map(|l| l.connections).sum();
+    all.last_trouble = lanes.iter().filter_map(|l| l.last_trouble.clone()).max_by_key(|(at, ..)| *at);
+    all.last_byte_at = lanes.iter().filter_map(|l| l.last_byte_at).max();
+    all.disk_full = lanes.iter().any(|l| l.disk_full);
+    all.handover = lanes.iter().any(|l| l.handover);
+    all
+}
+
+#[cfg(test)]
+#[path = "lanes_tests.rs"]
+mod tests;

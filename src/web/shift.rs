@@ -1,0 +1,107 @@
+//! The talk so far as HLS: an EVENT playlist over the recorded segments, which grows while it is recorded.
+//!
+//! RFC 8216. Pieces are cut from the segments as they are asked for; nothing is encoded anew.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use chrono_tz::Tz;
+use serde_json::json;
+
+use super::api;
+use super::site::Site;
+use crate::app::failure::{Failure, Kind};
+use crate::app::timeshift::{self, Shift, place_of};
+use crate::domain::ids::SegmentId;
+use crate::domain::time::SECOND;
+use crate::plan::timeshift::CHUNK_MS;
+
+/// Codecs that browsers play from these pieces.
+const PLAYABLE: [u8; 4] = [0x1b, 0x0f, 0x03, 0x04];
+
+/// The playlist.
+pub(super) async fn playlist(State(site): State<Arc<Site>>, Path(id): Path<i64>) -> Response {
+    match site.read(move |db, site| timeshift::shift(db, &site.env, &site.scans, id)).await {
+        Ok(shift) => ([(CONTENT_TYPE, "application/vnd.apple.mpegurl")], text(&shift)).into_response(),
+        Err(failure) => api::refuse(&failure),
+    }
+}
+
+fn text(shift: &Shift) -> String {
+    // A player may not be told of a longer one later, so there is room for distant key pictures.
+    let longest = shift.chunks.iter().map(|c| c.length_us / 1000).chain([CHUNK_MS * 2]).max().unwrap_or(CHUNK_MS);
+    let target = (longest + SECOND - 1) / SECOND;
+    let mut out = format!(
+        "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:{target}\n#EXT-X-PLAYLIST-TYPE:EVENT\n#EXT-X-MEDIA-SEQUENCE:0\n"
+    );
+    for (nth, chunk) in shift.chunks.iter().enumerate() {
+        // Writing to a string does not fail.
+        if chunk.breaks {
+            let _ = writeln!(out, "#EXT-X-DISCONTINUITY");
+        }
+        if chunk.breaks || nth == 0 {
+            let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", chunk.wall.rfc3339(Tz::UTC));
+        }
+        let seconds = chunk.length_us as f64 / 1e6;
+        let _ = writeln!(out, "#EXTINF:{seconds:.6},\nchunks/{}-{}-{}.ts", chunk.segment, chunk.from, chunk.to);
+    }
+    if shift.ended {
+        out.push_str("#EXT-X-ENDLIST\n");
+    }
+    out
+}
+
+/// The bytes of one piece: `SEGMENT-FROM-TO.ts`.
+pub(super) async fn chunk(State(site): State<Arc<Site>>, Path((id, name)): Path<(i64, String)>) -> Response {
+    let parsed = (|| {
+        let mut numbers = name.strip_suffix(".ts")?.split('-').map(str::parse::<u64>);
+        let (segment, from, to) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
+        numbers.next().is_none().then_some((SegmentId(i64::try_from(segment).ok()?), from..to))
+    })();
+    let Some((segment, bytes)) = parsed else {
+        return api::refuse(&Failure::new(Kind::NotFound, "there is no such piece of this talk"));
+    };
+    match site.read(move |db, site| timeshift::chunk(db, &site.env, &site.scans, id, segment, bytes)).await {
+        Ok(bytes) => ([(CONTENT_TYPE, "video/mp2t")], bytes).into_response(),
+        Err(failure) => api::refuse(&failure),
+    }
+}
+
+/// What the player of the page draws: where the slot begins, where something is missing, whether it can play at all.
+pub(super) async fn timeline(State(site): State<Arc<Site>>, Path(id): Path<i64>) -> Response {
+    let shift = match site.read(move |db, site| timeshift::shift(db, &site.env, &site.scans, id)).await {
+        Ok(shift) => shift,
+        Err(failure) => return api::refuse(&failure),
+    };
+    let view = &shift.view;
+    let zone = view.event.zone;
+    let gaps: Vec<_> = view
+        .report
+        .gaps
+        .iter()
+        .map(|gap| {
+            json!({
+                "at": place_of(&shift.chunks, gap.at.start),
+                "start": gap.at.start.rfc3339(zone),
+                "end": gap.at.end.rfc3339(zone),
+                "seconds": gap.at.len_ms() as f64 / 1000.0,
+                "cause": gap.cause.to_string(),
+            })
+        })
+        .collect();
+    let unplayable = shift.streams.iter().find(|s| !PLAYABLE.contains(&s.kind));
+    let obstacle = shift.obstacle.clone().or(unplayable.map(|s| format!("browsers do not play {}", s.codec())));
+    Json(json!({
+        "seconds": shift.chunks.iter().map(|c| c.length_us).sum::<i64>() as f64 / 1e6,
+        "slot_at": place_of(&shift.chunks, view.talk.slot.start),
+        "ended": shift.ended,
+        "begun": !shift.chunks.is_empty(),
+        "obstacle": obstacle,
+        "gaps": gaps,
+    }))
+    .into_response()
+}

@@ -1,0 +1,76 @@
+//! Stands in for ffmpeg after the recording: looks at the packets themselves, and makes files that are a list
+//! of the frames which a plan takes. How a file gets its name is the real thing.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use streamrip::domain::media::MediaIndex;
+use streamrip::domain::segment::Mark;
+use streamrip::domain::time::Ms;
+use streamrip::media::join::{Job, Joined, publish};
+use streamrip::media::studio::Studio;
+use streamrip::media::{CancellationToken, MediaError, Result};
+use streamrip::plan::route::Route;
+
+use crate::indexer;
+
+/// A frame: twice the number of its hall's server, and one more in the other container; and its number on
+/// that server's stream.
+pub type Frame = (u8, i64);
+
+/// The stand-in.
+#[derive(Clone, Copy, Debug)]
+pub struct SimStudio {
+    pub period_ms: i64,
+}
+
+impl Studio for SimStudio {
+    fn index(&self, path: &Path, marks: &[Mark], _: &CancellationToken) -> Result<MediaIndex> {
+        let bytes = read(path)?;
+        Ok(indexer::index(&bytes, marks, marks.first().map_or(Ms(0), |m| m.at), self.period_ms))
+    }
+
+    fn join(&self, job: &Job, _: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined> {
+        let ((), bytes, sha256) = publish(&job.target, cancel, |mut file, temp| {
+            let at = |source| MediaError::File { path: temp.to_owned(), source };
+            for run in job.plan.pieces.chunk_by(|a, b| a.segment == b.segment) {
+                let (path, index) = &job.sources[&run[0].segment];
+                let frames = frames_of(&read(path)?);
+                let known: u64 = index.tracks.iter().map(|t| t.packets).sum();
+                if known != frames.len() as u64 {
+                    return Err(MediaError::Stale {
+                        path: path.clone(),
+                        detail: "another number of frames".to_owned(),
+                    });
+                }
+                let mut route = Route::new(run);
+                for (n, frame) in (0..).zip(frames) {
+                    if route.takes(1, n, frame.1 * self.period_ms, true).is_some() {
+                        let mut record = [0; 9];
+                        record[0] = frame.0;
+                        record[1..].copy_from_slice(&frame.1.to_be_bytes());
+                        file.write_all(&record).map_err(at)?;
+                    }
+                }
+            }
+            Ok((file, ()))
+        })?;
+        Ok(Joined { bytes, sha256, duration_ms: job.plan.duration_ms, dropped: 0 })
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|source| MediaError::File { path: path.to_owned(), source })
+}
+
+/// The frames of a segment's file.
+pub fn frames_of(bytes: &[u8]) -> Vec<Frame> {
+    let tag = bytes.get(20).copied().unwrap_or_default() * 2 + u8::from(bytes.starts_with(b"fLaC"));
+    indexer::frames(bytes).into_iter().map(|(frame, _)| (tag, frame)).collect()
+}
+
+/// The frames of a file that [`SimStudio`] made.
+pub fn joined_frames(bytes: &[u8]) -> Vec<Frame> {
+    let records = bytes.chunks_exact(9);
+    records.map(|r| (r[0], i64::from_be_bytes(r[1..].try_into().expect("8 bytes")))).collect()
+}
