@@ -43,7 +43,8 @@ pub fn figures() -> Vec<Figure> {
 /// One line for a peer; for streamrip one for its segments, which are what the peers' files are, and one for the
 /// joined file.
 fn figures_of(who: &Who, results: &Results, limit: Option<(f64, &'static str)>) -> Vec<Figure> {
-    let figure = |part: &str, accounts: &Accounts| Figure {
+    // Two mirrors are to be taped twice; the joined file has each picture once.
+    let figure = |part: &str, accounts: &Accounts, most_twice: f64| Figure {
         what: format!("live MPEG-TS of {SECONDS} s from a failing server: {}{part}", who.name()),
         measured: results.words(accounts),
         compared_with: match who {
@@ -51,11 +52,13 @@ fn figures_of(who: &Who, results: &Results, limit: Option<(f64, &'static str)>) 
             _ => who.version(),
         },
         limit: limit.map_or("", |(_, words)| words),
-        reached: limit.and_then(|(most, _)| accounts.within(most, 0.0)).map_or(Reached::Unasked, Reached::of),
+        reached: limit.and_then(|(most, _)| accounts.within(most, most_twice)).map_or(Reached::Unasked, Reached::of),
     };
     match &results.segments {
-        Some(segments) => vec![figure(", segments", segments), figure(", joined file", &results.files)],
-        None => vec![figure("", &results.files)],
+        Some(segments) => {
+            vec![figure(", segments", segments, f64::INFINITY), figure(", joined file", &results.files, 0.0)]
+        }
+        None => vec![figure("", &results.files, 0.0)],
     }
 }
 
