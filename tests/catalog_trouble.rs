@@ -107,6 +107,8 @@ impl Bench {
             zone: chrono_tz::Europe::Berlin,
             streams: hall.streams,
             recorder: streamrip::domain::hall::Recorder::Auto,
+            quality: Default::default(),
+            from: SystemClock.now().minus(60_000),
             max_connections: 2,
             until: SystemClock.now().plus(600_000),
             boundaries: Vec::new(),

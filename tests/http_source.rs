@@ -7,6 +7,7 @@ use std::time::Duration;
 use streamrip::app::clock::SystemClock;
 use streamrip::domain::clock::Clock as _;
 use streamrip::domain::hall::{Recorder, Stream};
+use streamrip::domain::hls::Quality;
 use streamrip::domain::ids::{HallId, StreamId};
 use streamrip::domain::segment::{Container, EndReason};
 use streamrip::domain::settings::Record;
@@ -64,6 +65,8 @@ impl Bench {
             streams: vec![Stream { id: StreamId(1), url: StreamUrl::parse(url).expect("valid") }],
             recorder: Recorder::Http,
             max_connections: 2,
+            from: SystemClock.now(),
+            quality: Quality::default(),
             until: SystemClock.now().plus(600_000),
             boundaries: Vec::new(),
             handover_lead_ms: 0,

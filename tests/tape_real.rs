@@ -86,6 +86,8 @@ impl Bench {
             zone: chrono_tz::Europe::Berlin,
             streams: vec![Stream { id: StreamId(1), url: StreamUrl::parse(url).expect("valid") }],
             recorder: Recorder::Auto,
+            quality: Default::default(),
+            from: SystemClock.now().minus(60_000),
             max_connections: 2,
             until: SystemClock.now().plus(600_000),
             boundaries: Vec::new(),

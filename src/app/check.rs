@@ -240,6 +240,7 @@ async fn programs(env: &Env, halls: &[&Hall], tell: &impl Fn(Level, &'static str
     for hall in halls {
         for stream in &hall.streams {
             match recorder_of(env, hall, stream) {
+                Recorder::Hls => None,
                 Recorder::Ffmpeg => needed.insert("ffmpeg", "recording"),
                 Recorder::Mplayer | Recorder::Auto => {
                     can_do_without_mplayer &= chosen_recorder(env, hall) == Recorder::Auto && stream.url.is_web();

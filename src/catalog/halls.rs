@@ -16,7 +16,7 @@ use crate::plan::hall_plan::{KnownHall, KnownStream, StreamOrigin};
 /// When SQLite cannot answer, or a stored value is not known.
 pub fn known_halls(db: &Connection, event: EventId) -> Result<Vec<KnownHall>> {
     let mut query = db.prepare_cached(
-        "SELECT id, name, recorder, max_connections, redundancy FROM hall WHERE event_id = ?1 ORDER BY id",
+        "SELECT id, name, recorder, max_connections, redundancy, quality FROM hall WHERE event_id = ?1 ORDER BY id",
     )?;
     let mut aliases = db.prepare_cached("SELECT alias FROM hall_alias WHERE hall_id = ?1 ORDER BY alias")?;
     let mut streams = db.prepare_cached(
@@ -26,7 +26,7 @@ pub fn known_halls(db: &Connection, event: EventId) -> Result<Vec<KnownHall>> {
     let mut out = Vec::new();
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
-        let recorder: Option<String> = row.get(2)?;
+        let (recorder, quality): (Option<String>, Option<String>) = (row.get(2)?, row.get(5)?);
         let mut in_use = Vec::new();
         let mut stream_rows = streams.query([id])?;
         while let Some(stream) = stream_rows.next()? {
@@ -41,6 +41,7 @@ pub fn known_halls(db: &Connection, event: EventId) -> Result<Vec<KnownHall>> {
             name: row.get(1)?,
             aliases: aliases.query_map([id], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?,
             recorder: recorder.map(|r| r.parse()).transpose().map_err(CatalogError::Value)?,
+            quality: quality.map(|q| q.parse()).transpose().map_err(CatalogError::Value)?,
             max_connections: row.get(3)?,
             redundancy: row.get(4)?,
             streams: in_use,

@@ -92,13 +92,13 @@ pub fn halls(db: &Connection) -> Result<Vec<Hall>> {
         }
     }
     let mut query = db.prepare_cached(
-        "SELECT id, event_id, name, slug, recorder, max_connections, redundancy FROM hall ORDER BY event_id, name",
+        "SELECT id, event_id, name, slug, recorder, max_connections, redundancy, quality FROM hall ORDER BY event_id, name",
     )?;
     let mut rows = query.query([])?;
     let mut out = Vec::new();
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
-        let recorder: Option<String> = row.get(4)?;
+        let (recorder, quality): (Option<String>, Option<String>) = (row.get(4)?, row.get(7)?);
         out.push(Hall {
             id: HallId(id),
             event: EventId(row.get(1)?),
@@ -107,6 +107,7 @@ pub fn halls(db: &Connection) -> Result<Vec<Hall>> {
             aliases: aliases.remove(&id).unwrap_or_default(),
             streams: streams.remove(&id).unwrap_or_default(),
             recorder: recorder.map(|r| r.parse()).transpose().map_err(CatalogError::Value)?,
+            quality: quality.map(|q| q.parse()).transpose().map_err(CatalogError::Value)?,
             max_connections: row.get(5)?,
             redundancy: row.get(6)?,
         });

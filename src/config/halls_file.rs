@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::settings::{position, suggest};
 use crate::domain::hall::{MAX_REDUNDANCY, Recorder, fold_name};
 use crate::domain::halls_file::{DEFAULT_MAX_CONNECTIONS, HallEntry, HallsFile};
+use crate::domain::hls::Quality;
 use crate::domain::stream_request::StreamRequest;
 use crate::domain::stream_url::{StreamUrl, redact_text};
 use crate::domain::text::one_line;
@@ -29,7 +30,7 @@ pub struct HallsFileError {
 
 const KEYS: [&str; 5] = ["time_zone", "pre_padding", "post_padding", "allow_private_streams", "hall"];
 const STREAM_KEYS: [&str; 3] = ["url", "user_agent", "headers"];
-const HALL_KEYS: [&str; 6] = ["name", "aliases", "streams", "recorder", "max_connections", "redundancy"];
+const HALL_KEYS: [&str; 7] = ["name", "aliases", "streams", "recorder", "quality", "max_connections", "redundancy"];
 /// A padding longer than this is a slip of the pen. Milliseconds.
 const MAX_PADDING_MS: u128 = 24 * 3600 * 1000;
 /// More connections than any server allows one viewer.
@@ -97,6 +98,7 @@ impl Reader<'_> {
             aliases: Vec::new(),
             streams: Vec::new(),
             recorder: None,
+            quality: None,
             max_connections: DEFAULT_MAX_CONNECTIONS,
             redundancy: None,
         };
@@ -122,6 +124,10 @@ impl Reader<'_> {
                 "recorder" => {
                     let word = self.text_of(value, "recorder")?;
                     hall.recorder = Some(word.parse::<Recorder>().map_err(|e| self.error(&value.span(), e))?);
+                }
+                "quality" => {
+                    let word = self.text_of(value, "quality")?;
+                    hall.quality = Some(word.parse::<Quality>().map_err(|e| self.error(&value.span(), e))?);
                 }
                 "max_connections" => {
                     let number = value.get_ref().as_integer().and_then(|n| n.as_str().parse::<u32>().ok());
@@ -251,6 +257,7 @@ name     = "Saal 1"
 aliases  = ["Saal1", "saal1"]
 streams  = ["http://wmv.27c3.fem-net.de/saal1", "rtsp://user:pw@h/x", { url = "http://h/y", user_agent = "me", headers = { X-Key = "k" } }]
 recorder = "ffmpeg"
+quality = "audio"
 max_connections = 1
 redundancy = 2
 [[hall]]
@@ -263,6 +270,7 @@ name = "Saal 2"
         let hall = &file.halls[0];
         assert_eq!((hall.name.as_str(), hall.recorder, hall.max_connections), ("Saal 1", Some(Recorder::Ffmpeg), 1));
         assert_eq!((hall.redundancy, file.halls[1].redundancy), (Some(2), None));
+        assert_eq!((hall.quality, file.halls[1].quality), (Some(Quality::Audio), None));
         assert_eq!(hall.streams[1].to_string(), "rtsp://user:***@h/x");
         let request = hall.streams[2].request();
         assert_eq!(
@@ -298,6 +306,7 @@ name = "Saal 2"
                 "host",
             ),
             ("[[hall]]\nname = \"x\"\nrecorder = \"vlc\"", (3, 12), "mplayer"),
+            ("[[hall]]\nname = \"x\"\nquality = \"hd\"", (3, 11), "1080p"),
             ("[[hall]]\nname = \"x\"\nmax_connections = 0", (3, 19), "from 1"),
             ("[[hall]]\nname = \"x\"\nredundancy = 3", (3, 14), "from 1 to 2"),
             ("[[hall]]\nname = \"Saal 1\"\n[[hall]]\nname = \"y\"\naliases = [\"SAAL1\"]", (5, 12), "Saal 1"),

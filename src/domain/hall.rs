@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::hls::Quality;
 use super::ids::{EventId, HallId, StreamId};
 use super::stream_url::StreamUrl;
 
@@ -23,6 +24,8 @@ pub struct Hall {
     pub streams: Vec<Stream>,
     /// What turns its streams into bytes; `None`: the setting decides.
     pub recorder: Option<Recorder>,
+    /// Which rendition of its streams; `None`: the setting decides.
+    pub quality: Option<Quality>,
     /// How many connections its server allows us at once; 1 means no handover overlap.
     pub max_connections: u32,
     /// How many of its mirrors are taped at the same time; `None`: the setting.
@@ -44,7 +47,7 @@ pub const MAX_REDUNDANCY: u32 = 2;
 /// Which source tapes a hall.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Recorder {
-    /// ffmpeg for RTSP and HLS, the built-in client for playlists and where mplayer is not installed, mplayer
+    /// ffmpeg for RTSP, the built-in clients for HLS, for playlists and where mplayer is not installed, mplayer
     /// otherwise.
     #[default]
     Auto,
@@ -54,6 +57,8 @@ pub enum Recorder {
     Ffmpeg,
     /// The built-in HTTP client.
     Http,
+    /// The built-in HLS client.
+    Hls,
 }
 
 impl Recorder {
@@ -65,16 +70,19 @@ impl Recorder {
             Self::Mplayer => "mplayer",
             Self::Ffmpeg => "ffmpeg",
             Self::Http => "http",
+            Self::Hls => "hls",
         }
     }
 
     /// The source for one stream, never `Auto`. mplayer dumps nothing from RTSP and saves the
-    /// playlist of an HLS stream (both measured with 1.5), so those go to ffmpeg. Of other playlists it
-    /// says that parsing them is disabled; the built-in client follows them.
+    /// playlist of an HLS stream (both measured with 1.5). ffmpeg takes HLS apart and begins anew after each
+    /// trouble, where the built-in client goes on where it was. Of other playlists mplayer says that parsing
+    /// them is disabled; the built-in client follows them.
     #[must_use]
     pub fn for_url(self, url: &StreamUrl) -> Self {
         match self {
-            Self::Auto if url.is_rtsp() || url.is_hls() => Self::Ffmpeg,
+            Self::Auto if url.is_rtsp() => Self::Ffmpeg,
+            Self::Auto if url.is_hls() => Self::Hls,
             // The programs are not told the user's headers.
             Self::Auto if url.is_playlist() || (url.is_web() && !url.request().is_empty()) => Self::Http,
             Self::Auto => Self::Mplayer,
@@ -93,10 +101,10 @@ impl FromStr for Recorder {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
-        [Self::Auto, Self::Mplayer, Self::Ffmpeg, Self::Http]
+        [Self::Auto, Self::Mplayer, Self::Ffmpeg, Self::Http, Self::Hls]
             .into_iter()
             .find(|r| r.as_str() == word)
-            .ok_or_else(|| format!("unknown recorder {word:?}: use auto, mplayer, ffmpeg or http"))
+            .ok_or_else(|| format!("unknown recorder {word:?}: use auto, mplayer, ffmpeg, http or hls"))
     }
 }
 

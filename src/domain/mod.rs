@@ -7,6 +7,7 @@ pub mod event;
 pub mod gap;
 pub mod hall;
 pub mod halls_file;
+pub mod hls;
 pub mod ids;
 pub mod interval;
 pub mod media;

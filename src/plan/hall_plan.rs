@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use crate::domain::hall::{Recorder, fold_name};
 use crate::domain::halls_file::{DEFAULT_MAX_CONNECTIONS, HallsFile};
+use crate::domain::hls::Quality;
 use crate::domain::ids::{HallId, StreamId};
 use crate::domain::schedule::{ScheduledTalk, Warning, WarningKind};
 use crate::domain::stream_request::StreamRequest;
@@ -61,6 +62,8 @@ pub struct KnownHall {
     pub aliases: Vec<String>,
     /// `None`: the setting.
     pub recorder: Option<Recorder>,
+    /// `None`: the setting.
+    pub quality: Option<Quality>,
     /// Connections its server allows.
     pub max_connections: u32,
     /// Mirrors taped at once; `None`: the setting.
@@ -91,6 +94,8 @@ pub struct PlannedHall {
     pub aliases: Vec<String>,
     /// `None`: the setting.
     pub recorder: Option<Recorder>,
+    /// `None`: the setting.
+    pub quality: Option<Quality>,
     /// Connections its server allows.
     pub max_connections: u32,
     /// Mirrors taped at once; `None`: the setting.
@@ -167,6 +172,7 @@ impl<'a> Planner<'a> {
                 name: entry.name.clone(),
                 aliases,
                 recorder: entry.recorder,
+                quality: entry.quality,
                 max_connections: entry.max_connections,
                 redundancy: entry.redundancy,
                 streams: entry.streams.iter().map(|u| (u.secret().to_owned(), StreamOrigin::HallsFile)).collect(),
@@ -179,6 +185,7 @@ impl<'a> Planner<'a> {
             if file.is_none() {
                 planned.aliases.clone_from(&hall.aliases);
                 planned.recorder = hall.recorder;
+                planned.quality = hall.quality;
                 planned.max_connections = hall.max_connections;
                 planned.redundancy = hall.redundancy;
                 planned.streams = hall.with_origin(StreamOrigin::HallsFile);
@@ -359,6 +366,7 @@ impl PlannedHall {
             name: name.to_owned(),
             aliases: Vec::new(),
             recorder: None,
+            quality: None,
             max_connections: DEFAULT_MAX_CONNECTIONS,
             redundancy: None,
             streams: Vec::new(),

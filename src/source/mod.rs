@@ -6,22 +6,26 @@
 pub mod child;
 pub mod ffmpeg;
 pub mod gate;
+pub mod hls;
 pub mod http;
 mod lines;
 pub mod log;
 pub mod mplayer;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::AsyncRead;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::hall::Recorder;
-use crate::domain::segment::EndReason;
+use crate::domain::hls::Quality;
+use crate::domain::segment::{EndReason, Mark};
 use crate::domain::stream_url::StreamUrl;
+use crate::domain::time::Ms;
 use log::LineLog;
 
 /// A running source: one connection to a stream.
@@ -67,9 +71,48 @@ pub struct SourceEnd {
     pub detail: Option<String>,
 }
 
+/// What a tape asks of a source.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The stream.
+    pub url: StreamUrl,
+    /// Marks the source's lines in the log.
+    pub label: String,
+    /// The wall clock now.
+    pub now: Ms,
+    /// A source that can reach back takes what was made since then.
+    pub from: Ms,
+    /// Which rendition, where there are several.
+    pub quality: Quality,
+    /// There is no other mirror that could be tried instead.
+    pub alone: bool,
+    /// Where the source says when its media was made.
+    pub hints: Hints,
+}
+
+/// What a source knows of the time at which its media was made: "the media in the first `offset` bytes was
+/// complete by then". Clones are the same list.
+#[derive(Clone, Debug, Default)]
+pub struct Hints(Arc<Mutex<VecDeque<Mark>>>);
+
+impl Hints {
+    /// Adds one; offsets only rise.
+    pub fn push(&self, mark: Mark) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(mark);
+    }
+
+    /// Takes those of the first `bytes` bytes.
+    #[must_use]
+    pub fn up_to(&self, bytes: u64) -> Vec<Mark> {
+        let mut hints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = hints.iter().take_while(|hint| hint.offset <= bytes).count();
+        hints.drain(..n).collect()
+    }
+}
+
 /// Opens sources of one sort.
 pub trait Source: Send + Sync + fmt::Debug {
-    /// Short name: `mplayer`, `ffmpeg`; stored with each connection.
+    /// Short name: `mplayer`, `ffmpeg`, `hls`; stored with each connection.
     fn name(&self) -> &'static str;
 
     /// True where what it says of its end is exact, also after bytes came. A program's last words may be about
@@ -89,6 +132,14 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// When it cannot be started at all (program missing, no process to be had). What goes wrong later
     /// shows as an end.
     fn open(&self, url: &StreamUrl, label: &str) -> Result<Running, SourceEnd>;
+
+    /// Starts it for a tape, which knows more of what it wants.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    fn open_for(&self, ask: &Ask) -> Result<Running, SourceEnd> {
+        self.open(&ask.url, &ask.label)
+    }
 }
 
 /// What the messages of a program would mean if it ended after them, and each line as the log gets it: for
@@ -114,6 +165,7 @@ impl Sources {
             Arc::new(mplayer::Mplayer::new(log.clone())),
             Arc::new(ffmpeg::Ffmpeg::new(log.clone())),
             Arc::new(http::Http::new(log.clone())),
+            Arc::new(hls::Hls::new(log.clone())),
         ])
     }
 

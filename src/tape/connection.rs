@@ -12,15 +12,15 @@ use uuid::Uuid;
 
 use super::events::TapeEvent;
 use super::segment_file::{Ending, Owner, SegmentFile, Shelf};
-use crate::domain::hall::Stream;
+use crate::domain::hall::{Recorder, Stream};
+use crate::domain::hls::Quality;
 use crate::domain::segment::{Container, EndReason};
 use crate::domain::settings::Record;
 use crate::domain::sniff::{self, Sniff, sniff};
-use crate::domain::stream_url::StreamUrl;
 use crate::domain::time::Ms;
 use crate::plan::hedge::Arrivals;
 use crate::source::child::TERM_GRACE;
-use crate::source::{Running, Source, SourceEnd, gate};
+use crate::source::{Ask, Hints, Running, Source, SourceEnd, gate};
 
 /// Between two reads. Reading each of mplayer's 4 KiB as it comes would cost sixty wake-ups a second and
 /// stream; a pipe of 1 MiB holds 100 ms of 80 Mbit/s.
@@ -58,15 +58,21 @@ pub(super) struct Plan {
     pub owner: Owner,
     pub shelf: Arc<Shelf>,
     pub record: Record,
+    /// A source that can reach back takes what was made since then.
+    pub from: Ms,
+    pub quality: Quality,
+    /// There is no other mirror.
+    pub alone: bool,
     /// How the bytes of this stream came so far.
     pub arrivals: Arrivals,
     /// When the clock of `arrivals` began.
     pub origin: Instant,
 }
 
-/// No bytes from a stream for so long is a stall. Milliseconds.
-pub(super) fn stall_ms(record: &Record, url: &StreamUrl) -> i64 {
-    if url.is_hls() { record.stall_timeout_ms.max(HLS_STALL_MS) } else { record.stall_timeout_ms }
+/// No bytes from a stream for so long is a stall. Milliseconds. `hls`: whatever receives it, it comes a chunk
+/// at a time.
+pub(super) fn stall_ms(record: &Record, hls: bool) -> i64 {
+    if hls { record.stall_timeout_ms.max(HLS_STALL_MS) } else { record.stall_timeout_ms }
 }
 
 /// A connection that lives, or has just ended.
@@ -121,7 +127,16 @@ impl Connection {
         let (stop, asked) = watch::channel(None);
         let (tell, over) = oneshot::channel();
         let (id, stream, opened) = (plan.id, plan.stream.clone(), Instant::now());
-        let life = Life { plan, live: live.clone(), asked, opened, head: Some(Head::default()), segment: None };
+        let life = Life {
+            plan,
+            live: live.clone(),
+            asked,
+            opened,
+            hints: Hints::default(),
+            pushed: 0,
+            head: Some(Head::default()),
+            segment: None,
+        };
         Self { id, stream, live, stop, over, task: tokio::spawn(life.run(tell)) }
     }
 
@@ -186,6 +201,10 @@ struct Life {
     live: Arc<Mutex<Live>>,
     asked: watch::Receiver<Option<EndReason>>,
     opened: Instant,
+    /// What the source knows of when its media was made.
+    hints: Hints,
+    /// Bytes given to the segment.
+    pushed: u64,
     /// `None` once the sniffer has decided.
     head: Option<Head>,
     segment: Option<(SegmentFile, Container)>,
@@ -196,7 +215,15 @@ impl Life {
         let at = self.plan.shelf.clock.now();
         let running = match &self.plan.source {
             Ok(source) => match self.may_open().await {
-                Ok(()) => source.open(&self.plan.stream.url, &self.plan.label),
+                Ok(()) => source.open_for(&Ask {
+                    url: self.plan.stream.url.clone(),
+                    label: self.plan.label.clone(),
+                    now: self.plan.shelf.clock.now(),
+                    from: self.plan.from,
+                    quality: self.plan.quality,
+                    alone: self.plan.alone,
+                    hints: self.hints.clone(),
+                }),
                 Err(end) => Err(end),
             },
             Err(end) => Err(end.clone()),
@@ -250,14 +277,20 @@ impl Life {
         let mut asked = self.asked.clone();
         let mut buffer = vec![0; READ_BYTES];
         let mut pause: Option<Instant> = None;
-        let stall_ms = stall_ms(&self.plan.record, &self.plan.stream.url);
+        let built_in = self.plan.source_name == Recorder::Hls.as_str();
+        let stall_ms = stall_ms(&self.plan.record, built_in || self.plan.stream.url.is_hls());
+        let mut first_byte_ms = self.plan.record.first_byte_timeout_ms;
+        if built_in {
+            // What is new is waited for: asking for the same playlist on another connection brings nothing.
+            first_byte_ms = first_byte_ms.max(HLS_STALL_MS);
+        }
         let mut taken = 0;
         // Nothing follows what is there: it is read without pauses.
         let mut hurry = false;
         loop {
             let live = *lock(&self.live);
             let (limit, reason) = match live.last_byte {
-                None => (self.opened + ms(self.plan.record.first_byte_timeout_ms), EndReason::NoFirstByte),
+                None => (self.opened + ms(first_byte_ms), EndReason::NoFirstByte),
                 Some(last) => (last + ms(stall_ms), EndReason::Stalled),
             };
             let name_due = live.first_byte.filter(|_| self.segment.is_none()).map(|first| first + NAME_PATIENCE);
@@ -310,16 +343,14 @@ impl Life {
         }
         let bytes = Bytes::copy_from_slice(bytes);
         let Some(head) = &mut self.head else {
-            if let Some((segment, _)) = &self.segment {
-                segment.push(bytes, at);
-            }
+            self.push(bytes, at);
             return false;
         };
         let room = sniff::MAX.saturating_sub(head.bytes.len()).min(bytes.len());
         head.bytes.extend_from_slice(&bytes[..room]);
         let found = sniff(&head.bytes, false);
         match &self.segment {
-            Some((segment, _)) => segment.push(bytes, at),
+            Some(_) => self.push(bytes, at),
             None => head.waiting.push((at, bytes)),
         }
         match found {
@@ -349,10 +380,20 @@ impl Life {
         let waiting = self.head.as_mut().map(|head| std::mem::take(&mut head.waiting)).unwrap_or_default();
         let Some(at) = waiting.first().map(|(at, _)| *at) else { return };
         let segment = SegmentFile::start(self.plan.shelf.clone(), self.plan.owner.clone(), container, at);
-        for (at, bytes) in waiting {
-            segment.push(bytes, at);
-        }
         self.segment = Some((segment, container));
+        for (at, bytes) in waiting {
+            self.push(bytes, at);
+        }
+    }
+
+    /// Gives bytes to the segment, and before them what the source said of them and of those before.
+    fn push(&mut self, bytes: Bytes, at: Ms) {
+        let Some((segment, _)) = &self.segment else { return };
+        self.pushed += bytes.len() as u64;
+        for hint in self.hints.up_to(self.pushed) {
+            segment.note(hint);
+        }
+        segment.push(bytes, at);
     }
 
     /// Decides about what has not been decided yet, since nothing follows. `None`: it was media, or nothing.

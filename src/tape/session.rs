@@ -16,12 +16,13 @@ use super::connection::{Connection, Over, Plan};
 use super::handle::{Control, TapeDeps, TapeHandle, TapeOrder, TapeState, TapeStatus, lock};
 use super::narrate::Narrator;
 use super::segment_file::{Owner, Shelf};
-use crate::domain::hall::Stream;
+use crate::domain::hall::{Recorder, Stream};
 use crate::domain::segment::EndReason;
 use crate::domain::stream_url::StreamUrl;
 use crate::domain::time::Ms;
 use crate::plan::backoff::Backoff;
 use crate::plan::hedge::{Arrivals, HedgeRate};
+use crate::plan::wanted::REACH_BACK_MS;
 use second::{Purpose, Second};
 
 /// The wall clock is looked at this often: it can be stepped.
@@ -32,6 +33,9 @@ const SECOND_TICK: Duration = Duration::from_millis(100);
 
 /// A tape that was woken later than this did not see its bytes in time: their silence says nothing.
 const BUSY: Duration = Duration::from_millis(250);
+
+/// The longest delay before HLS is asked again.
+const HLS_DELAY: Duration = Duration::from_secs(5);
 
 /// A stop takes no longer than this: 5 s from TERM to KILL, and closing the files.
 const STOP_PATIENCE: Duration = Duration::from_millis(5800);
@@ -217,6 +221,9 @@ impl Session {
             record: self.deps.record.clone(),
             arrivals: self.habit(&stream.url),
             origin: self.origin,
+            from: self.reach_back(),
+            quality: self.order.quality,
+            alone: self.order.streams.len() < 2,
             stream,
         })
     }
@@ -225,6 +232,14 @@ impl Session {
     fn habit(&self, url: &StreamUrl) -> Arrivals {
         let current = self.current.as_ref().filter(|c| c.stream.url == *url).map(|c| c.live().arrivals);
         current.or_else(|| self.habits.get(url).copied()).unwrap_or_default()
+    }
+
+    /// Since when media is wanted: from a little before the window that is on. (A tape may run all day, and a
+    /// server may hold all of that.)
+    fn reach_back(&self) -> Ms {
+        let now = self.deps.clock.now();
+        let begun = self.order.boundaries.iter().filter(|b| **b <= now).max();
+        begun.map_or(self.order.from, |begun| self.order.from.max(begun.minus(REACH_BACK_MS)))
     }
 
     /// Where in the list a stream is, by address: its row may have been made anew.
@@ -264,7 +279,7 @@ impl Session {
     fn current_over(&mut self, over: &Over) {
         let Some(old) = self.current.take() else { return };
         self.note(over.reason, over.detail.as_deref());
-        let place = self.place(&old.stream);
+        let (place, old_stream) = (self.place(&old.stream), old.stream.clone());
         self.close(old);
         // Another is on its way already, so it takes over as it is; unless it is the one that says nothing.
         let helps = |s: &mut Second| {
@@ -288,6 +303,10 @@ impl Session {
                 let retry = self.backoff.ended(place, self.order.streams.len(), media, fastrand::f64());
                 self.mirror = retry.mirror;
                 delay = Duration::from_millis(u64::try_from(retry.delay_ms).unwrap_or(0));
+                // A window that passes while we wait cannot be had again, and a playlist is soon asked for.
+                if source_of(&self.order, &old_stream) == Recorder::Hls {
+                    delay = delay.min(HLS_DELAY);
+                }
             }
             None => {
                 self.backoff = Backoff::default();
@@ -392,6 +411,10 @@ async fn closed(connection: Connection) {
     if let Err(e) = connection.into_task().await {
         tracing::error!("a connection failed: {e}");
     }
+}
+
+fn source_of(order: &TapeOrder, stream: &Stream) -> Recorder {
+    order.recorder.for_url(&stream.url)
 }
 
 /// The end of a connection, or never.

@@ -22,6 +22,7 @@ name = "Great Hall"
 aliases = ["Saal 2"]
 streams = ["http://h/2"]
 recorder = "ffmpeg"
+quality = "720p"
 max_connections = 1
 "#;
 
@@ -33,7 +34,12 @@ async fn the_halls_file_beside_the_calendar() {
     assert_eq!(world.streams(), ["(no hall): -", "Great Hall: http://h/2", "Saal 1: http://h/1 http://mirror/1"]);
     assert_eq!(warned(&report), ["unmapped-hall"]);
     assert_eq!(world.number("SELECT pre_padding_ms FROM event"), 120_000);
-    assert_eq!(world.number("SELECT max_connections FROM hall WHERE name = 'Great Hall' AND recorder = 'ffmpeg'"), 1);
+    assert_eq!(
+        world.number(
+            "SELECT max_connections FROM hall WHERE name = 'Great Hall' AND recorder = 'ffmpeg' AND quality = '720p'"
+        ),
+        1
+    );
     let writes = world.db.total_changes();
     assert_eq!(counts(&world.import(calendar(TALKS)).await), [0, 0, 0, 3]);
     assert_eq!(world.db.total_changes(), writes);

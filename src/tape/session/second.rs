@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::connection::{Connection, Over, stall_ms};
-use super::Session;
-use crate::domain::hall::Stream;
+use super::{Session, source_of};
+use crate::domain::hall::{Recorder, Stream};
 use crate::domain::segment::EndReason;
 use crate::domain::time::Ms;
 
@@ -99,8 +99,13 @@ impl Session {
         let current = self.current.as_ref()?;
         let live = current.live();
         let last = live.last_byte.filter(|_| live.media_since.is_some())?.max(self.awake_since);
-        let patience = live.arrivals.patience_ms(stall_ms(&self.deps.record, &current.stream.url));
+        let hls = self.is_hls(&current.stream);
+        let patience = live.arrivals.patience_ms(stall_ms(&self.deps.record, hls));
         Some(last + Duration::from_millis(u64::try_from(patience).unwrap_or(0)))
+    }
+
+    fn is_hls(&self, stream: &Stream) -> bool {
+        stream.url.is_hls() || source_of(&self.order, stream) == Recorder::Hls
     }
 
     fn is_silent(&self) -> bool {
@@ -123,8 +128,13 @@ impl Session {
             }
             _ => return,
         }
+        let Some(current) = &self.current else { return };
+        if self.order.streams.len() < 2 && self.is_hls(&current.stream) {
+            // The same playlist has no more to give to another connection.
+            return;
+        }
         // The next mirrors first, the same one last.
-        let place = self.current.as_ref().and_then(|current| self.place(&current.stream));
+        let place = self.place(&current.stream);
         let mut targets: VecDeque<Stream> = self.order.streams.iter().cloned().collect();
         targets.rotate_left(place.map_or(0, |place| (place + 1) % targets.len().max(1)));
         self.open_second(targets, Purpose::Hedge);

@@ -210,6 +210,8 @@ impl Bench {
                 })
                 .collect(),
             recorder: Recorder::Auto,
+            quality: Default::default(),
+            from: START.minus(60_000),
             max_connections: 2,
             until: START.plus(seconds * 1000),
             boundaries: Vec::new(),
