@@ -107,6 +107,9 @@ impl Answer {
 pub enum Act {
     /// Ends all open connections.
     Cut(End),
+    /// Open connections get nothing more, not even an end, and nothing reaches them any more, as when a relay dies
+    /// without a word. Later ones are served.
+    Abandon,
     /// Sends nothing more, on open connections and on later ones (they get the head of the answer).
     Silence,
     /// Sends nothing more on open connections; later ones are served.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -150,6 +151,10 @@ impl Conversation<'_, '_> {
             if skip_to > self.skipped_to {
                 self.skipped_to = skip_to;
                 at.offset = at.offset.max(skip_to);
+            }
+            if number < self.route.abandoned_before.load(Ordering::SeqCst) {
+                gone(self.reader).await;
+                return Ok(None);
             }
             let (left, until, end) = match how.limit {
                 Some((Limit::Bytes(bytes), end)) => (bytes - sent, None, end),

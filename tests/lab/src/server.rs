@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -81,6 +82,8 @@ pub(crate) struct RouteState {
     pub(crate) kind: String,
     pub(crate) body: Body,
     pub(crate) control: watch::Sender<Control>,
+    /// Connections with a smaller number are abandoned.
+    pub(crate) abandoned_before: AtomicU64,
     pub(crate) rules: Mutex<Rules>,
     pub(crate) log: Mutex<Vec<ConnectionLog>>,
 }
@@ -179,6 +182,7 @@ impl FaultServer {
             kind: kind.to_owned(),
             body,
             control: watch::channel(Control::default()).0,
+            abandoned_before: AtomicU64::new(0),
             rules: Mutex::new(rules),
             log: Mutex::default(),
         });
@@ -267,6 +271,12 @@ impl Route {
             Act::Cut(end) => {
                 let next = lock(&self.state.log).len() as u64 + 1;
                 control.send_modify(|c| (c.cut_before, c.cut_end) = (next, end));
+            }
+            Act::Abandon => {
+                let next = lock(&self.state.log).len() as u64 + 1;
+                self.state.abandoned_before.store(next, Ordering::SeqCst);
+                // Wakes them.
+                control.send_modify(|_| ());
             }
             Act::Silence => control.send_modify(|c| c.silent = true),
             Act::SilenceOpen => {
