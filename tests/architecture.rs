@@ -16,7 +16,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("media", &["domain", "plan"]),
     ("tape", &["domain", "plan", "source"]),
     ("app", &["domain", "plan", "ical", "schedule_xml", "config", "fetch", "catalog", "source", "media", "tape"]),
-    ("web", &["domain", "catalog", "app"]),
+    ("web", &["domain", "plan", "catalog", "app"]),
     ("cli", &["domain", "plan", "config", "catalog", "source", "app", "web"]),
     ("main", &["cli"]),
 ];
