@@ -39,7 +39,8 @@ pub struct ReadOptions {
     pub zone: Option<Tz>,
     /// `time_zone` of the halls file: where the calendar names none.
     pub halls_zone: Option<Tz>,
-    /// Where nobody says anything; its use is a warning.
+    /// Where nobody says anything, and more talks start so than in any one zone (else they are read in the zone of
+    /// most talks); its use is a warning.
     pub default_zone: Tz,
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{NaiveDateTime, TimeDelta};
+use chrono_tz::Tz;
 
 use super::component::{RawCalendar, RawEvent};
 use super::property::Property;
@@ -27,15 +28,12 @@ const ASSUMED_LENGTH: i64 = HOUR;
 /// # Errors
 /// When a time zone does not exist, or there are too many talks.
 pub fn schedule(calendars: &[RawCalendar], options: &ReadOptions) -> Result<Schedule, CalendarError> {
-    let mut reader = Reader {
-        options,
-        schedule: Schedule::default(),
-        floating: Vec::new(),
-        zones: BTreeMap::new(),
-        calendar_zone: None,
-    };
-    for calendar in calendars {
-        reader.calendar(calendar)?;
+    let mut reader =
+        Reader { options, schedule: Schedule::default(), floating: Vec::new(), assumed_zone: options.default_zone };
+    let mut zones: Vec<Zones<'_>> = calendars.iter().map(|calendar| Zones::new(calendar, options)).collect();
+    reader.choose_zones(&mut zones);
+    for zones in &mut zones {
+        reader.calendar(zones)?;
     }
     Ok(reader.finish())
 }
@@ -45,10 +43,8 @@ struct Reader<'a> {
     schedule: Schedule,
     /// Talks whose zone nobody named.
     floating: Vec<String>,
-    /// How many talks were written in each zone.
-    zones: BTreeMap<&'static str, usize>,
-    /// X-WR-TIMEZONE, for a calendar in UTC.
-    calendar_zone: Option<&'static str>,
+    /// What times are read in whose zone nobody named.
+    assumed_zone: Tz,
 }
 
 /// One calendar's zones, each looked up once.
@@ -68,7 +64,11 @@ struct Place<'a> {
     line: usize,
 }
 
-impl Zones<'_> {
+impl<'a> Zones<'a> {
+    fn new(calendar: &'a RawCalendar, options: &'a ReadOptions) -> Self {
+        Self { calendar, options, found: HashMap::new(), budget: Budget::default(), warnings: Vec::new() }
+    }
+
     fn zone(&mut self, name: &str, place: &Place<'_>) -> Result<Zone, CalendarError> {
         if let Some(zone) = self.found.get(name) {
             return Ok(zone.clone());
@@ -114,6 +114,8 @@ impl Zones<'_> {
 struct Moment {
     written: WrittenTime,
     zone: Zone,
+    /// Nobody named its zone.
+    assumed: bool,
 }
 
 impl Moment {
@@ -123,23 +125,55 @@ impl Moment {
 }
 
 impl Reader<'_> {
-    fn calendar(&mut self, calendar: &RawCalendar) -> Result<(), CalendarError> {
-        if let Some(Resolved::Known(zone)) = calendar.zone.as_deref().map(|name| zone::resolve(name, None)) {
-            self.calendar_zone = self.calendar_zone.or(zone.name());
+    /// Chooses the zone of the schedule and that of times without one.
+    ///
+    /// Most talks decide, by numbers that the default zone has no part in. For the event's zone is the default of
+    /// the next import: times read in the default, while the event gets the zone of the others, would then move.
+    fn choose_zones(&mut self, calendars: &mut [Zones<'_>]) {
+        // X-WR-TIMEZONE, for a calendar in UTC.
+        let mut of_calendar: Option<Tz> = None;
+        let mut named: BTreeMap<&'static str, (usize, Tz)> = BTreeMap::new();
+        let mut assumed = 0_usize;
+        for zones in calendars {
+            let calendar = zones.calendar;
+            if let Some(Resolved::Known(Zone::Named(zone))) = calendar.zone.as_deref().map(|n| zone::resolve(n, None)) {
+                of_calendar = of_calendar.or(Some(zone));
+            }
+            for event in &calendar.events {
+                let Some(start) = &event.start else { continue };
+                let talk = label(event);
+                match self.moment(event, start, zones, &Place { talk: &talk, line: start.line }) {
+                    Ok(Ok(Moment { assumed: true, .. })) => assumed += 1,
+                    Ok(Ok(Moment { written: WrittenTime::Utc(_), .. })) => {}
+                    Ok(Ok(Moment { zone: Zone::Named(zone), .. })) => {
+                        named.entry(zone.name()).or_insert((0, zone)).0 += 1;
+                    }
+                    _ => {}
+                }
+            }
+            // What is wrong with a talk is told when it is read; a zone is looked up only once.
+            zones.warnings.retain(|w| w.kind == WarningKind::UnknownTimeZone);
         }
-        let mut zones = Zones {
-            calendar,
-            options: self.options,
-            found: HashMap::new(),
-            budget: Budget::default(),
-            warnings: Vec::new(),
+        // The zone of most talks; of two with as many, the first by name, so that it is always the same.
+        let most = named.into_values().max_by(|a, b| a.0.cmp(&b.0).then_with(|| b.1.name().cmp(a.1.name())));
+        let chosen = match most {
+            Some((count, zone)) if count >= assumed => Some(zone),
+            _ if assumed > 0 => Some(self.assumed_zone),
+            _ => of_calendar,
         };
+        // Without a start there may still be an end, or an exception, that names no zone.
+        self.assumed_zone = chosen.unwrap_or(self.assumed_zone);
+        self.schedule.time_zone = chosen.map(|zone| zone.name().to_owned());
+    }
+
+    fn calendar(&mut self, zones: &mut Zones<'_>) -> Result<(), CalendarError> {
+        let calendar = zones.calendar;
         // (UID, date) of instances that stand as VEVENTs of their own.
         let mut own: HashSet<(&str, Ms)> = HashSet::new();
         for event in &calendar.events {
             if let (Some(uid), Some(id)) = (event.uid.as_deref(), &event.recurrence_id) {
                 let (label, line) = (label(event), id.line);
-                if let Ok(Ok((moment, _))) = self.moment(event, id, &mut zones, &Place { talk: &label, line }) {
+                if let Ok(Ok(moment)) = self.moment(event, id, zones, &Place { talk: &label, line }) {
                     own.insert((uid, moment.instant()));
                 }
             }
@@ -147,7 +181,7 @@ impl Reader<'_> {
         // The second reading of these values says the rest again.
         zones.warnings.retain(|w| w.kind == WarningKind::UnknownTimeZone);
         for event in &calendar.events {
-            self.event(event, &mut zones, &own)?;
+            self.event(event, zones, &own)?;
             self.schedule.warnings.append(&mut zones.warnings);
             if self.schedule.talks.len() > MAX_TALKS {
                 return Err(CalendarError::TooManyTalks { line: event.line });
@@ -161,15 +195,14 @@ impl Reader<'_> {
         self.schedule.warnings.push(Warning { kind, talk: Some(label(event)), message });
     }
 
-    /// Reads one time. The outer error refuses the calendar, the inner one this VEVENT. True where no
-    /// one named its zone.
+    /// Reads one time. The outer error refuses the calendar, the inner one this VEVENT.
     fn moment(
         &self,
         event: &RawEvent,
         property: &Property,
         zones: &mut Zones<'_>,
         place: &Place<'_>,
-    ) -> Result<Result<(Moment, bool), String>, CalendarError> {
+    ) -> Result<Result<Moment, String>, CalendarError> {
         let (written, mended) = match time::parse(&property.value) {
             Ok(read) => read,
             Err(why) => return Ok(Err(format!("{} in line {}: {why}", property.name, property.line))),
@@ -187,21 +220,20 @@ impl Reader<'_> {
             });
         }
         if let WrittenTime::Utc(_) = written {
-            return Ok(Ok((Moment { written, zone: Zone::Named(chrono_tz::UTC) }, false)));
+            return Ok(Ok(Moment { written, zone: Zone::Named(Tz::UTC), assumed: false }));
         }
         let named = property.param("TZID").filter(|z| !z.trim().is_empty());
         let named = named.or_else(|| event.zone.clone().filter(|z| !z.is_empty()));
-        let (zone, floating) = match (named, self.options) {
+        let (zone, assumed) = match (named, self.options) {
             (Some(name), _) => (zones.zone(&name, place)?, false),
             (None, ReadOptions { zone: Some(zone), .. }) => (Zone::Named(*zone), false),
             (None, options) => match (&zones.calendar.zone, options.halls_zone) {
                 (Some(name), _) if !name.is_empty() => (zones.zone(&name.clone(), place)?, false),
                 (_, Some(zone)) => (Zone::Named(zone), false),
-                // A day is the same day for everyone.
-                _ => (Zone::Named(options.default_zone), !matches!(written, WrittenTime::Date(_))),
+                _ => (Zone::Named(self.assumed_zone), true),
             },
         };
-        Ok(Ok((Moment { written, zone }, floating)))
+        Ok(Ok(Moment { written, zone, assumed }))
     }
 
     fn event(
@@ -218,30 +250,28 @@ impl Reader<'_> {
             self.warn(WarningKind::BadEvent, event, "it has no DTSTART and was left out");
             return Ok(());
         };
-        let (start, floating) = match self.moment(event, start, zones, &Place { talk: &talk, line: start.line })? {
+        let start = match self.moment(event, start, zones, &Place { talk: &talk, line: start.line })? {
             Ok(read) => read,
             Err(why) => {
                 self.warn(WarningKind::BadEvent, event, &format!("it was left out: {why}"));
                 return Ok(());
             }
         };
-        if floating {
+        // A day is the same day for everyone.
+        if start.assumed && !matches!(start.written, WrittenTime::Date(_)) {
             self.floating.push(talk.clone());
         }
         let length = self.length(event, &start, zones, &talk)?;
         let recurrence_id = match &event.recurrence_id {
             None => None,
             Some(id) => match self.moment(event, id, zones, &Place { talk: &talk, line: id.line })? {
-                Ok((moment, _)) => Some(date_id(moment.instant())),
+                Ok(moment) => Some(date_id(moment.instant())),
                 Err(why) => {
                     self.warn(WarningKind::BadEvent, event, &why);
                     Some(shortened(&id.value, 40))
                 }
             },
         };
-        if let (Some(name), false) = (start.zone.name(), matches!(start.written, WrittenTime::Utc(_))) {
-            *self.zones.entry(name).or_default() += 1;
-        }
         let recurring = recurrence_id.is_none() && !(event.rules.is_empty() && event.dates.is_empty());
         if !recurring {
             self.push(event, start.written.naive(), &start.zone, length, recurrence_id);
@@ -297,13 +327,13 @@ impl Reader<'_> {
                     let one = Property { value: value.to_owned(), ..property.clone() };
                     let place = Place { talk, line: property.line };
                     match self.moment(event, &one, zones, &place)? {
-                        Ok((Moment { written: WrittenTime::Date(day), .. }, _)) if is_exception => {
+                        Ok(Moment { written: WrittenTime::Date(day), .. }) if is_exception => {
                             except_days.insert(day);
                         }
-                        Ok((Moment { written: WrittenTime::Date(day), .. }, _)) => {
+                        Ok(Moment { written: WrittenTime::Date(day), .. }) => {
                             dates.push(day.and_time(first.time()));
                         }
-                        Ok((moment, _)) => {
+                        Ok(moment) => {
                             let utc = moment.instant().to_utc().naive_utc();
                             let local = start.zone.local(utc);
                             if is_exception {
@@ -334,7 +364,7 @@ impl Reader<'_> {
         let assumed = Length { days: 0, ms: ASSUMED_LENGTH };
         if let Some(end) = &event.end {
             match self.moment(event, end, zones, &Place { talk, line: end.line })? {
-                Ok((end, _)) => {
+                Ok(end) => {
                     let ms = end.instant().since(begin);
                     if ms < 0 {
                         self.warn(WarningKind::NoEnd, event, "it ends before it starts; one hour is assumed");
@@ -412,13 +442,10 @@ impl Reader<'_> {
                 message: format!(
                     "{count} talk{} without time zone read as {}: name the right one with --tz if that is wrong",
                     if count == 1 { "" } else { "s" },
-                    self.options.default_zone
+                    self.assumed_zone
                 ),
             });
         }
-        // The zone of most talks; of two with as many, the first by name, so that it is always the same.
-        let most = self.zones.iter().max_by(|a, b| a.1.cmp(b.1).then_with(|| b.0.cmp(a.0))).map(|(name, _)| *name);
-        self.schedule.time_zone = most.or(self.calendar_zone).map(str::to_owned);
         self.schedule
     }
 }

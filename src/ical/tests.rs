@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::schedule::{ScheduledTalk, WarningKind};
-use crate::domain::time::{HOUR, MINUTE};
+use crate::domain::time::{HOUR, MINUTE, Ms};
 
 const OPTIONS: ReadOptions = ReadOptions { zone: None, halls_zone: None, default_zone: Tz::Europe__Berlin };
 
@@ -144,6 +144,58 @@ fn who_names_the_zone() {
     assert_eq!(read(&calendar(&utc), &OPTIONS).expect("read").time_zone, None);
     let told = format!("X-WR-TIMEZONE:Europe/Berlin\n{utc}");
     assert_eq!(read(&calendar(&told), &OPTIONS).expect("read").time_zone.as_deref(), Some("Europe/Berlin"));
+}
+
+/// Reads as a first import does on a machine in Tokyo, then as the next one, for which the default is the zone
+/// that the event got.
+fn twice(bytes: &[u8]) -> Option<(Schedule, Schedule)> {
+    let mut options = ReadOptions { default_zone: Tz::Asia__Tokyo, ..OPTIONS };
+    let first = read(bytes, &options).ok()?;
+    if let Some(zone) = &first.time_zone {
+        options.default_zone = zone.parse().expect("a zone");
+    }
+    Some((first, read(bytes, &options).expect("read again")))
+}
+
+#[test]
+fn times_without_zone_do_not_move_when_the_event_has_got_its_zone() {
+    let floating = event("UID:f\nDTSTART:20101227T120000\nDURATION:PT1H");
+    let day = event("UID:d\nDTSTART;VALUE=DATE:20101227");
+    let named = event("UID:n\nDTSTART;TZID=Europe/Berlin:20101227T120000\nDURATION:PT1H");
+    let lisbon = named.replace("Berlin", "Lisbon");
+    let end = event("UID:e\nDTSTART;TZID=Europe/Berlin:20101227T120000\nDTEND:20101227T130000");
+    let utc_and_end = event("UID:u\nDTSTART:20101227T110000Z\nDTEND:20101227T130000");
+    let daily = event(
+        "UID:r\nDTSTART;TZID=Europe/Berlin:20101227T120000\nDURATION:PT1H\nRRULE:FREQ=DAILY;COUNT=3\nEXDATE:20101228T120000",
+    );
+    let instance = event("UID:r\nRECURRENCE-ID:20101227T120000\nDTSTART:20101227T130000\nDURATION:PT1H");
+    let with_zone = "END:VCALENDAR\nBEGIN:VCALENDAR\nX-WR-TIMEZONE:Europe/Berlin";
+    // 2010-12-27 in UTC.
+    let midnight = Ms(1_293_408_000_000);
+    let (berlin, tokyo) = (Some("Europe/Berlin"), Some("Asia/Tokyo"));
+    for (events, zone, starts, minutes) in [
+        (vec![&floating], tokyo, vec![3], 60),
+        (vec![&floating, &named], berlin, vec![11, 11], 60),
+        (vec![&named, &floating, &named], berlin, vec![11, 11, 11], 60),
+        // One talk does not draw the others with it.
+        (vec![&floating, &floating, &named], tokyo, vec![3, 3, 11], 60),
+        (vec![&named, &lisbon, &lisbon, &floating], Some("Europe/Lisbon"), vec![11, 12, 12, 12], 60),
+        (vec![&named, &lisbon], berlin, vec![11, 12], 60),
+        (vec![&day, &named], berlin, vec![-1, 11], 24 * 60),
+        (vec![&day], tokyo, vec![-9], 24 * 60),
+        (vec![&end], berlin, vec![11], 60),
+        (vec![&daily, &instance], berlin, vec![2 * 24 + 11, 12], 60),
+        // The zone that the one calendar names is also that of ends in the other.
+        (vec![&utc_and_end, &with_zone.to_owned()], berlin, vec![11], 60),
+    ] {
+        let body = events.into_iter().map(String::as_str).collect::<Vec<_>>().join("\n");
+        let (first, second) = twice(&calendar(&body)).expect("read");
+        assert_eq!(first, second, "{body}");
+        let hour = |t: &ScheduledTalk| t.slot.start.since(midnight) / HOUR;
+        assert_eq!(first.talks.iter().map(hour).collect::<Vec<_>>(), starts, "{body}");
+        assert_eq!((first.time_zone.as_deref(), first.talks[0].slot.len_ms() / MINUTE), (zone, minutes), "{body}");
+        assert!(first.warnings.iter().all(|w| w.message.contains(zone.unwrap_or_default())), "{:?}", first.warnings);
+    }
 }
 
 #[test]
@@ -305,7 +357,7 @@ fn seed() -> String {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// Whatever is done to a calendar, it is read or refused: no panic, no hang.
+    /// Whatever is done to a calendar, it is read or refused, and read alike the next time: no panic, no hang.
     #[test]
     fn mutated_calendars_are_read_or_refused(
         edits in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..6, any::<u8>(), any::<prop::sample::Index>()), 1..12)
@@ -330,6 +382,9 @@ proptest! {
                     bytes[at] = special;
                 }
             }
+        }
+        if let Some((first, second)) = twice(&bytes) {
+            prop_assert_eq!(first, second);
         }
         if let Ok(schedule) = read(&bytes, &OPTIONS) {
             for talk in &schedule.talks {

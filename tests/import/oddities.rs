@@ -106,3 +106,25 @@ async fn zones_come_from_many_places() {
     let mut world = World::new();
     assert!(warned(&world.import(&floating).await).contains(&"floating-time"));
 }
+
+/// A machine's zone reads a time that names none at the first import only: by the second one the event has its own.
+#[tokio::test]
+async fn times_without_zone_are_the_same_at_the_second_import() {
+    // Surely not the zone of the machine that runs this.
+    let talk = |uid: &str, end: &str| {
+        format!(
+            "BEGIN:VEVENT\nUID:{uid}\nLOCATION:x\nSUMMARY:{uid}\nDTSTART;TZID=Pacific/Chatham:20261227T114500\n{end}\nEND:VEVENT\n"
+        )
+    };
+    let good = talk("a", "DTEND;TZID=Pacific/Chatham:20261227T124500");
+    let bad = talk("a", "DTEND;TZ=D=Pacific/Chatham:20261227T124500");
+    let floating = bad.replace("UID:a", "UID:b").replace(";TZID=Pacific/Chatham", "");
+    for (events, talks) in [(vec![&good, &bad], 1), (vec![&good, &floating], 2), (vec![&floating], 1)] {
+        let mut world = World::new();
+        let text = wrap(&events.into_iter().map(String::as_str).collect::<String>());
+        assert_eq!(counts(&world.import(&text).await), [talks, 0, 0, 0], "{text}");
+        let writes = world.db.total_changes();
+        assert_eq!(counts(&world.import(&text).await), [0, 0, 0, talks], "{text}");
+        assert_eq!(world.db.total_changes(), writes, "{text}");
+    }
+}
