@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer, and what it may use of the crate besides itself.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("plan", &["domain"]),
     ("ical", &["domain", "plan"]),
@@ -14,9 +14,13 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("catalog", &["domain", "plan"]),
     ("source", &["domain", "plan"]),
     ("media", &["domain", "plan"]),
+    ("notify", &["domain", "plan"]),
     ("tape", &["domain", "plan", "source"]),
-    ("app", &["domain", "plan", "ical", "schedule_xml", "config", "fetch", "catalog", "source", "media", "tape"]),
-    ("web", &["domain", "catalog", "app"]),
+    (
+        "app",
+        &["domain", "plan", "ical", "schedule_xml", "config", "fetch", "catalog", "source", "media", "notify", "tape"],
+    ),
+    ("web", &["domain", "plan", "catalog", "app"]),
     ("cli", &["domain", "plan", "config", "catalog", "source", "app", "web"]),
     ("main", &["cli"]),
 ];

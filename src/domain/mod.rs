@@ -10,6 +10,7 @@ pub mod halls_file;
 pub mod ids;
 pub mod interval;
 pub mod media;
+pub mod message;
 pub mod name;
 pub mod schedule;
 pub mod segment;

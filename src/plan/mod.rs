@@ -2,6 +2,7 @@
 //! state, `now`). No I/O, no tasks, no clock. Each result is a value that can be printed with its
 //! reasons.
 
+pub mod alarms;
 pub mod assembly;
 pub mod backoff;
 pub mod clock_watch;
@@ -15,6 +16,7 @@ pub mod lanes;
 pub(crate) mod media_fixtures;
 pub mod merge;
 pub mod overlap;
+pub mod pace;
 pub mod prune;
 pub mod reconcile;
 pub mod refresh_guard;

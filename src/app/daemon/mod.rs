@@ -4,6 +4,7 @@
 //! retargeted or stopped. Nothing is triggered once and then forgotten, so that a restart, a late import,
 //! a changed schedule and a clock step all take the same road.
 
+mod alarms;
 mod core;
 mod heart;
 mod run;
@@ -15,4 +16,4 @@ mod worker;
 pub use core::{Core, TapeView};
 pub use heart::Heart;
 pub use run::{Outcome, RunOptions, SOURCE_LOG, run};
-pub use worker::{Doing, Worker};
+pub use worker::{Doing, Done, Worker};
