@@ -27,6 +27,7 @@ use crate::domain::text::one_line;
 use crate::domain::time::{Ms, SECOND};
 use crate::notify::{Post, Sender};
 use crate::plan::alarms::{Alarms, Facts, HallFact};
+use crate::plan::wanted::window_of;
 
 /// So many changes of the schedule are told in words, the rest as a number.
 const CHANGES: usize = 8;
@@ -127,19 +128,27 @@ impl Caller {
             disk_full: tapes.iter().any(|t| t.status.disk_full),
             ..Facts::default()
         };
-        for tape in wanted.running_at(now) {
-            let Some(hall) = schedule.halls.iter().find(|h| h.id == tape.hall) else { continue };
+        let record = &self.env.settings.record;
+        for hall in &schedule.halls {
             let event = schedule.events.iter().find(|e| e.id == hall.event);
-            let status = tapes.iter().find(|t| t.hall.id == tape.hall).map(|t| &t.status);
+            // The plan wants no tape where there is nothing to tape; a person wants to know.
+            let has_talk = || {
+                schedule
+                    .talks
+                    .iter()
+                    .any(|t| t.hall == hall.id && t.is_on() && window_of(t, event, record).contains(now))
+            };
+            let lacks_stream = hall.streams.is_empty() && has_talk();
+            if !lacks_stream && !wanted.running_at(now).any(|tape| tape.hall == hall.id) {
+                continue;
+            }
+            let status = tapes.iter().find(|t| t.hall.id == hall.id).map(|t| &t.status);
             facts.halls.push(HallFact {
                 hall: hall.id,
                 name: one_line(&hall.name),
                 event: event.map(|e| one_line(&e.name)).unwrap_or_default(),
                 last_byte: status.and_then(|s| s.last_byte_at),
-                trouble: match (hall.streams.is_empty(), status) {
-                    (true, _) => Some("no stream".to_owned()),
-                    (false, status) => status.and_then(trouble),
-                },
+                trouble: if lacks_stream { Some("no stream".to_owned()) } else { status.and_then(trouble) },
             });
         }
         if self.asked.is_none_or(|at| at.elapsed() >= ASK) {
