@@ -10,6 +10,7 @@ pub mod extend;
 pub mod halls;
 pub mod import;
 pub mod list;
+pub mod log;
 pub mod merge;
 pub mod prune;
 pub mod render;
@@ -47,6 +48,9 @@ pub struct Cli {
     /// Say only what went wrong
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
+    /// How log lines look [default: human; under systemd they go to the journal]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<log::LogFormat>,
     #[command(subcommand)]
     command: Command,
 }
@@ -109,7 +113,7 @@ pub async fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::from(e.use_stderr()) * Kind::Usage as u8);
         }
     };
-    log_to_stderr(&cli);
+    start_log(&cli);
     let mut out = std::io::stdout().lock();
     let result = run(&cli, &mut out).await;
     let result = result.and_then(|code| out.flush().map(|()| code).map_err(printing));
@@ -166,22 +170,14 @@ fn data_dir(given: Option<PathBuf>) -> Result<PathBuf> {
     std::path::absolute(&dir).map_err(|e| no_home(e.to_string()))
 }
 
-fn log_to_stderr(cli: &Cli) {
-    use tracing_subscriber::EnvFilter;
+fn start_log(cli: &Cli) {
     let level = match (cli.quiet, cli.verbose) {
         (true, _) => "streamrip=error",
         (_, 0) => "streamrip=info",
         (_, 1) => "streamrip=debug",
         _ => "debug",
     };
-    let filter = EnvFilter::try_from_env("STREAMRIP_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(render::log_writer)
-        .with_ansi(render::stderr_is_terminal())
-        .with_target(false)
-        .with_timer(render::LocalTime)
-        .try_init();
+    log::start(cli.log_format, level);
 }
 
 /// Why a write to standard output failed that nobody waits for.
