@@ -15,7 +15,7 @@ help:
 	@echo "make fuzz    hostile input for FUZZ_SECONDS=300 a test (make test does it for 4 seconds each)"
 	@echo "make soak    a congress day of SOAK_MINUTES=60 on a server that misbehaves, with SOAK_KILLS=30 times kill -9"
 	@echo "make simulate  SEEDS=3000 congress days of trouble in simulated time"
-	@echo "make bench   the measurements of docs/BENCHMARKS.md"
+	@echo "make bench   the measurements of docs/BENCHMARKS.md (installs what it compares with; forty minutes)"
 	@echo "make lint    formatting, clippy, licences"
 	@echo "make fmt     formats the code"
 	@echo "make clean   removes what was built"

@@ -29,7 +29,7 @@ CREATE TABLE hall (                                         -- a room with strea
   event_id          INTEGER NOT NULL REFERENCES event (id), -- the event it belongs to
   name              TEXT NOT NULL CHECK (name <> ''),       -- as the schedule's LOCATION names it
   slug              TEXT NOT NULL CHECK (slug <> ''),       -- name of its folder
-  recorder          TEXT CHECK (recorder IN ('auto', 'mplayer', 'ffmpeg')), -- NULL: the setting
+  recorder          TEXT CHECK (recorder IN ('auto', 'mplayer', 'ffmpeg', 'http', 'hls')), -- NULL: the setting
   max_connections   INTEGER NOT NULL DEFAULT 2 CHECK (max_connections >= 1), -- what its server allows us; 1: handovers are skipped
   UNIQUE (event_id, name),
   UNIQUE (event_id, slug)

@@ -86,8 +86,9 @@ fn a_talk_plays_in_the_page_while_it_is_recorded_across_reconnects() {
         // Past the end of what was there before the cut: the next connection's pictures are played.
         at(&mut browser, &format!("it to play on after the {name} cut"), &|at, _| at > before + 3.0);
     }
-    let player = at(&mut browser, "marks of the gaps", &|_, _| true);
-    assert!(player["marks"].as_u64() >= Some(1), "{player}");
+    let player = wait_for("marks of the gaps", LONG, || {
+        Some(browser.run(PLAYER)).filter(|player| player["marks"].as_u64() >= Some(1))
+    });
     picture(&mut browser, "talk.png");
     let now = player["at"].as_f64().unwrap_or_default();
     let _ = browser.run("document.querySelector('video').currentTime = 3;");

@@ -64,7 +64,7 @@ impl Source for Steady {
         });
         let every = tokio::time::interval(Duration::from_millis(20));
         let bytes = Bytes { every, given: self.given.clone(), stop: stop.clone() };
-        Ok(Running { bytes: Box::pin(bytes), stop, kill, ended, process: None })
+        Ok(Running { bytes: Box::pin(bytes), stop, kill, ended, over: CancellationToken::new(), process: None })
     }
 }
 
@@ -107,6 +107,8 @@ impl Bench {
             zone: chrono_tz::Europe::Berlin,
             streams: hall.streams,
             recorder: streamrip::domain::hall::Recorder::Auto,
+            quality: Default::default(),
+            from: SystemClock.now().minus(60_000),
             max_connections: 2,
             until: SystemClock.now().plus(600_000),
             boundaries: Vec::new(),

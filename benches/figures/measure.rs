@@ -11,12 +11,44 @@ pub struct Figure {
     pub measured: String,
     pub compared_with: String,
     pub limit: &'static str,
+    pub reached: Reached,
+}
+
+/// Whether a limit was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    Yes,
+    No,
+    /// There is no limit, or nothing was measured.
+    Unasked,
+}
+
+impl Reached {
+    /// `Yes` or `No`.
+    pub fn of(met: bool) -> Self {
+        if met { Self::Yes } else { Self::No }
+    }
 }
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "| {} | {} | {} | {} |", self.what, self.measured, self.compared_with, self.limit)
+        let reached = match self.reached {
+            Reached::Yes => "yes",
+            Reached::No => "**no**",
+            Reached::Unasked => "",
+        };
+        write!(f, "| {} | {} | {} | {} | {reached} |", self.what, self.measured, self.compared_with, self.limit)
     }
+}
+
+/// How often the long ones are run: three times, or as the environment says.
+pub fn runs() -> usize {
+    from_environment("STREAMRIP_BENCH_RUNS", 3)
+}
+
+/// A number of the environment, or the usual one.
+pub fn from_environment(name: &str, usual: usize) -> usize {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(usual).max(1)
 }
 
 /// The median of `times` runs; `prepare` is not measured.
@@ -48,6 +80,46 @@ pub fn cpu_seconds(pid: u32) -> f64 {
     let ticks: f64 = after_name.split(' ').skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
     // USER_HZ, which is 100 on every Linux that Rust runs on.
     ticks / 100.0
+}
+
+/// The middle one of some numbers, with the least and the greatest: `7.1 (6.9-7.4)`.
+pub fn spread(all: &[f64], digits: usize) -> String {
+    let (mut least, mut greatest) = (f64::INFINITY, f64::NEG_INFINITY);
+    for &one in all {
+        (least, greatest) = (least.min(one), greatest.max(one));
+    }
+    format!("{:.digits$} ({least:.digits$}-{greatest:.digits$})", middle(all))
+}
+
+/// The median.
+pub fn middle(all: &[f64]) -> f64 {
+    let mut all = all.to_vec();
+    all.sort_unstable_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The smallest of sorted numbers that at least this share (0 to 1) of them do not exceed.
+pub fn percentile(sorted: &[f64], share: f64) -> f64 {
+    let at = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(at.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
+/// A process and all that descend from it.
+pub fn family(pid: u32) -> Vec<u32> {
+    let mut all = vec![pid];
+    let mut next = 0;
+    while let Some(&pid) = all.get(next) {
+        all.extend(children(pid));
+        next += 1;
+    }
+    all
+}
+
+/// The memory of a process that is its own, with its share of what it shares (PSS), in MiB.
+pub fn memory_mib(pid: u32) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kb| kb.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }
 
 /// Processes whose parent is `pid`.

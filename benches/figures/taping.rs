@@ -6,7 +6,7 @@ use streamrip_lab::schedule::{Talk, calendar, halls_file, in_seconds};
 use streamrip_lab::{Daemon, FaultServer, Format, PATIENCE, Recipe, Streamrip, wait_until};
 
 use crate::catalog;
-use crate::measure::{Figure, children, cpu_seconds};
+use crate::measure::{Figure, Reached, children, cpu_seconds};
 
 /// Each measurement lasts so long, and is made three times.
 const WINDOW: Duration = Duration::from_secs(20);
@@ -32,6 +32,7 @@ pub fn idle() -> Vec<Figure> {
         measured: format!("{full:.2} % of a core"),
         compared_with: format!("{bare:.2} % with a catalog of one talk"),
         limit: "1 %",
+        reached: Reached::of(full <= 1.0),
     }]
 }
 
@@ -75,6 +76,7 @@ pub fn figures() -> Vec<Figure> {
         measured: format!("daemon {:.2} % of a core", own / STREAMS as f64),
         compared_with: format!("mplayer itself {:.2} %", players / STREAMS as f64),
         limit: "0.3 %",
+        reached: Reached::of(own / STREAMS as f64 <= 0.3),
     }]
 }
 

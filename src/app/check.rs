@@ -235,11 +235,18 @@ fn disk_space(
 /// The programs that the halls' streams need, and what joining needs.
 async fn programs(env: &Env, halls: &[&Hall], tell: &impl Fn(Level, &'static str, &str, String)) {
     let mut needed: BTreeMap<&str, &str> = BTreeMap::from([("ffmpeg", "joining"), ("ffprobe", "joining")]);
+    // The built-in client can stand in for it.
+    let mut can_do_without_mplayer = true;
     for hall in halls {
         for stream in &hall.streams {
             match recorder_of(env, hall, stream) {
+                Recorder::Hls => None,
                 Recorder::Ffmpeg => needed.insert("ffmpeg", "recording"),
-                Recorder::Mplayer | Recorder::Auto => needed.insert("mplayer", "recording"),
+                Recorder::Mplayer | Recorder::Auto => {
+                    can_do_without_mplayer &= chosen_recorder(env, hall) == Recorder::Auto && stream.url.is_web();
+                    needed.insert("mplayer", "recording")
+                }
+                Recorder::Http => None,
             };
         }
     }
@@ -259,6 +266,12 @@ async fn programs(env: &Env, halls: &[&Hall], tell: &impl Fn(Level, &'static str
                 let first = text.lines().find(|l| !l.trim().is_empty()).unwrap_or("no version").trim();
                 tell(Level::Good, "program", program, first.chars().take(60).collect());
             }
+            Ok(Err(e))
+                if e.kind() == std::io::ErrorKind::NotFound && program == "mplayer" && can_do_without_mplayer =>
+            {
+                let message = "is not installed: the built-in client records in its place".to_owned();
+                tell(Level::Good, "program", program, message);
+            }
             Ok(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => {
                 let package = if program == "mplayer" { "mplayer" } else { "ffmpeg" };
                 tell(
@@ -275,11 +288,15 @@ async fn programs(env: &Env, halls: &[&Hall], tell: &impl Fn(Level, &'static str
 }
 
 fn recorder_of(env: &Env, hall: &Hall, stream: &Stream) -> Recorder {
-    let chosen = match hall.recorder.unwrap_or_default() {
+    chosen_recorder(env, hall).for_url(&stream.url)
+}
+
+/// What hall and settings say, which may be `Auto`.
+fn chosen_recorder(env: &Env, hall: &Hall) -> Recorder {
+    match hall.recorder.unwrap_or_default() {
         Recorder::Auto => env.settings.record.recorder,
         chosen => chosen,
-    };
-    chosen.for_url(&stream.url)
+    }
 }
 
 /// Opens a stream and listens for some seconds.
@@ -290,7 +307,7 @@ async fn listen(env: &Env, sources: &Sources, hall: &Hall, stream: &Stream) -> s
         (None, Some(detail)) => detail.clone(),
         (None, None) => "it ended without a byte".to_owned(),
     };
-    let source = sources.for_stream(recorder_of(env, hall, stream), &stream.url).map_err(|e| why(&e))?;
+    let source = sources.for_stream(chosen_recorder(env, hall), &stream.url).map_err(|e| why(&e))?;
     gate::check(&stream.url).await.map_err(|e| why(&e))?;
     let mut running = source.open(&stream.url, &format!("{} check", hall.name)).map_err(|e| why(&e))?;
     let patience = Duration::from_millis(env.settings.record.first_byte_timeout_ms.unsigned_abs());

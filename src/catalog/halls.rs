@@ -1,11 +1,12 @@
 //! Halls of an event and their streams, for imports and `halls`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, params};
 
 use super::{CatalogError, Result};
 use crate::domain::ids::{EventId, HallId, StreamId};
+use crate::domain::stream_request::StreamRequest;
 use crate::domain::time::Ms;
 use crate::plan::hall_plan::{KnownHall, KnownStream, StreamOrigin};
 
@@ -15,7 +16,7 @@ use crate::plan::hall_plan::{KnownHall, KnownStream, StreamOrigin};
 /// When SQLite cannot answer, or a stored value is not known.
 pub fn known_halls(db: &Connection, event: EventId) -> Result<Vec<KnownHall>> {
     let mut query = db.prepare_cached(
-        "SELECT id, name, recorder, max_connections, redundancy FROM hall WHERE event_id = ?1 ORDER BY id",
+        "SELECT id, name, recorder, max_connections, redundancy, quality FROM hall WHERE event_id = ?1 ORDER BY id",
     )?;
     let mut aliases = db.prepare_cached("SELECT alias FROM hall_alias WHERE hall_id = ?1 ORDER BY alias")?;
     let mut streams = db.prepare_cached(
@@ -25,7 +26,7 @@ pub fn known_halls(db: &Connection, event: EventId) -> Result<Vec<KnownHall>> {
     let mut out = Vec::new();
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
-        let recorder: Option<String> = row.get(2)?;
+        let (recorder, quality): (Option<String>, Option<String>) = (row.get(2)?, row.get(5)?);
         let mut in_use = Vec::new();
         let mut stream_rows = streams.query([id])?;
         while let Some(stream) = stream_rows.next()? {
@@ -40,6 +41,7 @@ pub fn known_halls(db: &Connection, event: EventId) -> Result<Vec<KnownHall>> {
             name: row.get(1)?,
             aliases: aliases.query_map([id], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?,
             recorder: recorder.map(|r| r.parse()).transpose().map_err(CatalogError::Value)?,
+            quality: quality.map(|q| q.parse()).transpose().map_err(CatalogError::Value)?,
             max_connections: row.get(3)?,
             redundancy: row.get(4)?,
             streams: in_use,
@@ -87,6 +89,48 @@ pub fn set_streams(
         }
     }
     Ok(())
+}
+
+/// Sets what is to be said when asking for each stream of a hall in use that the halls file named: by whole address;
+/// nothing to those that are not in `requests`.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_requests(db: &Connection, hall: HallId, requests: &BTreeMap<String, StreamRequest>) -> Result<()> {
+    let mut query = db.prepare_cached(
+        "SELECT id, url, request FROM stream WHERE hall_id = ?1 AND removed_ms IS NULL AND origin = 'halls-file'",
+    )?;
+    let rows = query.query_map([hall.0], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?, r.get(2)?)))?;
+    for (id, url, known) in rows.collect::<rusqlite::Result<Vec<(i64, String, Option<String>)>>>()? {
+        let wanted = requests.get(&url).map(request_text);
+        if known != wanted {
+            db.execute("UPDATE stream SET request = ?2 WHERE id = ?1", params![id, wanted])?;
+        }
+    }
+    Ok(())
+}
+
+fn request_text(request: &StreamRequest) -> String {
+    let headers: serde_json::Map<String, serde_json::Value> =
+        request.headers().iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+    serde_json::json!({"user_agent": request.user_agent(), "headers": headers}).to_string()
+}
+
+/// What is to be said when asking for a stream, as it is stored. What cannot be read in it is left out.
+pub(super) fn read_request(text: &str) -> StreamRequest {
+    let mut request = StreamRequest::default();
+    let stored: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let mut odd = false;
+    if let Some(agent) = stored["user_agent"].as_str() {
+        odd |= request.set_user_agent(agent).is_err();
+    }
+    for (name, value) in stored["headers"].as_object().into_iter().flatten() {
+        odd |= value.as_str().is_none_or(|value| request.add_header(name, value).is_err());
+    }
+    if odd {
+        tracing::warn!("a stream's headers in the catalog are not all usable");
+    }
+    request
 }
 
 /// How many talks are to be recorded in each hall of an event.

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use chrono_tz::Tz;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::halls::{known_halls, set_streams};
+use super::halls::{known_halls, set_requests, set_streams};
 use super::{CatalogError, Result};
 use crate::domain::hall::fold_name;
 use crate::domain::ids::{EventId, HallId, TalkId};
@@ -250,17 +250,21 @@ fn write_halls(db: &Connection, event: EventId, import: &Import<'_>, now: Ms) ->
         let row = planned.known.and_then(|id| by_id.get(&id).copied());
         let id = match row {
             Some(row) => {
-                let had = (&row.name, row.recorder, row.max_connections, row.redundancy);
-                if had != (&planned.name, planned.recorder, planned.max_connections, planned.redundancy) {
+                let had = (&row.name, row.recorder, row.max_connections, row.redundancy, row.quality);
+                if had
+                    != (&planned.name, planned.recorder, planned.max_connections, planned.redundancy, planned.quality)
+                {
                     // The slug stays: folders of what is recorded already have that name.
                     db.execute(
-                        "UPDATE hall SET name = ?2, recorder = ?3, max_connections = ?4, redundancy = ?5 WHERE id = ?1",
+                        "UPDATE hall SET name = ?2, recorder = ?3, max_connections = ?4, redundancy = ?5, quality = ?6
+                         WHERE id = ?1",
                         params![
                             row.id.0,
                             planned.name,
                             planned.recorder.map(super::super::domain::hall::Recorder::as_str),
                             planned.max_connections,
-                            planned.redundancy
+                            planned.redundancy,
+                            planned.quality.map(|q| q.to_string())
                         ],
                     )?;
                 }
@@ -268,8 +272,8 @@ fn write_halls(db: &Connection, event: EventId, import: &Import<'_>, now: Ms) ->
             }
             None => {
                 let mut insert = db.prepare_cached(
-                    "INSERT INTO hall (event_id, name, slug, recorder, max_connections, redundancy)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT INTO hall (event_id, name, slug, recorder, max_connections, redundancy, quality)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 )?;
                 insert.execute(params![
                     event.0,
@@ -277,7 +281,8 @@ fn write_halls(db: &Connection, event: EventId, import: &Import<'_>, now: Ms) ->
                     free_slug(&planned.name, &mut taken),
                     planned.recorder.map(super::super::domain::hall::Recorder::as_str),
                     planned.max_connections,
-                    planned.redundancy
+                    planned.redundancy,
+                    planned.quality.map(|q| q.to_string())
                 ])?;
                 HallId(db.last_insert_rowid())
             }
@@ -285,6 +290,9 @@ fn write_halls(db: &Connection, event: EventId, import: &Import<'_>, now: Ms) ->
         write_aliases(db, id, row, planned)?;
         let wanted: Vec<_> = planned.streams.iter().map(|(url, origin)| (url.as_str(), *origin)).collect();
         set_streams(db, id, row.map_or(&[][..], |r| &r.streams), &wanted, now)?;
+        if let Some(requests) = &planned.requests {
+            set_requests(db, id, requests)?;
+        }
         out.push(id);
     }
     Ok(out)

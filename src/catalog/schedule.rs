@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono_tz::Tz;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
+use super::halls::read_request;
 use super::{CatalogError, Result};
 use crate::domain::event::Event;
 use crate::domain::hall::{Hall, Stream};
@@ -69,7 +70,7 @@ pub fn halls(db: &Connection) -> Result<Vec<Hall>> {
     }
     let mut streams: BTreeMap<i64, Vec<Stream>> = BTreeMap::new();
     let mut query = db.prepare_cached(
-        "SELECT hall_id, stream.id, url, stream.origin = 'schedule' AND NOT private_streams
+        "SELECT hall_id, stream.id, url, stream.origin = 'schedule' AND NOT private_streams, request
          FROM stream JOIN hall ON hall.id = hall_id JOIN event ON event.id = event_id
          WHERE removed_ms IS NULL ORDER BY hall_id, priority, stream.id",
     )?;
@@ -79,18 +80,25 @@ pub fn halls(db: &Connection) -> Result<Vec<Hall>> {
         let of_strangers: bool = row.get(3)?;
         let read = if of_strangers { StreamUrl::parse_from_schedule(&url) } else { StreamUrl::parse(&url) };
         match read {
-            Ok(url) => streams.entry(hall).or_default().push(Stream { id: StreamId(id), url }),
+            Ok(url) => {
+                let request: Option<String> = row.get(4)?;
+                let url = match request {
+                    Some(text) => url.asked_with(read_request(&text)),
+                    None => url,
+                };
+                streams.entry(hall).or_default().push(Stream { id: StreamId(id), url });
+            }
             Err(e) => tracing::warn!("stream {id} of the catalog is left out: {e}"),
         }
     }
     let mut query = db.prepare_cached(
-        "SELECT id, event_id, name, slug, recorder, max_connections, redundancy FROM hall ORDER BY event_id, name",
+        "SELECT id, event_id, name, slug, recorder, max_connections, redundancy, quality FROM hall ORDER BY event_id, name",
     )?;
     let mut rows = query.query([])?;
     let mut out = Vec::new();
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
-        let recorder: Option<String> = row.get(4)?;
+        let (recorder, quality): (Option<String>, Option<String>) = (row.get(4)?, row.get(7)?);
         out.push(Hall {
             id: HallId(id),
             event: EventId(row.get(1)?),
@@ -99,6 +107,7 @@ pub fn halls(db: &Connection) -> Result<Vec<Hall>> {
             aliases: aliases.remove(&id).unwrap_or_default(),
             streams: streams.remove(&id).unwrap_or_default(),
             recorder: recorder.map(|r| r.parse()).transpose().map_err(CatalogError::Value)?,
+            quality: quality.map(|q| q.parse()).transpose().map_err(CatalogError::Value)?,
             max_connections: row.get(5)?,
             redundancy: row.get(6)?,
         });

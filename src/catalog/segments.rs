@@ -122,7 +122,8 @@ pub fn progress(db: &Db, segment: Uuid, new_marks: &[Mark], bytes: u64) -> Resul
         .optional()?;
     let Some(id) = id else { return Err(CatalogError::Value(format!("no segment {segment}"))) };
     marks::append(db, SegmentId(id), new_marks)?;
-    let last = new_marks.last().map(|m| m.at.0);
+    // The last one may say when media was made, which is before it came.
+    let last = new_marks.iter().map(|m| m.at.0).max();
     db.prepare_cached("UPDATE segment SET bytes = ?2, end_ms = max(start_ms, coalesce(?3, end_ms)) WHERE id = ?1 AND verdict = 'open'")?
         .execute((id, bytes.cast_signed(), last))?;
     Ok(())

@@ -98,6 +98,7 @@ fn print_hall(report: &HallReport, out: &mut dyn Write) -> std::io::Result<()> {
         notes.push(format!("also {}", hall.aliases.join(", ")));
     }
     notes.extend(hall.recorder.map(|r| r.to_string()));
+    notes.extend(hall.quality.map(|q| q.to_string()));
     if hall.max_connections != crate::domain::halls_file::DEFAULT_MAX_CONNECTIONS {
         notes.push(count(hall.max_connections as usize, "connection"));
     }
@@ -123,6 +124,7 @@ fn to_json(report: &HallReport) -> Value {
         "talks": report.talks,
         "streams": streams.collect::<Vec<_>>(),
         "recorder": hall.recorder.map(|r| r.to_string()),
+        "quality": hall.quality.map(|q| q.to_string()),
         "max_connections": hall.max_connections,
         "redundancy": hall.redundancy,
     })

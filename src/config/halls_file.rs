@@ -11,6 +11,8 @@ use toml::de::{DeTable, DeValue};
 use super::settings::{position, suggest};
 use crate::domain::hall::{MAX_REDUNDANCY, Recorder, fold_name};
 use crate::domain::halls_file::{DEFAULT_MAX_CONNECTIONS, HallEntry, HallsFile};
+use crate::domain::hls::Quality;
+use crate::domain::stream_request::StreamRequest;
 use crate::domain::stream_url::{StreamUrl, redact_text};
 use crate::domain::text::one_line;
 
@@ -27,7 +29,8 @@ pub struct HallsFileError {
 }
 
 const KEYS: [&str; 5] = ["time_zone", "pre_padding", "post_padding", "allow_private_streams", "hall"];
-const HALL_KEYS: [&str; 6] = ["name", "aliases", "streams", "recorder", "max_connections", "redundancy"];
+const STREAM_KEYS: [&str; 3] = ["url", "user_agent", "headers"];
+const HALL_KEYS: [&str; 7] = ["name", "aliases", "streams", "recorder", "quality", "max_connections", "redundancy"];
 /// A padding longer than this is a slip of the pen. Milliseconds.
 const MAX_PADDING_MS: u128 = 24 * 3600 * 1000;
 /// More connections than any server allows one viewer.
@@ -95,6 +98,7 @@ impl Reader<'_> {
             aliases: Vec::new(),
             streams: Vec::new(),
             recorder: None,
+            quality: None,
             max_connections: DEFAULT_MAX_CONNECTIONS,
             redundancy: None,
         };
@@ -120,6 +124,10 @@ impl Reader<'_> {
                 "recorder" => {
                     let word = self.text_of(value, "recorder")?;
                     hall.recorder = Some(word.parse::<Recorder>().map_err(|e| self.error(&value.span(), e))?);
+                }
+                "quality" => {
+                    let word = self.text_of(value, "quality")?;
+                    hall.quality = Some(word.parse::<Quality>().map_err(|e| self.error(&value.span(), e))?);
                 }
                 "max_connections" => {
                     let number = value.get_ref().as_integer().and_then(|n| n.as_str().parse::<u32>().ok());
@@ -170,12 +178,43 @@ impl Reader<'_> {
     }
 
     fn stream(&self, value: &Value<'_>, before: &[StreamUrl]) -> Result<StreamUrl, HallsFileError> {
-        let url =
-            StreamUrl::parse(self.text_of(value, "a stream")?).map_err(|e| self.error(&value.span(), e.to_string()))?;
-        if before.contains(&url) {
+        let url = match value.get_ref().as_table() {
+            Some(table) => self.stream_table(table, &value.span())?,
+            None => self.address(value)?,
+        };
+        if before.iter().any(|other| other.secret() == url.secret()) {
             return Err(self.error(&value.span(), format!("{url} is in this list twice")));
         }
         Ok(url)
+    }
+
+    fn address(&self, value: &Value<'_>) -> Result<StreamUrl, HallsFileError> {
+        StreamUrl::parse(self.text_of(value, "a stream")?).map_err(|e| self.error(&value.span(), e.to_string()))
+    }
+
+    /// `{ url = "...", user_agent = "...", headers = { name = "..." } }`. No value is in a message.
+    fn stream_table(&self, table: &DeTable<'_>, place: &Range<usize>) -> Result<StreamUrl, HallsFileError> {
+        let mut url = None;
+        let mut request = StreamRequest::default();
+        for (key, value) in table {
+            match key.get_ref().as_ref() {
+                "url" => url = Some(self.address(value)?),
+                "user_agent" => request
+                    .set_user_agent(self.text_of(value, "user_agent")?)
+                    .map_err(|e| self.error(&value.span(), e))?,
+                "headers" => {
+                    let wrong = || self.error(&value.span(), "headers must be as in headers = { X-Key = \"...\" }");
+                    for (name, value) in value.get_ref().as_table().ok_or_else(wrong)? {
+                        request
+                            .add_header(name.get_ref(), self.text_of(value, "the value of a header")?)
+                            .map_err(|e| self.error(&name.span(), e))?;
+                    }
+                }
+                other => return Err(self.error(&key.span(), suggest(other, STREAM_KEYS.into_iter(), "key"))),
+            }
+        }
+        let missing = || self.error(place, "this stream has no address: add url = \"...\"");
+        url.map(|url| url.asked_with(request)).ok_or_else(missing)
     }
 
     fn zone(&self, value: &Value<'_>) -> Result<Tz, HallsFileError> {
@@ -216,8 +255,9 @@ post_padding = "1h 30s"
 [[hall]]
 name     = "Saal 1"
 aliases  = ["Saal1", "saal1"]
-streams  = ["http://wmv.27c3.fem-net.de/saal1", "rtsp://user:pw@h/x"]
+streams  = ["http://wmv.27c3.fem-net.de/saal1", "rtsp://user:pw@h/x", { url = "http://h/y", user_agent = "me", headers = { X-Key = "k" } }]
 recorder = "ffmpeg"
+quality = "audio"
 max_connections = 1
 redundancy = 2
 [[hall]]
@@ -230,7 +270,13 @@ name = "Saal 2"
         let hall = &file.halls[0];
         assert_eq!((hall.name.as_str(), hall.recorder, hall.max_connections), ("Saal 1", Some(Recorder::Ffmpeg), 1));
         assert_eq!((hall.redundancy, file.halls[1].redundancy), (Some(2), None));
+        assert_eq!((hall.quality, file.halls[1].quality), (Some(Quality::Audio), None));
         assert_eq!(hall.streams[1].to_string(), "rtsp://user:***@h/x");
+        let request = hall.streams[2].request();
+        assert_eq!(
+            (request.user_agent(), request.headers()),
+            (Some("me"), &[("x-key".to_owned(), "k".to_owned())][..])
+        );
         assert_eq!((file.halls[1].max_connections, file.halls[1].recorder), (2, None));
         assert_eq!(read(""), Ok(HallsFile::default()));
     }
@@ -252,7 +298,15 @@ name = "Saal 2"
             ("[[hall]]\nname = \"ü\"\nstreams = [\"http://h/\", \"file:///etc/passwd\"]", (3, 25), "file"),
             ("[[hall]]\nname = \"x\"\nstreams = [\"-dumpfile\"]", (3, 12), "not a stream address"),
             ("[[hall]]\nname = \"x\"\nstreams = [\"http://h/\", \"http://h/\"]", (3, 25), "twice"),
+            ("[[hall]]\nname = \"x\"\nstreams = [{ user_agent = \"x\" }]", (3, 12), "url"),
+            ("[[hall]]\nname = \"x\"\nstreams = [{ url = \"http://h/\", agent = \"x\" }]", (3, 33), "user_agent"),
+            (
+                "[[hall]]\nname = \"x\"\nstreams = [{ url = \"http://h/\", headers = { Host = \"x\" } }]",
+                (3, 45),
+                "host",
+            ),
             ("[[hall]]\nname = \"x\"\nrecorder = \"vlc\"", (3, 12), "mplayer"),
+            ("[[hall]]\nname = \"x\"\nquality = \"hd\"", (3, 11), "1080p"),
             ("[[hall]]\nname = \"x\"\nmax_connections = 0", (3, 19), "from 1"),
             ("[[hall]]\nname = \"x\"\nredundancy = 3", (3, 14), "from 1 to 2"),
             ("[[hall]]\nname = \"Saal 1\"\n[[hall]]\nname = \"y\"\naliases = [\"SAAL1\"]", (5, 12), "Saal 1"),

@@ -82,8 +82,9 @@ macro_rules! key {
     };
 }
 
-const KEYS: [Key; 23] = [
-    key!(record.recorder recorder: word, "source of halls that name none: auto, mplayer or ffmpeg"),
+const KEYS: [Key; 24] = [
+    key!(record.recorder recorder: word, "source of halls that name none: auto, mplayer, ffmpeg, http or hls"),
+    key!(record.quality quality: word, "rendition of HLS streams of halls that name none: best, worst, audio or a height such as 1080p"),
     key!(record.pre_padding pre_padding_ms: duration, "recorded before each talk, where the halls file says nothing"),
     key!(record.post_padding post_padding_ms: duration, "recorded after each talk, where the halls file says nothing"),
     key!(record.stall_timeout stall_timeout_ms: duration, "no bytes for so long is a stall: reconnect"),
@@ -423,6 +424,7 @@ pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
 mod tests {
     use super::*;
     use crate::domain::hall::Recorder;
+    use crate::domain::hls::Quality;
     use crate::domain::time::{MINUTE, SECOND};
 
     fn wrong(text: &str) -> String {
@@ -447,9 +449,10 @@ mod tests {
 
     #[test]
     fn values_are_read() {
-        let text = "[record]\nrecorder = \"ffmpeg\"\npre_padding = \"2m 30s\"\n[disk]\nreserve = \"100MiB\"\n[list]\nday_starts_at = \"04:30\"\n[assemble]\nchapters = false\n";
+        let text = "[record]\nrecorder = \"ffmpeg\"\nquality = \"720p\"\npre_padding = \"2m 30s\"\n[disk]\nreserve = \"100MiB\"\n[list]\nday_starts_at = \"04:30\"\n[assemble]\nchapters = false\n";
         let settings = parse(text, Path::new("s.toml")).expect("good").settings;
         assert_eq!(settings.record.recorder, Recorder::Ffmpeg);
+        assert_eq!(settings.record.quality, Quality::Lines(720));
         assert_eq!(settings.record.pre_padding_ms, 2 * MINUTE + 30 * SECOND);
         assert_eq!(settings.disk.reserve_bytes, 100 << 20);
         assert_eq!(settings.list.day_starts_at_min, 270);
@@ -488,7 +491,7 @@ mod tests {
                 .starts_with("s.toml:2:15: record.pre_padding: a length of time in quotes")
         );
         assert!(wrong("[record]\npre_padding = \"5 apples\"\n").contains("5 apples"));
-        assert!(wrong("[record]\nrecorder = \"vlc\"\n").contains("use auto, mplayer or ffmpeg"));
+        assert!(wrong("[record]\nrecorder = \"vlc\"\n").contains("use auto, mplayer, ffmpeg, http or hls"));
         assert!(wrong("[record]\nredundancy = 3\n").contains("from 1 to 2"));
         assert!(wrong("[disk]\nreserve = \"99999999TiB\"\n").contains("too large"));
         assert!(wrong("[list]\nday_starts_at = \"25:00\"\n").contains("06:00"));

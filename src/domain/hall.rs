@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::hls::Quality;
 use super::ids::{EventId, HallId, StreamId};
 use super::stream_url::StreamUrl;
 
@@ -23,6 +24,8 @@ pub struct Hall {
     pub streams: Vec<Stream>,
     /// What turns its streams into bytes; `None`: the setting decides.
     pub recorder: Option<Recorder>,
+    /// Which rendition of its streams; `None`: the setting decides.
+    pub quality: Option<Quality>,
     /// How many connections its server allows us at once; 1 means no handover overlap.
     pub max_connections: u32,
     /// How many of its mirrors are taped at the same time; `None`: the setting.
@@ -44,13 +47,18 @@ pub const MAX_REDUNDANCY: u32 = 2;
 /// Which source tapes a hall.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Recorder {
-    /// ffmpeg for RTSP and HLS, mplayer otherwise.
+    /// ffmpeg for RTSP, the built-in clients for HLS, for playlists and where mplayer is not installed, mplayer
+    /// otherwise.
     #[default]
     Auto,
     /// `mplayer -dumpstream`.
     Mplayer,
     /// `ffmpeg -c copy`.
     Ffmpeg,
+    /// The built-in HTTP client.
+    Http,
+    /// The built-in HLS client.
+    Hls,
 }
 
 impl Recorder {
@@ -61,15 +69,22 @@ impl Recorder {
             Self::Auto => "auto",
             Self::Mplayer => "mplayer",
             Self::Ffmpeg => "ffmpeg",
+            Self::Http => "http",
+            Self::Hls => "hls",
         }
     }
 
-    /// The program for one stream, never `Auto`. mplayer dumps nothing from RTSP and saves the
-    /// playlist of an HLS stream (both measured with 1.5), so those go to ffmpeg.
+    /// The source for one stream, never `Auto`. mplayer dumps nothing from RTSP and saves the
+    /// playlist of an HLS stream (both measured with 1.5). ffmpeg takes HLS apart and begins anew after each
+    /// trouble, where the built-in client goes on where it was. Of other playlists mplayer says that parsing
+    /// them is disabled; the built-in client follows them.
     #[must_use]
     pub fn for_url(self, url: &StreamUrl) -> Self {
         match self {
-            Self::Auto if url.is_rtsp() || url.is_hls() => Self::Ffmpeg,
+            Self::Auto if url.is_rtsp() => Self::Ffmpeg,
+            Self::Auto if url.is_hls() => Self::Hls,
+            // The programs are not told the user's headers.
+            Self::Auto if url.is_playlist() || (url.is_web() && !url.request().is_empty()) => Self::Http,
             Self::Auto => Self::Mplayer,
             chosen => chosen,
         }
@@ -86,10 +101,10 @@ impl FromStr for Recorder {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
-        [Self::Auto, Self::Mplayer, Self::Ffmpeg]
+        [Self::Auto, Self::Mplayer, Self::Ffmpeg, Self::Http, Self::Hls]
             .into_iter()
             .find(|r| r.as_str() == word)
-            .ok_or_else(|| format!("unknown recorder {word:?}: use auto, mplayer or ffmpeg"))
+            .ok_or_else(|| format!("unknown recorder {word:?}: use auto, mplayer, ffmpeg, http or hls"))
     }
 }
 

@@ -3,6 +3,7 @@
 use chrono_tz::Tz;
 
 use super::hall::Recorder;
+use super::hls::Quality;
 use super::stream_url::StreamUrl;
 
 /// How many connections a hall's server allows where nobody says: one that runs, one that takes over.
@@ -34,6 +35,8 @@ pub struct HallEntry {
     pub streams: Vec<StreamUrl>,
     /// `None`: the setting.
     pub recorder: Option<Recorder>,
+    /// `None`: the setting.
+    pub quality: Option<Quality>,
     /// Connections its server allows at once, at least 1.
     pub max_connections: u32,
     /// Mirrors to tape at the same time, from 1; `None`: the setting.

@@ -29,8 +29,10 @@ pub enum EndReason {
     Dns,
     /// The schedule's address leads to this machine or into a private network, and was not opened.
     PrivateAddress,
-    /// The network said no: unreachable, reset, TLS and the like.
+    /// The network said no: unreachable, reset and the like.
     Network,
+    /// No secure connection: a certificate that does not fit, another TLS failure.
+    Tls,
     /// What came was not media: a web page, a playlist, a redirect file.
     NotMedia,
     /// The source program could not be started.
@@ -43,6 +45,8 @@ pub enum EndReason {
     Handover,
     /// A handover's new connection that did not become good in time; the old one went on.
     HandoverFailed,
+    /// Opened beside a connection that was silent, and not needed: that one went on.
+    HedgeLost,
     /// The union of windows ended.
     WindowEnd,
     /// The user stopped the daemon.
@@ -54,7 +58,7 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    const PLAIN: [Self; 17] = [
+    const PLAIN: [Self; 19] = [
         Self::Eof,
         Self::Stalled,
         Self::NoFirstByte,
@@ -62,12 +66,14 @@ impl EndReason {
         Self::Dns,
         Self::PrivateAddress,
         Self::Network,
+        Self::Tls,
         Self::NotMedia,
         Self::SourceMissing,
         Self::SourceFailed,
         Self::DiskFull,
         Self::Handover,
         Self::HandoverFailed,
+        Self::HedgeLost,
         Self::WindowEnd,
         Self::Shutdown,
         Self::Unwanted,
@@ -77,7 +83,10 @@ impl EndReason {
     /// True where the end was our wish: no failure, no backoff, no cause of a gap.
     #[must_use]
     pub fn is_wanted(self) -> bool {
-        matches!(self, Self::Handover | Self::HandoverFailed | Self::WindowEnd | Self::Shutdown | Self::Unwanted)
+        matches!(
+            self,
+            Self::Handover | Self::HandoverFailed | Self::HedgeLost | Self::WindowEnd | Self::Shutdown | Self::Unwanted
+        )
     }
 }
 
@@ -92,12 +101,14 @@ impl fmt::Display for EndReason {
             Self::Dns => "dns",
             Self::PrivateAddress => "private-address",
             Self::Network => "network",
+            Self::Tls => "tls",
             Self::NotMedia => "not-media",
             Self::SourceMissing => "source-missing",
             Self::SourceFailed => "source-failed",
             Self::DiskFull => "disk-full",
             Self::Handover => "handover",
             Self::HandoverFailed => "handover-failed",
+            Self::HedgeLost => "hedge-lost",
             Self::WindowEnd => "window-end",
             Self::Shutdown => "shutdown",
             Self::Unwanted => "unwanted",

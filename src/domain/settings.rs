@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::hall::Recorder;
+use super::hls::Quality;
 use super::time::{MINUTE, SECOND};
 
 /// Everything that can be set.
@@ -34,6 +35,8 @@ pub struct Settings {
 pub struct Record {
     /// The source of halls that name none.
     pub recorder: Recorder,
+    /// The rendition, where streams have several, of halls that name none.
+    pub quality: Quality,
     /// Recorded before a slot, where the halls file says nothing.
     pub pre_padding_ms: i64,
     /// Recorded after a slot, where the halls file says nothing: talks overrun daily.
@@ -52,6 +55,7 @@ impl Default for Record {
     fn default() -> Self {
         Self {
             recorder: Recorder::Auto,
+            quality: Quality::Best,
             pre_padding_ms: 5 * MINUTE,
             post_padding_ms: 15 * MINUTE,
             stall_timeout_ms: 10 * SECOND,

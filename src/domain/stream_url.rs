@@ -2,22 +2,30 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use thiserror::Error;
 use url::{Host, Url};
+
+use super::stream_request::StreamRequest;
 
 /// Schemes a stream may have. Everything else (`file:`, `concat:`, `dvd:`, ...) would let a schedule
 /// read this machine's files or devices through mplayer and ffmpeg.
 pub const ALLOWED_SCHEMES: [&str; 8] = ["http", "https", "mms", "mmsh", "mmst", "rtsp", "rtmp", "rtmps"];
 
+/// How the paths of playlists end: lists of addresses, one of which is the stream.
+const PLAYLIST_ENDINGS: [&str; 5] = [".m3u", ".pls", ".asx", ".wax", ".wvx"];
+
 /// An address of a stream that passed [`StreamUrl::parse`]. It prints without its password; the
 /// whole of it leaves only through [`StreamUrl::secret`].
-/// Who named it counts too: a tape that is told of another trust is told of another stream.
+/// Who named it, and what is to be said when asking for it, count too: the same address named by another or asked
+/// for in another way is another stream.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct StreamUrl {
     url: Url,
     /// A stranger named it: it must not lead into a private network, whatever its name is looked up as.
     public_only: bool,
+    request: Arc<StreamRequest>,
 }
 
 /// Why an address is refused.
@@ -54,7 +62,7 @@ impl StreamUrl {
         if url.host_str().is_none_or(str::is_empty) {
             return Err(not_a_url());
         }
-        Ok(Self { url, public_only: false })
+        Ok(Self { url, public_only: false, request: Arc::default() })
     }
 
     /// Reads an address that came from a schedule, which is data of strangers.
@@ -67,6 +75,18 @@ impl StreamUrl {
             return Err(StreamUrlError::Private(url.to_string()));
         }
         Ok(url)
+    }
+
+    /// To be asked for in this way.
+    #[must_use]
+    pub fn asked_with(self, request: StreamRequest) -> Self {
+        Self { request: Arc::new(request), ..self }
+    }
+
+    /// What to say when asking for it.
+    #[must_use]
+    pub fn request(&self) -> &StreamRequest {
+        &self.request
     }
 
     /// True where a schedule named it: wherever it leads in the end (its name looked up, a redirect, a
@@ -120,6 +140,19 @@ impl StreamUrl {
     #[must_use]
     pub fn is_hls(&self) -> bool {
         matches!(self.url.scheme(), "http" | "https") && self.path().to_ascii_lowercase().ends_with(".m3u8")
+    }
+
+    /// True for http and https.
+    #[must_use]
+    pub fn is_web(&self) -> bool {
+        matches!(self.url.scheme(), "http" | "https")
+    }
+
+    /// True where the path ends as playlists other than HLS do, which hold the address of the stream.
+    #[must_use]
+    pub fn is_playlist(&self) -> bool {
+        let path = self.path().to_ascii_lowercase();
+        self.is_web() && PLAYLIST_ENDINGS.iter().any(|end| path.ends_with(end))
     }
 
     /// True where the host is a loopback, private, link-local or unspecified address, or a name that

@@ -137,6 +137,7 @@ impl TrackEntry {
             }
             // STREAMINFO: sizes, total length and checksum differ; rate, channels and depth are 8 bytes in.
             "A_FLAC" => text.extend_from_slice(private.get(18..21).unwrap_or_default()),
+            "V_MPEG4/ISO/AVC" => text.extend(avc_without_padding(private).unwrap_or_else(|| private.to_vec())),
             _ => text.extend_from_slice(private),
         }
         xxh3_64(&text)
@@ -179,6 +180,28 @@ fn xiph_headers(private: &[u8]) -> Option<[&[u8]; 3]> {
     Some([first, comments, setup])
 }
 
+/// AVCDecoderConfigurationRecord (ISO 14496-15, 5.3.3.1) with its parameter sets less the zeros behind them: in
+/// MPEG-TS one zero of the start code that follows counts as theirs, and what follows differs: an encoder's
+/// very first picture has its name in front. `None`: it is none.
+fn avc_without_padding(private: &[u8]) -> Option<Vec<u8>> {
+    let mut out = private.get(..5)?.to_vec();
+    let mut rest = private.get(5..)?;
+    for count_bits in [0x1f, 0xff] {
+        let (count, after) = rest.split_first()?;
+        out.push(*count);
+        rest = after;
+        for _ in 0..count & count_bits {
+            let (length, after) = rest.split_at_checked(2)?;
+            let (set, after) = after.split_at_checked(usize::from(u16::from_be_bytes([length[0], length[1]])))?;
+            let padding = set.iter().rev().take_while(|byte| **byte == 0).count();
+            out.extend_from_slice(&set[..set.len() - padding]);
+            rest = after;
+        }
+    }
+    out.extend_from_slice(rest);
+    Some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +232,15 @@ mod tests {
         assert_eq!(vorbis("title one").format_hash(), vorbis("two").format_hash());
         assert_ne!(vorbis("x").format_hash(), entry("A_VORBIS", b"\x02\x04\x01ididxother").format_hash());
         assert_ne!(entry("A_AAC", b"\x12\x10").format_hash(), entry("A_AAC", b"\x12\x08").format_hash());
+        // One SPS of two bytes and a PPS, with and without the zero of a start code behind it.
+        let avc = |pps: &[u8]| {
+            let head = [1, 66, 0, 13, 0xff, 0xe1, 0, 2, 0x67, 0x42, 1, 0, pps.len() as u8];
+            entry("V_MPEG4/ISO/AVC", &[head.as_slice(), pps].concat())
+        };
+        assert_eq!(avc(&[0x68, 0xce]).format_hash(), avc(&[0x68, 0xce, 0]).format_hash());
+        assert_ne!(avc(&[0x68, 0xce]).format_hash(), avc(&[0x68, 0xcf]).format_hash());
+        let cut_short = entry("V_MPEG4/ISO/AVC", &[1, 66, 0, 13, 0xff, 0xe1, 0, 9, 0x67]);
+        assert_ne!(cut_short.format_hash(), avc(&[0x68]).format_hash());
         let opus = |skip: u8, gain: u8| {
             entry("A_OPUS", &[b'O', b'p', b'u', b's', b'H', b'e', b'a', b'd', 1, 2, skip, 0, 0, 0, 0, 0, gain, 0, 0])
         };

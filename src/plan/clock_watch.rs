@@ -74,7 +74,10 @@ pub fn unstepped(marks: &[Mark], steps: &[ClockStep]) -> (Vec<Mark>, Vec<Passed>
         // Between these two marks the clock was set, if it was while bytes came. Where several pairs would
         // do, it is the one with the least time between, by the clock that is not set.
         let between = |n: &usize| {
-            let (before, after) = (marks[*n - 1].at, marks[*n].at);
+            let after = marks[*n].at;
+            // Between two arrivals may stand when their media was made, which is earlier than both.
+            let earlier = n.checked_sub(2).map(|n| marks[n].at).filter(|earlier| marks[*n - 1].at < *earlier);
+            let before = earlier.unwrap_or(marks[*n - 1].at);
             let waited = after.since(before) - step.by_ms();
             let is_near = (step.from.minus(NEAR_MS)..=step.from.plus(SECOND)).contains(&before)
                 && (step.to.minus(SECOND)..=step.to.plus(NEAR_MS)).contains(&after);
@@ -181,6 +184,11 @@ mod tests {
             assert_eq!(walls(&mended), want, "{by}");
             assert_eq!(mended[0].media_end_ms, mended[1].media_start_ms, "no media is lost or doubled");
         }
+        // A source that knows when its media was made says so between two arrivals.
+        let step = ClockStep { from: Ms(300 * SECOND), to: Ms(900 * SECOND) };
+        let mut told = marks(10 * MINUTE);
+        told.insert(300, Mark { at: Ms(290 * SECOND), offset: 300_500 });
+        assert_eq!(walls(&stepped(vec![WHOLE], &unstepped(&told, &[step]).1)), [(0, 300), (900, 1800)]);
         // A hole in the media right at the step, and a further span behind it.
         let step = ClockStep { from: Ms(300 * SECOND), to: Ms(900 * SECOND) };
         let (_, passed) = unstepped(&marks(10 * MINUTE), &[step]);

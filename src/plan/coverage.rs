@@ -193,14 +193,23 @@ fn cause(at: Ms, facts: &TalkFacts<'_>, now: Ms) -> GapCause {
 /// What the connections say. One that is over speaks from its end until the next one's first byte; one
 /// that delivered nothing usable speaks for its whole life.
 fn connection_cause(at: Ms, connections: &[Connection], now: Ms) -> Option<GapCause> {
+    // A second connection that came to nothing beside one that was open says nothing: bytes were to come from
+    // that one.
+    let was_open = |c: &&Connection| {
+        c.opened <= at && c.first_byte.is_some_and(|first| first <= at) && c.closed.is_none_or(|closed| closed > at)
+    };
+    let open_since = connections.iter().filter(was_open).map(|c| c.opened).min();
+    // What was closed since it was not needed never was to deliver.
+    let needed = |c: &&Connection| !matches!(c.end, Some(EndReason::HedgeLost | EndReason::HandoverFailed));
     let mut before = None;
-    for c in connections.iter().filter(|c| c.opened <= at) {
+    for c in connections.iter().filter(|c| c.opened <= at).filter(needed) {
         let failed = c.end.filter(|end| !end.is_wanted());
         let over = c.closed.is_some_and(|closed| closed <= at);
         let delivering = c.first_byte.is_some_and(|first| first <= at);
         match (over, failed) {
             // A wanted end says nothing of what is missing after it, and so leaves the word to an earlier
             // failure only if nothing was wrong in between.
+            (true, _) if open_since.is_some_and(|since| since <= c.opened) => {}
             (true, Some(reason)) => before = Some(GapCause::Connection(reason)),
             (true, None) => before = if c.first_byte.is_some() { None } else { before },
             // Bytes came and no media covers this instant: they stopped (stall), or were no media.

@@ -124,6 +124,19 @@ fn a_talk_that_is_whole_is_complete() {
 }
 
 #[test]
+fn what_was_tried_beside_a_silent_connection_is_no_cause() {
+    // Silent from 600 on; hedges at 601 and 604, a third takes over at 608. The old one is given up at 610.
+    let connections = vec![
+        connection(-300, Some(-300), 610, EndReason::Stalled),
+        connection(601, None, 602, EndReason::Refused),
+        connection(604, Some(605), 606, EndReason::HedgeLost),
+        connection(607, Some(608), 4500, EndReason::WindowEnd),
+    ];
+    let case = Case::new(vec![media(-300, 600), media(608, 4500)], connections);
+    assert_eq!(case.gaps(), [gap(600, 608, "stalled")]);
+}
+
+#[test]
 fn states_follow_the_clock_and_the_media() {
     let nothing = Case::new(vec![], vec![]);
     assert_eq!(nothing.report(at(594)).state, TalkState::Scheduled);

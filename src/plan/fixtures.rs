@@ -45,6 +45,7 @@ pub(crate) fn hall(id: i64) -> Hall {
         aliases: vec![],
         streams: vec![Stream { id: StreamId(id), url }],
         recorder: Some(Recorder::Auto),
+        quality: None,
         max_connections: 2,
         redundancy: None,
     }

@@ -7,8 +7,10 @@ use std::str::FromStr;
 
 use crate::domain::hall::{Recorder, fold_name};
 use crate::domain::halls_file::{DEFAULT_MAX_CONNECTIONS, HallsFile};
+use crate::domain::hls::Quality;
 use crate::domain::ids::{HallId, StreamId};
 use crate::domain::schedule::{ScheduledTalk, Warning, WarningKind};
+use crate::domain::stream_request::StreamRequest;
 use crate::domain::stream_url::{StreamUrl, redact_text};
 use crate::domain::text::shortened;
 
@@ -60,6 +62,8 @@ pub struct KnownHall {
     pub aliases: Vec<String>,
     /// `None`: the setting.
     pub recorder: Option<Recorder>,
+    /// `None`: the setting.
+    pub quality: Option<Quality>,
     /// Connections its server allows.
     pub max_connections: u32,
     /// Mirrors taped at once; `None`: the setting.
@@ -90,12 +94,16 @@ pub struct PlannedHall {
     pub aliases: Vec<String>,
     /// `None`: the setting.
     pub recorder: Option<Recorder>,
+    /// `None`: the setting.
+    pub quality: Option<Quality>,
     /// Connections its server allows.
     pub max_connections: u32,
     /// Mirrors taped at once; `None`: the setting.
     pub redundancy: Option<u32>,
     /// Whole addresses by priority, all of one origin.
     pub streams: Vec<(String, StreamOrigin)>,
+    /// What is to be said to each of them, where there is something; `None` where no halls file was read.
+    pub requests: Option<BTreeMap<String, StreamRequest>>,
 }
 
 /// All halls of an event, and where each talk is.
@@ -164,9 +172,11 @@ impl<'a> Planner<'a> {
                 name: entry.name.clone(),
                 aliases,
                 recorder: entry.recorder,
+                quality: entry.quality,
                 max_connections: entry.max_connections,
                 redundancy: entry.redundancy,
                 streams: entry.streams.iter().map(|u| (u.secret().to_owned(), StreamOrigin::HallsFile)).collect(),
+                requests: Some(entry.streams.iter().filter_map(asked).collect()),
             });
         }
         for hall in known.iter().filter(|k| !claimed.contains(&k.id)) {
@@ -175,6 +185,7 @@ impl<'a> Planner<'a> {
             if file.is_none() {
                 planned.aliases.clone_from(&hall.aliases);
                 planned.recorder = hall.recorder;
+                planned.quality = hall.quality;
                 planned.max_connections = hall.max_connections;
                 planned.redundancy = hall.redundancy;
                 planned.streams = hall.with_origin(StreamOrigin::HallsFile);
@@ -355,9 +366,11 @@ impl PlannedHall {
             name: name.to_owned(),
             aliases: Vec::new(),
             recorder: None,
+            quality: None,
             max_connections: DEFAULT_MAX_CONNECTIONS,
             redundancy: None,
             streams: Vec::new(),
+            requests: None,
         }
     }
 }
@@ -370,6 +383,10 @@ impl KnownHall {
 
 fn with(urls: &[String]) -> Vec<(String, StreamOrigin)> {
     urls.iter().map(|url| (url.clone(), StreamOrigin::Schedule)).collect()
+}
+
+fn asked(url: &StreamUrl) -> Option<(String, StreamRequest)> {
+    (!url.request().is_empty()).then(|| (url.secret().to_owned(), url.request().clone()))
 }
 
 /// `Saal 1` of `Saal 1 (2)`.

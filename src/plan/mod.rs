@@ -11,6 +11,8 @@ pub mod cut;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod hall_plan;
+pub mod hedge;
+pub mod hls;
 pub mod lanes;
 #[cfg(test)]
 pub(crate) mod media_fixtures;

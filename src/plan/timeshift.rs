@@ -85,7 +85,9 @@ pub fn chunks(strips: &[Strip], within: Interval, forbidden: &IntervalSet, now: 
             // It has just been opened: what follows must wait for it.
             break;
         }
-        let before = nth.checked_sub(1).and_then(|nth| strips.get(nth)).copied();
+        // The one that was shown last: of one between them nothing may have been shown.
+        let shown = done.as_ref().map(|d| d.segment);
+        let before = strips[..nth].iter().find(|s| Some(s.segment) == shown).copied();
         let from = begin(strip, before, done.as_ref(), within);
         let next = strips.get(nth + 1);
         let (mut listed, rest) = whole(strip, from);
@@ -109,16 +111,16 @@ pub fn chunks(strips: &[Strip], within: Interval, forbidden: &IntervalSet, now: 
                 continue;
             }
             if forbidden.iter().any(|slot| slot.overlaps(Interval::new(key.wall, wall_end))) {
-                done = Some(Done { segment: None, media_us: end_us, wall: wall_end });
+                done = Some(Done { segment: strip.segment, shown: false, media_us: end_us, wall: wall_end });
                 continue;
             }
             let goes_on = done
                 .as_ref()
-                .is_some_and(|d| !key.jump && d.media_us == key.media_us && d.segment == Some(strip.segment));
+                .is_some_and(|d| !key.jump && d.media_us == key.media_us && d.shown && d.segment == strip.segment);
             let chunk =
                 Chunk { segment: strip.segment, from: key.byte, to, length_us, wall: key.wall, breaks: !goes_on };
             out.push(chunk);
-            done = Some(Done { segment: Some(strip.segment), media_us: end_us, wall: wall_end });
+            done = Some(Done { segment: strip.segment, shown: true, media_us: end_us, wall: wall_end });
         }
         if strip.closed.is_none() && next.is_none() {
             break;
@@ -138,8 +140,9 @@ pub fn is_over<'a>(strips: impl IntoIterator<Item = &'a Strip>, within: Interval
 
 /// Where what is listed ends.
 struct Done {
-    /// `None`: what followed was not to be shown.
-    segment: Option<SegmentId>,
+    segment: SegmentId,
+    /// False where it was not to be shown.
+    shown: bool,
     media_us: i64,
     wall: Ms,
 }

@@ -45,6 +45,18 @@ impl Wanted {
     }
 }
 
+/// A source that can reach back takes so much from before a window: what it holds on to for its players.
+/// Milliseconds.
+pub const REACH_BACK_MS: i64 = 60_000;
+
+/// Since when media is wanted that a server still holds, for a tape whose first window begins at `start`:
+/// never from a slot in which nothing may be recorded.
+#[must_use]
+pub fn reach_back(start: Ms, forbidden: &IntervalSet) -> Ms {
+    let ends = forbidden.iter().map(|slot| slot.end).filter(|end| *end <= start);
+    ends.fold(start.minus(REACH_BACK_MS), Ms::max)
+}
+
 /// A talk's window: its slot with the padding of its event, or of the settings where that has none.
 #[must_use]
 pub fn window_of(talk: &Talk, event: Option<&Event>, record: &Record) -> Interval {

@@ -75,3 +75,16 @@ fn a_talk_past_midnight_is_like_any_other() {
     assert_eq!(windows(&plan, 1), [slot(1425, 1515)]);
     assert_eq!(plan.running_at(at(1440)).count(), 1);
 }
+
+#[test]
+fn what_a_server_still_holds_is_wanted_from_a_minute_before_but_not_of_a_forbidden_slot() {
+    let at = |minute: i64| Ms(minute * 60_000);
+    let none = IntervalSet::new();
+    assert_eq!(reach_back(at(100), &none), at(99));
+    for (end, want) in [(100, at(100)), (98, at(99)), (130, at(99))] {
+        let forbidden = Interval::new(at(90), at(end)).into();
+        assert_eq!(reach_back(at(100), &forbidden), want, "{end}");
+    }
+    let half = Interval::new(at(90), at(100).minus(30_000)).into();
+    assert_eq!(reach_back(at(100), &half), at(100).minus(30_000));
+}

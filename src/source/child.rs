@@ -108,6 +108,7 @@ fn spawn(program: &Path, job: Job) -> io::Result<Running> {
     let process = child.id().and_then(process_id);
     limit(child.id());
     let (stop, kill, closed) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let over = CancellationToken::new();
     let bytes = PipeBytes {
         pipe: pipe::Receiver::from_owned_fd(OwnedFd::from(bytes))?,
         closed: closed.clone(),
@@ -117,9 +118,9 @@ fn spawn(program: &Path, job: Job) -> io::Result<Running> {
     let bytes = WithoutTail::new(bytes, stop.clone(), job.untrusted_tail);
     let messages = pipe::Receiver::from_owned_fd(OwnedFd::from(messages))?;
     let (done, ended) = oneshot::channel();
-    let owner = Owner { child, job, messages, stop: stop.clone(), kill: kill.clone(), closed };
+    let owner = Owner { child, job, messages, stop: stop.clone(), kill: kill.clone(), exited: over.clone(), closed };
     tokio::spawn(owner.run(done));
-    Ok(Running { bytes: Box::pin(bytes), stop, kill, ended, process })
+    Ok(Running { bytes: Box::pin(bytes), stop, kill, ended, over, process })
 }
 
 /// The program, away from our terminal and dying with us.
@@ -222,13 +223,14 @@ struct Owner {
     messages: pipe::Receiver,
     stop: CancellationToken,
     kill: CancellationToken,
+    exited: CancellationToken,
     closed: CancellationToken,
 }
 
 impl Owner {
     async fn run(self, mut done: oneshot::Sender<SourceEnd>) {
-        let Self { mut child, job, messages, stop, kill, closed } = self;
-        let (exited, hurry) = (CancellationToken::new(), CancellationToken::new());
+        let Self { mut child, job, messages, stop, kill, exited, closed } = self;
+        let hurry = CancellationToken::new();
         let mut reader = tokio::spawn(lines::read(
             messages,
             job.judge,

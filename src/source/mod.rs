@@ -6,21 +6,26 @@
 pub mod child;
 pub mod ffmpeg;
 pub mod gate;
+pub mod hls;
+pub mod http;
 mod lines;
 pub mod log;
 pub mod mplayer;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::AsyncRead;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::hall::Recorder;
-use crate::domain::segment::EndReason;
+use crate::domain::hls::Quality;
+use crate::domain::segment::{EndReason, Mark};
 use crate::domain::stream_url::StreamUrl;
+use crate::domain::time::Ms;
 use log::LineLog;
 
 /// A running source: one connection to a stream.
@@ -34,6 +39,9 @@ pub struct Running {
     pub kill: CancellationToken,
     /// Resolves once, after the source has ended and its process was waited for.
     pub ended: oneshot::Receiver<SourceEnd>,
+    /// Cancelled when no byte follows those that can be read now, so that its reader need not wait for its
+    /// next turn. A source that cannot tell leaves it alone.
+    pub over: CancellationToken,
     /// The child process, if it is one.
     pub process: Option<ProcessId>,
 }
@@ -63,10 +71,60 @@ pub struct SourceEnd {
     pub detail: Option<String>,
 }
 
+/// What a tape asks of a source.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The stream.
+    pub url: StreamUrl,
+    /// Marks the source's lines in the log.
+    pub label: String,
+    /// The wall clock now.
+    pub now: Ms,
+    /// A source that can reach back takes what was made since then.
+    pub from: Ms,
+    /// Which rendition, where there are several.
+    pub quality: Quality,
+    /// There is no other mirror that could be tried instead.
+    pub alone: bool,
+    /// Where the source says when its media was made.
+    pub hints: Hints,
+}
+
+/// What a source knows of the time at which its media was made: "the media in the first `offset` bytes was
+/// complete by then". Clones are the same list.
+#[derive(Clone, Debug, Default)]
+pub struct Hints(Arc<Mutex<VecDeque<Mark>>>);
+
+impl Hints {
+    /// Adds one; offsets only rise.
+    pub fn push(&self, mark: Mark) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(mark);
+    }
+
+    /// Takes those of the first `bytes` bytes.
+    #[must_use]
+    pub fn up_to(&self, bytes: u64) -> Vec<Mark> {
+        let mut hints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = hints.iter().take_while(|hint| hint.offset <= bytes).count();
+        hints.drain(..n).collect()
+    }
+}
+
 /// Opens sources of one sort.
 pub trait Source: Send + Sync + fmt::Debug {
-    /// Short name: `mplayer`, `ffmpeg`; stored with each connection.
+    /// Short name: `mplayer`, `ffmpeg`, `hls`; stored with each connection.
     fn name(&self) -> &'static str;
+
+    /// True where what it says of its end is exact, also after bytes came. A program's last words may be about
+    /// a try before.
+    fn knows_its_end(&self) -> bool {
+        false
+    }
+
+    /// False where the program it needs is not installed.
+    fn is_there(&self) -> bool {
+        true
+    }
 
     /// Starts it on a stream. `label` marks its lines in the log (hall and connection).
     ///
@@ -74,6 +132,14 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// When it cannot be started at all (program missing, no process to be had). What goes wrong later
     /// shows as an end.
     fn open(&self, url: &StreamUrl, label: &str) -> Result<Running, SourceEnd>;
+
+    /// Starts it for a tape, which knows more of what it wants.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    fn open_for(&self, ask: &Ask) -> Result<Running, SourceEnd> {
+        self.open(&ask.url, &ask.label)
+    }
 }
 
 /// What the messages of a program would mean if it ended after them, and each line as the log gets it: for
@@ -92,10 +158,15 @@ pub fn judged(program: Recorder, url: &StreamUrl, messages: &[u8]) -> (SourceEnd
 pub struct Sources(Vec<Arc<dyn Source>>);
 
 impl Sources {
-    /// mplayer and ffmpeg, as found in `PATH` when they are needed. `log` takes their lines.
+    /// mplayer and ffmpeg, as found in `PATH` when they are needed, and the built-in ones. `log` takes their lines.
     #[must_use]
     pub fn programs(log: &Arc<dyn LineLog>) -> Self {
-        Self(vec![Arc::new(mplayer::Mplayer::new(log.clone())), Arc::new(ffmpeg::Ffmpeg::new(log.clone()))])
+        Self(vec![
+            Arc::new(mplayer::Mplayer::new(log.clone())),
+            Arc::new(ffmpeg::Ffmpeg::new(log.clone())),
+            Arc::new(http::Http::new(log.clone())),
+            Arc::new(hls::Hls::new(log.clone())),
+        ])
     }
 
     /// Others, for tests.
@@ -110,13 +181,23 @@ impl Sources {
         self.0.iter().find(|s| s.name() == name)
     }
 
-    /// The source for a stream, as the hall's recorder says.
+    /// The source for a stream, as the hall's recorder says. With `Auto` the built-in client stands in for a
+    /// program that is not installed.
     ///
     /// # Errors
     /// When there is none of that name.
     pub fn for_stream(&self, recorder: Recorder, url: &StreamUrl) -> Result<&Arc<dyn Source>, SourceEnd> {
         let name = recorder.for_url(url).as_str();
-        self.get(name).ok_or_else(|| SourceEnd {
+        let found = self.get(name);
+        // Where the choice is ours, a fresh machine records at once with what needs nothing installed.
+        let built_in =
+            self.get(Recorder::Http.as_str()).filter(|_| recorder == Recorder::Auto && url.is_web() && !url.is_hls());
+        if found.is_none_or(|source| !source.is_there())
+            && let Some(built_in) = built_in
+        {
+            return Ok(built_in);
+        }
+        found.ok_or_else(|| SourceEnd {
             reason: Some(EndReason::SourceMissing),
             detail: Some(format!("there is no source named {name}")),
         })

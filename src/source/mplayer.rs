@@ -41,6 +41,10 @@ impl Source for Mplayer {
         "mplayer"
     }
 
+    fn is_there(&self) -> bool {
+        child::find(&self.program).is_some()
+    }
+
     fn open(&self, url: &StreamUrl, label: &str) -> Result<Running, SourceEnd> {
         child::start(Job {
             program: self.program.clone(),

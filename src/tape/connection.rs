@@ -12,20 +12,29 @@ use uuid::Uuid;
 
 use super::events::TapeEvent;
 use super::segment_file::{Ending, Owner, SegmentFile, Shelf};
-use crate::domain::hall::Stream;
+use crate::domain::hall::{Recorder, Stream};
+use crate::domain::hls::Quality;
 use crate::domain::segment::{Container, EndReason};
 use crate::domain::settings::Record;
 use crate::domain::sniff::{self, Sniff, sniff};
 use crate::domain::time::Ms;
+use crate::plan::hedge::Arrivals;
 use crate::source::child::TERM_GRACE;
-use crate::source::{Running, Source, SourceEnd, gate};
+use crate::source::{Ask, Hints, Running, Source, SourceEnd, gate};
 
 /// Between two reads. Reading each of mplayer's 4 KiB as it comes would cost sixty wake-ups a second and
 /// stream; a pipe of 1 MiB holds 100 ms of 80 Mbit/s.
 const READ_EVERY: Duration = Duration::from_millis(100);
 
-/// Most that one read takes; a full read is followed by the next at once.
-const READ_BYTES: usize = 256 * 1024;
+/// Most that one read takes; a full read is followed by the next at once. Hundreds of streams have a buffer each.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Where more than this came at one turn the next one is earlier: what the kernel holds for a socket that has
+/// just been opened is 64 KiB, and a server must never find that full.
+const TURN_BYTES: usize = 32 * 1024;
+
+/// The shortest time between two turns.
+const READ_AGAIN: Duration = Duration::from_millis(5);
 
 /// How long the first bytes may wait in memory for their container to be known, and so their file's name.
 const NAME_PATIENCE: Duration = Duration::from_millis(500);
@@ -49,6 +58,21 @@ pub(super) struct Plan {
     pub owner: Owner,
     pub shelf: Arc<Shelf>,
     pub record: Record,
+    /// A source that can reach back takes what was made since then.
+    pub from: Ms,
+    pub quality: Quality,
+    /// There is no other mirror.
+    pub alone: bool,
+    /// How the bytes of this stream came so far.
+    pub arrivals: Arrivals,
+    /// When the clock of `arrivals` began.
+    pub origin: Instant,
+}
+
+/// No bytes from a stream for so long is a stall. Milliseconds. `hls`: whatever receives it, it comes a chunk
+/// at a time.
+pub(super) fn stall_ms(record: &Record, hls: bool) -> i64 {
+    if hls { record.stall_timeout_ms.max(HLS_STALL_MS) } else { record.stall_timeout_ms }
 }
 
 /// A connection that lives, or has just ended.
@@ -72,6 +96,8 @@ pub(super) struct Live {
     pub last_byte_at: Option<Ms>,
     /// Since when media is recognised: the first byte's arrival.
     pub media_since: Option<Instant>,
+    /// How its bytes came.
+    pub arrivals: Arrivals,
 }
 
 impl Live {
@@ -89,18 +115,28 @@ impl Live {
 pub(super) struct Over {
     pub reason: EndReason,
     pub detail: Option<String>,
-    /// How long it gave recognised media.
-    pub good: Duration,
+    /// How long it gave recognised media; `None` where it gave none.
+    pub good: Option<Duration>,
 }
 
 impl Connection {
     /// Opens one, in a task of its own.
     pub fn open(plan: Plan) -> Self {
-        let live = Arc::new(Mutex::new(Live::default()));
+        let live = Live { arrivals: plan.arrivals.reconnected(), ..Live::default() };
+        let live = Arc::new(Mutex::new(live));
         let (stop, asked) = watch::channel(None);
         let (tell, over) = oneshot::channel();
         let (id, stream, opened) = (plan.id, plan.stream.clone(), Instant::now());
-        let life = Life { plan, live: live.clone(), asked, opened, head: Some(Head::default()), segment: None };
+        let life = Life {
+            plan,
+            live: live.clone(),
+            asked,
+            opened,
+            hints: Hints::default(),
+            pushed: 0,
+            head: Some(Head::default()),
+            segment: None,
+        };
         Self { id, stream, live, stop, over, task: tokio::spawn(life.run(tell)) }
     }
 
@@ -122,7 +158,7 @@ impl Connection {
     pub async fn over(&mut self) -> Over {
         (&mut self.over).await.unwrap_or_else(|_| {
             tracing::error!("a connection's task failed");
-            Over { reason: EndReason::SourceFailed, detail: Some("internal error".to_owned()), good: Duration::ZERO }
+            Over { reason: EndReason::SourceFailed, detail: Some("internal error".to_owned()), good: None }
         })
     }
 
@@ -165,6 +201,10 @@ struct Life {
     live: Arc<Mutex<Live>>,
     asked: watch::Receiver<Option<EndReason>>,
     opened: Instant,
+    /// What the source knows of when its media was made.
+    hints: Hints,
+    /// Bytes given to the segment.
+    pushed: u64,
     /// `None` once the sniffer has decided.
     head: Option<Head>,
     segment: Option<(SegmentFile, Container)>,
@@ -175,7 +215,15 @@ impl Life {
         let at = self.plan.shelf.clock.now();
         let running = match &self.plan.source {
             Ok(source) => match self.may_open().await {
-                Ok(()) => source.open(&self.plan.stream.url, &self.plan.label),
+                Ok(()) => source.open_for(&Ask {
+                    url: self.plan.stream.url.clone(),
+                    label: self.plan.label.clone(),
+                    now: self.plan.shelf.clock.now(),
+                    from: self.plan.from,
+                    quality: self.plan.quality,
+                    alone: self.plan.alone,
+                    hints: self.hints.clone(),
+                }),
                 Err(end) => Err(end),
             },
             Err(end) => Err(end.clone()),
@@ -198,12 +246,16 @@ impl Life {
         let what = self.know();
         let live = *lock(&self.live);
         let not_media = matches!(what, Some(Sniff::NotMedia(_)));
-        let (reason, mut detail) = judge(why, what, live.bytes, said);
+        let exact = self.plan.source.as_ref().is_ok_and(|source| source.knows_its_end());
+        let (reason, mut detail) = judge(why, what, live.bytes, said, exact);
+        if reason == EndReason::Stalled {
+            detail = Some(silence(live));
+        }
         if let (EndReason::NotMedia, Some(Sniff::NotMedia(what))) = (reason, what) {
             detail = Some(what.to_string());
         }
         let at = self.plan.shelf.clock.now();
-        let _ = over.send(Over { reason, detail: detail.clone(), good: live.good() });
+        let _ = over.send(Over { reason, detail: detail.clone(), good: live.media_since.map(|_| live.good()) });
         if let Some((segment, container)) = self.segment.take() {
             segment.close(Ending { reason, container, not_media }).await;
         }
@@ -225,14 +277,20 @@ impl Life {
         let mut asked = self.asked.clone();
         let mut buffer = vec![0; READ_BYTES];
         let mut pause: Option<Instant> = None;
-        let mut stall_ms = self.plan.record.stall_timeout_ms;
-        if self.plan.stream.url.is_hls() {
-            stall_ms = stall_ms.max(HLS_STALL_MS);
+        let built_in = self.plan.source_name == Recorder::Hls.as_str();
+        let stall_ms = stall_ms(&self.plan.record, built_in || self.plan.stream.url.is_hls());
+        let mut first_byte_ms = self.plan.record.first_byte_timeout_ms;
+        if built_in {
+            // What is new is waited for: asking for the same playlist on another connection brings nothing.
+            first_byte_ms = first_byte_ms.max(HLS_STALL_MS);
         }
+        let mut taken = 0;
+        // Nothing follows what is there: it is read without pauses.
+        let mut hurry = false;
         loop {
             let live = *lock(&self.live);
             let (limit, reason) = match live.last_byte {
-                None => (self.opened + ms(self.plan.record.first_byte_timeout_ms), EndReason::NoFirstByte),
+                None => (self.opened + ms(first_byte_ms), EndReason::NoFirstByte),
                 Some(last) => (last + ms(stall_ms), EndReason::Stalled),
             };
             let name_due = live.first_byte.filter(|_| self.segment.is_none()).map(|first| first + NAME_PATIENCE);
@@ -245,13 +303,16 @@ impl Life {
                 }
                 () = cancelled(broken.as_ref()) => return Why::Broken,
                 () = until(pause), if pause.is_some() => pause = None,
+                () = running.over.cancelled(), if !hurry => (pause, hurry) = (None, true),
                 read = running.bytes.read(&mut buffer), if pause.is_none() => match read {
                     Ok(n) if n > 0 => {
                         if self.take(&buffer[..n]) {
                             return Why::NotMedia;
                         }
-                        if n < buffer.len() {
-                            pause = Some(Instant::now() + READ_EVERY);
+                        taken += n;
+                        if n < buffer.len() && !hurry {
+                            pause = Some(Instant::now() + turn(taken));
+                            taken = 0;
                         }
                     }
                     // An error of a pipe is its end.
@@ -272,6 +333,7 @@ impl Life {
             live.bytes += bytes.len() as u64;
             live.last_byte = Some(now);
             live.last_byte_at = Some(at);
+            live.arrivals.arrived(i64::try_from(now.duration_since(self.plan.origin).as_millis()).unwrap_or(i64::MAX));
             let first = live.first_byte.is_none();
             live.first_byte.get_or_insert(now);
             first
@@ -281,16 +343,14 @@ impl Life {
         }
         let bytes = Bytes::copy_from_slice(bytes);
         let Some(head) = &mut self.head else {
-            if let Some((segment, _)) = &self.segment {
-                segment.push(bytes, at);
-            }
+            self.push(bytes, at);
             return false;
         };
         let room = sniff::MAX.saturating_sub(head.bytes.len()).min(bytes.len());
         head.bytes.extend_from_slice(&bytes[..room]);
         let found = sniff(&head.bytes, false);
         match &self.segment {
-            Some((segment, _)) => segment.push(bytes, at),
+            Some(_) => self.push(bytes, at),
             None => head.waiting.push((at, bytes)),
         }
         match found {
@@ -320,10 +380,20 @@ impl Life {
         let waiting = self.head.as_mut().map(|head| std::mem::take(&mut head.waiting)).unwrap_or_default();
         let Some(at) = waiting.first().map(|(at, _)| *at) else { return };
         let segment = SegmentFile::start(self.plan.shelf.clone(), self.plan.owner.clone(), container, at);
-        for (at, bytes) in waiting {
-            segment.push(bytes, at);
-        }
         self.segment = Some((segment, container));
+        for (at, bytes) in waiting {
+            self.push(bytes, at);
+        }
+    }
+
+    /// Gives bytes to the segment, and before them what the source said of them and of those before.
+    fn push(&mut self, bytes: Bytes, at: Ms) {
+        let Some((segment, _)) = &self.segment else { return };
+        self.pushed += bytes.len() as u64;
+        for hint in self.hints.up_to(self.pushed) {
+            segment.note(hint);
+        }
+        segment.push(bytes, at);
     }
 
     /// Decides about what has not been decided yet, since nothing follows. `None`: it was media, or nothing.
@@ -343,11 +413,11 @@ impl Life {
 
     /// Ends the source, takes what it still gives, and waits for it.
     async fn end(&mut self, running: Running, why: Why) -> SourceEnd {
-        let Running { mut bytes, stop, kill, mut ended, process: _ } = running;
+        let Running { mut bytes, stop, kill, mut ended, over: _, process: _ } = running;
         let patience = match why {
             Why::Asked(EndReason::Unwanted) | Why::Broken => Duration::ZERO,
-            Why::Asked(_) => TERM_GRACE,
-            Why::TimedOut(_) | Why::NotMedia | Why::Ended => DEAD_GRACE,
+            Why::Asked(reason) if reason != EndReason::Stalled => TERM_GRACE,
+            Why::Asked(_) | Why::TimedOut(_) | Why::NotMedia | Why::Ended => DEAD_GRACE,
         };
         if why == Why::Ended {
             // It has mostly ended by itself.
@@ -384,13 +454,14 @@ impl Life {
 }
 
 /// The end reason: from what was asked, what arrived, and what the source said; never from an exit code
-/// alone, since mplayer's is 0 whatever happened.
-fn judge(why: Why, what: Option<Sniff>, bytes: u64, said: SourceEnd) -> (EndReason, Option<String>) {
+/// alone, since mplayer's is 0 whatever happened. `exact`: the source knows how it ended.
+fn judge(why: Why, what: Option<Sniff>, bytes: u64, said: SourceEnd, exact: bool) -> (EndReason, Option<String>) {
     let reason = match why {
         Why::Asked(reason) | Why::TimedOut(reason) => reason,
         Why::Broken => EndReason::DiskFull,
         Why::NotMedia => EndReason::NotMedia,
         Why::Ended if matches!(what, Some(Sniff::NotMedia(_))) => EndReason::NotMedia,
+        Why::Ended if exact => said.reason.unwrap_or(EndReason::Eof),
         // What it says of failed tries to connect is of the past once bytes came.
         Why::Ended if bytes > 0 => match said.reason {
             Some(EndReason::SourceFailed) => EndReason::SourceFailed,
@@ -399,6 +470,19 @@ fn judge(why: Why, what: Option<Sniff>, bytes: u64, said: SourceEnd) -> (EndReas
         Why::Ended => said.reason.unwrap_or(EndReason::Eof),
     };
     (reason, if reason.is_wanted() { None } else { said.detail })
+}
+
+/// How long it was silent, for people.
+fn silence(live: Live) -> String {
+    let now = live.last_byte.map_or(Duration::ZERO, |last| last.elapsed());
+    let longest = now.max(ms(live.arrivals.longest_ms()));
+    format!("no byte for {:.1} s", longest.as_secs_f64())
+}
+
+/// How long the next turn of reading may wait after one that gave so many bytes.
+fn turn(bytes: usize) -> Duration {
+    let busy = u32::try_from(bytes / TURN_BYTES).unwrap_or(u32::MAX).saturating_add(1);
+    (READ_EVERY / busy).max(READ_AGAIN)
 }
 
 fn ms(ms: i64) -> Duration {
@@ -443,7 +527,7 @@ mod tests {
             (Why::Asked(EndReason::Shutdown), html, 5, None, EndReason::Shutdown),
         ];
         for (why, what, bytes, reason, want) in table {
-            let (got, detail) = judge(why, what, bytes, said(reason));
+            let (got, detail) = judge(why, what, bytes, said(reason), false);
             assert_eq!(got, want, "{why:?} {what:?} {bytes} {reason:?}");
             assert_eq!(detail.is_none(), want.is_wanted(), "{want}");
         }

@@ -12,6 +12,7 @@ use super::events::TapeSink;
 use super::segment_file::BUFFER_BYTES;
 use crate::domain::clock::Clock;
 use crate::domain::hall::{Recorder, Stream};
+use crate::domain::hls::Quality;
 use crate::domain::ids::HallId;
 use crate::domain::segment::EndReason;
 use crate::domain::settings::Record;
@@ -36,8 +37,12 @@ pub struct TapeOrder {
     pub streams: Vec<Stream>,
     /// What turns them into bytes.
     pub recorder: Recorder,
+    /// Which rendition, where a stream has several.
+    pub quality: Quality,
     /// How many connections may be open at once; 1: handovers are skipped.
     pub max_connections: u32,
+    /// Media from before is not wanted, of a source that could reach back so far.
+    pub from: Ms,
     /// End of the union of windows.
     pub until: Ms,
     /// Starts of windows inside: a handover at each. Past ones do no harm.

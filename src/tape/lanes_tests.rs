@@ -11,6 +11,7 @@ use super::*;
 use crate::app::clock::TestClock;
 use crate::domain::clock::Clock as _;
 use crate::domain::hall::{Recorder, Stream};
+use crate::domain::hls::Quality;
 use crate::domain::ids::{HallId, StreamId};
 use crate::domain::settings::Record;
 use crate::domain::stream_url::StreamUrl;
@@ -86,7 +87,14 @@ impl Source for Fake {
             drop(theirs);
             let _ = tell.send(end);
         });
-        Ok(Running { bytes: Box::pin(ours), stop, kill, ended, process: None })
+        Ok(Running {
+            bytes: Box::pin(ours),
+            stop,
+            kill,
+            ended,
+            over: tokio_util::sync::CancellationToken::new(),
+            process: None,
+        })
     }
 }
 
@@ -133,6 +141,8 @@ impl Bench {
             streams: (1..).zip(urls).map(stream).collect(),
             recorder: Recorder::Mplayer,
             max_connections: 2,
+            from: START,
+            quality: Quality::default(),
             until: START.plus(seconds * SECOND),
             boundaries: boundaries.iter().map(|s| START.plus(s * SECOND)).collect(),
             handover_lead_ms: 3000,

@@ -163,6 +163,14 @@ impl SegmentFile {
         self.shared.wake.notify_one();
     }
 
+    /// Notes when the media of so many bytes was made, which the source knew. (Arrival is later.)
+    pub fn note(&self, made: Mark) {
+        let mut queue = self.shared.queue();
+        if queue.lost == 0 {
+            queue.marks.push_back(made);
+        }
+    }
+
     /// Resolves when bytes were lost and the disk works again.
     pub fn broken(&self) -> CancellationToken {
         self.shared.broken.clone()

@@ -1,7 +1,9 @@
 //! The tape of one hall: keeps a connection running until its time is over, whatever happens.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+mod second;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,28 +16,26 @@ use super::connection::{Connection, Over, Plan};
 use super::handle::{Control, TapeDeps, TapeHandle, TapeOrder, TapeState, TapeStatus, lock};
 use super::narrate::Narrator;
 use super::segment_file::{Owner, Shelf};
-use crate::domain::hall::Stream;
+use crate::domain::hall::{Recorder, Stream};
 use crate::domain::segment::EndReason;
+use crate::domain::stream_url::StreamUrl;
 use crate::domain::time::Ms;
 use crate::plan::backoff::Backoff;
-
-/// A new connection must have given recognised media for so long before the old one stops.
-const HANDOVER_PROOF: Duration = Duration::from_secs(2);
-
-/// After this time a handover is given up.
-const HANDOVER_PATIENCE: Duration = Duration::from_secs(20);
-
-/// A handover whose boundary is past by more than this (the order came late) is not made up for.
-const HANDOVER_LATE_MS: i64 = 10_000;
-
-/// Between two tries to leave a stream that is no longer the hall's.
-const LEAVE_AGAIN: Duration = Duration::from_secs(60);
+use crate::plan::hedge::{Arrivals, HedgeRate};
+use crate::plan::wanted::REACH_BACK_MS;
+use second::{Purpose, Second};
 
 /// The wall clock is looked at this often: it can be stepped.
 const TICK: Duration = Duration::from_millis(500);
 
-/// While a handover is under way.
-const HANDOVER_TICK: Duration = Duration::from_millis(100);
+/// While there are two connections.
+const SECOND_TICK: Duration = Duration::from_millis(100);
+
+/// A tape that was woken later than this did not see its bytes in time: their silence says nothing.
+const BUSY: Duration = Duration::from_millis(250);
+
+/// The longest delay before HLS is asked again.
+const HLS_DELAY: Duration = Duration::from_secs(5);
 
 /// A stop takes no longer than this: 5 s from TERM to KILL, and closing the files.
 const STOP_PATIENCE: Duration = Duration::from_millis(5800);
@@ -78,7 +78,12 @@ pub fn start(order: TapeOrder, deps: TapeDeps) -> TapeHandle {
         status: status.clone(),
         orders,
         current: None,
-        handover: None,
+        second: None,
+        ending: Arc::default(),
+        hedges: HedgeRate::default(),
+        habits: HashMap::new(),
+        origin: Instant::now(),
+        awake_since: Instant::now(),
         closing: JoinSet::new(),
         backoff: Backoff::default(),
         retry_at: Some(Instant::now()),
@@ -103,7 +108,16 @@ struct Session {
     /// Boundaries that were attended to.
     handled: HashSet<Ms>,
     current: Option<Connection>,
-    handover: Option<Handover>,
+    second: Option<Second>,
+    /// Connections that were stopped and have not ended yet.
+    ending: Arc<AtomicUsize>,
+    hedges: HedgeRate,
+    /// How the bytes of each stream come.
+    habits: HashMap<StreamUrl, Arrivals>,
+    /// When this tape began.
+    origin: Instant,
+    /// Since when it was never late for its own work.
+    awake_since: Instant,
     /// Files being closed.
     closing: JoinSet<()>,
     backoff: Backoff,
@@ -121,14 +135,6 @@ struct Session {
     narrator: Narrator,
 }
 
-/// A change from one connection to another under way.
-struct Handover {
-    next: Connection,
-    since: Instant,
-    /// Streams to try if this one fails.
-    others: VecDeque<Stream>,
-}
-
 impl Session {
     async fn run(mut self) {
         loop {
@@ -138,7 +144,8 @@ impl Session {
             }
             self.connect_if_due();
             self.hand_over_if_due(now);
-            self.judge_handover();
+            self.judge_second();
+            self.hedge_if_due();
             while self.closing.try_join_next().is_some() {}
             self.publish(None);
             let wake = self.next_wake(now);
@@ -152,15 +159,20 @@ impl Session {
                     self.retarget(control.order);
                 }
                 over = over(self.current.as_mut()) => self.current_over(&over),
-                over = over(self.handover.as_mut().map(|h| &mut h.next)) => self.next_over(&over),
+                over = over(self.second.as_mut().map(|s| &mut s.connection)) => self.second_over(&over),
                 () = sleep_until(wake) => {}
+            }
+            let woke = Instant::now();
+            if woke.saturating_duration_since(wake) > BUSY {
+                // It is we who were away, not the server.
+                self.awake_since = woke;
             }
         }
     }
 
     /// The next instant at which something may be due.
     fn next_wake(&self, now: Ms) -> Instant {
-        let tick = if self.handover.is_some() { HANDOVER_TICK } else { TICK };
+        let tick = if self.second.is_some() { SECOND_TICK } else { TICK };
         let instant = Instant::now();
         let mut wake = instant + tick;
         let in_ms = |at: Ms| instant + Duration::from_millis(u64::try_from(at.since(now)).unwrap_or(0).max(1));
@@ -170,6 +182,9 @@ impl Session {
         }
         if let (None, Some(at)) = (&self.current, self.retry_at) {
             wake = wake.min(at.max(instant + Duration::from_millis(1)));
+        }
+        if let Some(at) = self.unusual_at().filter(|at| *at > instant) {
+            wake = wake.min(at);
         }
         wake
     }
@@ -192,7 +207,7 @@ impl Session {
         let source = self.deps.sources.for_stream(order.recorder, &stream.url).cloned();
         Connection::open(Plan {
             id,
-            source_name: order.recorder.for_url(&stream.url).as_str(),
+            source_name: source.as_ref().map_or(order.recorder.for_url(&stream.url).as_str(), |source| source.name()),
             source,
             label: format!("{}/{} #{}", order.event_slug, order.hall_slug, self.connections),
             owner: Owner {
@@ -204,8 +219,27 @@ impl Session {
             },
             shelf: self.shelf.clone(),
             record: self.deps.record.clone(),
+            arrivals: self.habit(&stream.url),
+            origin: self.origin,
+            from: self.reach_back(),
+            quality: self.order.quality,
+            alone: self.order.streams.len() < 2,
             stream,
         })
+    }
+
+    /// How the bytes of a stream come, as far as known.
+    fn habit(&self, url: &StreamUrl) -> Arrivals {
+        let current = self.current.as_ref().filter(|c| c.stream.url == *url).map(|c| c.live().arrivals);
+        current.or_else(|| self.habits.get(url).copied()).unwrap_or_default()
+    }
+
+    /// Since when media is wanted: from a little before the window that is on. (A tape may run all day, and a
+    /// server may hold all of that.)
+    fn reach_back(&self) -> Ms {
+        let now = self.deps.clock.now();
+        let begun = self.order.boundaries.iter().filter(|b| **b <= now).max();
+        begun.map_or(self.order.from, |begun| self.order.from.max(begun.minus(REACH_BACK_MS)))
     }
 
     /// Where in the list a stream is, by address: its row may have been made anew.
@@ -221,6 +255,7 @@ impl Session {
         if !other_streams {
             return;
         }
+        self.habits.retain(|url, _| self.order.streams.iter().any(|s| s.url == *url));
         match &self.current {
             None => {
                 // News: what failed before says nothing about them.
@@ -229,55 +264,6 @@ impl Session {
                 self.retry_at = Some(Instant::now());
             }
             Some(current) => self.leave_at = self.place(&current.stream).is_none().then(Instant::now),
-        }
-    }
-
-    /// Begins a handover at a boundary, or away from a stream that is no longer the hall's.
-    fn hand_over_if_due(&mut self, now: Ms) {
-        let lead = self.order.handover_lead_ms;
-        let due: Vec<Ms> = self.order.boundaries.iter().copied().filter(|b| b.minus(lead) <= now).collect();
-        let mut wanted = false;
-        for boundary in due {
-            if self.handled.insert(boundary) {
-                wanted |= now.since(boundary) <= HANDOVER_LATE_MS;
-            }
-        }
-        if self.leave_at.is_some_and(|at| at <= Instant::now()) {
-            self.leave_at = Some(Instant::now() + LEAVE_AGAIN);
-            wanted = true;
-        }
-        // Where nothing flows there is nothing to hand over: the next connection begins a segment anyway.
-        let Some(current) = self.current.as_ref().filter(|c| c.live().first_byte.is_some()) else { return };
-        if !wanted || self.handover.is_some() || self.order.max_connections < 2 {
-            return;
-        }
-        // Back to the preferred one, if we are on another; else (or if that fails) the same again.
-        let same = self.place(&current.stream).map(|at| self.order.streams[at].clone());
-        let preferred = self.order.streams.first().cloned();
-        let mut targets: VecDeque<Stream> = match same {
-            Some(same) => preferred.into_iter().filter(|s| s.url != same.url).chain([same.clone()]).collect(),
-            None => self.order.streams.iter().cloned().collect(),
-        };
-        if let Some(first) = targets.pop_front() {
-            let next = self.open(first);
-            self.handover = Some(Handover { next, since: Instant::now(), others: targets });
-        }
-    }
-
-    fn judge_handover(&mut self) {
-        let Some(handover) = self.handover.take() else { return };
-        if handover.next.live().good() >= HANDOVER_PROOF {
-            if let Some(old) = self.current.take() {
-                old.stop(EndReason::Handover);
-                self.close(old);
-            }
-            self.promote(handover.next);
-        } else if handover.since.elapsed() >= HANDOVER_PATIENCE {
-            handover.next.stop(EndReason::HandoverFailed);
-            tracing::warn!("{}: the handover failed; the old connection goes on", self.order.hall_name);
-            self.close(handover.next);
-        } else {
-            self.handover = Some(handover);
         }
     }
 
@@ -292,17 +278,20 @@ impl Session {
     /// The running connection ended by itself.
     fn current_over(&mut self, over: &Over) {
         let Some(old) = self.current.take() else { return };
-        self.note(over);
-        let place = self.place(&old.stream);
+        self.note(over.reason, over.detail.as_deref());
+        let (place, old_stream) = (self.place(&old.stream), old.stream.clone());
         self.close(old);
-        let good = i64::try_from(over.good.as_millis()).unwrap_or(i64::MAX);
-        if let Some(handover) = self.handover.take() {
-            // What cut this one may have cut the next one too, whose own good data is too short to count.
+        // Another is on its way already, so it takes over as it is; unless it is the one that says nothing.
+        let helps = |s: &mut Second| {
+            s.purpose != Purpose::Late || s.connection.live().last_byte.is_some_and(|last| last > s.since)
+        };
+        if let Some(second) = self.second.take_if(helps) {
+            // What cut this one may have cut the next one too, whose own media is too short to count.
             if let Some(place) = place.filter(|_| over.reason != EndReason::DiskFull) {
-                let _ = self.backoff.failed(place, self.order.streams.len(), good, 0.0);
+                let media = over.good.map(|good| i64::try_from(good.as_millis()).unwrap_or(i64::MAX));
+                let _ = self.backoff.ended(place, self.order.streams.len(), media, 0.0);
             }
-            // It is on its way already, so it takes over as it is.
-            return self.promote(handover.next);
+            return self.promote(second.connection);
         }
         self.leave_at = None;
         let mut delay = Duration::ZERO;
@@ -310,9 +299,14 @@ impl Session {
             // No fault of the stream.
             Some(place) if over.reason == EndReason::DiskFull => self.mirror = place,
             Some(place) => {
-                let retry = self.backoff.failed(place, self.order.streams.len(), good, fastrand::f64());
+                let media = over.good.map(|good| i64::try_from(good.as_millis()).unwrap_or(i64::MAX));
+                let retry = self.backoff.ended(place, self.order.streams.len(), media, fastrand::f64());
                 self.mirror = retry.mirror;
                 delay = Duration::from_millis(u64::try_from(retry.delay_ms).unwrap_or(0));
+                // A window that passes while we wait cannot be had again, and a playlist is soon asked for.
+                if source_of(&self.order, &old_stream) == Recorder::Hls {
+                    delay = delay.min(HLS_DELAY);
+                }
             }
             None => {
                 self.backoff = Backoff::default();
@@ -322,48 +316,47 @@ impl Session {
         self.retry_at = Some(Instant::now() + delay);
     }
 
-    /// The connection that was to take over ended by itself.
-    fn next_over(&mut self, over: &Over) {
-        let Some(handover) = self.handover.take() else { return };
-        self.note(over);
-        let Handover { next, since, mut others } = handover;
-        self.close(next);
-        match others.pop_front() {
-            Some(stream) if since.elapsed() < HANDOVER_PATIENCE - HANDOVER_PROOF => {
-                let next = self.open(stream);
-                self.handover = Some(Handover { next, since, others });
-            }
-            _ => tracing::warn!("{}: the handover failed; the old connection goes on", self.order.hall_name),
-        }
-    }
-
-    fn note(&mut self, over: &Over) {
-        if !over.reason.is_wanted() {
+    fn note(&mut self, reason: EndReason, detail: Option<&str>) {
+        if !reason.is_wanted() {
             let now = self.deps.clock.now();
-            lock(&self.status).last_trouble = Some((now, over.reason, over.detail.clone()));
-            self.narrator.trouble(&self.order.hall_name, over.reason, over.detail.as_deref());
+            lock(&self.status).last_trouble = Some((now, reason, detail.map(str::to_owned)));
+            self.narrator.trouble(&self.order.hall_name, reason, detail);
         }
     }
 
-    /// Lets a connection finish in the background.
-    fn close(&mut self, connection: Connection) {
-        self.bytes_before += connection.live().bytes;
-        let task = connection.into_task();
+    /// Stops a connection and lets it finish in the background.
+    fn end(&mut self, mut connection: Connection, reason: EndReason) {
+        connection.stop(reason);
+        self.forget(&connection);
+        let ending = self.ending.clone();
+        ending.fetch_add(1, Ordering::Relaxed);
         self.closing.spawn(async move {
-            if let Err(e) = task.await {
-                tracing::error!("a connection failed: {e}");
-            }
+            connection.over().await;
+            ending.fetch_sub(1, Ordering::Relaxed);
+            closed(connection).await;
         });
+    }
+
+    /// Lets a connection that has ended finish in the background.
+    fn close(&mut self, connection: Connection) {
+        self.forget(&connection);
+        self.closing.spawn(closed(connection));
+    }
+
+    /// Keeps what is to be known of a connection after its end.
+    fn forget(&mut self, connection: &Connection) {
+        let live = connection.live();
+        self.bytes_before += live.bytes;
+        self.habits.insert(connection.stream.url.clone(), live.arrivals);
     }
 
     async fn finish(mut self, reason: EndReason) {
         let deadline = Instant::now() + STOP_PATIENCE;
         self.publish(Some(TapeState::Stopping));
         let mut open: Vec<Connection> = self.current.take().into_iter().collect();
-        open.extend(self.handover.take().map(|h| h.next));
+        open.extend(self.second.take().map(|s| s.connection));
         for connection in open {
-            connection.stop(reason);
-            self.close(connection);
+            self.end(connection, reason);
         }
         while let Ok(Some(_)) = timeout_at(deadline, self.closing.join_next()).await {}
         if !self.closing.is_empty() {
@@ -400,17 +393,28 @@ impl Session {
             }
             (None, None) => TapeState::Connecting,
         });
-        let next = self.handover.as_ref().map_or(0, |h| h.next.live().bytes);
+        let second = self.second.as_ref().map_or(0, |s| s.connection.live().bytes);
         let mut status = lock(&self.status);
         status.state = state;
         status.stream = self.current.as_ref().map(|c| c.stream.url.clone());
-        status.bytes = self.bytes_before + live.map_or(0, |(_, live)| live.bytes) + next;
+        status.bytes = self.bytes_before + live.map_or(0, |(_, live)| live.bytes) + second;
         status.bytes_per_second = rate;
         status.connections = self.connections;
         status.last_byte_at = live.and_then(|(_, live)| live.last_byte_at).or(status.last_byte_at);
         status.disk_full = self.shelf.full.load(Ordering::Relaxed);
-        status.handover = self.handover.is_some();
+        status.handover = self.second.as_ref().is_some_and(|s| s.purpose == Purpose::Handover);
     }
+}
+
+/// Waits until a connection's file is closed and the catalog was told.
+async fn closed(connection: Connection) {
+    if let Err(e) = connection.into_task().await {
+        tracing::error!("a connection failed: {e}");
+    }
+}
+
+fn source_of(order: &TapeOrder, stream: &Stream) -> Recorder {
+    order.recorder.for_url(&stream.url)
 }
 
 /// The end of a connection, or never.

@@ -3,6 +3,7 @@
 use streamrip::app::failure::Kind;
 use streamrip::app::halls;
 use streamrip::app::import::ImportRequest;
+use streamrip::catalog::schedule::{TalkFilter, snapshot};
 
 use crate::support::{MORNING, World, calendar, changes, counts, event, warned, wrap};
 
@@ -21,6 +22,7 @@ name = "Great Hall"
 aliases = ["Saal 2"]
 streams = ["http://h/2"]
 recorder = "ffmpeg"
+quality = "720p"
 max_connections = 1
 "#;
 
@@ -32,7 +34,12 @@ async fn the_halls_file_beside_the_calendar() {
     assert_eq!(world.streams(), ["(no hall): -", "Great Hall: http://h/2", "Saal 1: http://h/1 http://mirror/1"]);
     assert_eq!(warned(&report), ["unmapped-hall"]);
     assert_eq!(world.number("SELECT pre_padding_ms FROM event"), 120_000);
-    assert_eq!(world.number("SELECT max_connections FROM hall WHERE name = 'Great Hall' AND recorder = 'ffmpeg'"), 1);
+    assert_eq!(
+        world.number(
+            "SELECT max_connections FROM hall WHERE name = 'Great Hall' AND recorder = 'ffmpeg' AND quality = '720p'"
+        ),
+        1
+    );
     let writes = world.db.total_changes();
     assert_eq!(counts(&world.import(calendar(TALKS)).await), [0, 0, 0, 3]);
     assert_eq!(world.db.total_changes(), writes);
@@ -47,6 +54,37 @@ async fn the_halls_file_beside_the_calendar() {
     world.try_import(request).await.expect("imported");
     assert_eq!(world.streams()[2], "Saal 1: http://h/1 http://mirror/new");
     assert_eq!(world.number("SELECT count(*) FROM stream WHERE removed_ms IS NOT NULL"), 1);
+    assert_eq!(world.number("SELECT count(*) FROM stream WHERE url = 'http://h/1'"), 1, "it stayed the same row");
+}
+
+#[tokio::test]
+async fn what_is_to_be_said_to_a_stream_is_stored_changed_and_taken_away() {
+    let halls = |stream: &str| format!("[[hall]]\nname = \"Saal 1\"\nstreams = [{stream}, \"http://h/2\"]\n");
+    let mut world = World::new();
+    let asked = |world: &World| {
+        let snapshot = snapshot(&world.db, TalkFilter::default()).expect("read");
+        let hall = snapshot.halls.into_iter().find(|h| h.name == "Saal 1").expect("there");
+        assert!(hall.streams[1].url.request().is_empty());
+        hall.streams[0].url.request().clone()
+    };
+    world.file(
+        "congress.toml",
+        halls("{ url = \"http://h/1\", user_agent = \"me\", headers = { X-Key = \"s3cret\" } }"),
+    );
+    world.import(calendar(TALKS)).await;
+    let request = asked(&world);
+    assert_eq!((request.user_agent(), request.headers().len()), (Some("me"), 1));
+    let writes = world.db.total_changes();
+    world.import(calendar(TALKS)).await;
+    assert_eq!(world.db.total_changes(), writes);
+    let version = world.number("SELECT schedule_version FROM meta");
+    world.file("congress.toml", halls("{ url = \"http://h/1\", headers = { X-Key = \"other\" } }"));
+    world.import(calendar(TALKS)).await;
+    assert_eq!(asked(&world).headers(), [("x-key".to_owned(), "other".to_owned())]);
+    assert!(world.number("SELECT schedule_version FROM meta") > version, "the daemon hears of it");
+    world.file("congress.toml", halls("\"http://h/1\""));
+    world.import(calendar(TALKS)).await;
+    assert!(asked(&world).is_empty());
     assert_eq!(world.number("SELECT count(*) FROM stream WHERE url = 'http://h/1'"), 1, "it stayed the same row");
 }
 

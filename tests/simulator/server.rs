@@ -198,7 +198,7 @@ impl Source for Streams {
             drop(serving.pipe);
             let _ = tell.send(said.unwrap_or_default());
         });
-        Ok(Running { bytes: Box::pin(ours), stop, kill, ended, process: None })
+        Ok(Running { bytes: Box::pin(ours), stop, kill, ended, over: CancellationToken::new(), process: None })
     }
 }
 

@@ -15,9 +15,10 @@ use crate::domain::hall::{Hall, Recorder};
 use crate::domain::ids::{EventId, HallId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::segment::EndReason;
+use crate::domain::talk::Talk;
 use crate::domain::time::{HOUR, Ms};
 use crate::plan::reconcile::{RunningTape, Step, reconcile};
-use crate::plan::wanted::{Wanted, wanted};
+use crate::plan::wanted::{Wanted, forbidden_slots, reach_back, wanted};
 use crate::tape::events::TapeEvent;
 use crate::tape::{Lanes, TapeDeps, TapeOrder, TapeStatus};
 
@@ -199,7 +200,7 @@ impl Core {
     fn act(&self, state: &mut State, step: Step) {
         match step {
             Step::Start(tape) => {
-                let Some(order) = self.order(&state.schedule, tape.hall, tape.window.end, tape.boundaries) else {
+                let Some(order) = self.order(&state.schedule, tape.hall, tape.window, tape.boundaries) else {
                     return;
                 };
                 tracing::info!(
@@ -238,10 +239,11 @@ impl Core {
     fn follow_halls(&self, state: &mut State) {
         let schedule = Arc::clone(&state.schedule);
         for (hall, taping) in &mut state.tapes {
-            let Some(mut order) = self.order(&schedule, *hall, taping.order.until, taping.order.boundaries.clone())
-            else {
+            let window = Interval::new(taping.order.from, taping.order.until);
+            let Some(mut order) = self.order(&schedule, *hall, window, taping.order.boundaries.clone()) else {
                 continue;
             };
+            order.from = taping.order.from;
             // A hall that lost its streams keeps the ones that work.
             if order.streams.is_empty() {
                 order.streams.clone_from(&taping.order.streams);
@@ -261,11 +263,12 @@ impl Core {
         hall.and_then(|h| h.redundancy).unwrap_or(self.env.settings.record.redundancy)
     }
 
-    fn order(&self, schedule: &Snapshot, hall: HallId, until: Ms, boundaries: Vec<Ms>) -> Option<TapeOrder> {
+    fn order(&self, schedule: &Snapshot, hall: HallId, window: Interval, boundaries: Vec<Ms>) -> Option<TapeOrder> {
         let place = schedule.halls.iter().position(|h| h.id == hall)?;
         let hall = &schedule.halls[place];
         let event = schedule.events.iter().find(|e| e.id == hall.event)?;
         let record = &self.env.settings.record;
+        let talks: Vec<Talk> = schedule.talks.iter().filter(|t| t.hall == hall.id).cloned().collect();
         // Halls take their turns; ten of them, then the first turn again.
         let turn = i64::try_from(place % 10).unwrap_or_default();
         Some(TapeOrder {
@@ -280,7 +283,9 @@ impl Core {
                 chosen => chosen,
             },
             max_connections: hall.max_connections,
-            until,
+            quality: hall.quality.unwrap_or(record.quality),
+            from: reach_back(window.start, &forbidden_slots(&talks)),
+            until: window.end,
             boundaries,
             handover_lead_ms: HANDOVER_LEAD_MS + turn * record.handover_spread_ms,
         })

@@ -53,7 +53,14 @@ impl Source for Endless {
             drop(theirs);
             let _ = tell.send(SourceEnd::default());
         });
-        Ok(Running { bytes: Box::pin(ours), stop, kill: CancellationToken::new(), ended, process: None })
+        Ok(Running {
+            bytes: Box::pin(ours),
+            stop,
+            kill: CancellationToken::new(),
+            ended,
+            over: CancellationToken::new(),
+            process: None,
+        })
     }
 }
 

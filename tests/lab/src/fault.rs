@@ -30,6 +30,8 @@ pub struct Streaming {
     pub first_byte_after: Duration,
     /// One byte a second, for ever.
     pub trickle: bool,
+    /// In chunks, as HTTP/1.1 sends what has no length; ends with the last chunk where `limit` ends it properly.
+    pub chunked: bool,
     /// Ends by itself.
     pub limit: Option<(Limit, End)>,
 }
@@ -52,6 +54,10 @@ pub enum Answer {
     Silence,
     /// 200, and then nothing.
     SilentBody,
+    /// Exactly these bytes, head and all, and then the end.
+    Raw(Vec<u8>),
+    /// This head, and then the stream.
+    Headed(&'static str),
     /// The connection ends before an answer.
     HangUp(End),
 }
@@ -83,6 +89,12 @@ impl Answer {
         Self::Body { kind: "audio/x-mpegurl", body: format!("#EXTM3U\n#EXTINF:-1,Saal 1\n{url}\n").into_bytes() }
     }
 
+    /// A redirect to `location`.
+    #[must_use]
+    pub fn redirect(status: u16, location: &str) -> Self {
+        Self::Raw(format!("HTTP/1.1 {status} Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n").into_bytes())
+    }
+
     /// The stream, cut by the server.
     #[must_use]
     pub fn cut(limit: Limit, end: End) -> Self {
@@ -95,11 +107,16 @@ impl Answer {
 pub enum Act {
     /// Ends all open connections.
     Cut(End),
+    /// Open connections get nothing more, not even an end, and nothing reaches them any more, as when a relay dies
+    /// without a word. Later ones are served.
+    Abandon,
     /// Sends nothing more, on open connections and on later ones (they get the head of the answer).
     Silence,
+    /// Sends nothing more on open connections; later ones are served.
+    SilenceOpen,
     /// One byte a second from now on, on open and later connections.
     Trickle,
-    /// Undoes `Silence` and `Trickle`: what was held back is sent, as after a network stall.
+    /// Undoes `Silence`, `SilenceOpen` and `Trickle`: what was held back is sent, as after a network stall.
     Resume,
     /// Open connections lose what they have not been sent yet and go on at the live edge: a hole inside a connection.
     SkipAhead,

@@ -3,7 +3,8 @@
 //! - [`Encoder`]: an ffmpeg child that makes a live stream in real time, with a burnt-in clock.
 //! - [`Live`]: what a live stream has sent so far, byte by byte with times; every client gets the same bytes.
 //! - [`FaultServer`]: an HTTP server that serves live streams and files and misbehaves on command.
-//! - [`Icecast`]: a real Icecast.
+//! - [`WebServer`]: files with ranges and trouble, for HLS.
+//! - [`Icecast`], [`Nginx`]: the real ones.
 //! - [`Streamrip`], [`Daemon`]: the real program on a data directory of its own.
 //! - [`Browser`]: a real Chromium.
 //! - [`SmallDisk`]: a file system that is soon full.
@@ -18,6 +19,7 @@ mod encoder;
 mod fault;
 mod icecast;
 mod live;
+mod nginx;
 mod program;
 pub mod schedule;
 mod serve;
@@ -25,6 +27,7 @@ mod server;
 mod small_disk;
 #[cfg(test)]
 mod tests;
+mod web;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -33,9 +36,11 @@ pub use encoder::{Encoder, Format, Recipe};
 pub use fault::{Act, Answer, End, Limit, Streaming};
 pub use icecast::Icecast;
 pub use live::Live;
+pub use nginx::{Nginx, wait_for_file};
 pub use program::{Daemon, Output, Streamrip};
 pub use server::{ConnectionLog, Excess, FaultServer, Route};
 pub use small_disk::SmallDisk;
+pub use web::{Request, Trouble, WebServer};
 
 /// For [`wait_until`] where nothing better is known: generous, since test machines are slow.
 pub const PATIENCE: Duration = Duration::from_secs(60);

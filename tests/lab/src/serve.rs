@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,7 +28,7 @@ pub(crate) async fn connection(shared: Arc<Shared>, mut stream: TcpStream) {
         let _ = stream.write_all(&page(404)).await;
         return;
     };
-    let Admission { number, answer, from, skipped_to } = route.admit(now_ms(), request.user_agent);
+    let Admission { number, answer, from, skipped_to } = route.admit(now_ms(), request.user_agent, request.head);
     let ended = {
         let (mut reader, mut writer) = stream.split();
         let mut talk =
@@ -47,6 +48,7 @@ pub(crate) async fn connection(shared: Arc<Shared>, mut stream: TcpStream) {
 struct Request {
     path: String,
     user_agent: String,
+    head: String,
 }
 
 async fn read_request(stream: &mut TcpStream) -> io::Result<Option<Request>> {
@@ -58,7 +60,7 @@ async fn read_request(stream: &mut TcpStream) -> io::Result<Option<Request>> {
         }
         head.push(byte[0]);
     }
-    let head = String::from_utf8_lossy(&head);
+    let head = String::from_utf8_lossy(&head).into_owned();
     let mut lines = head.lines();
     let target = lines.next().and_then(|line| line.split(' ').nth(1)).unwrap_or("/");
     let path = target.split('?').next().unwrap_or("/").to_owned();
@@ -66,7 +68,7 @@ async fn read_request(stream: &mut TcpStream) -> io::Result<Option<Request>> {
         .filter_map(|line| line.split_once(':'))
         .find(|(name, _)| name.eq_ignore_ascii_case("user-agent"))
         .map_or_else(String::new, |(_, value)| value.trim().to_owned());
-    Ok(Some(Request { path, user_agent }))
+    Ok(Some(Request { path, user_agent, head }))
 }
 
 struct Conversation<'a, 's> {
@@ -95,6 +97,27 @@ impl Conversation<'_, '_> {
                 self.route.note(self.number, |c| c.sent = body.len() as u64);
                 return Ok(Some(End::Fin));
             }
+            Answer::Raw(bytes) => {
+                self.writer.write_all(&bytes).await?;
+                self.route.note(self.number, |c| c.sent = bytes.len() as u64);
+                return Ok(Some(End::Fin));
+            }
+            Answer::Headed(head) => {
+                self.writer.write_all(head.as_bytes()).await?;
+                return self.stream(Streaming::default()).await;
+            }
+            Answer::Stream(how) if how.chunked => {
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nTransfer-Encoding: chunked\r\n\r\n",
+                    self.route.kind
+                );
+                self.writer.write_all(head.as_bytes()).await?;
+                let ended = self.stream(how).await?;
+                if ended == Some(End::Fin) && how.limit.is_some() {
+                    self.writer.write_all(b"0\r\n\r\n").await?;
+                }
+                return Ok(ended);
+            }
             Answer::Stream(how) => {
                 self.writer.write_all(&head(200, &self.route.kind)).await?;
                 return self.stream(how).await;
@@ -119,13 +142,19 @@ impl Conversation<'_, '_> {
         let mut control = route.control.subscribe();
         let mut sent = 0;
         loop {
-            let Control { silent, trickle, cut_before, cut_end, skip_to } = control.borrow_and_update().clone();
+            let Control { silent, silent_before, trickle, cut_before, cut_end, skip_to } =
+                control.borrow_and_update().clone();
+            let silent = silent || number < silent_before;
             if number < cut_before {
                 return Ok(Some(cut_end));
             }
             if skip_to > self.skipped_to {
                 self.skipped_to = skip_to;
                 at.offset = at.offset.max(skip_to);
+            }
+            if number < self.route.abandoned_before.load(Ordering::SeqCst) {
+                gone(self.reader).await;
+                return Ok(None);
             }
             let (left, until, end) = match how.limit {
                 Some((Limit::Bytes(bytes), end)) => (bytes - sent, None, end),
@@ -143,6 +172,10 @@ impl Conversation<'_, '_> {
                     sleep(Duration::from_secs(1)).await;
                 }
                 match at.next(if trickle { 1 } else { left.min(CHUNK) }).await {
+                    Some(bytes) if how.chunked => {
+                        let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), &bytes, b"\r\n"].concat();
+                        self.writer.write_all(&chunk).await.map(|()| Some(bytes.len()))
+                    }
                     // One write: where the select below drops it, nothing was sent.
                     Some(bytes) => self.writer.write(&bytes).await.map(Some),
                     None => Ok(None),

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub struct ConnectionLog {
     pub answer: Answer,
     /// The client's name for itself.
     pub user_agent: String,
+    /// The whole head of its request.
+    pub request: String,
 }
 
 /// What happens to a connection beyond the allowed number.
@@ -79,6 +82,8 @@ pub(crate) struct RouteState {
     pub(crate) kind: String,
     pub(crate) body: Body,
     pub(crate) control: watch::Sender<Control>,
+    /// Connections with a smaller number are abandoned.
+    pub(crate) abandoned_before: AtomicU64,
     pub(crate) rules: Mutex<Rules>,
     pub(crate) log: Mutex<Vec<ConnectionLog>>,
 }
@@ -87,6 +92,8 @@ pub(crate) struct RouteState {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Control {
     pub(crate) silent: bool,
+    /// Connections with a smaller number are silent.
+    pub(crate) silent_before: u64,
     pub(crate) trickle: bool,
     /// Connections with a smaller number end like this.
     pub(crate) cut_before: u64,
@@ -175,6 +182,7 @@ impl FaultServer {
             kind: kind.to_owned(),
             body,
             control: watch::channel(Control::default()).0,
+            abandoned_before: AtomicU64::new(0),
             rules: Mutex::new(rules),
             log: Mutex::default(),
         });
@@ -264,9 +272,19 @@ impl Route {
                 let next = lock(&self.state.log).len() as u64 + 1;
                 control.send_modify(|c| (c.cut_before, c.cut_end) = (next, end));
             }
+            Act::Abandon => {
+                let next = lock(&self.state.log).len() as u64 + 1;
+                self.state.abandoned_before.store(next, Ordering::SeqCst);
+                // Wakes them.
+                control.send_modify(|_| ());
+            }
             Act::Silence => control.send_modify(|c| c.silent = true),
+            Act::SilenceOpen => {
+                let next = lock(&self.state.log).len() as u64 + 1;
+                control.send_modify(|c| c.silent_before = next);
+            }
             Act::Trickle => control.send_modify(|c| c.trickle = true),
-            Act::Resume => control.send_modify(|c| (c.silent, c.trickle) = (false, false)),
+            Act::Resume => control.send_modify(|c| (c.silent, c.silent_before, c.trickle) = (false, 0, false)),
             Act::SkipAhead => {
                 if let Body::Live(live) = &self.state.body {
                     control.send_modify(|c| c.skip_to = live.join_at(Duration::ZERO));
@@ -292,7 +310,7 @@ impl Shared {
 
 impl RouteState {
     /// Enters a new connection into the log.
-    pub(crate) fn admit(&self, opened_ms: i64, user_agent: String) -> Admission {
+    pub(crate) fn admit(&self, opened_ms: i64, user_agent: String, request: String) -> Admission {
         let mut log = lock(&self.log);
         let mut rules = lock(&self.rules);
         let number = log.len() as u64 + 1;
@@ -311,6 +329,7 @@ impl RouteState {
         let burst = if number > 1 { rules.reconnect_burst.unwrap_or(rules.burst) } else { rules.burst };
         let from = match (&self.body, &answer) {
             (Body::Live(live), Answer::Stream(how)) => live.join_at(how.burst.unwrap_or(burst)),
+            (Body::Live(live), Answer::Headed(_)) => live.join_at(burst),
             _ => 0,
         };
         log.push(ConnectionLog {
@@ -322,6 +341,7 @@ impl RouteState {
             from,
             answer: answer.clone(),
             user_agent,
+            request,
         });
         Admission { number, answer, from, skipped_to: self.control.borrow().skip_to }
     }

@@ -119,7 +119,32 @@ fn silence_holds_bytes_back_and_a_cut_ends_it() {
     let (_, body, end) = client.join().expect("a client");
     assert!(end.is_ok());
     assert_eq!(body, b"onethree");
+    // The client may hear of it before the log does.
+    wait_until("the log", PATIENCE, || route.open() == 0);
     assert_eq!(route.connections()[0].cut, Some(End::Fin));
+}
+
+#[test]
+fn a_connection_that_is_abandoned_is_not_even_ended() {
+    let server = FaultServer::start();
+    let live = Live::new(1);
+    let route = server.live("/a", "x/y", &live);
+    let (old, new) = (route.clone(), route.clone());
+    let first = std::thread::spawn(move || get(&old, 3));
+    wait_until("the first client", PATIENCE, || route.open() == 1);
+    route.act(Act::Abandon);
+    live.push(b"old");
+    let second = std::thread::spawn(move || get(&new, 3));
+    wait_until("the second client", PATIENCE, || route.open() == 2);
+    live.push(b"new");
+    assert_eq!(second.join().expect("a client").1, b"new");
+    route.act(Act::Cut(End::Fin));
+    live.push(b"x");
+    wait_until("only the abandoned one to be open", PATIENCE, || route.open() == 1);
+    let log = route.connections();
+    assert_eq!((log[0].sent, log[0].closed_ms), (0, None));
+    drop(server);
+    assert_eq!(first.join().expect("a client").1, b"");
 }
 
 #[test]
@@ -151,6 +176,7 @@ fn one_connection_only() {
             route.act(Act::Cut(End::Fin));
         } else {
             let reader = route.clone();
+            live.push(b"old");
             let second = std::thread::spawn(move || get(&reader, 1000));
             wait_until("the first client to be dropped", PATIENCE, || route.connections()[0].closed_ms.is_some());
             wait_until("the second client", PATIENCE, || route.connections().len() == 2);

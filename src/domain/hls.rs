@@ -1,0 +1,199 @@
+//! What HLS playlists say. A media segment of HLS is called a chunk here: a segment is a file of ours.
+
+use std::fmt;
+use std::str::FromStr;
+
+use url::Url;
+
+use super::time::Ms;
+
+/// Which rendition of a stream is recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Quality {
+    /// The largest picture, then the highest rate.
+    #[default]
+    Best,
+    /// The smallest picture.
+    Worst,
+    /// The largest picture of at most so many lines; the smallest there is where all have more.
+    Lines(u32),
+    /// Sound only, where the stream offers it by itself; else as `Worst`.
+    Audio,
+}
+
+impl fmt::Display for Quality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Best => f.write_str("best"),
+            Self::Worst => f.write_str("worst"),
+            Self::Lines(lines) => write!(f, "{lines}p"),
+            Self::Audio => f.write_str("audio"),
+        }
+    }
+}
+
+impl FromStr for Quality {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        let lines = word.strip_suffix('p').and_then(|n| n.parse().ok()).filter(|n| (1..=10_000).contains(n));
+        match (word, lines) {
+            ("best", _) => Ok(Self::Best),
+            ("worst", _) => Ok(Self::Worst),
+            ("audio", _) => Ok(Self::Audio),
+            (_, Some(lines)) => Ok(Self::Lines(lines)),
+            _ => Err(format!("unknown quality {word:?}: use best, worst, audio, or a height such as 1080p")),
+        }
+    }
+}
+
+/// One of the two kinds of playlist.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnyPlaylist {
+    /// Lists variants.
+    Master(Master),
+    /// Lists chunks.
+    Media(Playlist),
+}
+
+/// A master playlist.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Master {
+    /// In the order of the file.
+    pub variants: Vec<Variant>,
+    /// Renditions of sound that have a playlist of their own, or are said to be inside their variants.
+    pub sounds: Vec<Sound>,
+}
+
+/// One variant: the same programme at one quality.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variant {
+    /// Its media playlist.
+    pub url: Url,
+    /// Bits per second at most.
+    pub bandwidth: u64,
+    /// Lines of the picture, where told.
+    pub lines: Option<u32>,
+    /// Codecs, where told.
+    pub codecs: Option<String>,
+    /// The group of its sound, where that is told apart.
+    pub sound_group: Option<String>,
+}
+
+/// One rendition of sound.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sound {
+    /// Its group.
+    pub group: String,
+    /// Its playlist; `None`: it is inside the variant.
+    pub url: Option<Url>,
+    /// To be taken where nobody chooses.
+    pub default: bool,
+}
+
+/// A media playlist: the window of chunks that the server holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Playlist {
+    /// No chunk is longer than this, milliseconds; 0 where the playlist does not say.
+    pub target_ms: i64,
+    /// Oldest first.
+    pub chunks: Vec<Chunk>,
+    /// No chunk will follow.
+    pub ended: bool,
+}
+
+impl Playlist {
+    /// Length of all it holds, milliseconds.
+    #[must_use]
+    pub fn window_ms(&self) -> i64 {
+        self.chunks.iter().fold(0, |sum: i64, chunk| sum.saturating_add(chunk.duration_ms))
+    }
+}
+
+/// A media segment of HLS: some seconds of the stream under an address of their own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chunk {
+    /// Media sequence number.
+    pub sequence: u64,
+    /// Where its bytes are.
+    pub url: Url,
+    /// Which of them; `None`: all.
+    pub range: Option<ByteRange>,
+    /// Milliseconds.
+    pub duration_ms: i64,
+    /// When its first picture was made, as the encoder's clock has it (EXT-X-PROGRAM-DATE-TIME).
+    pub made: Option<Ms>,
+    /// Timestamps or formats change before it.
+    pub discontinuity: bool,
+    /// The server says that it has not got it.
+    pub gap: bool,
+    /// What must stand before it (EXT-X-MAP), the start of an MP4.
+    pub map: Option<Map>,
+    /// How it is encrypted.
+    pub key: Option<Key>,
+}
+
+impl Chunk {
+    /// Its name on the server: the last part of its path, since hosts and the parts before change with
+    /// load balancers and signatures, and where it begins if it is a part of a file.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let last = self.url.path().rsplit('/').next().unwrap_or_default();
+        self.range.map_or_else(|| last.to_owned(), |range| format!("{last}@{}", range.offset))
+    }
+
+    /// When its last picture ended, by the encoder's clock.
+    #[must_use]
+    pub fn made_until(&self) -> Option<Ms> {
+        self.made.map(|made| made.plus(self.duration_ms))
+    }
+}
+
+/// Bytes of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ByteRange {
+    /// The first one.
+    pub offset: u64,
+    /// How many.
+    pub length: u64,
+}
+
+/// The start of an MP4, which its fragments need.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Map {
+    /// Where it is.
+    pub url: Url,
+    /// Which bytes; `None`: all.
+    pub range: Option<ByteRange>,
+    /// How it is encrypted.
+    pub key: Option<Key>,
+}
+
+/// An encryption.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Key {
+    /// AES-128 in CBC over the whole chunk.
+    Aes128 {
+        /// Where the key is.
+        url: Url,
+        /// Initialization vector; `None`: the media sequence number.
+        iv: Option<[u8; 16]>,
+    },
+    /// Another one, by name: such chunks cannot be used.
+    Other(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn qualities_read_back_as_they_were_written() {
+        for quality in [Quality::Best, Quality::Worst, Quality::Audio, Quality::Lines(720)] {
+            assert_eq!(quality.to_string().parse(), Ok(quality));
+        }
+        for bad in ["", "p", "0p", "-1p", "1080", "Best", "99999p"] {
+            assert!(bad.parse::<Quality>().expect_err(bad).contains("1080p"));
+        }
+    }
+}

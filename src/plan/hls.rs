@@ -1,0 +1,244 @@
+//! HLS: which variant is recorded, which chunks of a playlist are taken next, and when it is read again.
+
+use url::Url;
+
+use crate::domain::hls::{Chunk, Master, Playlist, Quality, Variant};
+use crate::domain::time::{Ms, SECOND};
+
+/// A playlist whose newest chunk has a number smaller by at most this than one that was seen is an old
+/// copy of it, as load balancers hand them out; one that falls back further is of an encoder that began anew.
+const OLD_COPY: u64 = 3;
+
+/// Dates of one chunk in two playlists differ by at most this (they are rounded). Milliseconds.
+const SAME_DATE_MS: i64 = SECOND;
+
+/// The newest chunk's date may lie ahead of our clock by so much. Milliseconds.
+const AHEAD_MS: i64 = 5 * SECOND;
+
+/// The newest chunk's date may lie behind our clock by so much: the way from the camera to the server's
+/// playlist. Dates further off are of a wrong clock, or in a wrong zone, and are not used. Milliseconds.
+const BEHIND_MS: i64 = 120 * SECOND;
+
+/// Between two readings of a playlist, at least. Milliseconds.
+const RELOAD_MIN_MS: i64 = 200;
+
+/// And at most. Milliseconds.
+const RELOAD_MAX_MS: i64 = 6 * SECOND;
+
+/// A server may fail for so long in any case. Milliseconds.
+const PATIENCE_MIN_MS: i64 = 6 * SECOND;
+
+/// And not for longer: a tape calls a stall of HLS after 30 s. Milliseconds.
+const PATIENCE_MAX_MS: i64 = 28 * SECOND;
+
+/// A chunk that was taken, to know it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Media sequence number.
+    pub sequence: u64,
+    /// Its name on the server, see [`Chunk::name`].
+    pub name: String,
+    /// Its date.
+    pub made: Option<Ms>,
+}
+
+impl Taken {
+    /// That one.
+    #[must_use]
+    pub fn of(chunk: &Chunk) -> Self {
+        Self { sequence: chunk.sequence, name: chunk.name(), made: chunk.made }
+    }
+
+    /// Dates decide where both have one: an encoder that was restarted uses numbers and names again.
+    fn is(&self, chunk: &Chunk) -> bool {
+        self.sequence == chunk.sequence
+            && match (self.made, chunk.made) {
+                (Some(a), Some(b)) => a.since(b).abs() <= SAME_DATE_MS,
+                _ => self.name == chunk.name(),
+            }
+    }
+}
+
+/// From where on a playlist is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// Index of the first chunk; the number of chunks where there is nothing new.
+    pub at: usize,
+    /// So many chunks left the window before they could be taken.
+    pub missed: u64,
+    /// Numbers began anew: what is here is new, whatever its numbers say.
+    pub reset: bool,
+}
+
+/// What follows a chunk that was taken.
+#[must_use]
+pub fn after(playlist: &Playlist, taken: &Taken) -> Start {
+    let chunks = &playlist.chunks;
+    let (Some(first), Some(last)) = (chunks.first(), chunks.last()) else { return Start::default() };
+    let nothing = Start { at: chunks.len(), ..Start::default() };
+    let anew = Start { reset: true, ..Start::default() };
+    if first.sequence > taken.sequence {
+        return Start { missed: first.sequence - taken.sequence - 1, ..Start::default() };
+    }
+    if last.sequence < taken.sequence {
+        let newer = match (taken.made, last.made) {
+            (Some(taken), Some(last)) => last.since(taken) > SAME_DATE_MS,
+            _ => taken.sequence - last.sequence > OLD_COPY,
+        };
+        return if newer { anew } else { nothing };
+    }
+    match chunks.iter().position(|chunk| chunk.sequence == taken.sequence) {
+        Some(at) if taken.is(&chunks[at]) => Start { at: at + 1, ..Start::default() },
+        _ => anew,
+    }
+}
+
+/// Where a new connection begins. `taken`: what the last connection took completely. That chunk is taken
+/// once more, so that the seam between the two files is found by equal packets; the file of a chunk that
+/// was cut in the middle ends with it. Nothing made before `from` is taken, as far as that is known at `now`.
+#[must_use]
+pub fn begin(playlist: &Playlist, taken: Option<&Taken>, now: Ms, from: Ms) -> Start {
+    let chunks = &playlist.chunks;
+    let earliest = match playlist.ended && !dates_are_right(playlist, now) {
+        // Nobody knows when it was made: the whole of it is wanted.
+        true => 0,
+        false => starts(playlist, now).iter().position(|start| *start >= from).unwrap_or(chunks.len()),
+    };
+    let Some(taken) = taken else { return Start { at: earliest, ..Start::default() } };
+    let start = after(playlist, taken);
+    let again = match start.at.checked_sub(1).and_then(|before| chunks.get(before)) {
+        Some(before) if taken.is(before) => {
+            // Not where the file must be another one after it, and not where nothing will follow.
+            let next = chunks.get(start.at);
+            let over = next.is_none() && playlist.ended;
+            if over || next.is_some_and(|next| needs_new_file(before, next)) { start.at } else { start.at - 1 }
+        }
+        _ => start.at,
+    };
+    Start { at: again.max(earliest), ..start }
+}
+
+/// True where two chunks cannot stand in one file: the start of the MP4 is another one, or its clock. (In
+/// MPEG-TS a clock that begins anew is found when the file is looked at.)
+#[must_use]
+pub fn needs_new_file(before: &Chunk, next: &Chunk) -> bool {
+    before.map != next.map || (next.map.is_some() && next.discontinuity)
+}
+
+/// When each chunk began to be made: by its date, where these can be believed; else as if the newest had
+/// been complete just now, which is a little too late.
+#[must_use]
+pub fn starts(playlist: &Playlist, now: Ms) -> Vec<Ms> {
+    let dated = dates_are_right(playlist, now);
+    let mut at = now;
+    let mut out: Vec<Ms> = Vec::with_capacity(playlist.chunks.len());
+    for chunk in playlist.chunks.iter().rev() {
+        at = at.minus(chunk.duration_ms);
+        if let (true, Some(made)) = (dated, chunk.made) {
+            at = made;
+        }
+        out.push(at);
+    }
+    out.reverse();
+    out
+}
+
+/// True where the dates of a playlist that was read at `now` can be those of a clock that is right.
+#[must_use]
+pub fn dates_are_right(playlist: &Playlist, now: Ms) -> bool {
+    let newest = playlist.chunks.iter().rev().find_map(Chunk::made_until);
+    newest.is_some_and(|until| (-AHEAD_MS..=BEHIND_MS).contains(&now.since(until)))
+}
+
+/// How long after the last reading began a playlist is read again, milliseconds. `news`: it had a new chunk.
+#[must_use]
+pub fn reload_after(playlist: &Playlist, news: bool) -> i64 {
+    let last = playlist.chunks.last().map_or(0, |chunk| chunk.duration_ms);
+    let usual = match (playlist.target_ms, last) {
+        (0, 0) => RELOAD_MAX_MS,
+        (0, last) => last,
+        (target, 0) => target,
+        // A last chunk that is short makes the next one come early.
+        (target, last) => target.min(last),
+    };
+    (if news { usual } else { usual / 2 }).clamp(RELOAD_MIN_MS, RELOAD_MAX_MS)
+}
+
+/// How long a server may fail before its connection is given up, milliseconds. Where it is the only one, as
+/// long as a tape waits for bytes: whatever comes next would only ask the same server. (Its playlist says
+/// little of how long it holds a chunk: that of a young stream is still growing.) Where there is another
+/// mirror, half of what the playlist holds, so that the other one still has what is missing.
+#[must_use]
+pub fn patience(playlist: &Playlist, alone: bool) -> i64 {
+    if alone { PATIENCE_MAX_MS } else { (playlist.window_ms() / 2).clamp(PATIENCE_MIN_MS, PATIENCE_MAX_MS) }
+}
+
+/// What is recorded of a master playlist.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// The media playlist.
+    pub url: Url,
+    /// The media playlist of its sound, where that is not inside.
+    pub sound: Option<Url>,
+}
+
+/// The variants in the order in which they are tried.
+#[must_use]
+pub fn choose(master: &Master, quality: Quality) -> Vec<Choice> {
+    let mut variants: Vec<&Variant> = master.variants.iter().collect();
+    let sound_only: Vec<&Variant> = variants.iter().copied().filter(|v| is_sound(v)).collect();
+    if quality == Quality::Audio {
+        let mut sounds: Vec<Choice> = Vec::new();
+        if sound_only.is_empty() {
+            let mut renditions: Vec<_> = master.sounds.iter().filter(|s| s.url.is_some()).collect();
+            renditions.sort_by_key(|sound| !sound.default);
+            sounds.extend(renditions.into_iter().filter_map(|s| Some(Choice { url: s.url.clone()?, sound: None })));
+        } else {
+            let mut best = sound_only;
+            best.sort_by_key(|v| std::cmp::Reverse(v.bandwidth));
+            sounds.extend(best.into_iter().map(|v| Choice { url: v.url.clone(), sound: None }));
+        }
+        if !sounds.is_empty() {
+            return sounds;
+        }
+    } else if sound_only.len() < variants.len() {
+        variants.retain(|v| !is_sound(v));
+    }
+    // Of two that are equal the one with its sound inside: it is one file as it is.
+    let size = |v: &Variant| (v.lines.unwrap_or(0), sound_of(master, v).is_none(), v.bandwidth);
+    variants.sort_by_key(|v| size(v));
+    match quality {
+        Quality::Best => variants.reverse(),
+        Quality::Worst | Quality::Audio => {}
+        Quality::Lines(lines) => {
+            let (fits, more): (Vec<&Variant>, Vec<&Variant>) =
+                variants.into_iter().partition(|v| v.lines.unwrap_or(0) <= lines);
+            variants = fits.into_iter().rev().chain(more).collect();
+        }
+    }
+    variants.into_iter().map(|v| Choice { url: v.url.clone(), sound: sound_of(master, v) }).collect()
+}
+
+/// The playlist of a variant's sound, where it is not inside.
+fn sound_of(master: &Master, variant: &Variant) -> Option<Url> {
+    let group = variant.sound_group.as_ref()?;
+    let sounds = || master.sounds.iter().filter(|s| s.group == *group);
+    if sounds().any(|s| s.url.is_none()) || is_sound(variant) {
+        return None;
+    }
+    sounds().max_by_key(|s| s.default).and_then(|s| s.url.clone())
+}
+
+/// True where a variant is known to have no picture.
+fn is_sound(variant: &Variant) -> bool {
+    const SOUND: [&str; 8] = ["mp4a", "ac-3", "ec-3", "opus", "flac", "vorb", "mp3", "alac"];
+    let only_sound = |codecs: &String| {
+        let mut words = codecs.split(',').map(|word| word.trim().to_ascii_lowercase()).peekable();
+        words.peek().is_some() && words.all(|word| SOUND.iter().any(|s| word.starts_with(s)))
+    };
+    variant.lines.is_none() && variant.codecs.as_ref().is_some_and(only_sound)
+}
+
+#[cfg(test)]
+#[path = "hls_tests.rs"]
+mod tests;

@@ -1,0 +1,107 @@
+//! From the task that fetches to the tape that reads: bytes, and what becomes true when they were read.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::{Buf as _, Bytes};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::mpsc;
+
+use crate::domain::segment::Mark;
+use crate::domain::time::Ms;
+use crate::plan::hls::Taken;
+use crate::source::Hints;
+
+/// One thing on the way.
+#[derive(Debug)]
+pub enum Item {
+    /// Bytes of a chunk or a map.
+    Bytes(Bytes),
+    /// All of a chunk's bytes are before this; when its last picture was made, where that is known.
+    Whole(Taken, Option<Ms>),
+}
+
+/// What a stream's connections remember for the next one: the last chunk that a tape has read whole.
+#[derive(Clone, Debug, Default)]
+pub struct Memo(Arc<Mutex<Option<(String, Taken)>>>);
+
+impl Memo {
+    /// What was taken last of this variant; of another one, whose numbers may be others, nothing.
+    #[must_use]
+    pub fn of(&self, variant: &str) -> Option<Taken> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .filter(|(of, _)| of == variant)
+            .map(|m| m.1.clone())
+    }
+
+    /// True where anything was taken.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Remembers one.
+    pub fn set(&self, variant: &str, taken: Taken) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((variant.to_owned(), taken));
+    }
+
+    /// Forgets: what was read may not have reached the disk.
+    pub fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// The tape's end.
+#[derive(Debug)]
+pub struct Feed {
+    items: mpsc::Receiver<Item>,
+    current: Bytes,
+    given: u64,
+    hints: Hints,
+    memo: Memo,
+    variant: Arc<Mutex<String>>,
+}
+
+impl Feed {
+    /// Reads what comes through `items`. `variant` names the playlist that they are of, as far as it is known.
+    #[must_use]
+    pub fn new(items: mpsc::Receiver<Item>, hints: Hints, memo: Memo, variant: Arc<Mutex<String>>) -> Self {
+        Self { items, current: Bytes::new(), given: 0, hints, memo, variant }
+    }
+
+    fn whole(&self, taken: Taken, made_until: Option<Ms>) {
+        if let Some(at) = made_until {
+            self.hints.push(Mark { at, offset: self.given });
+        }
+        self.memo.set(&self.variant.lock().unwrap_or_else(PoisonError::into_inner), taken);
+    }
+}
+
+impl AsyncRead for Feed {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buf.filled().len();
+        // As much as there is: the tape reads ten times a second, whatever the pieces of the network.
+        loop {
+            let n = this.current.len().min(buf.remaining());
+            buf.put_slice(&this.current[..n]);
+            this.current.advance(n);
+            this.given += n as u64;
+            if buf.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            match this.items.poll_recv(cx) {
+                Poll::Ready(Some(Item::Bytes(bytes))) => this.current = bytes,
+                Poll::Ready(Some(Item::Whole(taken, made_until))) => this.whole(taken, made_until),
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Pending if buf.filled().len() > before => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}

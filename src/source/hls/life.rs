@@ -1,0 +1,429 @@
+//! One connection: reads the playlist again and again and hands on each chunk once.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+use url::Url;
+
+use super::client::{Body, Failure, MAX_CHUNK, Requests};
+use super::crypt::Cipher;
+use super::feed::{Item, Memo};
+use super::playlist;
+use crate::domain::hls::{AnyPlaylist, Chunk, Key, Map, Playlist};
+use crate::domain::segment::EndReason;
+use crate::domain::time::Ms;
+use crate::plan::hls::{self, Start, Taken};
+use crate::source::ffmpeg::Ffmpeg;
+use crate::source::log::LineLog;
+use crate::source::{Ask, Source as _, SourceEnd};
+
+/// A chunk that failed so often is left out, if the one after it can be had.
+const TRIES: u32 = 4;
+
+/// While the server fails it is asked at least this often.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// And at most this often.
+const RETRY_MIN: Duration = Duration::from_millis(200);
+
+/// A playlist in a playlist in a playlist is one too many.
+const MAX_DEPTH: u32 = 2;
+
+/// How it ends where nothing went wrong.
+type End = SourceEnd;
+
+/// One connection.
+pub struct Life {
+    ask: Ask,
+    http: Requests,
+    out: mpsc::Sender<Item>,
+    log: Arc<dyn LineLog>,
+    ffmpeg: Ffmpeg,
+    memo: Memo,
+    variant: Arc<Mutex<String>>,
+    began: Instant,
+    /// The last key that was fetched.
+    key: Option<(Url, [u8; 16])>,
+    /// The chunk before, of this connection, and so of its file.
+    before: Option<Chunk>,
+    /// The start of an MP4 that the file has.
+    map: Option<Map>,
+    /// What is under way.
+    part: Option<Part>,
+    /// The last news: a byte, or a chunk that came to be known.
+    last_byte: Instant,
+}
+
+/// How much of a chunk was handed on.
+struct Part {
+    of: Taken,
+    received: u64,
+    cipher: Option<Cipher>,
+    failures: u32,
+}
+
+/// The newest playlist.
+struct Known {
+    url: Url,
+    playlist: Playlist,
+    at: Instant,
+    /// Its dates can be believed.
+    dated: bool,
+    /// It had something new.
+    news: bool,
+}
+
+/// What was done last.
+enum Position {
+    /// Nothing; what an earlier connection did.
+    Begin(Option<Taken>),
+    After(Taken),
+}
+
+impl Life {
+    pub fn new(
+        ask: Ask,
+        http: Requests,
+        out: mpsc::Sender<Item>,
+        log: Arc<dyn LineLog>,
+        ffmpeg: Ffmpeg,
+        memo: Memo,
+        variant: Arc<Mutex<String>>,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            ask,
+            http,
+            out,
+            log,
+            ffmpeg,
+            memo,
+            variant,
+            began: now,
+            key: None,
+            before: None,
+            map: None,
+            part: None,
+            last_byte: now,
+        }
+    }
+
+    /// Resolves when nobody reads any more.
+    pub fn gone(&self) -> impl Future<Output = ()> + use<> {
+        let out = self.out.clone();
+        async move { out.closed().await }
+    }
+
+    /// Fetches until there is a reason to stop.
+    pub async fn run(mut self) -> SourceEnd {
+        let end = self.fetch().await.unwrap_or_else(SourceEnd::from);
+        if let Some(detail) = &end.detail {
+            self.say(detail);
+        }
+        end
+    }
+
+    fn say(&self, text: &str) {
+        self.log.line(&format!("{} hls", self.ask.label), text);
+    }
+
+    fn now(&self) -> Ms {
+        self.ask.now.plus(i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+
+    async fn fetch(&mut self) -> Result<End, Failure> {
+        let url = Url::parse(self.ask.url.secret())
+            .map_err(|e| Failure { reason: EndReason::SourceFailed, detail: e.to_string() })?;
+        let Some(mut known) = self.enter_again(url).await? else { return self.by_ffmpeg().await };
+        // Signatures change, the path is the variant's.
+        let variant = known.url.path().to_owned();
+        let mut position = Position::Begin(self.memo.of(&variant));
+        *self.variant.lock().unwrap_or_else(PoisonError::into_inner) = variant;
+        let mut trouble: Option<Failure> = None;
+        loop {
+            let start = self.next(&known.playlist, &position);
+            let last = known.playlist.chunks.last().map(Taken::of);
+            let Some(chunk) = known.playlist.chunks.get(start.at).cloned() else {
+                if let (Position::Begin(_), Some(last)) = (&position, last) {
+                    position = Position::After(last);
+                }
+                if known.playlist.ended {
+                    return Ok(End { reason: None, detail: Some("the stream has ended (EXT-X-ENDLIST)".to_owned()) });
+                }
+                self.wait(&known, trouble.is_some()).await;
+                trouble = self.reload(&mut known).await.err();
+                self.give_up_after(&known, trouble.as_ref())?;
+                continue;
+            };
+            if self.before.as_ref().is_some_and(|before| hls::needs_new_file(before, &chunk)) || self.is_torn_by(&chunk)
+            {
+                let detail = Some("another format begins: it gets a file of its own".to_owned());
+                return Ok(End { reason: None, detail });
+            }
+            if let Some(Key::Other(name)) = &chunk.key {
+                let detail = format!("the stream is encrypted by {name}, which cannot be taken off");
+                return Err(Failure { reason: EndReason::SourceFailed, detail });
+            }
+            let taken = Taken::of(&chunk);
+            match self.take(&chunk, known.dated).await {
+                Ok(()) => {
+                    self.note(&start, &chunk);
+                    trouble = None;
+                    known.news = true;
+                    position = Position::After(taken);
+                    self.before = Some(chunk);
+                }
+                Err(failure) => {
+                    self.say(&format!("chunk {}: {}", chunk.sequence, failure.detail));
+                    let refused = matches!(failure.reason, EndReason::PrivateAddress | EndReason::SourceFailed);
+                    if refused && self.before.is_none() {
+                        // Ours to refuse, and so it will be the next time.
+                        return Err(failure);
+                    }
+                    if self.is_hopeless(&known.playlist, start.at).await {
+                        self.say(&format!("chunk {} is left out", chunk.sequence));
+                        position = Position::After(taken);
+                        continue;
+                    }
+                    self.give_up_after(&known, Some(&failure))?;
+                    trouble = Some(failure);
+                    self.wait(&known, true).await;
+                    if let Err(failure) = self.reload(&mut known).await {
+                        trouble = Some(failure);
+                    }
+                }
+            }
+        }
+    }
+
+    fn next(&self, playlist: &Playlist, position: &Position) -> Start {
+        match position {
+            // A mere look: the newest one.
+            Position::Begin(_) if self.ask.from < Ms(0) => {
+                Start { at: playlist.chunks.len().saturating_sub(1), ..Start::default() }
+            }
+            Position::Begin(taken) => hls::begin(playlist, taken.as_ref(), self.now(), self.ask.from),
+            Position::After(taken) => hls::after(playlist, taken),
+        }
+    }
+
+    /// What is worth a line about a chunk that was taken.
+    fn note(&self, start: &Start, chunk: &Chunk) {
+        if start.reset {
+            self.say(&format!("numbers began anew at {}", chunk.sequence));
+        } else if start.missed > 0 {
+            self.say(&format!("{} chunks before {} were no longer to be had", start.missed, chunk.sequence));
+        }
+    }
+
+    /// Finds the media playlist. `None`: it has its sound apart, which is beyond this source.
+    async fn enter(&mut self, url: Url, depth: u32) -> Result<Option<Known>, Failure> {
+        let at = Instant::now();
+        let (bytes, found) = self.http.playlist(&url).await?;
+        let master = match playlist::read(&bytes, &found) {
+            Some(AnyPlaylist::Media(playlist)) => return Ok(Some(self.known(url, playlist, at))),
+            Some(AnyPlaylist::Master(master)) if depth + 1 < MAX_DEPTH => master,
+            Some(AnyPlaylist::Master(_)) => return Err(no_media("a playlist of playlists of playlists")),
+            None => return Err(no_media("no HLS playlist came")),
+        };
+        let mut failed = no_media("the playlist has no variants");
+        for choice in hls::choose(&master, self.ask.quality) {
+            if choice.sound.is_some() {
+                return Ok(None);
+            }
+            // The best one may be announced before it is there.
+            match Box::pin(self.enter(choice.url, depth + 1)).await {
+                Ok(known) => return Ok(known),
+                Err(failure) => failed = failure,
+            }
+            self.say(&format!("a variant cannot be had: {}", failed.detail));
+        }
+        Err(failed)
+    }
+
+    fn known(&self, url: Url, playlist: Playlist, at: Instant) -> Known {
+        let dated = hls::dates_are_right(&playlist, self.now());
+        Known { url, playlist, at, dated, news: false }
+    }
+
+    async fn reload(&mut self, known: &mut Known) -> Result<(), Failure> {
+        let at = Instant::now();
+        let (bytes, found) = self.http.playlist(&known.url).await?;
+        match playlist::read(&bytes, &found) {
+            Some(AnyPlaylist::Media(playlist)) => {
+                *known = self.known(known.url.clone(), playlist, at);
+                Ok(())
+            }
+            _ => Err(no_media("the playlist is none any more")),
+        }
+    }
+
+    /// Until the playlist is worth another look.
+    async fn wait(&self, known: &Known, trouble: bool) {
+        let ms = hls::reload_after(&known.playlist, known.news);
+        let usual = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+        if trouble {
+            sleep((usual / 2).clamp(RETRY_MIN, RETRY_MAX)).await;
+        } else {
+            sleep_until(known.at + usual).await;
+        }
+    }
+
+    /// The failure, where it has lasted too long.
+    fn give_up_after(&self, known: &Known, failure: Option<&Failure>) -> Result<(), Failure> {
+        let over = self.is_over(&known.playlist);
+        failure.filter(|_| over).map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
+    fn is_over(&self, playlist: &Playlist) -> bool {
+        let patience = hls::patience(playlist, self.ask.alone);
+        self.last_byte.elapsed().as_millis() >= u128::from(patience.unsigned_abs())
+    }
+
+    /// As [`Life::enter`]. A stream that was there a moment ago, and is the only one, is asked for again at
+    /// once and often: what leaves its window meanwhile is lost.
+    async fn enter_again(&mut self, url: Url) -> Result<Option<Known>, Failure> {
+        loop {
+            let failure = match self.enter(url.clone(), 0).await {
+                Ok(known) => return Ok(known),
+                Err(failure) => failure,
+            };
+            if !self.ask.alone || !self.memo.is_known() || self.is_over(&Playlist::default()) {
+                return Err(failure);
+            }
+            self.say(&failure.detail);
+            sleep(RETRY_MAX).await;
+        }
+    }
+
+    /// True where the chunk under way is another one, and what was handed on of it ended inside an MP4
+    /// fragment: nothing can be read behind that.
+    fn is_torn_by(&self, chunk: &Chunk) -> bool {
+        let torn = self.part.as_ref().is_some_and(|part| part.received > 0 && part.of != Taken::of(chunk));
+        torn && chunk.map.is_some()
+    }
+
+    /// True where a chunk failed often enough and the next one can be had, so that it is not the server.
+    async fn is_hopeless(&self, playlist: &Playlist, at: usize) -> bool {
+        if self.part.as_ref().is_none_or(|part| part.failures < TRIES) {
+            return false;
+        }
+        match playlist.chunks.get(at + 1) {
+            Some(next) => match self.http.chunk(&next.url, next.range, 0).await {
+                Ok(mut body) => matches!(body.next().await, Ok(Some(_))),
+                Err(_) => false,
+            },
+            None => false,
+        }
+    }
+
+    /// Hands on a chunk, or the rest of it.
+    async fn take(&mut self, chunk: &Chunk, dated: bool) -> Result<(), Failure> {
+        let taken = Taken::of(chunk);
+        if self.part.as_ref().is_none_or(|part| part.of != taken) {
+            self.part = Some(Part { of: taken.clone(), received: 0, cipher: None, failures: 0 });
+        }
+        if !chunk.gap {
+            let done = self.body(chunk).await;
+            if let (Err(_), Some(part)) = (&done, &mut self.part) {
+                part.failures += 1;
+            }
+            done?;
+            let made_until = chunk.made_until().filter(|_| dated);
+            self.send(Item::Whole(taken, made_until)).await?;
+        }
+        self.part = None;
+        Ok(())
+    }
+
+    async fn body(&mut self, chunk: &Chunk) -> Result<(), Failure> {
+        if let Some(map) = chunk.map.as_ref().filter(|map| self.map.as_ref() != Some(map)) {
+            let mut bytes = self.http.map(&map.url, map.range).await?;
+            if let Some(mut cipher) = self.cipher(map.key.as_ref(), chunk.sequence).await? {
+                bytes = cipher.push(&bytes);
+                bytes.extend(cipher.finish().unwrap_or_default());
+            }
+            self.map = Some(map.clone());
+            self.send(Item::Bytes(bytes.into())).await?;
+        }
+        let received = self.part.as_ref().map_or(0, |part| part.received);
+        if received == 0 {
+            let cipher = self.cipher(chunk.key.as_ref(), chunk.sequence).await?;
+            if let Some(part) = &mut self.part {
+                part.cipher = cipher;
+            }
+        }
+        let mut body: Body = self.http.chunk(&chunk.url, chunk.range, received).await?;
+        while let Some(piece) = body.next().await? {
+            let Some(part) = &mut self.part else { return Ok(()) };
+            if part.received == 0 && chunk.key.is_none() && piece.trim_ascii_start().starts_with(b"<") {
+                return Err(no_media("a web page came instead of a chunk"));
+            }
+            part.received += piece.len() as u64;
+            if part.received > MAX_CHUNK {
+                return Err(no_media("a chunk without end"));
+            }
+            let bytes = match &mut part.cipher {
+                Some(cipher) => cipher.push(&piece).into(),
+                None => piece,
+            };
+            self.send(Item::Bytes(bytes)).await?;
+        }
+        let Some(part) = &mut self.part else { return Ok(()) };
+        if part.received == 0 || chunk.range.is_some_and(|range| part.received < range.length) {
+            return Err(Failure { reason: EndReason::Network, detail: "the chunk is cut short".to_owned() });
+        }
+        if let Some(cipher) = part.cipher.take() {
+            match cipher.finish() {
+                Some(rest) => self.send(Item::Bytes(rest.into())).await?,
+                None => self.say(&format!("chunk {}: its padding is wrong; is it the right key?", chunk.sequence)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn cipher(&mut self, key: Option<&Key>, sequence: u64) -> Result<Option<Cipher>, Failure> {
+        let (url, iv) = match key {
+            Some(Key::Aes128 { url, iv }) => (url, iv.unwrap_or_else(|| Cipher::iv_of(sequence))),
+            None | Some(Key::Other(_)) => return Ok(None),
+        };
+        let key = match &self.key {
+            Some((of, key)) if of == url => *key,
+            _ => self.http.key(url).await?,
+        };
+        self.key = Some((url.clone(), key));
+        Ok(Some(Cipher::new(key, iv)))
+    }
+
+    async fn send(&mut self, item: Item) -> Result<(), Failure> {
+        if matches!(&item, Item::Bytes(bytes) if bytes.is_empty()) {
+            return Ok(());
+        }
+        self.last_byte = Instant::now();
+        let sent = self.out.send(item).await;
+        sent.map_err(|_| Failure { reason: EndReason::SourceFailed, detail: "nobody reads it any more".to_owned() })
+    }
+
+    /// Sound with a playlist of its own: ffmpeg puts the two together. It knows nothing of going on where
+    /// the last connection stopped.
+    async fn by_ffmpeg(&mut self) -> Result<End, Failure> {
+        self.say("its sound has a playlist of its own: recorded by ffmpeg");
+        let mut running = match self.ffmpeg.open(&self.ask.url, &self.ask.label) {
+            Ok(running) => running,
+            Err(end) => return Ok(end),
+        };
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(n @ 1..) = running.bytes.read(&mut buffer).await {
+            self.send(Item::Bytes(Bytes::copy_from_slice(&buffer[..n]))).await?;
+        }
+        Ok(running.ended.await.unwrap_or_default())
+    }
+}
+
+fn no_media(what: &str) -> Failure {
+    Failure { reason: EndReason::NotMedia, detail: what.to_owned() }
+}

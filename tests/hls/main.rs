@@ -1,0 +1,5 @@
+//! HLS on tape: scripted streams whose every byte is known, and real ones from ffmpeg.
+
+mod bench;
+mod real;
+mod scripted;

@@ -1,0 +1,557 @@
+//! Tapes on the built-in HTTP source: real sockets on loopback, servers that behave badly, a real Icecast.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use streamrip::app::clock::SystemClock;
+use streamrip::domain::clock::Clock as _;
+use streamrip::domain::hall::{Recorder, Stream};
+use streamrip::domain::hls::Quality;
+use streamrip::domain::ids::{HallId, StreamId};
+use streamrip::domain::segment::{Container, EndReason};
+use streamrip::domain::settings::Record;
+use streamrip::domain::stream_request::StreamRequest;
+use streamrip::domain::stream_url::StreamUrl;
+use streamrip::source::Sources;
+use streamrip::source::http::{Http, Setup};
+use streamrip::source::log::NoLog;
+use streamrip::tape::events::{TapeEvent, TapeSink};
+use streamrip::tape::{self, TapeDeps, TapeHandle, TapeOrder};
+use streamrip_lab::{
+    Act, Answer, End, FaultServer, Format, Icecast, Limit, Live, PATIENCE, Recipe, Route, Streaming, eventually,
+};
+use tokio::sync::oneshot;
+
+#[derive(Debug, Default)]
+struct Told(Mutex<Vec<TapeEvent>>);
+
+impl TapeSink for Told {
+    fn send(&self, event: TapeEvent) -> oneshot::Receiver<()> {
+        let (tell, answer) = oneshot::channel();
+        self.0.lock().expect("lock").push(event);
+        tell.send(()).expect("just made");
+        answer
+    }
+}
+
+/// A closed segment.
+#[derive(Debug)]
+struct Segment {
+    content: Vec<u8>,
+    container: Container,
+    not_media: bool,
+    reason: EndReason,
+}
+
+struct Bench {
+    dir: tempfile::TempDir,
+    told: Arc<Told>,
+    setup: Setup,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("dir"), told: Arc::default(), setup: Setup::default() }
+    }
+
+    fn order(url: &str) -> TapeOrder {
+        TapeOrder {
+            hall: HallId(1),
+            hall_name: "Saal 1".to_owned(),
+            event_slug: "27c3".to_owned(),
+            hall_slug: "saal-1".to_owned(),
+            zone: chrono_tz::Europe::Berlin,
+            streams: vec![Stream { id: StreamId(1), url: StreamUrl::parse(url).expect("valid") }],
+            recorder: Recorder::Http,
+            max_connections: 2,
+            from: SystemClock.now(),
+            quality: Quality::default(),
+            until: SystemClock.now().plus(600_000),
+            boundaries: Vec::new(),
+            handover_lead_ms: 0,
+        }
+    }
+
+    fn start(&self, order: TapeOrder) -> TapeHandle {
+        let record = Record { first_byte_timeout_ms: 3000, ..Record::default() };
+        let sources = Sources::of(vec![Arc::new(Http::with(Arc::new(NoLog), &self.setup))]);
+        let deps = TapeDeps::new(Arc::new(SystemClock), self.told.clone(), sources, self.dir.path().to_owned(), record);
+        tape::start(order, deps)
+    }
+
+    fn events(&self) -> Vec<TapeEvent> {
+        self.told.0.lock().expect("lock").clone()
+    }
+
+    /// Why each connection ended, in order of their ends, and the words to it.
+    fn ends(&self) -> Vec<(EndReason, String)> {
+        let ends = self.events().into_iter().filter_map(|e| match e {
+            TapeEvent::ConnectionClosed { reason, detail, .. } => Some((reason, detail.unwrap_or_default())),
+            _ => None,
+        });
+        ends.collect()
+    }
+
+    fn segments(&self) -> Vec<Segment> {
+        let events = self.events();
+        let path = |id| {
+            events.iter().find_map(|e| match e {
+                TapeEvent::SegmentOpened { segment, path, .. } if *segment == id => Some(path.clone()),
+                _ => None,
+            })
+        };
+        let closed = events.iter().filter_map(|e| match e {
+            TapeEvent::SegmentClosed { segment, container, not_media, reason, .. } => {
+                let path: PathBuf = self.dir.path().join(path(*segment).expect("opened"));
+                let content = std::fs::read(path).expect("a file");
+                Some(Segment { content, container: *container, not_media: *not_media, reason: *reason })
+            }
+            _ => None,
+        });
+        closed.collect()
+    }
+
+    async fn stop(&self, tape: &mut TapeHandle) {
+        tape.stop(EndReason::Shutdown);
+        tokio::time::timeout(PATIENCE, tape.finished()).await.expect("stuck");
+    }
+
+    async fn flows(&self, tape: &TapeHandle, connections: u32) {
+        eventually("bytes", PATIENCE, || {
+            let status = tape.status();
+            status.connections >= connections && status.bytes_per_second > 0.0 && !status.handover
+        })
+        .await;
+    }
+}
+
+/// A live MPEG-TS of numbered packets, fed for as long as it is held.
+struct Feed {
+    live: Live,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Feed {
+    /// About so many packets of 188 bytes every 50 ms.
+    fn start(packets: u64) -> Self {
+        let live = Live::new(188);
+        let fed = live.clone();
+        let task = tokio::spawn(async move {
+            for batch in 0_u64.. {
+                let mut bytes = Vec::new();
+                for n in 0..packets {
+                    let mut packet = [0xee_u8; 188];
+                    packet[..4].copy_from_slice(&[0x47, 0x40, 0x11, 0x10]);
+                    packet[4..12].copy_from_slice(&(batch * packets + n).to_be_bytes());
+                    bytes.extend(packet);
+                }
+                fed.push(&bytes);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        Self { live, task }
+    }
+
+    /// Where a recording begins and ends in the stream; panics where it is no piece of it.
+    fn place(&self, content: &[u8]) -> (u64, u64) {
+        let stream = self.live.bytes();
+        let number = u64::from_be_bytes(content[4..12].try_into().expect("8 bytes"));
+        let from = usize::try_from(number * 188).expect("small");
+        assert!(stream.get(from..from + content.len()) == Some(content), "not a piece of the stream");
+        (from as u64, (from + content.len()) as u64)
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[tokio::test]
+async fn cut_reset_and_handed_over_it_leaves_pieces_of_the_stream_and_comes_back_at_once() {
+    let (server, feed, bench) = (FaultServer::start(), Feed::start(14), Bench::new());
+    let route = server.live("/saal1", "video/mp2t", &feed.live);
+    let mut order = Bench::order(&route.url());
+    let mut tape = bench.start(order.clone());
+    bench.flows(&tape, 1).await;
+    route.act(Act::Cut(End::Fin));
+    bench.flows(&tape, 2).await;
+    route.act(Act::Cut(End::Rst));
+    bench.flows(&tape, 3).await;
+    order.boundaries = vec![SystemClock.now().plus(200)];
+    tape.retarget(order);
+    bench.flows(&tape, 4).await;
+    bench.stop(&mut tape).await;
+
+    let ends = bench.ends();
+    assert_eq!(ends[0], (EndReason::Eof, "the server closed the connection".to_owned()));
+    assert_eq!(ends[1].0, EndReason::Network, "{ends:?}");
+    assert_eq!((ends[2].0, ends[3].0), (EndReason::Handover, EndReason::Shutdown));
+    let segments = bench.segments();
+    let places: Vec<_> = segments.iter().map(|s| feed.place(&s.content)).collect();
+    assert!(places[3].0 < places[2].1, "no overlap at the handover: {places:?}");
+    assert!(segments.iter().all(|s| (s.container, s.not_media) == (Container::MpegTs, false)));
+    // After a proper end it had all that was sent, and nothing of the stream was missed by the next one: both
+    // begin where the server put them.
+    let log = route.connections();
+    assert_eq!(places[0].1 - places[0].0, log[0].sent);
+    assert_eq!(places[1].0, log[1].from);
+}
+
+#[tokio::test]
+async fn silence_is_hedged_after_about_a_second() {
+    let (server, feed, bench) = (FaultServer::start(), Feed::start(14), Bench::new());
+    let route = server.live("/saal1", "video/mp2t", &feed.live);
+    let mut tape = bench.start(Bench::order(&route.url()));
+    eventually("a known stream", PATIENCE, || feed.live.len() > 14 * 188 * 20 * 7).await;
+    bench.flows(&tape, 1).await;
+    route.act(Act::SilenceOpen);
+    bench.flows(&tape, 2).await;
+    eventually("the old one to be given up", PATIENCE, || !bench.ends().is_empty()).await;
+    bench.stop(&mut tape).await;
+    let ends = bench.ends();
+    assert_eq!(ends[0].0, EndReason::Stalled);
+    assert_eq!(ends.len(), 2, "{ends:?}");
+    let log = route.connections();
+    let silent_ms = log[1].opened_ms - feed.live.arrival_of(log[0].from + log[0].sent).expect("sent");
+    // Not before a second; how much later, the machine decides: long before the stall timeout.
+    assert!((900..6000).contains(&silent_ms), "{silent_ms}");
+    for segment in bench.segments() {
+        feed.place(&segment.content);
+    }
+}
+
+#[tokio::test]
+async fn how_it_ended_is_said_exactly() {
+    let server = FaultServer::start();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("bound").local_addr().expect("address");
+    let live = Live::new(188);
+    live.push(&[0x47; 188 * 50]);
+    let raw = |text: &str| Some(Answer::Raw(text.as_bytes().to_vec()));
+    let media = String::from_utf8(vec![0x47; 188 * 50]).expect("ascii");
+    let all = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{media}", media.len());
+    let short = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{media}", media.len() + 1);
+    let chunks =
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{media}\r\n0\r\n\r\n", media.len());
+    let broken = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{media}", media.len() + 9);
+    let gzip = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nx";
+    let cases = [
+        ("/404", Some(Answer::Status(404)), EndReason::Http(404), "404"),
+        ("/503", Some(Answer::Status(503)), EndReason::Http(503), "503"),
+        ("/html", Some(Answer::html()), EndReason::NotMedia, "web page"),
+        ("/gone", Some(Answer::HangUp(End::Rst)), EndReason::Network, ""),
+        ("/bye", Some(Answer::HangUp(End::Fin)), EndReason::Network, "before its answer"),
+        ("/silence", Some(Answer::Silence), EndReason::NoFirstByte, ""),
+        ("/body", Some(Answer::SilentBody), EndReason::NoFirstByte, ""),
+        ("/refused", None, EndReason::Refused, ""),
+        ("/all", raw(&all), EndReason::Eof, "all bytes that the server announced"),
+        ("/short", raw(&short), EndReason::Eof, "before the end that it had announced"),
+        ("/chunks", raw(&chunks), EndReason::Eof, "said that this is all"),
+        ("/broken", raw(&broken), EndReason::Eof, "before the end that it had announced"),
+        ("/empty", raw("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), EndReason::Eof, "all bytes"),
+        ("/gzip", raw(gzip), EndReason::NotMedia, "gzip"),
+        ("/ssh", raw("SSH-2.0-OpenSSH_9.2\r\n"), EndReason::NotMedia, "no answer of a web server"),
+        ("/loop", Some(Answer::redirect(302, "/loop")), EndReason::Http(302), "more than 10 redirects"),
+        ("/nowhere", raw("HTTP/1.1 301 Moved\r\nContent-Length: 0\r\n\r\n"), EndReason::Http(301), "nowhere"),
+        ("/file", Some(Answer::redirect(302, "file:///etc/passwd")), EndReason::Http(302), "not allowed"),
+        ("/mms", Some(Answer::redirect(302, "mms://127.0.0.1/x")), EndReason::Http(302), "only http and https"),
+        ("/hls", raw("HTTP/1.1 200 OK\r\n\r\n#EXTM3U\n#EXT-X-VERSION:3\n"), EndReason::NotMedia, "playlist"),
+        ("/m3u", Some(Answer::m3u("file:///etc/passwd")), EndReason::NotMedia, "not allowed"),
+        ("/rings.m3u", Some(Answer::m3u("/rings.m3u")), EndReason::NotMedia, "3 deep"),
+        ("/none.pls", raw("HTTP/1.1 200 OK\r\n\r\n[playlist]\n"), EndReason::NotMedia, "without an address"),
+    ];
+    let mut running = Vec::new();
+    for (path, answer, want, words) in cases {
+        let url = match answer {
+            Some(answer) => {
+                let route = server.live(path, "video/mp2t", &live);
+                route.act(Act::Always(answer));
+                route.url()
+            }
+            None => format!("http://{nobody}{path}"),
+        };
+        let bench = Bench::new();
+        let tape = bench.start(Bench::order(&url));
+        running.push((path, bench, tape, want, words));
+    }
+    running.push({
+        let bench = Bench::new();
+        let tape = bench.start(Bench::order(&format!("https://{}/x", plain_speaker())));
+        ("https", bench, tape, EndReason::Tls, "")
+    });
+    for (path, bench, mut tape, want, words) in running {
+        eventually(path, PATIENCE, || !bench.ends().is_empty()).await;
+        bench.stop(&mut tape).await;
+        let (reason, detail) = bench.ends().remove(0);
+        assert_eq!(reason, want, "{path}: {detail}");
+        assert!(detail.contains(words), "{path}: {detail}");
+    }
+}
+
+/// The address of a server that answers whatever is said to it without TLS.
+fn plain_speaker() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = listener.local_addr().expect("address");
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let _ = std::io::Write::write_all(&mut client, b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            let _ = std::io::Read::read(&mut client, &mut [0; 4096]);
+        }
+    });
+    address
+}
+
+/// What one tape of a route recorded in a second or so.
+async fn recorded(route: &Route, until: u64) -> Vec<Segment> {
+    let bench = Bench::new();
+    let mut tape = bench.start(Bench::order(&route.url()));
+    eventually(&route.url(), PATIENCE, || {
+        assert!(bench.ends().len() < 9, "{}: {:?}", route.url(), bench.ends());
+        tape.status().bytes > until
+    })
+    .await;
+    bench.stop(&mut tape).await;
+    bench.segments()
+}
+
+#[tokio::test]
+async fn chunks_shoutcast_titles_redirects_and_playlists_all_give_the_stream() {
+    let (server, feed) = (FaultServer::start(), Feed::start(14));
+    let stream = server.live("/stream", "video/mp2t", &feed.live);
+    for (path, answer) in [
+        ("/chunked", Answer::Stream(Streaming { chunked: true, ..Streaming::default() })),
+        ("/icy", Answer::Headed("ICY 200 OK\r\nicy-name:Saal 1\r\nicy-br : 128\r\nContent-Type:video/mp2t\r\n\r\n")),
+        ("/old", Answer::Headed("HTTP/1.0 200\r\n\r\n")),
+        ("/moved/again", Answer::redirect(307, &stream.url())),
+        ("/moved", Answer::redirect(301, "/moved/again")),
+        ("/saal1.m3u", Answer::m3u("/stream")),
+        ("/saal1.asx", Answer::asx(&stream.url())),
+        (
+            "/deep.pls",
+            Answer::Body {
+                kind: "audio/x-scpls",
+                body: b"[playlist]\nFile1=http://127.0.0.1:1/nobody\nFile2=/saal1.m3u\n".to_vec(),
+            },
+        ),
+    ] {
+        let route = server.live(path, "video/mp2t", &feed.live);
+        route.act(Act::Always(answer));
+        let segments = recorded(&route, 30_000).await;
+        assert_eq!(segments.len(), 1, "{path}");
+        feed.place(&segments[0].content);
+    }
+    // Titles between the bytes, though none were asked for.
+    let media: Vec<u8> = (0..200_u64)
+        .flat_map(|n| {
+            let mut packet = [0xee_u8; 188];
+            packet[..4].copy_from_slice(&[0x47, 0x40, 0x11, 0x10]);
+            packet[4..12].copy_from_slice(&n.to_be_bytes());
+            packet
+        })
+        .collect();
+    let mut answer = b"ICY 200 OK\r\nicy-metaint:1000\r\n\r\n".to_vec();
+    for (n, part) in media.chunks(1000).enumerate() {
+        answer.extend_from_slice(part);
+        if part.len() == 1000 {
+            answer.push((n % 3) as u8);
+            answer.extend_from_slice(&b"StreamTitle='x';"[..16].repeat(n % 3));
+        }
+    }
+    let route = server.live("/titles", "video/mp2t", &feed.live);
+    route.act(Act::Always(Answer::Raw(answer)));
+    let segments = recorded(&route, 30_000).await;
+    assert!(segments[0].content == media, "the titles are still in it");
+    let request = &route.connections()[0].request;
+    for line in ["icy-metadata: 0", "accept-encoding: identity", "user-agent: streamrip/", "connection: close"] {
+        assert!(request.to_ascii_lowercase().contains(line), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn twenty_megabits_a_second_are_read_as_fast_as_they_come() {
+    let (server, feed) = (FaultServer::start(), Feed::start(665));
+    let route = server.live("/saal1", "video/mp2t", &feed.live);
+    let bench = Bench::new();
+    let mut tape = bench.start(Bench::order(&route.url()));
+    eventually("10 MB", PATIENCE, || tape.status().bytes > 10_000_000).await;
+    // Whatever the machine is busy with: what is behind is what the sockets and one turn hold, not a growing heap.
+    eventually("it to have caught up", PATIENCE, || {
+        let log = &route.connections()[0];
+        log.from + log.sent + 2_000_000 > feed.live.len()
+    })
+    .await;
+    bench.stop(&mut tape).await;
+    let segments = bench.segments();
+    assert_eq!(segments.len(), 1);
+    feed.place(&segments[0].content);
+    assert_eq!(bench.ends(), [(EndReason::Shutdown, String::new())]);
+}
+
+#[tokio::test]
+async fn basic_auth_comes_from_the_address_and_goes_to_no_other_server() {
+    let (server, other, feed) = (FaultServer::start(), FaultServer::start(), Feed::start(14));
+    let stream = other.live("/stream", "video/mp2t", &feed.live);
+    let route = server.live("/moved", "video/mp2t", &feed.live);
+    route.act(Act::Always(Answer::redirect(302, "/here")));
+    let here = server.live("/here", "video/mp2t", &feed.live);
+    here.act(Act::Always(Answer::redirect(302, &stream.url())));
+    let bench = Bench::new();
+    let url = route.url().replace("http://", "http://Aladdin:open%20sesame@");
+    let mut tape = bench.start(Bench::order(&url));
+    eventually("bytes", PATIENCE, || tape.status().bytes > 0).await;
+    bench.stop(&mut tape).await;
+    let has_login = |route: &Route| {
+        let request = route.connections()[0].request.clone();
+        assert!(!request.contains('@'), "{request}");
+        request.contains("authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")
+    };
+    assert!(has_login(&route) && has_login(&here) && !has_login(&stream));
+}
+
+#[tokio::test]
+async fn a_real_icecast_gives_mp3_and_ogg_with_its_burst() {
+    let icecast = Icecast::start(65_536);
+    for (mount, format, want) in
+        [("/saal1.mp3", Format::Mp3, Container::Mp3), ("/saal1.ogg", Format::OggAudio, Container::Ogg)]
+    {
+        let encoder = Recipe::new(format).start();
+        icecast.mount(mount, &encoder);
+        let bench = Bench::new();
+        let mut tape = bench.start(Bench::order(&icecast.url(mount)));
+        eventually(mount, PATIENCE, || tape.status().bytes > 20_000).await;
+        bench.stop(&mut tape).await;
+        let segments = bench.segments();
+        assert_eq!((segments.len(), segments[0].container), (1, want), "{mount}");
+        assert_eq!(segments[0].reason, EndReason::Shutdown);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_cuts_every_connection_after_half_a_second_costs_next_to_nothing() {
+    let (server, feed, bench) = (FaultServer::start(), Feed::start(14), Bench::new());
+    let route = server.live("/saal1", "video/mp2t", &feed.live);
+    let cut = Answer::cut(Limit::Time(Duration::from_millis(500)), End::Fin);
+    route.act(Act::Next(vec![cut; 6]));
+    let mut tape = bench.start(Bench::order(&route.url()));
+    bench.flows(&tape, 7).await;
+    bench.stop(&mut tape).await;
+    // Server's time between an end and the next request: at once, six times in a row. A slow machine is forgiven.
+    let log = route.connections();
+    let waits: Vec<_> = log.windows(2).map(|w| w[1].opened_ms - w[0].closed_ms.expect("closed")).collect();
+    assert!(waits.iter().sum::<i64>() < 3000, "{waits:?}");
+    for segment in bench.segments() {
+        feed.place(&segment.content);
+    }
+}
+
+/// The request that brought the first bytes of this address.
+async fn request_for(bench: &Bench, url: StreamUrl, route: &Route) -> String {
+    let mut order = Bench::order("http://h/");
+    order.streams[0].url = url;
+    let mut tape = bench.start(order);
+    eventually("bytes", PATIENCE, || tape.status().bytes > 0).await;
+    bench.stop(&mut tape).await;
+    route.connections().pop().expect("one").request
+}
+
+#[tokio::test]
+async fn a_netrc_the_users_headers_and_a_proxy_are_used() {
+    let (server, other, feed) = (FaultServer::start(), FaultServer::start(), Feed::start(14));
+    let route = server.live("/saal1", "video/mp2t", &feed.live);
+    let mut bench = Bench::new();
+    let netrc = bench.dir.path().join("netrc");
+    std::fs::write(&netrc, "machine 127.0.0.1 login Aladdin password \"open sesame\"\n").expect("written");
+    bench.setup.netrc = Some(netrc);
+    let url = StreamUrl::parse(&route.url()).expect("valid");
+    let request = request_for(&bench, url.clone(), &route).await;
+    assert!(request.contains("authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), "{request}");
+
+    let mut asked = StreamRequest::default();
+    asked.set_user_agent("NSPlayer/7.0").expect("fine");
+    asked.add_header("Authorization", "Bearer s3cret").expect("fine");
+    asked.add_header("X-Key", "k").expect("fine");
+    let request = request_for(&bench, url.asked_with(asked.clone()), &route).await;
+    for line in ["authorization: Bearer s3cret", "user-agent: NSPlayer/7.0", "x-key: k"] {
+        assert!(request.contains(line), "{request}");
+    }
+    // Another server gets the name and nothing else.
+    let moved = other.live("/moved", "video/mp2t", &feed.live);
+    moved.act(Act::Always(Answer::redirect(302, &route.url())));
+    bench.setup.netrc = None;
+    let url = StreamUrl::parse(&moved.url()).expect("valid").asked_with(asked);
+    let request = request_for(&bench, url, &route).await;
+    assert!(request.contains("user-agent: NSPlayer/7.0"), "{request}");
+    assert!(!request.contains("s3cret") && !request.contains("x-key"), "{request}");
+
+    bench.setup.proxy = Some(format!("http://me:secret@{}", server.address()));
+    let proxied = server.live("http://nowhere.invalid/saal1", "video/mp2t", &feed.live);
+    let url = StreamUrl::parse("http://nowhere.invalid/saal1").expect("valid");
+    let request = request_for(&bench, url, &proxied).await;
+    assert!(request.starts_with("GET http://nowhere.invalid/saal1 HTTP/1.1"), "{request}");
+    assert!(request.contains("proxy-authorization: Basic bWU6c2VjcmV0"), "{request}");
+}
+
+/// The certificate of a test server, for 127.0.0.1.
+const CERTIFICATE: &[u8] = include_bytes!("fixtures/tls-cert.der");
+
+/// A server that speaks TLS and sends these bytes to whoever asks.
+fn tls_server(media: Vec<u8>) -> std::net::SocketAddr {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let key = PrivateKeyDer::Pkcs8(include_bytes!("fixtures/tls-key.der").to_vec().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![CertificateDer::from(CERTIFICATE.to_vec())], key)
+        .expect("a certificate");
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    listener.set_nonblocking(true).expect("set");
+    let address = listener.local_addr().expect("address");
+    let listener = tokio::net::TcpListener::from_std(listener).expect("listens");
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (acceptor, media) = (acceptor.clone(), media.clone());
+            tokio::spawn(async move {
+                let Ok(mut tls) = acceptor.accept(client).await else { return };
+                let _ = tls.read(&mut [0; 4096]).await;
+                let _ = tls.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+                let _ = tls.write_all(&media).await;
+                let _ = tls.shutdown().await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn https_is_taken_from_a_server_that_is_trusted_and_from_no_other() {
+    let media = Recipe::new(Format::MpegTs).seconds(2.0).flat_out().bytes();
+    let address = tls_server(media.clone());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CERTIFICATE.to_vec().into()).expect("a root");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let trusting = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut bench = Bench::new();
+    bench.setup.tls = Some(Arc::new(trusting));
+    let stranger = Bench::new();
+    let mut tape = bench.start(Bench::order(&format!("https://{address}/saal1")));
+    let mut other = stranger.start(Bench::order(&format!("https://{address}/saal1")));
+    eventually("it to end", PATIENCE, || !bench.ends().is_empty()).await;
+    eventually("it to be refused", PATIENCE, || !stranger.ends().is_empty()).await;
+    bench.stop(&mut tape).await;
+    stranger.stop(&mut other).await;
+    assert_eq!(bench.ends()[0].0, EndReason::Eof);
+    assert!(bench.segments()[0].content == media);
+    let (reason, detail) = stranger.ends().remove(0);
+    assert_eq!(reason, EndReason::Tls, "{detail}");
+    assert!(detail.to_lowercase().contains("certificate"), "{detail}");
+}
