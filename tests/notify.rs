@@ -104,3 +104,27 @@ fn a_daemon_that_was_killed_and_a_schedule_that_changes_are_told() {
     second.term();
     second.wait(PATIENCE);
 }
+
+#[test]
+fn check_sends_a_test_message_reads_the_schedule_again_and_names_codecs() {
+    let (streamrip, _encoder, _server) = congress("A talk", 600, 1200);
+    let told = streamrip.folder().join("told");
+    settings(&streamrip, &format!("command = {}\nwebhook = \"http://127.0.0.1:1/s3cret\"", appending(&told)));
+    let findings = |kind: &str| -> Vec<(String, String)> {
+        let output = streamrip.run(&["check", "--json"]);
+        assert!(!output.stdout.contains("s3cret"), "{output:?}");
+        let all: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+        let findings = all["findings"].as_array().expect("findings").iter().filter(|f| f["kind"] == kind);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        findings.map(|f| (text(&f["level"]), text(&f["message"]))).collect()
+    };
+    let notify = findings("notify");
+    assert_eq!(notify.iter().map(|(level, _)| level.as_str()).collect::<Vec<_>>(), ["ok", "warning"], "{notify:?}");
+    assert_eq!(messages(&told)[0]["topic"], "test");
+    fs::remove_file(streamrip.folder().join("congress.ics")).expect("removed");
+    let output = streamrip.run(&["check"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    for words in ["mpegts of ", "begins in 1", "warning  refresh congress: its schedule cannot be read again"] {
+        assert!(output.stdout.contains(words), "{words} is not in {}", output.stdout);
+    }
+}

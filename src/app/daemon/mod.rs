@@ -13,6 +13,7 @@ mod systemd;
 pub mod ticker;
 mod worker;
 
+pub use alarms::sender;
 pub use core::{Core, TapeView};
 pub use heart::Heart;
 pub use run::{Outcome, RunOptions, SOURCE_LOG, run};
