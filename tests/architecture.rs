@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer, and what it may use of the crate besides itself.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("domain", &[]),
     ("plan", &["domain"]),
     ("ical", &["domain", "plan"]),
     ("schedule_xml", &["domain", "plan"]),
+    ("streams_v2", &["domain", "plan"]),
     ("config", &["domain", "plan"]),
     ("fetch", &["domain", "plan"]),
     ("catalog", &["domain", "plan"]),
@@ -18,7 +19,20 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("tape", &["domain", "plan", "source"]),
     (
         "app",
-        &["domain", "plan", "ical", "schedule_xml", "config", "fetch", "catalog", "source", "media", "notify", "tape"],
+        &[
+            "domain",
+            "plan",
+            "ical",
+            "schedule_xml",
+            "streams_v2",
+            "config",
+            "fetch",
+            "catalog",
+            "source",
+            "media",
+            "notify",
+            "tape",
+        ],
     ),
     ("web", &["domain", "plan", "catalog", "app"]),
     ("cli", &["domain", "plan", "config", "catalog", "source", "app", "web"]),

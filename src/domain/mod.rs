@@ -13,6 +13,7 @@ pub mod interval;
 pub mod media;
 pub mod message;
 pub mod name;
+pub mod offer;
 pub mod schedule;
 pub mod segment;
 pub mod settings;
