@@ -6,11 +6,13 @@ mod bar_lines;
 pub mod check;
 pub mod config;
 pub mod dump;
+pub mod export;
 pub mod extend;
 pub mod halls;
 pub mod import;
 pub mod list;
 pub mod log;
+pub mod manual;
 pub mod merge;
 pub mod prune;
 pub mod render;
@@ -99,6 +101,12 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Bring back a backup of the catalog
     Restore(restore::RestoreArgs),
+    /// Print the joined files as a playlist or a table
+    Export(export::ExportArgs),
+    /// Print the completions of a shell
+    Completions(manual::CompletionsArgs),
+    /// Write the manual's pages
+    Man(manual::ManArgs),
     /// Print the settings in force and where each came from
     Config(config::ConfigArgs),
 }
@@ -128,6 +136,12 @@ pub async fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode> {
+    // These need neither data nor settings: a package is built where there is none.
+    match &cli.command {
+        Command::Completions(args) => return manual::completions(*args, out),
+        Command::Man(args) => return manual::man(args, out),
+        _ => {}
+    }
     let data_dir = data_dir(cli.data_dir.clone())?;
     let loaded = settings::load(cli.config.as_deref(), &data_dir).map_err(|e| {
         Failure::new(Kind::Usage, e.to_string()).hint("streamrip config prints every key with its default")
@@ -150,6 +164,9 @@ async fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode> {
         Command::List(args) => list::run(&env, args, out),
         Command::Show(args) => show::run(&env, args, out),
         Command::Watch(args) => watch::run(&env, args, out).await,
+        Command::Export(args) => export::run(&env, args, out),
+        Command::Completions(args) => manual::completions(*args, out),
+        Command::Man(args) => manual::man(args, out),
         Command::Config(args) => config::run(&env, &loaded, args, out),
     }
 }
