@@ -23,7 +23,6 @@ use crate::domain::media::MediaIndex;
 use crate::domain::name::{MAX_FILE_NAME, slug};
 use crate::domain::segment::{Segment, Verdict};
 use crate::domain::talk::{Talk, TalkStatus};
-use crate::media::index::windows as media_index_windows;
 use crate::media::{MediaError, join};
 use crate::plan::assembly::{AssemblyPlan, Inputs, plan};
 use crate::plan::wanted::forbidden_slots;
@@ -353,8 +352,8 @@ async fn look_closer(env: &Env, writer: &Writer, facts: &mut Facts) -> std::resu
             };
             let (path, known) = (env.data_dir.join(&segment.path), index.clone());
             let job = {
-                let path = path.clone();
-                move |cancel: &_| media_index_windows(&path, &known, &stretches, cancel)
+                let (path, studio) = (path.clone(), Arc::clone(&env.studio));
+                move |cancel: &_| studio.windows(&path, &known, &stretches, cancel)
             };
             let found = media(job).await.map_err(|e| match e {
                 // Its index says that there is media in it.

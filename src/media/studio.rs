@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::join::{Job, Joined};
 use super::{CancellationToken, Result, index, join};
-use crate::domain::media::MediaIndex;
+use crate::domain::media::{MediaIndex, Window};
 use crate::domain::segment::Mark;
 
 /// What makes indexes and assemblies. A trait, so that a simulation can do without ffmpeg. All functions
@@ -16,6 +16,18 @@ pub trait Studio: Send + Sync + fmt::Debug {
     /// # Errors
     /// As [`index::index`].
     fn index(&self, path: &Path, marks: &[Mark], cancel: &CancellationToken) -> Result<MediaIndex>;
+
+    /// Packets from the middle of a segment that was indexed.
+    ///
+    /// # Errors
+    /// As [`index::windows`].
+    fn windows(
+        &self,
+        path: &Path,
+        index: &MediaIndex,
+        stretches: &[(i64, i64)],
+        cancel: &CancellationToken,
+    ) -> Result<Vec<Window>>;
 
     /// Makes the file of a plan. `progress` is told how many milliseconds of it are written.
     ///
@@ -31,6 +43,16 @@ pub struct Ffmpeg;
 impl Studio for Ffmpeg {
     fn index(&self, path: &Path, marks: &[Mark], cancel: &CancellationToken) -> Result<MediaIndex> {
         index::index(path, marks, cancel)
+    }
+
+    fn windows(
+        &self,
+        path: &Path,
+        index: &MediaIndex,
+        stretches: &[(i64, i64)],
+        cancel: &CancellationToken,
+    ) -> Result<Vec<Window>> {
+        index::windows(path, index, stretches, cancel)
     }
 
     fn join(&self, job: &Job, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined> {

@@ -19,6 +19,20 @@ pub fn frames(bytes: &[u8]) -> Vec<(i64, usize)> {
         .collect()
 }
 
+/// The frames of a file as packets.
+pub fn packets(bytes: &[u8], period_ms: i64) -> Vec<Packet> {
+    let format = u64::from(bytes.starts_with(b"fLaC"));
+    let packet = |frame: i64| Packet {
+        track: 1,
+        pts_ms: frame * period_ms,
+        duration_ms: period_ms,
+        key: true,
+        size: u32::try_from(PACKET).expect("fits"),
+        hash: (format << 60) ^ frame.cast_unsigned(),
+    };
+    frames(bytes).into_iter().map(|(frame, _)| packet(frame)).collect()
+}
+
 pub fn index(bytes: &[u8], marks: &[Mark], opened: Ms, period_ms: i64) -> MediaIndex {
     let frames = frames(bytes);
     if frames.is_empty() {
@@ -47,17 +61,7 @@ pub fn index(bytes: &[u8], marks: &[Mark], opened: Ms, period_ms: i64) -> MediaI
         last = *frame;
     }
     let format = u8::from(bytes.starts_with(b"fLaC"));
-    let packets: Vec<Packet> = frames
-        .iter()
-        .map(|(frame, _)| Packet {
-            track: 1,
-            pts_ms: frame * period_ms,
-            duration_ms: period_ms,
-            key: true,
-            size: u32::try_from(PACKET).expect("fits"),
-            hash: (u64::from(format) << 60) ^ frame.cast_unsigned(),
-        })
-        .collect();
+    let packets = packets(bytes, period_ms);
     let (first, end) = (packets[0].pts_ms, packets[packets.len() - 1].pts_ms + period_ms);
     MediaIndex {
         tracks: vec![Track {

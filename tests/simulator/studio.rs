@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use streamrip::domain::media::MediaIndex;
+use streamrip::domain::media::{MediaIndex, Window};
 use streamrip::domain::segment::Mark;
 use streamrip::domain::time::Ms;
 use streamrip::media::join::{Job, Joined, publish};
@@ -28,6 +28,22 @@ impl Studio for SimStudio {
     fn index(&self, path: &Path, marks: &[Mark], _: &CancellationToken) -> Result<MediaIndex> {
         let bytes = read(path)?;
         Ok(indexer::index(&bytes, marks, marks.first().map_or(Ms(0), |m| m.at), self.period_ms))
+    }
+
+    fn windows(
+        &self,
+        path: &Path,
+        _: &MediaIndex,
+        stretches: &[(i64, i64)],
+        _: &CancellationToken,
+    ) -> Result<Vec<Window>> {
+        let packets = indexer::packets(&read(path)?, self.period_ms);
+        let windows = stretches.iter().map(|(from_ms, to_ms)| {
+            let before = packets.iter().take_while(|p| p.pts_ms < *from_ms).count();
+            let inside = packets[before..].iter().take_while(|p| p.pts_ms < *to_ms);
+            Window { from_ms: *from_ms, to_ms: *to_ms, before: vec![before as u64], packets: inside.copied().collect() }
+        });
+        Ok(windows.collect())
     }
 
     fn join(&self, job: &Job, _: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined> {
