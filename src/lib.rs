@@ -8,9 +8,9 @@
 //!
 //! - [`domain`]: plain types and arithmetic. [`plan`]: decisions, as pure functions. Neither does I/O,
 //!   starts a task or reads a clock.
-//! - Adapters do one kind of I/O each and do not know each other: [`ical`], [`schedule_xml`] and [`config`]
+//! - Adapters do one kind of I/O each and do not know each other: [`ical`], [`schedule_xml`], [`streams_v2`] and [`config`]
 //!   read what people write, [`fetch`] gets it, [`catalog`] is the database, [`source`] turns a stream into
-//!   bytes that end, [`media`] looks into files and joins them. [`tape`] alone stands on another one: it
+//!   bytes that end, [`media`] looks into files and joins them, [`notify`] calls people. [`tape`] alone stands on another one: it
 //!   drives sources and turns their bytes into files.
 //! - [`app`]: one file a use case. It joins the adapters and follows the plans.
 //! - [`web`]: the page, and the same as JSON: it shows what the use cases say. [`cli`]: parses and prints. Neither
@@ -39,8 +39,10 @@ pub mod domain;
 pub mod fetch;
 pub mod ical;
 pub mod media;
+pub mod notify;
 pub mod plan;
 pub mod schedule_xml;
 pub mod source;
+pub mod streams_v2;
 pub mod tape;
 pub mod web;

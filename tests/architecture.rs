@@ -4,18 +4,36 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer, and what it may use of the crate besides itself.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("domain", &[]),
     ("plan", &["domain"]),
     ("ical", &["domain", "plan"]),
     ("schedule_xml", &["domain", "plan"]),
+    ("streams_v2", &["domain", "plan"]),
     ("config", &["domain", "plan"]),
     ("fetch", &["domain", "plan"]),
     ("catalog", &["domain", "plan"]),
     ("source", &["domain", "plan"]),
     ("media", &["domain", "plan"]),
+    ("notify", &["domain", "plan"]),
     ("tape", &["domain", "plan", "source"]),
-    ("app", &["domain", "plan", "ical", "schedule_xml", "config", "fetch", "catalog", "source", "media", "tape"]),
+    (
+        "app",
+        &[
+            "domain",
+            "plan",
+            "ical",
+            "schedule_xml",
+            "streams_v2",
+            "config",
+            "fetch",
+            "catalog",
+            "source",
+            "media",
+            "notify",
+            "tape",
+        ],
+    ),
     ("web", &["domain", "plan", "catalog", "app"]),
     ("cli", &["domain", "plan", "config", "catalog", "source", "app", "web"]),
     ("main", &["cli"]),

@@ -54,6 +54,38 @@ fn systemd_is_told_ready_alive_and_stopping_in_this_order() {
 }
 
 #[test]
+fn completions_manual_and_export_are_made() {
+    let streamrip = with_a_talk();
+    for (shell, words) in [("bash", "_streamrip()"), ("zsh", "#compdef streamrip"), ("fish", "complete -c streamrip")] {
+        assert!(streamrip.ok(&["completions", shell]).stdout.contains(words), "{shell}");
+    }
+    let pages = streamrip.folder().join("man");
+    streamrip.ok(&["man", pages.to_str().expect("text")]);
+    for page in ["streamrip.1", "streamrip-run.1", "streamrip-halls-import.1"] {
+        assert!(fs::read_to_string(pages.join(page)).is_ok_and(|text| text.contains(".SH NAME")), "{page}");
+    }
+    assert_eq!(streamrip.ok(&["export", "m3u"]).stdout, "#EXTM3U\n");
+    assert_eq!(streamrip.json(&["export", "json"])[0]["title"], "A talk");
+    assert_eq!(streamrip.ok(&["export", "csv"]).stdout.lines().count(), 2);
+}
+
+#[test]
+fn log_lines_are_json_where_asked_for() {
+    let streamrip = with_a_talk();
+    let mut daemon = streamrip.spawn(&["run", "--no-check", "--log-format", "json"]);
+    wait_until("the daemon works", PATIENCE, || streamrip.data_dir().join("status.json").exists());
+    daemon.term();
+    daemon.wait(PATIENCE);
+    let said = daemon.said();
+    let lines: Vec<Value> = said.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
+    let told = |words: &str| lines.iter().find(|l| l["message"].as_str().is_some_and(|m| m.contains(words)));
+    let line = told("stopping").unwrap_or_else(|| panic!("{said}"));
+    assert_eq!(line["level"], "INFO");
+    assert!(line["timestamp"].as_str().is_some_and(|at| at.ends_with('Z')), "{line}");
+    assert!(streamrip.run(&["list", "--log-format", "xml"]).stderr.contains("human, json"));
+}
+
+#[test]
 fn the_unit_file_is_sound() {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/streamrip.service")).expect("unit");
     for line in [

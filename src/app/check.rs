@@ -1,5 +1,7 @@
 //! Before the congress: does everything work, now?
 
+mod services;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,16 +10,21 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
+pub use services::check_services;
+
 use super::disk;
 use super::env::Env;
 use super::failure::Result;
 use crate::catalog;
 use crate::catalog::schedule::{Snapshot, TalkFilter, snapshot};
 use crate::domain::hall::{Hall, Recorder, Stream};
+use crate::domain::ids::HallId;
 use crate::domain::interval::Interval;
 use crate::domain::segment::Container;
 use crate::domain::sniff::{self, Sniff};
-use crate::domain::time::{HOUR, Ms, SECOND};
+use crate::domain::time::{HOUR, MINUTE, Ms, SECOND};
+use crate::media::CancellationToken;
+use crate::media::sample::{self, Sample};
 use crate::plan::lanes::lanes;
 use crate::plan::overlap::overlaps;
 use crate::plan::wanted::wanted;
@@ -57,7 +64,8 @@ impl Level {
 pub struct Finding {
     /// How good.
     pub level: Level,
-    /// What was looked at: `program`, `stream`, `hall`, `disk`, `overlap`, `clock`, `schedule`.
+    /// What was looked at: `program`, `stream`, `hall`, `disk`, `overlap`, `clock`, `schedule`, `soon`,
+    /// `mirror`, `refresh`, `notify`.
     pub kind: &'static str,
     /// Which one.
     pub what: String,
@@ -70,7 +78,26 @@ pub struct Finding {
 struct Heard {
     container: Option<Container>,
     bytes_per_second: u64,
+    /// What its bytes show; `None`: it could not be looked at.
+    sample: Option<Sample>,
 }
+
+impl Heard {
+    /// `h264 and aac`.
+    fn codecs(&self) -> String {
+        let codecs = self.sample.iter().flat_map(|s| &s.tracks).map(|(_, codec)| codec.as_str());
+        codecs.collect::<Vec<_>>().join(" and ")
+    }
+}
+
+/// So much of a stream is looked at, bytes: five seconds of 12 Mbit/s.
+const SAMPLE: usize = 8 << 20;
+
+/// A talk that begins within this time is told. Milliseconds.
+const NEXT_MS: i64 = HOUR;
+
+/// Mirrors whose rates differ by more than this factor are not the same quality.
+const UNLIKE: u64 = 2;
 
 /// Looks at everything that the coming talks need, and tells each finding as soon as it is there.
 /// `daemon`: one runs, or is about to. Streams that allow one connection and are being taped, or will be
@@ -106,6 +133,11 @@ pub async fn check(
         if let Some(problem) = &event.refresh_problem {
             tell(Level::Warning, "schedule", &event.name, format!("the last refresh was not applied: {problem}"));
         }
+    }
+    for talk in coming.iter().filter(|t| t.slot.start > now && t.slot.start.since(now) <= NEXT_MS) {
+        let hall = schedule.halls.iter().find(|h| h.id == talk.hall).map(|h| h.name.as_str()).unwrap_or_default();
+        let minutes = talk.slot.start.since(now) / MINUTE;
+        tell(Level::Good, "soon", hall, format!("{:?} begins in {minutes} min", talk.title));
     }
     if coming.is_empty() {
         tell(Level::Warning, "schedule", "talks", "no talk is to come: nothing will be recorded".to_owned());
@@ -146,21 +178,39 @@ pub async fn check(
         }
     }
     let mut rates: BTreeMap<_, u64> = BTreeMap::new();
+    let mut mirrors: BTreeMap<HallId, BTreeMap<usize, Heard>> = BTreeMap::new();
     while let Some(Ok((hall, nth, stream, heard))) = listening.join_next().await {
         let what = format!("{} {}", hall.name, stream.url);
         let bad = if nth == 0 { Level::Problem } else { Level::Warning };
         match heard {
             None => tell(Level::Good, "stream", &what, "is being recorded: not opened a second time".to_owned()),
-            Some(Ok(Heard { container: Some(container), bytes_per_second })) => {
+            Some(Ok(heard @ Heard { container: Some(container), bytes_per_second, .. })) => {
                 let kbits = bytes_per_second * 8 / 1000;
-                tell(Level::Good, "stream", &what, format!("{}, {kbits} kbit/s", container.as_str()));
+                let codecs = heard.codecs();
+                let of = if codecs.is_empty() { String::new() } else { format!(" of {codecs}") };
+                tell(Level::Good, "stream", &what, format!("{}{of}, {kbits} kbit/s", container.as_str()));
+                let sample = heard.sample.clone().unwrap_or_default();
+                for (is, word) in [(sample.black, "its picture is black"), (sample.silent, "it is silent")] {
+                    if is == Some(true) {
+                        let message = format!("{word}, all {} s of it: is that the right stream?", LISTEN.as_secs());
+                        tell(Level::Warning, "stream", &what, message);
+                    }
+                }
                 let rate = rates.entry(hall.id).or_default();
                 *rate = (*rate).max(bytes_per_second);
+                mirrors.entry(hall.id).or_default().insert(nth, heard);
             }
             Some(Ok(Heard { container: None, .. })) => {
                 tell(Level::Warning, "stream", &what, "delivers something, but no media that is known".to_owned());
             }
             Some(Err(why)) => tell(bad, "stream", &what, why),
+        }
+    }
+
+    for (hall, heard) in &mirrors {
+        let name = schedule.halls.iter().find(|h| h.id == *hall).map(|h| h.name.as_str()).unwrap_or_default();
+        for message in unlike(heard) {
+            tell(Level::Warning, "mirror", name, message);
         }
     }
 
@@ -175,8 +225,56 @@ pub async fn check(
             copies * seconds * rates.get(&t.hall).copied().unwrap_or(0)
         })
         .sum();
-    disk_space(env, needed, &plan, &tell);
+    let unknown = used.iter().filter(|h| !h.streams.is_empty() && !rates.contains_key(&h.id)).count();
+    disk_space(env, needed, unknown, &plan, &tell);
     Ok(())
+}
+
+/// What is wrong with mirrors that are not like the first one of them.
+fn unlike(heard: &BTreeMap<usize, Heard>) -> Vec<String> {
+    let mut all = heard.iter();
+    let Some((_, first)) = all.next() else { return Vec::new() };
+    let mut out = Vec::new();
+    for (nth, other) in all {
+        let number = nth + 1;
+        if (first.container, first.codecs()) != (other.container, other.codecs()) {
+            out.push(format!(
+                "stream {number} is another format than the first: only one of the two goes into a talk's file"
+            ));
+        } else if first.bytes_per_second.max(other.bytes_per_second)
+            > UNLIKE * first.bytes_per_second.min(other.bytes_per_second)
+        {
+            let kbits = |heard: &Heard| heard.bytes_per_second * 8 / 1000;
+            let (a, b) = (kbits(first), kbits(other));
+            out.push(format!(
+                "stream {number} has another rate than the first ({b} and {a} kbit/s): is it the same quality?"
+            ));
+        }
+    }
+    out
+}
+
+/// Looks into the bytes of a sample. `None`: there is no ffmpeg, or no room for the file.
+fn look_into(bytes: &[u8]) -> Option<Sample> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    struct Gone(std::path::PathBuf);
+    impl Drop for Gone {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+    let file = Gone(std::env::temp_dir().join(format!("streamrip-check-{}", uuid::Uuid::new_v4())));
+    let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file.0).ok()?;
+    out.write_all(bytes).ok()?;
+    drop(out);
+    match sample::look(&file.0, &CancellationToken::new()) {
+        Ok(sample) => Some(sample),
+        Err(e) => {
+            tracing::debug!("a sample cannot be looked at: {e}");
+            None
+        }
+    }
 }
 
 fn read(env: &Env, event: Option<&str>) -> Result<Snapshot> {
@@ -202,6 +300,7 @@ fn read(env: &Env, event: Option<&str>) -> Result<Snapshot> {
 fn disk_space(
     env: &Env,
     needed: u64,
+    unknown: usize,
     plan: &crate::plan::wanted::Wanted,
     tell: &impl Fn(Level, &'static str, &str, String),
 ) {
@@ -215,9 +314,13 @@ fn disk_space(
     };
     let hours = plan.tapes.iter().map(|t| t.window.len_ms()).sum::<i64>() as f64 / HOUR as f64;
     let gb = |bytes: u64| bytes as f64 / 1e9;
+    let without = match unknown {
+        0 => String::new(),
+        n => format!(", without {n} hall(s) whose rate could not be measured"),
+    };
     let usable = free.saturating_sub(env.settings.disk.reserve_bytes);
     let message = format!(
-        "{:.1} GB free; {hours:.1} hours to record need about {:.1} GB (2 x measured rate x hours: segments and joined files both stay), {:.1} GB are kept in reserve",
+        "{:.1} GB free; {hours:.1} hours to record need about {:.1} GB (2 x measured rate x hours: segments and joined files both stay){without}, {:.1} GB are kept in reserve",
         gb(free),
         gb(needed),
         gb(env.settings.disk.reserve_bytes)
@@ -312,6 +415,7 @@ async fn listen(env: &Env, sources: &Sources, hall: &Hall, stream: &Stream) -> s
     let mut running = source.open(&stream.url, &format!("{} check", hall.name)).map_err(|e| why(&e))?;
     let patience = Duration::from_millis(env.settings.record.first_byte_timeout_ms.unsigned_abs());
     let (mut head, mut bytes, mut buffer) = (Vec::new(), 0_u64, vec![0; 64 * 1024]);
+    let mut taken = Vec::new();
     let mut until = Instant::now() + patience;
     let mut first = None;
     while let Ok(Ok(n @ 1..)) = timeout_at(until, running.bytes.read(&mut buffer)).await {
@@ -321,6 +425,7 @@ async fn listen(env: &Env, sources: &Sources, hall: &Hall, stream: &Stream) -> s
         }
         bytes += n as u64;
         head.extend_from_slice(&buffer[..n.min(sniff::MAX.saturating_sub(head.len()))]);
+        taken.extend_from_slice(&buffer[..n.min(SAMPLE.saturating_sub(taken.len()))]);
     }
     running.stop.cancel();
     drop(running.bytes);
@@ -336,6 +441,46 @@ async fn listen(env: &Env, sources: &Sources, hall: &Hall, stream: &Stream) -> s
     let seconds = first.elapsed().as_secs_f64().max(0.1);
     match sniff::sniff(&head, true) {
         Sniff::NotMedia(what) => Err(what.to_string()),
-        found => Ok(Heard { container: found.recognised(), bytes_per_second: (bytes as f64 / seconds) as u64 }),
+        found => {
+            let container = found.recognised();
+            let bytes_per_second = (bytes as f64 / seconds) as u64;
+            let sample = match container {
+                Some(_) => tokio::task::spawn_blocking(move || look_into(&taken)).await.ok().flatten(),
+                None => None,
+            };
+            Ok(Heard { container, bytes_per_second, sample })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::media::TrackKind;
+
+    fn heard(container: Container, codec: &str, bytes_per_second: u64) -> Heard {
+        let sample = Sample { tracks: vec![(TrackKind::Video, codec.to_owned())], ..Sample::default() };
+        Heard { container: Some(container), bytes_per_second, sample: Some(sample) }
+    }
+
+    #[test]
+    fn mirrors_are_compared_with_the_first_one() {
+        let first = heard(Container::MpegTs, "h264", 100_000);
+        for (other, want) in [
+            (heard(Container::MpegTs, "h264", 150_000), None),
+            (heard(Container::MpegTs, "h264", 201_000), Some("another rate")),
+            (heard(Container::MpegTs, "h264", 49_000), Some("another rate")),
+            (heard(Container::MpegTs, "hevc", 100_000), Some("another format")),
+            (heard(Container::Ogg, "h264", 100_000), Some("another format")),
+        ] {
+            let found = unlike(&BTreeMap::from([(0, first.clone()), (2, other.clone())]));
+            match want {
+                None => assert!(found.is_empty(), "{found:?}"),
+                Some(words) => {
+                    assert!(found.len() == 1 && found[0].contains(words) && found[0].contains("stream 3"), "{found:?}");
+                }
+            }
+        }
+        assert!(unlike(&BTreeMap::new()).is_empty());
     }
 }

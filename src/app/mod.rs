@@ -11,6 +11,7 @@ pub mod env;
 pub mod failure;
 pub mod folders;
 pub mod halls;
+pub mod halls_import;
 pub mod import;
 pub mod index;
 pub mod journal;

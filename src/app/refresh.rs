@@ -64,6 +64,14 @@ pub struct Fetched {
     xml: Option<ScheduleXml>,
 }
 
+impl Fetched {
+    /// Why there is no schedule, without passwords; `None`: there is one.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        self.prepared.as_ref().err().map(|failure| redact_text(&failure.to_string()))
+    }
+}
+
 /// Fetches and reads everything of one event. Takes no part of the catalog.
 ///
 /// `cache`: what the same caller fetched before; a server is asked whether that has changed.

@@ -31,6 +31,45 @@ impl ChangeRow {
     }
 }
 
+/// A change, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewChange {
+    /// Name of the event.
+    pub event: String,
+    /// The talk's title.
+    pub title: String,
+    /// It must not be recorded: its title is nobody's business.
+    pub opted_out: bool,
+    /// What changed.
+    pub change: ChangeRow,
+}
+
+/// The number of the newest change; 0 where there is none.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn newest(db: &Connection) -> Result<i64> {
+    Ok(db.query_row("SELECT coalesce(max(id), 0) FROM talk_change", [], |row| row.get(0))?)
+}
+
+/// The changes after the one with number `after`, oldest first; `most` at most.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn after(db: &Connection, after: i64, most: usize) -> Result<Vec<NewChange>> {
+    let mut query = db.prepare_cached(
+        "SELECT import.at_ms, talk_change.kind, before, after, event.name, talk.title, talk.opted_out
+         FROM talk_change JOIN import ON import.id = import_id JOIN talk ON talk.id = talk_id
+         JOIN event ON event.id = import.event_id
+         WHERE talk_change.id > ?1 ORDER BY talk_change.id LIMIT ?2",
+    )?;
+    let rows = query.query_map((after, i64::try_from(most).unwrap_or(i64::MAX)), |row| {
+        let change = ChangeRow { at: Ms(row.get(0)?), kind: row.get(1)?, before: row.get(2)?, after: row.get(3)? };
+        Ok(NewChange { event: row.get(4)?, title: row.get(5)?, opted_out: row.get(6)?, change })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// The changes of one talk, oldest first.
 ///
 /// # Errors

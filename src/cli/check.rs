@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::printing;
 use super::render::{clean, count};
-use crate::app::check::{Finding, Level, check};
+use crate::app::check::{Finding, Level, check, check_services};
 use crate::app::env::Env;
 use crate::app::failure::{Kind, Result};
 use crate::app::lock;
@@ -38,7 +38,13 @@ pub async fn run(env: &Env, args: &CheckArgs, out: &mut dyn Write) -> Result<Exi
     let daemon = lock::is_taken(&env.data_dir);
     let mut all = Vec::new();
     let mut printed = Ok(());
-    let (checked, ()) = tokio::join!(check(env, &sources, args.event.as_deref(), daemon, tell), async {
+    let everything = async {
+        check(env, &sources, args.event.as_deref(), daemon, tell.clone()).await?;
+        check_services(env, args.event.as_deref(), &tell).await?;
+        drop(tell);
+        Result::Ok(())
+    };
+    let (checked, ()) = tokio::join!(everything, async {
         while let Some(finding) = found.recv().await {
             if !args.json && printed.is_ok() {
                 printed = writeln!(out, "{:7}  {}", finding.level.as_str(), finding_line(&finding))

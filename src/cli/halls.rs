@@ -11,8 +11,11 @@ use super::render::{clean, count};
 use crate::app::env::Env;
 use crate::app::failure::Result;
 use crate::app::halls::{self, HallReport};
+use crate::app::halls_import::{self, HallsImport, HallsImported};
 use crate::catalog;
-use crate::domain::stream_url::redact_text;
+use crate::domain::hls::Quality;
+use crate::domain::offer::Tech;
+use crate::domain::stream_url::{StreamUrl, redact_text};
 
 /// List halls and their streams, or set the streams of one
 #[derive(Debug, clap::Args)]
@@ -30,6 +33,29 @@ pub struct HallsArgs {
 
 #[derive(Debug, Subcommand)]
 enum HallsCommand {
+    /// Set the streams of all halls from the congress' own list (streams/v2.json of the CCC)
+    Import {
+        /// A file, -, or an address such as https://streaming.media.ccc.de/streams/v2.json
+        source: String,
+        /// Which of several pictures: best, worst, audio or a height such as 720p
+        #[arg(long, default_value = "best")]
+        quality: Quality,
+        /// What comes first of one quality: hls, webm, opus or mp3
+        #[arg(long, default_value = "hls")]
+        tech: Tech,
+        /// Only halls of this event
+        #[arg(long, value_name = "NAME")]
+        event: Option<String>,
+        /// Take addresses of this machine and of private networks too
+        #[arg(long)]
+        allow_private: bool,
+        /// Say what would be set, and set nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Set the streams of a hall, the preferred one first; a running daemon takes them at once
     Set {
         /// Its name or an alias
@@ -61,6 +87,19 @@ pub async fn run(env: &Env, args: &HallsArgs, out: &mut dyn Write) -> Result<Exi
             let halls = halls::list(&db, args.event.as_deref())?;
             print(&halls, args.json, out)
         }
+        Some(HallsCommand::Import { source, quality, tech, event, allow_private, dry_run, json }) => {
+            let request = HallsImport {
+                source: source.clone(),
+                event: event.clone(),
+                quality: *quality,
+                tech: *tech,
+                allow_private: *allow_private,
+                dry_run: *dry_run,
+            };
+            let imported = halls_import::import(env, &request).await?;
+            print_imported(&imported, *dry_run, *json, out).map_err(printing)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Some(HallsCommand::Set { hall, urls, clear: _, event, json }) => {
             // A catalog that is not there yet has no hall to set: it must not be made for that.
             drop(catalog::open_reader(&env.data_dir)?);
@@ -89,6 +128,31 @@ fn print(halls: &[HallReport], json: bool, out: &mut dyn Write) -> Result<ExitCo
         writeln!(out, "no halls yet").map_err(printing)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn print_imported(imported: &HallsImported, dry_run: bool, json: bool, out: &mut dyn Write) -> std::io::Result<()> {
+    if json {
+        let urls = |urls: &[StreamUrl]| urls.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let set: Vec<_> = imported
+            .set
+            .iter()
+            .map(|(event, hall, streams)| json!({"event": event, "hall": hall, "streams": urls(streams)}))
+            .collect();
+        return writeln!(out, "{}", json!({"halls": set, "warnings": imported.warnings, "dry_run": dry_run}));
+    }
+    for (_, hall, streams) in &imported.set {
+        writeln!(out, "{}", clean(hall))?;
+        for url in streams {
+            writeln!(out, "  {url}")?;
+        }
+    }
+    for warning in &imported.warnings {
+        writeln!(out, "warning: {}", clean(warning))?;
+    }
+    if dry_run {
+        writeln!(out, "dry run: nothing was set")?;
+    }
+    Ok(())
 }
 
 fn print_hall(report: &HallReport, out: &mut dyn Write) -> std::io::Result<()> {

@@ -6,10 +6,13 @@ mod bar_lines;
 pub mod check;
 pub mod config;
 pub mod dump;
+pub mod export;
 pub mod extend;
 pub mod halls;
 pub mod import;
 pub mod list;
+pub mod log;
+pub mod manual;
 pub mod merge;
 pub mod prune;
 pub mod render;
@@ -47,6 +50,9 @@ pub struct Cli {
     /// Say only what went wrong
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
+    /// How log lines look [default: human; under systemd they go to the journal]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<log::LogFormat>,
     #[command(subcommand)]
     command: Command,
 }
@@ -95,6 +101,12 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Bring back a backup of the catalog
     Restore(restore::RestoreArgs),
+    /// Print the joined files as a playlist or a table
+    Export(export::ExportArgs),
+    /// Print the completions of a shell
+    Completions(manual::CompletionsArgs),
+    /// Write the manual's pages
+    Man(manual::ManArgs),
     /// Print the settings in force and where each came from
     Config(config::ConfigArgs),
 }
@@ -109,7 +121,7 @@ pub async fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::from(e.use_stderr()) * Kind::Usage as u8);
         }
     };
-    log_to_stderr(&cli);
+    start_log(&cli);
     let mut out = std::io::stdout().lock();
     let result = run(&cli, &mut out).await;
     let result = result.and_then(|code| out.flush().map(|()| code).map_err(printing));
@@ -124,6 +136,12 @@ pub async fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode> {
+    // These need neither data nor settings: a package is built where there is none.
+    match &cli.command {
+        Command::Completions(args) => return manual::completions(*args, out),
+        Command::Man(args) => return manual::man(args, out),
+        _ => {}
+    }
     let data_dir = data_dir(cli.data_dir.clone())?;
     let loaded = settings::load(cli.config.as_deref(), &data_dir).map_err(|e| {
         Failure::new(Kind::Usage, e.to_string()).hint("streamrip config prints every key with its default")
@@ -146,6 +164,9 @@ async fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode> {
         Command::List(args) => list::run(&env, args, out),
         Command::Show(args) => show::run(&env, args, out),
         Command::Watch(args) => watch::run(&env, args, out).await,
+        Command::Export(args) => export::run(&env, args, out),
+        Command::Completions(args) => manual::completions(*args, out),
+        Command::Man(args) => manual::man(args, out),
         Command::Config(args) => config::run(&env, &loaded, args, out),
     }
 }
@@ -166,22 +187,14 @@ fn data_dir(given: Option<PathBuf>) -> Result<PathBuf> {
     std::path::absolute(&dir).map_err(|e| no_home(e.to_string()))
 }
 
-fn log_to_stderr(cli: &Cli) {
-    use tracing_subscriber::EnvFilter;
+fn start_log(cli: &Cli) {
     let level = match (cli.quiet, cli.verbose) {
         (true, _) => "streamrip=error",
         (_, 0) => "streamrip=info",
         (_, 1) => "streamrip=debug",
         _ => "debug",
     };
-    let filter = EnvFilter::try_from_env("STREAMRIP_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(render::log_writer)
-        .with_ansi(render::stderr_is_terminal())
-        .with_target(false)
-        .with_timer(render::LocalTime)
-        .try_init();
+    log::start(cli.log_format, level);
 }
 
 /// Why a write to standard output failed that nobody waits for.

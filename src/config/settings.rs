@@ -82,7 +82,7 @@ macro_rules! key {
     };
 }
 
-const KEYS: [Key; 19] = [
+const KEYS: [Key; 24] = [
     key!(record.recorder recorder: word, "source of halls that name none: auto, mplayer, ffmpeg, http or hls"),
     key!(record.quality quality: word, "rendition of HLS streams of halls that name none: best, worst, audio or a height such as 1080p"),
     key!(record.pre_padding pre_padding_ms: duration, "recorded before each talk, where the halls file says nothing"),
@@ -98,10 +98,15 @@ const KEYS: [Key; 19] = [
     key!(list.complete_tolerance complete_tolerance_ms: duration, "so much may be missing in a complete talk"),
     key!(list.day_starts_at day_starts_at_min: time_of_day, "when a congress day begins"),
     key!(disk.reserve reserve_bytes: size, "kept free: below it joining pauses"),
+    key!(disk.warn warn_bytes: size, "a person is told when less than this is free; \"0B\": never"),
     key!(refresh.cron cron: text, "when schedules are fetched again: cron with seconds, UTC; empty: never"),
     key!(web.listen listen: address, "where run shows its page, such as 127.0.0.1:8273; empty: nowhere"),
     key!(web.token token: secret, "what a browser must show; needed where others can reach the page"),
     key!(web.hosts hosts: names, "names of the page besides addresses and localhost, separated by spaces"),
+    key!(notify.command command: program, "run for each message, which it gets as JSON: [\"program\", \"argument\"]"),
+    key!(notify.webhook webhook: web, "gets each message by POST, as JSON"),
+    key!(notify.heartbeat heartbeat: web, "fetched each minute while the daemon works"),
+    key!(notify.on_talk_done on_talk_done: program, "run for each joined file, which it gets as JSON"),
 ];
 
 mod duration {
@@ -232,6 +237,54 @@ mod secret {
     pub(super) fn read(value: &DeValue<'_>) -> Result<Option<Secret>, String> {
         let text = value.as_str().ok_or("text in quotes is wanted")?;
         Ok((!text.is_empty()).then(|| Secret(text.to_owned())))
+    }
+}
+
+mod web {
+    use url::Url;
+
+    use super::DeValue;
+    use crate::domain::settings::Secret;
+
+    pub(super) fn write(value: &Option<Secret>) -> String {
+        super::secret::write(value)
+    }
+
+    pub(super) fn read(value: &DeValue<'_>) -> Result<Option<Secret>, String> {
+        let wanted = "an address in quotes is wanted that begins with http:// or https://";
+        let text = value.as_str().ok_or(wanted)?.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        url.map(|url| Some(Secret(url.into()))).ok_or_else(|| wanted.to_owned())
+    }
+}
+
+/// A program and its arguments. No shell takes them apart, so there is nothing to quote.
+mod program {
+    use super::DeValue;
+
+    pub(super) fn write(value: &[String]) -> String {
+        format!("{value:?}")
+    }
+
+    pub(super) fn read(value: &DeValue<'_>) -> Result<Vec<String>, String> {
+        let wanted =
+            "a program is wanted, such as \"/usr/local/bin/tell\" or [\"mail\", \"-s\", \"from the recorder\", \"me\"]";
+        let words: Vec<String> = match (value.as_str(), value.as_array()) {
+            (Some(text), _) => text.split_whitespace().map(str::to_owned).collect(),
+            (None, Some(words)) => {
+                let word = |value: &toml::Spanned<DeValue<'_>>| value.get_ref().as_str().map(str::to_owned);
+                words.iter().map(word).collect::<Option<_>>().ok_or(wanted)?
+            }
+            (None, None) => return Err(wanted.to_owned()),
+        };
+        match words.first() {
+            Some(first) if first.is_empty() => Err("the program's name is empty".to_owned()),
+            _ if words.iter().any(|word| word.contains('\0')) => Err("there is a NUL in it".to_owned()),
+            _ => Ok(words),
+        }
     }
 }
 
@@ -404,6 +457,26 @@ mod tests {
         assert_eq!(settings.disk.reserve_bytes, 100 << 20);
         assert_eq!(settings.list.day_starts_at_min, 270);
         assert!(!settings.assemble.chapters);
+    }
+
+    #[test]
+    fn programs_are_words_and_addresses_are_secrets() {
+        let text = "[notify]\ncommand = \"tell  -x 'a b'\"\non_talk_done = [\"copy\", \"a b\", \"\"]\nwebhook = \"https://h.example/s3cret\"\n";
+        let settings = parse(text, Path::new("s.toml")).expect("good").settings;
+        assert_eq!(settings.notify.command, ["tell", "-x", "'a", "b'"]);
+        assert_eq!(settings.notify.on_talk_done, ["copy", "a b", ""]);
+        let printed: Vec<_> = entries(&settings).into_iter().map(|e| e.value).collect();
+        assert!(!printed.join("\n").contains("s3cret") && !format!("{settings:?}").contains("s3cret"));
+        assert!(printed.contains(&"[\"copy\", \"a b\", \"\"]".to_owned()));
+        for bad in [
+            "command = 5",
+            "command = [5]",
+            "command = [\"\", \"x\"]",
+            "webhook = \"ftp://h/x\"",
+            "heartbeat = \"h.example\"",
+        ] {
+            wrong(&format!("[notify]\n{bad}\n"));
+        }
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct Settings {
     pub refresh: Refresh,
     /// `[web]`
     pub web: Web,
+    /// `[notify]`
+    pub notify: Notify,
 }
 
 /// Taping.
@@ -140,11 +142,14 @@ impl Default for List {
 pub struct Disk {
     /// Kept free: below it assembly pauses and what may be pruned is pruned.
     pub reserve_bytes: u64,
+    /// A person is told when less than this is free; 0: never.
+    pub warn_bytes: u64,
 }
 
 impl Default for Disk {
     fn default() -> Self {
-        Self { reserve_bytes: 5 << 30 }
+        // An evening of five halls at 2 Mbit/s, with their joined files.
+        Self { reserve_bytes: 5 << 30, warn_bytes: 20 << 30 }
     }
 }
 
@@ -170,6 +175,19 @@ pub struct Web {
     pub token: Option<Secret>,
     /// Names by which browsers call it, besides addresses and `localhost`.
     pub hosts: Vec<String>,
+}
+
+/// Calling a person, or a program of theirs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notify {
+    /// A program and its arguments, run for each message; empty: none.
+    pub command: Vec<String>,
+    /// Gets each message by POST, as JSON. An http or https address; may hold a secret in its path.
+    pub webhook: Option<Secret>,
+    /// Fetched each minute while the daemon works, so that its silence is noticed elsewhere. As `webhook`.
+    pub heartbeat: Option<Secret>,
+    /// A program and its arguments, run for each joined file; empty: none.
+    pub on_talk_done: Vec<String>,
 }
 
 /// Text that is never printed.

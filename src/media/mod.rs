@@ -17,6 +17,7 @@ pub mod keyframe;
 pub mod mpegts;
 pub mod mux;
 pub mod probe;
+pub mod sample;
 pub mod studio;
 pub mod track;
 

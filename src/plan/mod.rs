@@ -2,6 +2,7 @@
 //! state, `now`). No I/O, no tasks, no clock. Each result is a value that can be printed with its
 //! reasons.
 
+pub mod alarms;
 pub mod assembly;
 pub mod backoff;
 pub mod clock_watch;
@@ -17,6 +18,7 @@ pub mod lanes;
 pub(crate) mod media_fixtures;
 pub mod merge;
 pub mod overlap;
+pub mod pace;
 pub mod prune;
 pub mod reconcile;
 pub mod refresh_guard;
@@ -24,6 +26,7 @@ pub mod route;
 pub mod schedule_diff;
 pub mod schedule_warnings;
 pub mod seam;
+pub mod stream_choice;
 pub mod timeshift;
 pub mod verify;
 pub mod wanted;

@@ -9,6 +9,7 @@ mod file;
 mod guard;
 mod limit;
 mod live;
+mod metrics;
 mod page;
 mod shift;
 mod site;
@@ -102,6 +103,7 @@ fn router(site: Arc<Site>) -> Router {
         .route("/talks/{id}/chunks/{name}", get(shift::chunk))
         .route("/talks/{id}/timeline", get(shift::timeline))
         .route("/live", get(live::events))
+        .route("/metrics", get(metrics::metrics))
         .route("/static/{name}", get(asset::get))
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/talks", get(api::talks))

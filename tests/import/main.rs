@@ -5,6 +5,7 @@ mod fuzz;
 mod guards;
 mod identity;
 mod oddities;
+mod offered;
 mod reexports;
 mod shared_data;
 mod streams;

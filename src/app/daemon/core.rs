@@ -102,6 +102,12 @@ impl Core {
         *self.reconciled.borrow()
     }
 
+    /// Likewise, for those who must not keep this alive: the instant of each reconciliation.
+    #[must_use]
+    pub fn reconciliations(&self) -> watch::Receiver<Instant> {
+        self.reconciled.subscribe()
+    }
+
     /// Brings what runs in line with what is wanted. Idempotent; a call that finds another one at work
     /// returns at once.
     pub async fn reconcile(self: &Arc<Self>) {

@@ -4,6 +4,7 @@
 //! retargeted or stopped. Nothing is triggered once and then forgotten, so that a restart, a late import,
 //! a changed schedule and a clock step all take the same road.
 
+mod alarms;
 mod core;
 mod heart;
 mod run;
@@ -12,7 +13,8 @@ mod systemd;
 pub mod ticker;
 mod worker;
 
+pub use alarms::sender;
 pub use core::{Core, TapeView};
 pub use heart::Heart;
 pub use run::{Outcome, RunOptions, SOURCE_LOG, run};
-pub use worker::{Doing, Worker};
+pub use worker::{Doing, Done, Worker};

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
+use super::alarms::{self, Caller};
 use super::core::Core;
 use super::heart::Heart;
 use super::status::{self, Status};
@@ -20,8 +21,9 @@ use crate::app::failure::{Failure, Kind, Result};
 use crate::app::journal::Journal;
 use crate::app::report::{self, Selection, TalkView};
 use crate::app::{backup, disk, folders, lock, recover, refresh};
+use crate::catalog::daemon_runs::DaemonRun;
 use crate::catalog::writer::Writer;
-use crate::catalog::{self, daemon_runs};
+use crate::catalog::{self, daemon_runs, schedule_changes};
 use crate::domain::ids::EventId;
 use crate::domain::segment::EndReason;
 use crate::domain::talk::TalkState;
@@ -62,6 +64,12 @@ const SPACE_AGAIN: Duration = Duration::from_secs(2);
 /// What is queued for the catalog at the end has this long to get there.
 const LAST_WRITES: Duration = Duration::from_secs(3);
 
+/// Messages about the last talk have this long to be delivered, where the daemon ends because all is done.
+const LAST_MESSAGES: Duration = Duration::from_secs(10);
+
+/// Likewise, where somebody waits for the daemon to end.
+const SOON: Duration = Duration::from_secs(1);
+
 /// Runs a daemon until `shutdown` resolves, or until done.
 ///
 /// # Errors
@@ -76,7 +84,7 @@ pub async fn run(
     folders::check(&env.data_dir)?;
     let _lock = lock::take(&env.data_dir)?;
     let mut shutdown = pin!(shutdown);
-    let (db, run_id, recovery) = tokio::select! {
+    let Begun { db, run_id, recovery, before, last_change } = tokio::select! {
         begun = begin(env, options.scope) => begun?,
         () = &mut shutdown => return Ok(Outcome::Stopped),
     };
@@ -99,6 +107,11 @@ pub async fn run(
     let reader = || catalog::open_reader(&env.data_dir);
     let core = Core::new(env.clone(), reader()?, deps, options.scope);
     let (worker, doing) = Worker::new(env.clone(), reader()?, writer.clone(), options.scope, closed_segments);
+    let (tell_done, done_talks) = mpsc::unbounded_channel();
+    let worker = worker.telling(tell_done);
+    let reconciled = core.reconciliations();
+    let post = alarms::post(env, move || reconciled.borrow().elapsed());
+    alarms::restarted(&post, before, recovery.describe(), started);
     let watcher = Arc::new(Mutex::new(reader()?));
 
     core.reconcile().await;
@@ -112,6 +125,8 @@ pub async fn run(
     add_backup(&ticker, env).await.map_err(failed)?;
     let working = tokio::spawn(worker.run());
     let telling = tokio::spawn(tell(Arc::clone(&core), env.clone(), started, doing.clone(), seen));
+    let caller = Caller::new(env.clone(), Arc::clone(&core), Arc::clone(&watcher), post.clone(), started, last_change);
+    let calling = post.has_ways().then(|| tokio::spawn(caller.run(done_talks)));
     let beating = tokio::spawn(beat(Heart::new(writer.clone(), run_id, Arc::clone(&env.clock))));
 
     let done = async {
@@ -140,6 +155,10 @@ pub async fn run(
     // Only now: what it was joining is made again at the next start.
     working.abort();
     let _ = working.await;
+    // It ends by itself, now that no talk can be done any more.
+    if let Some(calling) = calling {
+        let _ = tokio::time::timeout(LAST_WRITES, calling).await;
+    }
     ticker.stop().await;
     let _ = std::fs::remove_file(env.data_dir.join(status::FILE_NAME));
     let stopped = env.clock.now();
@@ -150,6 +169,7 @@ pub async fn run(
         drop((core, writer));
         let _ = tokio::time::timeout(LAST_WRITES, tokio::task::spawn_blocking(move || thread.join())).await;
     }
+    post.flush(if finished { LAST_MESSAGES } else { SOON }).await;
     if !finished {
         return Ok(Outcome::Stopped);
     }
@@ -167,9 +187,20 @@ pub async fn run(
     Ok(if missing == 0 { Outcome::Complete } else { Outcome::Incomplete(missing) })
 }
 
+/// What a daemon begins with.
+struct Begun {
+    db: Connection,
+    run_id: i64,
+    recovery: recover::Recovery,
+    /// The run before this one.
+    before: Option<DaemonRun>,
+    /// The number of the schedule's last change; later ones are news.
+    last_change: i64,
+}
+
 /// Opens the catalog, recovers, and writes that a daemon runs. On a full disk none of that can be, nor any taping:
 /// there it waits for space, since nobody may be there to start it again.
-async fn begin(env: &Env, scope: Option<EventId>) -> Result<(Connection, i64, recover::Recovery)> {
+async fn begin(env: &Env, scope: Option<EventId>) -> Result<Begun> {
     let mut told = false;
     loop {
         // Before: a catalog that is closed gives some space back.
@@ -177,9 +208,10 @@ async fn begin(env: &Env, scope: Option<EventId>) -> Result<(Connection, i64, re
         let job = env.clone();
         let begun = blocking(move || {
             let mut db = catalog::open_writer(&job.data_dir)?;
+            let (before, last_change) = (daemon_runs::newest(&db)?, schedule_changes::newest(&db)?);
             let recovery = recover::recover(&job, &mut db)?;
             let run_id = daemon_runs::begin(&db, Uuid::now_v7(), scope, job.clock.now())?;
-            Ok((db, run_id, recovery))
+            Ok(Begun { db, run_id, recovery, before, last_change })
         });
         match begun.await {
             Err(e) if full || disk::is_full(&env.data_dir) => {

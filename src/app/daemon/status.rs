@@ -240,7 +240,8 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
     status
 }
 
-fn trouble(status: &TapeStatus) -> Option<String> {
+/// The last trouble of a tape, in words without passwords.
+pub(super) fn trouble(status: &TapeStatus) -> Option<String> {
     status.last_trouble.as_ref().map(|(_, why, detail)| match detail {
         Some(detail) => redact_text(&format!("{why}: {detail}")),
         None => why.to_string(),

@@ -20,7 +20,7 @@ use crate::app::{adopt, disk, index, prune};
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, segments, todo, troubles};
-use crate::domain::ids::{EventId, SegmentId};
+use crate::domain::ids::{EventId, SegmentId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::segment::Verdict;
 use crate::domain::talk::Talk;
@@ -47,6 +47,7 @@ pub struct Worker {
     scope: Option<EventId>,
     closed: mpsc::UnboundedReceiver<Uuid>,
     doing: watch::Sender<Doing>,
+    done: Option<mpsc::UnboundedSender<Done>>,
     disk_low: bool,
     hard: HashMap<SegmentId, Hard>,
 }
@@ -56,6 +57,15 @@ pub struct Worker {
 struct Hard {
     tries: u32,
     again: Instant,
+}
+
+/// A talk that the worker is done with, until something of it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// Which.
+    pub talk: TalkId,
+    /// Its file was made just now; else there is nothing to make one of.
+    pub made: bool,
 }
 
 /// What the worker is doing.
@@ -84,7 +94,20 @@ impl Worker {
         let (doing, seen) = watch::channel(Doing::default());
         let reader = Arc::new(Mutex::new(reader));
         let hard = HashMap::new();
-        (Self { env, reader, writer, scope, closed, doing, disk_low: false, hard }, seen)
+        (Self { env, reader, writer, scope, closed, doing, done: None, disk_low: false, hard }, seen)
+    }
+
+    /// Tells `done` of each talk that it is done with. Nobody has to listen.
+    #[must_use]
+    pub fn telling(mut self, done: mpsc::UnboundedSender<Done>) -> Self {
+        self.done = Some(done);
+        self
+    }
+
+    fn tell(&self, talk: TalkId, made: bool) {
+        if let Some(done) = &self.done {
+            let _ = done.send(Done { talk, made });
+        }
     }
 
     /// Works for ever; to be dropped when the daemon ends (children die with their handles, half-made
@@ -202,7 +225,12 @@ impl Worker {
             Ok(AssembleOutcome::Made { path, duration_ms, gaps }) => {
                 let seconds = duration_ms / 1000;
                 tracing::info!("joined {:?}: {} ({seconds} s, {gaps} gaps)", talk.title, path.display());
+                self.tell(talk.id, true);
                 prune::prune(&self.env, &self.reader, &self.writer, PruneRequest::default()).await?;
+            }
+            Ok(AssembleOutcome::Nothing(why)) => {
+                tracing::debug!("talk {}: {why}", talk.id);
+                self.tell(talk.id, false);
             }
             Ok(other) => tracing::debug!("talk {}: {other:?}", talk.id),
             Err(e) => {

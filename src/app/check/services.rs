@@ -1,0 +1,54 @@
+//! Does what the daemon depends on beside streams work: the refresh, and being called?
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{Finding, Level};
+use crate::app::daemon::sender;
+use crate::app::env::Env;
+use crate::app::failure::Result;
+use crate::app::refresh;
+use crate::catalog;
+use crate::domain::message::{Message, Phase, Topic};
+use crate::notify;
+
+/// Fetches each event's schedule as a refresh would, and sends a test message on every way that is set. Changes nothing.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub async fn check_services(env: &Env, event: Option<&str>, tell: &mpsc::UnboundedSender<Finding>) -> Result<()> {
+    let say = |level, kind, what: &str, message: String| {
+        let _ = tell.send(Finding { level, kind, what: what.to_owned(), message });
+    };
+    let now = env.clock.now();
+    let remembered = {
+        let db = catalog::open_reader(&env.data_dir)?;
+        refresh::remembered(&db, now)?
+    };
+    let cache = Arc::default();
+    for one in remembered {
+        if event.is_some_and(|name| name != one.name) {
+            continue;
+        }
+        let name = one.name.clone();
+        match refresh::fetch(one, &cache).await.problem() {
+            None => say(Level::Good, "refresh", &name, "its schedule can be read again".to_owned()),
+            Some(why) => say(Level::Warning, "refresh", &name, format!("its schedule cannot be read again: {why}")),
+        }
+    }
+    let text = "This is a test: streamrip check asked for it. Nothing is wrong.";
+    let message = Message::new(Topic::Test, Phase::News, text, now);
+    let told = notify::try_all(&env.settings.notify, &sender(env), &message).await;
+    if told.is_empty() {
+        let nobody = "nobody is called when something goes wrong: set notify.command or notify.webhook";
+        say(Level::Good, "notify", "messages", nobody.to_owned());
+    }
+    for (way, answer) in told {
+        match answer {
+            Ok(()) => say(Level::Good, "notify", way, "a test message was taken: did it arrive?".to_owned()),
+            Err(why) => say(Level::Warning, "notify", way, format!("a test message was not taken: {why}")),
+        }
+    }
+    Ok(())
+}

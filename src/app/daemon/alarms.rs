@@ -1,0 +1,232 @@
+//! Calls people: what is seen of the recorder goes to the plan once a second, what the plan wants told goes to the
+//! post, which never makes anybody wait.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::core::Core;
+use super::status::trouble;
+use super::worker::Done;
+use crate::app::env::Env;
+use crate::app::failure::Result;
+use crate::app::index::read;
+use crate::app::words::percent;
+use crate::app::{disk, report};
+use crate::catalog::daemon_runs::DaemonRun;
+use crate::catalog::schedule;
+use crate::catalog::schedule_changes::{self, NewChange};
+use crate::domain::message::{Message, Phase, TalkNews, Topic};
+use crate::domain::stream_url::redact_text;
+use crate::domain::talk::TalkState;
+use crate::domain::text::one_line;
+use crate::domain::time::{Ms, SECOND};
+use crate::notify::{Post, Sender};
+use crate::plan::alarms::{Alarms, Facts, HallFact};
+use crate::plan::wanted::window_of;
+
+/// So many changes of the schedule are told in words, the rest as a number.
+const CHANGES: usize = 8;
+
+/// The catalog is asked this often whether the refresh works.
+const ASK: Duration = Duration::from_secs(10);
+
+/// So many are read at once.
+const MOST: usize = 10_000;
+
+/// What messages say of where they come from.
+#[must_use]
+pub fn sender(env: &Env) -> Sender {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Sender { host, data_dir: env.data_dir.clone() }
+}
+
+/// The post as it is set. Where it cannot be had, that is logged and done without: taping must not depend on it.
+pub(super) fn post(env: &Env, age: impl Fn() -> Duration + Send + 'static) -> Post {
+    Post::start(&env.settings.notify, &sender(env), age).unwrap_or_else(|e| {
+        tracing::error!("nobody will be told of anything: {e}");
+        Post::default()
+    })
+}
+
+/// Tells that the daemon runs again, where one ran before.
+pub(super) fn restarted(post: &Post, before: Option<DaemonRun>, recovered: Option<String>, now: Ms) {
+    let Some(before) = before else { return };
+    let last = before.stopped.unwrap_or(before.heartbeat);
+    let how = if before.stopped.is_some() { "it was stopped" } else { "it was killed, crashed, or lost power" };
+    let away = now.since(last).max(0) / SECOND;
+    let recovered = recovered.map(|done| format!("; recovered: {done}")).unwrap_or_default();
+    let text = format!("streamrip runs again after {away} s: {how}{recovered}");
+    let message = Message::new(Topic::DaemonRestarted, Phase::News, text, now);
+    post.send(&Message { since: last.min(now), ..message });
+}
+
+/// Looks, and tells.
+pub(super) struct Caller {
+    env: Env,
+    core: Arc<Core>,
+    reader: Arc<Mutex<Connection>>,
+    post: Post,
+    alarms: Alarms,
+    started: Ms,
+    /// Events whose refresh fails, with the reason, and when the catalog was asked for it.
+    failing: Vec<(String, String)>,
+    asked: Option<Instant>,
+    /// The schedule's version when its changes were told, and the number of the last of them.
+    version: Option<i64>,
+    last_change: i64,
+}
+
+impl Caller {
+    /// `started`: when this daemon began; changes of the schedule after `last_change` are news.
+    pub fn new(
+        env: Env,
+        core: Arc<Core>,
+        reader: Arc<Mutex<Connection>>,
+        post: Post,
+        started: Ms,
+        last_change: i64,
+    ) -> Self {
+        let (alarms, failing) = (Alarms::default(), Vec::new());
+        Self { env, core, reader, post, alarms, started, failing, asked: None, version: None, last_change }
+    }
+
+    /// Looks once a second until the worker is gone, which sends `done`.
+    pub async fn run(mut self, mut done: mpsc::UnboundedReceiver<Done>) {
+        let mut look = tokio::time::interval(Duration::from_secs(1));
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                talk = done.recv() => match talk {
+                    Some(talk) => self.talk_done(talk).await,
+                    None => return,
+                },
+                _ = look.tick() => {
+                    let (now, facts) = (self.env.clock.now(), self.facts().await);
+                    for message in self.alarms.look(now, &facts) {
+                        self.post.send(&message);
+                    }
+                    if let Err(e) = self.schedule_changes().await {
+                        tracing::debug!("cannot tell what changed in the schedule: {e}");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn facts(&mut self) -> Facts {
+        let (wanted, schedule, tapes) = (self.core.wanted().await, self.core.schedule().await, self.core.tapes().await);
+        let now = self.env.clock.now();
+        let mut facts = Facts {
+            disk_free: disk::free_bytes(&self.env.data_dir),
+            disk_warn: self.env.settings.disk.warn_bytes,
+            disk_reserve: self.env.settings.disk.reserve_bytes,
+            disk_full: tapes.iter().any(|t| t.status.disk_full),
+            ..Facts::default()
+        };
+        let record = &self.env.settings.record;
+        for hall in &schedule.halls {
+            let event = schedule.events.iter().find(|e| e.id == hall.event);
+            // The plan wants no tape where there is nothing to tape; a person wants to know.
+            let has_talk = || {
+                schedule
+                    .talks
+                    .iter()
+                    .any(|t| t.hall == hall.id && t.is_on() && window_of(t, event, record).contains(now))
+            };
+            let lacks_stream = hall.streams.is_empty() && has_talk();
+            if !lacks_stream && !wanted.running_at(now).any(|tape| tape.hall == hall.id) {
+                continue;
+            }
+            let status = tapes.iter().find(|t| t.hall.id == hall.id).map(|t| &t.status);
+            facts.halls.push(HallFact {
+                hall: hall.id,
+                name: one_line(&hall.name),
+                event: event.map(|e| one_line(&e.name)).unwrap_or_default(),
+                last_byte: status.and_then(|s| s.last_byte_at),
+                trouble: if lacks_stream { Some("no stream".to_owned()) } else { status.and_then(trouble) },
+            });
+        }
+        if self.asked.is_none_or(|at| at.elapsed() >= ASK) {
+            // Those that are over are not refreshed any more.
+            let recent: BTreeSet<_> = schedule.talks.iter().map(|t| t.event).collect();
+            match read(&self.reader, |db| Ok(schedule::events(db)?)).await {
+                Ok(events) => {
+                    let failing = events.iter().filter(|e| recent.contains(&e.id));
+                    let failing = failing.filter_map(|e| Some((one_line(&e.name), e.refresh_problem.as_ref()?)));
+                    self.failing = failing.map(|(event, why)| (event, one_line(&redact_text(why)))).collect();
+                }
+                Err(e) => tracing::debug!("cannot tell whether the refresh works: {e}"),
+            }
+            self.asked = Some(Instant::now());
+        }
+        facts.refresh.clone_from(&self.failing);
+        facts
+    }
+
+    async fn schedule_changes(&mut self) -> Result<()> {
+        let version = self.core.schedule().await.version;
+        if self.version == Some(version) {
+            return Ok(());
+        }
+        let last = self.last_change;
+        let changes =
+            move |db: &Connection| Ok((schedule_changes::newest(db)?, schedule_changes::after(db, last, MOST)?));
+        let (newest, changes) = read(&self.reader, changes).await?;
+        (self.version, self.last_change) = (Some(version), newest);
+        if let Some(text) = changes_in_words(&changes) {
+            let message = Message::new(Topic::ScheduleChanged, Phase::News, text, self.env.clock.now());
+            let event = changes.first().map(|c| c.event.clone());
+            let event = event.filter(|event| changes.iter().all(|c| c.event == *event));
+            self.post.send(&Message { event, ..message });
+        }
+        Ok(())
+    }
+
+    async fn talk_done(&self, done: Done) {
+        let env = self.env.clone();
+        let view = match read(&self.reader, move |db| report::by_id(db, &env, done.talk.0)).await {
+            Ok(view) => view,
+            Err(e) => return tracing::warn!("talk {}: nobody is told that it is done: {e}", done.talk),
+        };
+        // A talk that was over before this daemon began was not missed by it.
+        let missed = view.report.state == TalkState::Missed && view.window.end > self.started;
+        if view.talk.opted_out || !(done.made || missed) {
+            return;
+        }
+        let (title, hall) = (one_line(&view.talk.title), one_line(&view.hall.name));
+        let state = view.report.state.to_string();
+        let path = view.assembly.as_ref().filter(|_| done.made).map(|a| self.env.data_dir.join(&a.path));
+        let file = path.as_ref().map(|p| format!(": {}", p.display())).unwrap_or_default();
+        let text = format!("{hall}: {title:?} is {state}, {} recorded{file}", percent(view.report.coverage));
+        let message = Message::new(Topic::TalkDone, Phase::News, text, self.env.clock.now());
+        let talk = TalkNews { id: view.talk.id, title, state, coverage: view.report.coverage, path };
+        self.post.send(&Message {
+            since: view.talk.slot.start.min(message.at),
+            event: Some(view.event.name),
+            hall: Some(hall),
+            talk: Some(talk),
+            ..message
+        });
+    }
+}
+
+/// What changed, in some lines; `None`: nothing that may be told.
+fn changes_in_words(changes: &[NewChange]) -> Option<String> {
+    let shown: Vec<_> = changes.iter().filter(|c| !c.opted_out).collect();
+    if shown.is_empty() {
+        return None;
+    }
+    let mut lines = vec![format!("the schedule changed in {} place(s)", shown.len())];
+    lines.extend(
+        shown.iter().take(CHANGES).map(|c| one_line(&format!("{}: {:?} {}", c.event, c.title, c.change.describe()))),
+    );
+    if shown.len() > CHANGES {
+        lines.push(format!("and {} more", shown.len() - CHANGES));
+    }
+    Some(lines.join("\n"))
+}
