@@ -40,8 +40,23 @@ const ROW_MS: i64 = 3000;
 
 const PERIOD_MS: i64 = 1000;
 
+/// A catalog of the first version with something in it: the day begins with its migration.
+fn old_catalog(root: &Path) {
+    let data = root.join("data");
+    std::fs::create_dir(&data).expect("a folder");
+    let mut db = rusqlite::Connection::open(data.join("catalog.db")).expect("a catalog");
+    let tx = db.transaction().expect("begun");
+    tx.execute_batch(include_str!("../../migrations/0001_initial.sql")).expect("the first schema");
+    tx.execute_batch("INSERT INTO event (name, slug, time_zone) VALUES ('before', 'before', 'Europe/Berlin')").expect("a row");
+    tx.pragma_update(None, "user_version", 1).expect("its version");
+    tx.commit().expect("written");
+}
+
 /// The small day: everything that touches files happens in it.
 pub fn live() {
+    if let Some(root) = std::env::var_os(ROOT) {
+        old_catalog(Path::new(&root));
+    }
     fastrand::seed(1);
     let script = Script {
         acts: vec![
@@ -174,6 +189,9 @@ fn judge(log: &Log, given: &BTreeMap<usize, Given>, at: usize, cut: Cut) {
         return;
     }
     let mut db = open_writer(&env.data_dir).expect("the catalog opens");
+    // What was in it before the migration still is, once it was there at all.
+    let before: i64 = db.query_row("SELECT count(*) FROM event WHERE name = 'before'", [], |r| r.get(0)).expect("read");
+    assert!(before == 1 || at < 40, "the migration lost a row");
     recover(&env, &mut db).expect("recovered");
     assert_eq!(recover(&env, &mut db).expect("recovered"), Recovery::default(), "a second recovery did something");
     remove_half_made(&env.data_dir);
