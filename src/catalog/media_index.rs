@@ -10,7 +10,7 @@ use crate::domain::segment::Verdict;
 use crate::domain::time::Ms;
 
 /// Version of the encoding. An index of another version is made anew from the file.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// Writes what was found in a segment, with the verdict that follows from it, where its media lies and
 /// how long it is. Only an unchecked segment is judged.
@@ -132,7 +132,7 @@ fn encode(index: &MediaIndex) -> Vec<u8> {
         out.text(&track.codec);
         out.uint(track.format_hash);
         out.uint(u64::from(track.stream));
-        out.uint(u64::from(track.adts));
+        out.uint(u64::from(track.adts) | u64::from(track.whole_end) << 1);
         out.int(track.packet_ms);
         out.uint(track.packets);
     }
@@ -166,7 +166,7 @@ fn decode(data: &[u8]) -> Option<MediaIndex> {
         });
     }
     for _ in 0..from.count()? {
-        index.tracks.push(Track {
+        let mut track = Track {
             number: from.small()?,
             kind: match from.uint()? {
                 0 => TrackKind::Video,
@@ -176,10 +176,15 @@ fn decode(data: &[u8]) -> Option<MediaIndex> {
             codec: from.text()?,
             format_hash: from.uint()?,
             stream: from.small()?,
-            adts: from.uint()? != 0,
-            packet_ms: from.int()?,
-            packets: from.uint()?,
-        });
+            adts: false,
+            whole_end: false,
+            packet_ms: 0,
+            packets: 0,
+        };
+        let ends = from.uint()?;
+        (track.adts, track.whole_end) = (ends & 1 != 0, ends & 2 != 0);
+        (track.packet_ms, track.packets) = (from.int()?, from.uint()?);
+        index.tracks.push(track);
     }
     index.head = from.packets()?;
     index.tail = if from.uint()? != 0 { index.head.clone() } else { from.packets()? };
@@ -312,7 +317,8 @@ mod tests {
 
     fn index() -> impl Strategy<Value = MediaIndex> {
         let part = (any::<u64>(), prop::option::of(0..u64::MAX), any::<i64>(), any::<i64>());
-        let track = (any::<u32>(), 0..3_u8, "[A-Z_/]{0,20}", any::<u64>(), any::<u32>(), any::<bool>(), any::<i64>());
+        let track =
+            (any::<u32>(), 0..3_u8, "[A-Z_/]{0,20}", any::<u64>(), any::<u32>(), any::<(bool, bool)>(), any::<i64>());
         (
             (packets(), packets(), any::<bool>()),
             prop::collection::vec(part, 0..4),
@@ -324,13 +330,14 @@ mod tests {
                 MediaIndex {
                     tracks: tracks
                         .into_iter()
-                        .map(|(number, kind, codec, format_hash, stream, adts, packet_ms)| Track {
+                        .map(|(number, kind, codec, format_hash, stream, (adts, whole_end), packet_ms)| Track {
                             number,
                             kind: [TrackKind::Video, TrackKind::Audio, TrackKind::Other][usize::from(kind)],
                             codec,
                             format_hash,
                             stream,
                             adts,
+                            whole_end,
                             packet_ms,
                             packets: format_hash,
                         })

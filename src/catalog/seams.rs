@@ -89,6 +89,9 @@ impl SeamRow {
     pub fn describe(&self) -> String {
         let between = format!("{} | {}", self.first, self.second);
         match self.kind.as_str() {
+            "overlap" if self.matched_packets == 0 && self.shared_ms == 0 => {
+                format!("{between}  nothing is missing between them (found by {})", self.method)
+            }
             "overlap" => format!(
                 "{between}  exact: {:.1} s stand in both, {} equal packets (found by {})",
                 self.shared_ms as f64 / 1000.0,

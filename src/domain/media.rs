@@ -30,6 +30,8 @@ pub struct Track {
     pub stream: u32,
     /// True for AAC whose frames carry ADTS heads (MPEG-TS, Icecast): the demuxer takes them off.
     pub adts: bool,
+    /// Its last packet is known to be whole, though the container is one where it may be torn.
+    pub whole_end: bool,
     /// Usual length of a packet in milliseconds, 0 where unknown.
     pub packet_ms: i64,
     /// Number of its packets in the whole segment. The tail's packets are the last of them, which

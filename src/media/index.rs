@@ -3,6 +3,8 @@
 //! Two passes, both by children of low priority: [`super::probe`] for byte positions (when which media
 //! arrived), [`super::demux`] for the packets exactly as an assembly will see them.
 
+mod ends;
+
 use std::collections::VecDeque;
 use std::path::Path;
 
@@ -60,7 +62,13 @@ pub fn index(path: &Path, marks: &[Mark], cancel: &CancellationToken) -> Result<
             continue;
         }
         match Demux::open(path, &found.format, &picks, &parts, cancel) {
-            Ok(demux) => return read(demux, &found, &picks, parts, marks, bytes, problem),
+            Ok(demux) => {
+                let mut index = read(demux, &found, &picks, parts, marks, bytes, problem)?;
+                if found.format == "mpegts" {
+                    ends::mark(&mut index.tracks, path, bytes)?;
+                }
+                return Ok(index);
+            }
             Err(MediaError::Content { detail, .. }) => problem = Some(detail),
             Err(e) => return Err(e),
         }
@@ -134,6 +142,7 @@ fn read(
             format_hash: entry.format_hash(),
             stream: pick.stream,
             adts: pick.adts,
+            whole_end: false,
             packet_ms: so_far.packet_ms(),
             packets: so_far.packets,
         })

@@ -5,10 +5,14 @@
 //! stream, since each stream is cut where its own next one begins. Layout and numbers are those of
 //! ISO/IEC 13818-1.
 
+mod ends;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
 use xxhash_rust::xxh3::Xxh3Default;
+
+pub use ends::{WholeEnds, whole_ends};
 
 /// Length of a packet.
 pub const PACKET: usize = 188;

@@ -81,6 +81,7 @@ pub(crate) fn dump(all: &[Packet], from: usize, to: usize, own_clock: bool, late
         format_hash: 7,
         stream: 0,
         adts: false,
+        whole_end: false,
         packet_ms: if kind == TrackKind::Video { 40 } else { 23 },
         packets: count(1 + u32::from(kind == TrackKind::Audio), &packets),
     });

@@ -5,6 +5,10 @@
 //! looked for at which they are equal. Silence, black and loops repeat packets and would fit at many
 //! differences: what fits must then also agree with the clocks.
 
+mod clock;
+mod mirror;
+mod touch;
+
 use std::collections::HashMap;
 use std::fmt;
 
@@ -117,10 +121,6 @@ const WINDOW_BEFORE_MS: i64 = 75_000;
 const WINDOW_AFTER_MS: i64 = 45_000;
 /// With less than this in sight, more is wanted.
 const SIGHT_MS: i64 = 10_000;
-/// Two encoders' streams share no packets. Going over from one to the other falls on a key picture of the
-/// second that is no older than this.
-const OLD_KEY_MS: i64 = 30_000;
-
 /// Containers without timestamps: each dump counts from zero.
 fn has_clock(index: &MediaIndex) -> bool {
     !["mp3", "aac", "flac", "ac3", "eac3", "h264", "hevc", "mpegvideo", "m4v", "wav"].contains(&index.format.as_str())
@@ -182,10 +182,11 @@ impl Edge {
     }
 }
 
-/// True where the last packet of a track may be cut in the middle. ADTS frames say their own length.
+/// True where the last packet of a track may be cut in the middle. ADTS frames say their own length, and
+/// some containers show the end of a packet.
 #[must_use]
 pub fn last_may_be_torn(index: &MediaIndex, track: &Track) -> bool {
-    index.ragged_end && !track.adts
+    index.ragged_end && !track.adts && !track.whole_end
 }
 
 /// The number of packets of a track that are surely whole.
@@ -229,13 +230,24 @@ pub struct Found {
 /// Looks where the second segment continues the first. `first` is the one whose media begins earlier.
 #[must_use]
 pub fn find(first: &MediaIndex, second: &MediaIndex) -> Seam {
-    find_beside(first, second, false).seam
+    find_taped(first, second, Taped::InTurn).seam
 }
 
-/// As [`find`]. `parallel`: the two were taped at the same time from two mirrors, so that where their
-/// packets cannot tell, the clock on the wall does, and nothing has to stand twice.
+/// How two segments were taped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Taped {
+    /// From one stream, one after the other, or beside each other while one handed over.
+    InTurn,
+    /// The second from another stream, after the first. Its pictures may be another encoder's.
+    FromAnother,
+    /// At the same time from two mirrors: where their packets cannot tell, the clock on the wall does, and
+    /// nothing has to stand twice.
+    Beside,
+}
+
+/// As [`find`], for segments that were taped in this way.
 #[must_use]
-pub fn find_beside(first: &MediaIndex, second: &MediaIndex, parallel: bool) -> Found {
+pub fn find_taped(first: &MediaIndex, second: &MediaIndex, taped: Taped) -> Found {
     let pairs = pair_tracks(first, second);
     let none = Seam {
         kind: SeamKind::Format,
@@ -282,11 +294,18 @@ pub fn find_beside(first: &MediaIndex, second: &MediaIndex, parallel: bool) -> F
     let fits: Vec<Vec<Fit>> = edges.iter().map(|(a, b)| fits(a, b, expected)).collect();
     let seam = Seam { shift_ms: expected, ..none };
     let shift = if same_clock { 0 } else { expected };
-    let seam = match best(&fits, expected, same_clock) {
-        Some(best) => by_packets(&pairs, &edges, &fits, best, second, &seam),
-        None if parallel => beside(&pairs, first, second, expected, &seam)
-            .unwrap_or_else(|| by_clock(&pairs, &edges, first, second, shift, same_clock, &seam)),
-        None => by_clock(&pairs, &edges, first, second, shift, same_clock, &seam),
+    // Black and silence repeat: equal packets at other times are no proof where the times of all follow each other.
+    let touching = (taped == Taped::InTurn && same_clock && !deep && expected.abs() <= CLOCK_MS)
+        .then(|| touch::touching(&pairs, &edges, first, second, &seam))
+        .flatten();
+    let by_clock = || clock::by_clock(&pairs, &edges, first, second, shift, same_clock, &seam);
+    let seam = match (touching, best(&fits, expected, same_clock)) {
+        (Some(touching), _) => touching,
+        (None, Some(best)) => by_packets(&pairs, &edges, &fits, best, second, &seam),
+        (None, None) if taped == Taped::Beside => {
+            mirror::beside(&pairs, first, second, expected, &seam).unwrap_or_else(by_clock)
+        }
+        (None, None) => by_clock(),
     };
     // What gives nothing need not be looked at more closely.
     Found { wanted: wanted.filter(|_| seam.kind == SeamKind::Overlap && !seam.contained), seam }
@@ -471,138 +490,6 @@ fn by_packets(
     }
 }
 
-/// No equal packets: what the clocks say.
-fn by_clock(
-    pairs: &[(&Track, &Track)],
-    edges: &[(Edge, Edge)],
-    first: &MediaIndex,
-    second: &MediaIndex,
-    shift: i64,
-    same_clock: bool,
-    seam: &Seam,
-) -> Seam {
-    let method = if same_clock { Method::Clock } else { Method::Arrival };
-    let a_end = first.spans.iter().map(|s| s.media_end_ms).max().unwrap_or_default();
-    let b_start = second.spans.first().map_or(0, |s| s.media_start_ms) + shift;
-    // Later spans of the second may have another offset to wall time.
-    let b_end = second
-        .spans
-        .iter()
-        .map(|s| s.media_end_ms + s.offset_ms)
-        .max()
-        .zip(second.spans.first())
-        .map_or(b_start, |(end, span)| end - span.offset_ms + shift);
-    let overlap = a_end - b_start;
-    // Where the overlap lies in packets that were looked at and none is equal, there is none: the clocks
-    // are wrong, or it is another encoder's. What arrival times alone show is believed only of a
-    // connection far inside a long one. In doubt nothing is left out.
-    let unseen = overlap > SAME_CLOCK_MS && !edges.iter().any(|(a, b)| is_visible(a, b, shift));
-    let contained = unseen && b_end <= a_end;
-    let believed = contained || (unseen && same_clock);
-    if !believed {
-        let cuts = pairs
-            .iter()
-            .map(|(a, b)| SeamCut {
-                first_track: a.number,
-                second_track: b.number,
-                to: whole_packets(first, a),
-                from: begin_after_gap(b),
-            })
-            .collect();
-        return Seam {
-            kind: SeamKind::Gap,
-            cuts,
-            missing_ms: (-overlap).max(0),
-            method: if overlap < 0 { method } else { Method::None },
-            shift_ms: shift,
-            ..seam.clone()
-        };
-    }
-    let cuts = pairs
-        .iter()
-        .zip(edges)
-        .filter(|_| !contained)
-        .map(|((a, b), (tail, _))| {
-            let end = tail.end_ms().unwrap_or(a_end) - shift;
-            SeamCut {
-                first_track: a.number,
-                second_track: b.number,
-                to: whole_packets(first, a),
-                from: if b.kind == TrackKind::Video { From::Key(end) } else { From::Time(end) },
-            }
-        })
-        .collect();
-    Seam {
-        kind: SeamKind::Overlap,
-        contained,
-        cuts,
-        shared_ms: (a_end.min(b_end) - b_start).max(0),
-        method,
-        shift_ms: shift,
-        ..seam.clone()
-    }
-}
-
-/// Two mirrors that share no packets, as of two encoders: the times of arrival say what lies beside what.
-/// Going over falls on the last key picture of the second before the first ends, so that nothing is missing.
-/// `None` where the second does not have that time.
-fn beside(
-    pairs: &[(&Track, &Track)],
-    first: &MediaIndex,
-    second: &MediaIndex,
-    shift: i64,
-    seam: &Seam,
-) -> Option<Seam> {
-    let a_end = first.spans.last().map(|s| s.media_end_ms)?;
-    let a_start = first.spans.last().map(|s| s.media_start_ms)?;
-    let end = a_end - shift;
-    let b_start = second.spans.first().map(|s| s.media_start_ms)?;
-    let b_end = second.spans.last().map(|s| s.media_end_ms)?;
-    let stays = |at: i64| second.spans.iter().any(|s| s.media_start_ms <= at && at <= s.media_end_ms);
-    if b_end > end && !stays(end) {
-        return None;
-    }
-    let contained = b_end <= end;
-    let video = second.tracks.first().is_some_and(|t| t.kind == TrackKind::Video);
-    let key = second.keys_ms.iter().copied().rfind(|k| *k <= end).filter(|_| video);
-    let key = key.filter(|k| end - k <= OLD_KEY_MS && k + shift > a_start && stays(*k));
-    let cuts = pairs
-        .iter()
-        .filter(|_| !contained)
-        .map(|(a, b)| SeamCut {
-            first_track: a.number,
-            second_track: b.number,
-            to: key.map_or_else(|| whole_packets(first, a), |k| To::Time(k + shift)),
-            from: match (key, b.kind) {
-                (Some(key), TrackKind::Video) => From::Key(key),
-                (None, TrackKind::Video) => From::Key(end),
-                (key, _) => From::Time(key.unwrap_or(end)),
-            },
-        })
-        .collect();
-    Some(Seam {
-        kind: SeamKind::Overlap,
-        contained,
-        cuts,
-        shared_ms: (a_end.min(b_end + shift) - b_start - shift).max(0),
-        method: Method::Arrival,
-        shift_ms: shift,
-        ..seam.clone()
-    })
-}
-
-/// True where packets of the same time are known of both.
-fn is_visible(a: &Edge, b: &Edge, shift: i64) -> bool {
-    let extent = |packets: &[Packet]| {
-        let times = packets.iter().map(|p| p.pts_ms);
-        times.clone().min().zip(times.max())
-    };
-    match (extent(&a.packets), extent(&b.packets)) {
-        (Some(a), Some(b)) => a.0 <= b.1 + shift && b.0 + shift <= a.1,
-        _ => false,
-    }
-}
-
 /// After a gap, and at the start, pictures begin with a key picture; sound is kept.
 #[must_use]
 pub fn begin_after_gap(track: &Track) -> From {
@@ -611,3 +498,5 @@ pub fn begin_after_gap(track: &Track) -> From {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod touch_tests;

@@ -71,6 +71,7 @@ pub fn index(bytes: &[u8], marks: &[Mark], opened: Ms, period_ms: i64) -> MediaI
             format_hash: u64::from(format) + 1,
             stream: 0,
             adts: false,
+            whole_end: false,
             packet_ms: period_ms,
             packets: packets.len() as u64,
         }],

@@ -109,6 +109,7 @@ fn edges_hold_the_first_and_last_minute_without_holes_in_a_track() {
         format_hash: 0,
         stream: 0,
         adts: false,
+        whole_end: false,
         packet_ms: 40,
         packets: 6000,
     };

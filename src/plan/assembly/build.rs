@@ -9,7 +9,7 @@ use crate::domain::interval::Interval;
 use crate::domain::media::{MediaIndex, MediaSpan, Packet, TrackKind, Window};
 use crate::domain::time::SECOND;
 use crate::plan::cut::{From, To};
-use crate::plan::seam::{self, Found, Method, Seam, SeamKind, begin_after_gap, whole_packets};
+use crate::plan::seam::{self, Found, Method, Seam, SeamKind, Taped, begin_after_gap, whole_packets};
 
 /// A second segment that reaches back before the first by more than this is taken first instead.
 const REACH_BACK_MS: i64 = 100;
@@ -46,6 +46,16 @@ impl Unit<'_> {
         let together = self.came.intersect(other.came).len_ms();
         let other_stream = self.stream.zip(other.stream).is_some_and(|(a, b)| a != b);
         together > HANDOVER_MS || (other_stream && together > 0)
+    }
+
+    fn taped(&self, later: &Unit<'_>) -> Taped {
+        if self.is_beside(later) {
+            Taped::Beside
+        } else if self.stream.zip(later.stream).is_some_and(|(a, b)| a != b) {
+            Taped::FromAnother
+        } else {
+            Taped::InTurn
+        }
     }
 }
 
@@ -85,7 +95,7 @@ impl Builder<'_> {
                 self.place_first(unit);
                 continue;
             };
-            let Found { seam, wanted } = seam::find_beside(last.index, unit.index, last.is_beside(unit));
+            let Found { seam, wanted } = seam::find_taped(last.index, unit.index, last.taped(unit));
             if self.reaches_end(last) {
                 let stands = stands_in(last, unit, &seam);
                 self.reject(unit.id, format!("segment {} goes on to the end of the window", last.id), stands);
@@ -93,7 +103,7 @@ impl Builder<'_> {
             }
             if let Some(better) = further(last, unit, &queue) {
                 // One seam less, where a mirror has both.
-                let stands = stands_in(better, unit, &seam::find_beside(better.index, unit.index, true).seam);
+                let stands = stands_in(better, unit, &seam::find_taped(better.index, unit.index, Taped::Beside).seam);
                 self.reject(unit.id, format!("segment {} has more of the same time", better.id), stands);
                 continue;
             }
@@ -276,8 +286,14 @@ impl Builder<'_> {
         let begin = tracks.iter().filter_map(|t| begin_ms(unit.index, t, first)).min().unwrap_or(first.media_start_ms);
         let at = unit.index.spans.iter().rposition(|s| overlap && s.media_start_ms <= begin).unwrap_or_default();
         let span = unit.index.spans[at];
+        let wall = Interval::new(last.wall().end, unit.wall().start);
+        // Pictures that go on without waiting for a key one follow those before: only sound is missing.
+        let is_video = |track: u32| unit.index.tracks.iter().any(|t| t.number == track && t.kind == TrackKind::Video);
+        let pictures_go_on = tracks.iter().any(|t| t.from == From::Start && is_video(t.track));
         let (shift, missing) = if overlap {
             (before_shift + seam.shift_ms, None)
+        } else if pictures_go_on {
+            (before_shift + seam.shift_ms, Some(self.missing(wall, Some(seam.missing_ms))))
         } else {
             let ends = self.ends();
             let begins: Vec<(u32, i64)> =
@@ -289,7 +305,6 @@ impl Builder<'_> {
                 let end = ends.iter().map(|(_, end)| *end).max().unwrap_or_default();
                 end - begins.iter().map(|(_, begin)| *begin).min().unwrap_or_default()
             });
-            let wall = Interval::new(last.wall().end, unit.wall().start);
             (shift, Some(self.missing(wall, Some(seam.missing_ms))))
         };
         self.push(unit, at, tracks, shift, missing);
@@ -361,7 +376,7 @@ fn further<'a, 'b>(last: &Unit<'_>, unit: &Unit<'_>, queue: &VecDeque<&'a Unit<'
             && better.is_beside(unit)
             && better.index.spans.iter().any(|s| s.wall().contains(ends))
             && {
-                let seam = seam::find_beside(last.index, better.index, last.is_beside(better)).seam;
+                let seam = seam::find_taped(last.index, better.index, last.taped(better)).seam;
                 seam.kind == SeamKind::Overlap && !seam.contained
             }
     })
