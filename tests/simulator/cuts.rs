@@ -47,7 +47,8 @@ fn old_catalog(root: &Path) {
     let mut db = rusqlite::Connection::open(data.join("catalog.db")).expect("a catalog");
     let tx = db.transaction().expect("begun");
     tx.execute_batch(include_str!("../../migrations/0001_initial.sql")).expect("the first schema");
-    tx.execute_batch("INSERT INTO event (name, slug, time_zone) VALUES ('before', 'before', 'Europe/Berlin')").expect("a row");
+    tx.execute_batch("INSERT INTO event (name, slug, time_zone) VALUES ('before', 'before', 'Europe/Berlin')")
+        .expect("a row");
     tx.pragma_update(None, "user_version", 1).expect("its version");
     tx.commit().expect("written");
 }
