@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use streamrip_lab::schedule::{Talk, calendar, halls_file, in_seconds};
-use streamrip_lab::{Act, Browser, End, FaultServer, Format, PATIENCE, Recipe, Streamrip, wait_for, wait_until};
+use streamrip_lab::{
+    Act, Answer, Browser, End, FaultServer, Format, PATIENCE, Recipe, Streamrip, wait_for, wait_until,
+};
 
 const SETTINGS: &str = "\
 [record]
@@ -82,7 +84,11 @@ fn a_talk_plays_in_the_page_while_it_is_recorded_across_reconnects() {
     for (end, name) in [(End::Fin, "first"), (End::Rst, "second")] {
         let before =
             at(&mut browser, "the player to be there", &|_, end| end > 0.0)["end"].as_f64().unwrap_or_default();
+        // Long enough for a gap that is shown.
+        route.act(Act::Always(Answer::Status(503)));
         route.act(Act::Cut(end));
+        std::thread::sleep(Duration::from_secs(3));
+        route.act(Act::Always(Answer::stream()));
         // Past the end of what was there before the cut: the next connection's pictures are played.
         at(&mut browser, &format!("it to play on after the {name} cut"), &|at, _| at > before + 3.0);
     }
