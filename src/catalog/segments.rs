@@ -50,6 +50,17 @@ pub fn open_connection(db: &Db, new: &NewConnection) -> Result<()> {
         new.process.map(|p| p.1.cast_signed()),
         new.at.0,
     ))?;
+    lived(db, new.uuid, new.at)
+}
+
+/// Who opens connections and receives bytes is alive: on a busy machine the heartbeat comes late, and a gap from then
+/// would be put down to a daemon that did not run.
+fn lived(db: &Db, connection: Uuid, at: Ms) -> Result<()> {
+    db.prepare_cached(
+        "UPDATE daemon_run SET heartbeat_ms = max(heartbeat_ms, ?2)
+         WHERE id = (SELECT daemon_run_id FROM connection WHERE uuid = ?1)",
+    )?
+    .execute((connection.to_string(), at.0))?;
     Ok(())
 }
 
@@ -60,7 +71,7 @@ pub fn open_connection(db: &Db, new: &NewConnection) -> Result<()> {
 pub fn first_byte(db: &Db, connection: Uuid, at: Ms) -> Result<()> {
     db.prepare_cached("UPDATE connection SET first_byte_ms = ?2 WHERE uuid = ?1")?
         .execute((connection.to_string(), at.0))?;
-    Ok(())
+    lived(db, connection, at)
 }
 
 /// Notes a connection's end.
@@ -357,4 +368,37 @@ pub fn connections_of_hall(db: &Db, hall: HallId, within: Interval) -> Result<Ve
         });
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{daemon_runs, open_in_memory};
+    use crate::domain::ids::EventId;
+
+    #[test]
+    fn a_daemon_that_receives_is_alive_though_its_heartbeat_is_late() {
+        let db = open_in_memory().expect("a catalog");
+        db.execute_batch(
+            "INSERT INTO event (id, name, slug, time_zone) VALUES (1, '27c3', '27c3', 'Europe/Berlin');
+             INSERT INTO hall (id, event_id, name, slug) VALUES (1, 1, 'Saal 1', 'saal-1');",
+        )
+        .expect("a hall");
+        let run = daemon_runs::begin(&db, Uuid::now_v7(), None, Ms(1_000)).expect("begun");
+        let uuid = Uuid::now_v7();
+        let (hall, stream) = (HallId(1), StreamId(1));
+        let at = Ms(5_000);
+        let new = NewConnection { uuid, hall, stream, daemon_run: Some(run), source: "mplayer", process: None, at };
+        let alive_to = || {
+            let all = Interval::new(Ms(0), Ms(i64::MAX));
+            let alive = daemon_runs::alive(&db, EventId(1), all, Ms(9_000_000), None).expect("read");
+            alive.iter().next().map(|i| i.end)
+        };
+        open_connection(&db, &new).expect("opened");
+        assert_eq!(alive_to(), Some(Ms(5_000)));
+        first_byte(&db, uuid, Ms(6_000)).expect("noted");
+        assert_eq!(alive_to(), Some(Ms(6_000)));
+        first_byte(&db, uuid, Ms(2_000)).expect("noted");
+        assert_eq!(alive_to(), Some(Ms(6_000)), "a sign of life is never taken back");
+    }
 }
