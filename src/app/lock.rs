@@ -97,7 +97,7 @@ mod tests {
                 scope.spawn(|| {
                     while !over.load(std::sync::atomic::Ordering::SeqCst) {
                         let _ = is_taken(dir.path());
-                        std::thread::sleep(Duration::from_millis(1));
+                        std::thread::yield_now();
                     }
                 });
             }

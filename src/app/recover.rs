@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection as Db, TransactionBehavior};
 use sha2::{Digest, Sha256};
@@ -139,13 +139,25 @@ fn end_survivors(db: &Db) -> Result<usize> {
                 let _ = rustix::process::kill_process_group(group, signal);
             }
         }
-        let patience = std::time::Instant::now() + grace;
-        while !survivors.is_empty() && std::time::Instant::now() < patience {
-            std::thread::sleep(Duration::from_millis(20));
-            survivors.retain(|process| is_running(*process));
-        }
+        let patience = Instant::now() + grace;
+        survivors.retain(|process| !has_ended(*process, patience));
     }
     Ok(count)
+}
+
+/// Waits for the end of a process that is no child of ours. False where it still runs when `until` is reached.
+fn has_ended(process: ProcessId, until: Instant) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
+    // The descriptor may be a later process's of this number; then ours has ended.
+    if let Some(Ok(process_end)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty()))
+        && is_running(process)
+        && let Ok(left) = Timespec::try_from(until.saturating_duration_since(Instant::now()))
+    {
+        let _ = poll(&mut [PollFd::new(&process_end, PollFlags::IN)], Some(&left));
+    }
+    !is_running(process)
 }
 
 /// Closes segments that a crash left open, from what is on disk.

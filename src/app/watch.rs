@@ -143,6 +143,7 @@ impl Follow {
     pub fn wait(&self) {
         let waited = self.folder.as_deref().map(|folder| changed(folder, LOOK_AGAIN));
         if !matches!(waited, Some(Ok(()))) {
+            // No segment yet, or a file system that tells of no changes: there is nothing to wait for but time.
             std::thread::sleep(LOOK_AGAIN);
         }
     }

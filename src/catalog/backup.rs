@@ -94,6 +94,7 @@ pub(super) fn copy(from: &Connection, to: &Path) -> Result<()> {
             match copy.step(-1)? {
                 StepResult::Done => break,
                 _ if Instant::now() > until => return Err(CatalogError::Locked),
+                // Another program holds it: SQLite tells nobody when it lets go.
                 _ => std::thread::sleep(Duration::from_millis(50)),
             }
         }

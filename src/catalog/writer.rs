@@ -185,14 +185,10 @@ mod tests {
         let other = open_writer(dir.path()).expect("second");
         other.execute_batch("BEGIN IMMEDIATE").expect("locked");
         let (writer, thread) = Writer::start(db).expect("thread");
-        let waiting: Vec<_> = (0..20).map(|_| writer.send(bump)).collect();
-        tokio::task::spawn_blocking(move || {
-            // Held until the writer has met the lock at least once.
-            std::thread::sleep(Duration::from_millis(50));
-            other.execute_batch("ROLLBACK").expect("released");
-        })
-        .await
-        .expect("released");
+        let mut waiting: Vec<_> = (0..20).map(|_| Box::pin(writer.send(bump))).collect();
+        let early = tokio::time::timeout(Duration::from_millis(50), &mut waiting[0]).await;
+        assert!(early.is_err(), "nothing is written while it is locked");
+        other.execute_batch("ROLLBACK").expect("released");
         for answer in waiting {
             answer.await.expect("written");
         }

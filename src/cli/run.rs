@@ -188,12 +188,12 @@ fn lines_of(status: &Status) -> Vec<String> {
         .iter()
         .map(|t| {
             let title = t.titles.first().map(|t| format!("  {t}")).unwrap_or_default();
-            let kbits = t.bytes_per_second * 8 / 1000;
-            let silent = match t.silent_seconds {
+            let kbits = t.flow.bytes_per_second * 8 / 1000;
+            let silent = match t.flow.silent_seconds {
                 Some(s) if s >= 3.0 => format!(", silent for {s:.0} s"),
                 _ => String::new(),
             };
-            format!("{}: {}, {}, {kbits} kbit/s{silent}{title}", t.hall, t.state, size(t.bytes))
+            format!("{}: {}, {}, {kbits} kbit/s{silent}{title}", t.hall, t.flow.state, size(t.flow.bytes))
         })
         .collect();
     if let Some(what) = &status.working_on {

@@ -55,15 +55,16 @@ fn print(status: &Status, env: &Env, out: &mut dyn Write) -> std::io::Result<()>
     }
     writeln!(out, "\n{}", if status.tapes.is_empty() { "Nothing is being recorded." } else { "Recording" })?;
     for t in &status.tapes {
-        let rate = t.bytes_per_second * 8 / 1000;
-        let connections = count(usize::try_from(t.connections).unwrap_or(usize::MAX), "connection");
+        let flow = &t.flow;
+        let rate = flow.bytes_per_second * 8 / 1000;
+        let connections = count(usize::try_from(flow.connections).unwrap_or(usize::MAX), "connection");
         let head = format!(
             "  {}: {}, since {}, until {}, {}, {rate} kbit/s, {connections}",
             t.hall,
-            t.state,
+            flow.state,
             time(&t.since),
             time(&t.until),
-            size(t.bytes),
+            size(flow.bytes),
         );
         writeln!(out, "{}", clean(&head))?;
         for (id, title) in t.talks.iter().zip(&t.titles) {
@@ -80,10 +81,10 @@ fn print(status: &Status, env: &Env, out: &mut dyn Write) -> std::io::Result<()>
         if !t.lanes.is_empty() {
             continue;
         }
-        if let Some(stream) = &t.stream {
+        if let Some(stream) = &flow.stream {
             writeln!(out, "    from {}", clean(stream))?;
         }
-        if let (Some(trouble), Some(at)) = (&t.last_trouble, &t.last_trouble_at) {
+        if let (Some(trouble), Some(at)) = (&flow.last_trouble, &flow.last_trouble_at) {
             writeln!(out, "    last trouble {}: {}", time(at), clean(trouble))?;
         }
     }

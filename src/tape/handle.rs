@@ -137,6 +137,24 @@ pub struct TapeStatus {
     pub handover: bool,
 }
 
+impl TapeStatus {
+    /// A tape of which nothing has come yet.
+    pub(super) fn new(since: Ms, state: TapeState) -> Self {
+        Self {
+            since,
+            state,
+            stream: None,
+            bytes: 0,
+            bytes_per_second: 0.0,
+            connections: 0,
+            last_trouble: None,
+            last_byte_at: None,
+            disk_full: false,
+            handover: false,
+        }
+    }
+}
+
 /// A running tape. Dropping it stops the tape as a shutdown does.
 #[derive(Debug)]
 pub struct TapeHandle {

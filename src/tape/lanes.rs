@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use super::handle::{TapeDeps, TapeHandle, TapeOrder, TapeState, TapeStatus};
 use super::session;
 use crate::domain::segment::EndReason;
-use crate::domain::time::SECOND;
+use crate::domain::time::{Ms, SECOND};
 use crate::plan::lanes::{lanes, share_out};
 
 /// Who is connected to what is looked at this often: as often as a tape says it.
@@ -202,18 +202,7 @@ fn together(lanes: &[TapeStatus]) -> TapeStatus {
         TapeState::NoStream => 4,
         TapeState::Ended => 5,
     };
-    let mut all = lanes.iter().min_by_key(rank).cloned().unwrap_or(TapeStatus {
-        since: crate::domain::time::Ms(0),
-        state: TapeState::Ended,
-        stream: None,
-        bytes: 0,
-        bytes_per_second: 0.0,
-        connections: 0,
-        last_trouble: None,
-        last_byte_at: None,
-        disk_full: false,
-        handover: false,
-    });
+    let mut all = lanes.iter().min_by_key(rank).cloned().unwrap_or_else(|| TapeStatus::new(Ms(0), TapeState::Ended));
     all.since = lanes.iter().map(|l| l.since).min().unwrap_or(all.since);
     all.bytes = lanes.iter().map(|l| l.bytes).sum();
     all.bytes_per_second = lanes.iter().map(|l| l.bytes_per_second).sum();

@@ -47,18 +47,7 @@ const RATE_OVER: Duration = Duration::from_secs(5);
 #[must_use]
 pub fn start(order: TapeOrder, deps: TapeDeps) -> TapeHandle {
     let now = deps.clock.now();
-    let status = Arc::new(Mutex::new(TapeStatus {
-        since: now,
-        state: TapeState::Connecting,
-        stream: None,
-        bytes: 0,
-        bytes_per_second: 0.0,
-        connections: 0,
-        last_trouble: None,
-        last_byte_at: None,
-        disk_full: false,
-        handover: false,
-    }));
+    let status = Arc::new(Mutex::new(TapeStatus::new(now, TapeState::Connecting)));
     let (control, orders) = watch::channel(Control { order: order.clone(), stop: None });
     let shelf = Arc::new(Shelf {
         clock: deps.clock.clone(),

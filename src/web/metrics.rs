@@ -80,7 +80,7 @@ fn instant(text: Option<&str>) -> Option<f64> {
 
 /// Seconds since a tape's last byte; where none has come yet, since it began.
 fn silence(tape: &Tape, now_ms: i64) -> Option<f64> {
-    tape.silent_seconds.or_else(|| Some((now_ms as f64 / 1000.0 - instant(Some(&tape.since))?).max(0.0)))
+    tape.flow.silent_seconds.or_else(|| Some((now_ms as f64 / 1000.0 - instant(Some(&tape.since))?).max(0.0)))
 }
 
 fn text(status: &Status, missing: &[Missing], warn: u64) -> String {
@@ -103,15 +103,20 @@ fn text(status: &Status, missing: &[Missing], warn: u64) -> String {
         status.tapes.iter().filter_map(|t| Some((labels(t), value(t)?))).collect()
     };
     let help = "1 while bytes are recorded, 0 while a hall that is to be recorded connects or waits.";
-    out.family("streamrip_hall_recording", "gauge", help, halls(&|t| Some(f64::from(t.state == "recording"))));
+    out.family("streamrip_hall_recording", "gauge", help, halls(&|t| Some(f64::from(t.flow.state == "recording"))));
     let help = "Bytes received for a hall since its tape began, over all connections.";
-    out.family("streamrip_hall_received_bytes_total", "counter", help, halls(&|t| Some(t.bytes as f64)));
+    out.family("streamrip_hall_received_bytes_total", "counter", help, halls(&|t| Some(t.flow.bytes as f64)));
     let help = "Bytes a second of a hall, over the last seconds.";
-    out.family("streamrip_hall_receive_bytes_per_second", "gauge", help, halls(&|t| Some(t.bytes_per_second as f64)));
+    out.family(
+        "streamrip_hall_receive_bytes_per_second",
+        "gauge",
+        help,
+        halls(&|t| Some(t.flow.bytes_per_second as f64)),
+    );
     let help = "Seconds since the last byte of a hall; since its tape began, where none has come.";
     out.family("streamrip_hall_last_byte_age_seconds", "gauge", help, halls(&|t| silence(t, status.written_ms)));
     let help = "Connections opened for a hall since its tape began.";
-    out.family("streamrip_hall_connections_total", "counter", help, halls(&|t| Some(f64::from(t.connections))));
+    out.family("streamrip_hall_connections_total", "counter", help, halls(&|t| Some(f64::from(t.flow.connections))));
     let help = "Seconds that are missing so far of a talk that is on.";
     let ids: Vec<_> = missing.iter().map(|m| m.talk.to_string()).collect();
     let gaps = missing.iter().zip(&ids).map(|(m, id)| {
@@ -134,6 +139,7 @@ fn text(status: &Status, missing: &[Missing], warn: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::daemon::status::Flow;
 
     fn tape(hall: &str, silent_seconds: Option<f64>) -> Tape {
         Tape {
@@ -141,16 +147,18 @@ mod tests {
             hall: hall.to_owned(),
             talks: vec![1],
             titles: Vec::new(),
-            state: "recording".to_owned(),
             since: "2010-12-27T10:00:00+01:00".to_owned(),
             until: String::new(),
-            stream: None,
-            bytes: 4000,
-            bytes_per_second: 500,
-            connections: 2,
-            last_trouble: None,
-            last_trouble_at: None,
-            silent_seconds,
+            flow: Flow {
+                state: "recording".to_owned(),
+                stream: None,
+                bytes: 4000,
+                bytes_per_second: 500,
+                connections: 2,
+                last_trouble: None,
+                last_trouble_at: None,
+                silent_seconds,
+            },
             lanes: Vec::new(),
         }
     }

@@ -271,3 +271,18 @@ async fn a_catalog_that_cannot_be_read_stops_nothing() {
     assert!(day.taping().await.is_empty(), "it ends when it should");
     assert_eq!(day.end().await.iter().map(minutes).collect::<Vec<_>>(), [(10 - 5, 55)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_fails_and_works_again_is_known() {
+    let day = Day::begin();
+    let problem = async |day: &Day| {
+        day.core.reconcile().await;
+        day.core.schedule().await.events[0].refresh_problem.clone()
+    };
+    assert_eq!(problem(&day).await, None);
+    day.change("UPDATE event SET refresh_problem = 'no answer' WHERE id = 1");
+    assert_eq!(problem(&day).await.as_deref(), Some("no answer"));
+    day.change("UPDATE event SET refresh_problem = NULL WHERE id = 1");
+    assert_eq!(problem(&day).await, None);
+    drop(day.end().await);
+}

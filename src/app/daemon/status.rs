@@ -66,35 +66,22 @@ pub struct Tape {
     pub talks: Vec<i64>,
     /// Their titles.
     pub titles: Vec<String>,
-    /// connecting, recording, stalled, waiting, ...
-    pub state: String,
     /// Since when the tape runs.
     pub since: String,
     /// Until when.
     pub until: String,
-    /// The stream, without password.
-    pub stream: Option<String>,
-    /// Bytes so far, over all connections.
-    pub bytes: u64,
-    /// Over the last seconds.
-    pub bytes_per_second: u64,
-    /// Connections so far.
-    pub connections: u32,
-    /// The last trouble, and when.
-    pub last_trouble: Option<String>,
-    /// See `last_trouble`.
-    pub last_trouble_at: Option<String>,
-    /// Seconds since the last byte.
-    pub silent_seconds: Option<f64>,
+    /// What comes: of all its lanes together.
+    #[serde(flatten)]
+    pub flow: Flow,
     /// Where several mirrors are taped at the same time: each of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub lanes: Vec<Lane>,
+    pub lanes: Vec<Flow>,
 }
 
-/// One of several mirrors of a hall that are taped at the same time.
+/// What comes from the stream of a tape, or of one of its lanes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Lane {
-    /// As of a tape.
+pub struct Flow {
+    /// connecting, recording, stalled, waiting, ...
     pub state: String,
     /// The stream, without password.
     pub stream: Option<String>,
@@ -110,6 +97,21 @@ pub struct Lane {
     pub last_trouble_at: Option<String>,
     /// Seconds since the last byte.
     pub silent_seconds: Option<f64>,
+}
+
+impl Flow {
+    fn of(status: &TapeStatus, zone: chrono_tz::Tz, now: Ms) -> Self {
+        Self {
+            state: state_word(status.state, zone),
+            stream: status.stream.as_ref().map(ToString::to_string),
+            bytes: status.bytes,
+            bytes_per_second: status.bytes_per_second.max(0.0) as u64,
+            connections: status.connections,
+            last_trouble: trouble(status),
+            last_trouble_at: status.last_trouble.as_ref().map(|(at, ..)| at.rfc3339(zone)),
+            silent_seconds: silence(status, now),
+        }
+    }
 }
 
 /// A window that opens soon.
@@ -157,30 +159,10 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
             hall: view.hall.name.clone(),
             talks: talks.iter().map(|t| t.id.0).collect(),
             titles: talks.iter().map(|t| t.title.clone()).collect(),
-            state: state_word(view.status.state, zone),
             since: view.status.since.rfc3339(zone),
             until: view.until.rfc3339(zone),
-            stream: view.status.stream.as_ref().map(ToString::to_string),
-            bytes: view.status.bytes,
-            bytes_per_second: view.status.bytes_per_second.max(0.0) as u64,
-            connections: view.status.connections,
-            last_trouble: trouble(&view.status),
-            last_trouble_at: view.status.last_trouble.as_ref().map(|(at, ..)| at.rfc3339(zone)),
-            silent_seconds: silence(&view.status, now),
-            lanes: view
-                .lanes
-                .iter()
-                .map(|lane| Lane {
-                    state: state_word(lane.state, zone),
-                    stream: lane.stream.as_ref().map(ToString::to_string),
-                    bytes: lane.bytes,
-                    bytes_per_second: lane.bytes_per_second.max(0.0) as u64,
-                    connections: lane.connections,
-                    last_trouble: trouble(lane),
-                    last_trouble_at: lane.last_trouble.as_ref().map(|(at, ..)| at.rfc3339(zone)),
-                    silent_seconds: silence(lane, now),
-                })
-                .collect(),
+            flow: Flow::of(&view.status, zone, now),
+            lanes: view.lanes.iter().map(|lane| Flow::of(lane, zone, now)).collect(),
         });
     }
     let mut coming: Vec<_> = schedule
@@ -223,15 +205,16 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
             .push("disk-full: less than the reserve is free; joining pauses until there is space".to_owned());
     }
     for tape in &status.tapes {
-        if let (Some(silent), Some(trouble)) = (tape.silent_seconds, &tape.last_trouble)
+        let flow = &tape.flow;
+        if let (Some(silent), Some(trouble)) = (flow.silent_seconds, &flow.last_trouble)
             && silent > 30.0
         {
             status.problems.push(format!("{}: no bytes for {silent:.0} s ({trouble})", tape.hall));
-        } else if let (None, Some(trouble)) = (tape.silent_seconds, &tape.last_trouble) {
+        } else if let (None, Some(trouble)) = (flow.silent_seconds, &flow.last_trouble) {
             status.problems.push(format!("{}: nothing received yet ({trouble})", tape.hall));
         }
         // One mirror of two that is silent costs nothing yet.
-        for lane in tape.lanes.iter().filter(|_| tape.silent_seconds.is_some_and(|s| s <= 30.0)) {
+        for lane in tape.lanes.iter().filter(|_| flow.silent_seconds.is_some_and(|s| s <= 30.0)) {
             if let (true, Some(trouble)) = (lane.silent_seconds.is_none_or(|s| s > 30.0), &lane.last_trouble) {
                 status.problems.push(format!("{}: one mirror delivers nothing ({trouble})", tape.hall));
             }

@@ -39,22 +39,23 @@ pub(super) fn now(status: &Status) -> Markup {
 }
 
 fn one(tape: &Tape) -> Markup {
-    let silent = tape.silent_seconds.filter(|s| *s >= SILENT_SECONDS);
-    let flows = tape.state == "recording" && silent.is_none();
+    let flow = &tape.flow;
+    let silent = flow.silent_seconds.filter(|s| *s >= SILENT_SECONDS);
+    let flows = flow.state == "recording" && silent.is_none();
     html! {
         div.tape.trouble[!flows] {
             h2 { (tape.hall) }
             p.state {
                 @if flows { span.dot {} }
-                (tape.state)
+                (flow.state)
                 @if let Some(silent) = silent { ", silent for " (format!("{silent:.0} s")) }
             }
-            p.rate { (tape.bytes_per_second * 8 / 1000) " kbit/s · " (size(tape.bytes)) }
+            p.rate { (flow.bytes_per_second * 8 / 1000) " kbit/s · " (size(flow.bytes)) }
             @for (id, title) in tape.talks.iter().zip(&tape.titles) {
                 p { a href={ "/talks/" (id) } { (title) } }
             }
-            @if let Some(trouble) = &tape.last_trouble {
-                p.trouble-line { "last trouble " (tape.last_trouble_at.as_deref().map(clock).unwrap_or_default()) ": " (trouble) }
+            @if let Some(trouble) = &flow.last_trouble {
+                p.trouble-line { "last trouble " (flow.last_trouble_at.as_deref().map(clock).unwrap_or_default()) ": " (trouble) }
             }
             p.until { "until " (clock(&tape.until)) }
         }
