@@ -82,18 +82,17 @@ pub async fn assemble_talk(
     progress: Progress,
 ) -> Result<AssembleOutcome> {
     let _turn = turn(env).await?;
-    let stamp = read(reader, move |db| Ok(todo::stamp(db, talk)?)).await?;
     let mut facts = gather(env, reader, writer, talk).await?;
     look_into_open(env, reader, &mut facts).await?;
     let talk_row = &facts.view.talk;
     if talk_row.opted_out {
         optout::quarantine(env, reader, writer, talk).await?;
-        return done(writer, talk, stamp, AssembleOutcome::Nothing("opted out of recording".to_owned())).await;
+        return done(writer, &facts, AssembleOutcome::Nothing("opted out of recording".to_owned())).await;
     }
     if talk_row.status != TalkStatus::Scheduled {
         // What was made before stays until the user removes it.
         let why = talk_row.status.as_str().to_owned();
-        return done(writer, talk, stamp, AssembleOutcome::Nothing(why)).await;
+        return done(writer, &facts, AssembleOutcome::Nothing(why)).await;
     }
     for attempt in 0.. {
         let plan = match look_closer(env, writer, &mut facts).await {
@@ -107,7 +106,7 @@ pub async fn assemble_talk(
             Err(e) => return Err(media_failure(&e)),
         };
         match make(env, reader, writer, &facts, plan, force, progress.clone()).await {
-            Ok(outcome) => return done(writer, talk, stamp, outcome).await,
+            Ok(outcome) => return done(writer, &facts, outcome).await,
             // The file is another one than the index says: what it holds counts, not what it held.
             Err(Stopped::Stale(path)) if attempt == 0 => {
                 tracing::warn!("{} is not as it was recorded: looking at it anew", path.display());
@@ -185,13 +184,16 @@ pub(super) async fn turn(env: &Env) -> Result<File> {
     }
 }
 
-async fn done(writer: &Writer, talk: TalkId, stamp: Option<i64>, outcome: AssembleOutcome) -> Result<AssembleOutcome> {
+async fn done(writer: &Writer, facts: &Facts, outcome: AssembleOutcome) -> Result<AssembleOutcome> {
+    let (talk, stamp) = (facts.view.talk.id, facts.stamp);
     writer.call(move |db| todo::done(db, talk, stamp)).await?;
     Ok(outcome)
 }
 
 /// What the catalog knows around one talk.
 struct Facts {
+    /// Which change put the talk on the list, as of before the rest was read: what changes later keeps it there.
+    stamp: Option<i64>,
     view: TalkView,
     indexes: HashMap<SegmentId, MediaIndex>,
     forbidden: IntervalSet,
@@ -199,6 +201,7 @@ struct Facts {
 
 impl Facts {
     fn read(db: &Connection, env: &Env, talk: TalkId) -> Result<Self> {
+        let stamp = todo::stamp(db, talk)?;
         let view = report::one(db, env, &talk.to_string())?;
         let mut indexes = HashMap::new();
         for segment in view.segments.iter().filter(|s| s.verdict == Verdict::Media) {
@@ -208,7 +211,7 @@ impl Facts {
         }
         let near = schedule::TalkFilter { hall: Some(view.hall.id), within: Some(view.window), event: None };
         let forbidden = forbidden_slots(&schedule::talks(db, near)?);
-        Ok(Self { view, indexes, forbidden })
+        Ok(Self { stamp, view, indexes, forbidden })
     }
 
     fn plan(&self, env: &Env) -> AssemblyPlan {

@@ -10,7 +10,7 @@ use super::index::{Reader, read};
 use super::optout::QUARANTINE;
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::writer::Writer;
-use crate::catalog::{assemblies, segments};
+use crate::catalog::{assemblies, segments, todo};
 use crate::domain::event::Event;
 use crate::domain::ids::SegmentId;
 use crate::domain::segment::{Segment, Verdict};
@@ -107,7 +107,9 @@ fn uses(db: &Connection, env: &Env, events: &[Event], segment: &Segment) -> Resu
             let file = assemblies::current(db, talk.id)?;
             let there = file
                 .is_some_and(|a| std::fs::metadata(env.data_dir.join(&a.path)).is_ok_and(|file| file.len() == a.bytes));
-            let seen = if there { assemblies::seen(db, talk.id, segment.id)? } else { None };
+            // What changed since it was made may have made it wrong about the segment.
+            let is_newest = there && todo::stamp(db, talk.id)?.is_none();
+            let seen = if is_newest { assemblies::seen(db, talk.id, segment.id)? } else { None };
             out.push(TalkUse { talk: talk.id, window, seen });
         }
     }

@@ -276,12 +276,12 @@ fn must_have(sim: &Sim, life: &Life) -> usize {
     if life.cut_off || disturbed {
         return 0;
     }
+    // A connection that has just begun waits for its row before it makes its file, also where it ends meanwhile.
+    if sim.deaths.iter().any(|death| (life.opened..life.opened + 5000).contains(death)) {
+        return 0;
+    }
     if !life.killed {
         return life.given.len();
-    }
-    // A connection that had just begun waits for its row before it makes its file.
-    if ended - life.opened < 5000 {
-        return 0;
     }
     let safe = life.progress.iter().rfind(|(at, _)| *at <= ended - KILL_COSTS_MS);
     safe.map_or(0, |(_, n)| *n)

@@ -38,11 +38,16 @@ pub fn index(bytes: &[u8], marks: &[Mark], opened: Ms, period_ms: i64) -> MediaI
     if frames.is_empty() {
         return MediaIndex { problem: Some("no frame in it".to_owned()), ..MediaIndex::default() };
     }
+    // Of what came after the last mark nobody knows when: an open segment's marks are written later than it is.
+    let last_mark = marks.last().map_or(opened, |m| m.at);
     let arrival = |end: usize| {
         let at = marks.partition_point(|m| m.offset < end as u64);
-        marks.get(at).or(marks.last()).map_or(opened, |m| m.at)
+        marks.get(at).map(|m| m.at)
     };
-    let offsets: Vec<i64> = frames.iter().map(|(frame, end)| arrival(*end).0 - frame * period_ms).collect();
+    let offset = |frame: i64, end: usize| {
+        arrival(end).map_or(last_mark.0.saturating_sub(frames[0].0 * period_ms), |at| at.0 - frame * period_ms)
+    };
+    let offsets: Vec<i64> = frames.iter().map(|(frame, end)| offset(*frame, *end)).collect();
     let mut spans: Vec<MediaSpan> = Vec::new();
     let mut last = i64::MIN;
     for (n, (frame, _)) in frames.iter().enumerate() {

@@ -2,7 +2,8 @@
 //!
 //! Real are the planner, the daemon's core, the tapes, the catalog and the files; simulated are time, the
 //! stream servers, the disk's free space and what ffmpeg would say of a file. `STREAMRIP_SIM_SEED=17` runs
-//! one seed; `STREAMRIP_SIM_SEEDS=5000` runs so many short days, `STREAMRIP_SIM_FROM=100` from this seed on.
+//! one seed (and with `STREAMRIP_SIM_LOG=1` shows what the daemon says); `STREAMRIP_SIM_SEEDS=5000`
+//! runs so many short days, `STREAMRIP_SIM_FROM=100` from this seed on.
 
 #![allow(clippy::print_stdout, reason = "figures for people, with --nocapture")]
 
@@ -35,6 +36,13 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 
+/// Shows what the daemon says, where that was asked for with STREAMRIP_SIM_LOG.
+fn show_log() {
+    if std::env::var_os("STREAMRIP_SIM_LOG").is_some() {
+        let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).without_time().try_init();
+    }
+}
+
 /// A short day of three halls, with more trouble than any congress had.
 fn short_day(seed: u64) {
     fastrand::seed(seed);
@@ -61,6 +69,7 @@ fn reproducible(seed: u64, script: &Script, run: impl FnOnce()) {
 #[test]
 fn short_days_with_every_sort_of_trouble() {
     if let Some(seed) = number("STREAMRIP_SIM_SEED") {
+        show_log();
         return short_day(seed);
     }
     let (from, seeds) = (number("STREAMRIP_SIM_FROM").unwrap_or(0), number("STREAMRIP_SIM_SEEDS").unwrap_or(SEEDS));

@@ -67,6 +67,8 @@ pub struct Sim {
     full: Arc<AtomicBool>,
     /// When the disk was full, simulated time.
     pub full_times: Vec<(i64, i64)>,
+    /// When the daemon was killed.
+    pub deaths: Vec<i64>,
     pub watch: Watch,
     /// The wall clock was set back: an hour may stand for two.
     pub set_back: bool,
@@ -143,6 +145,7 @@ impl Sim {
             holds: Arc::new(AtomicBool::new(true)),
             full: Arc::default(),
             full_times: Vec::new(),
+            deaths: Vec::new(),
             watch: Watch::new(3),
             set_back: false,
             worker_failed: Arc::default(),
@@ -225,6 +228,7 @@ impl Sim {
                         }
                         tokio::time::sleep(Duration::from_millis(lag.unsigned_abs())).await;
                         self.mono = daemon.mono();
+                        self.deaths.push(self.mono);
                         return (LifeEnd::Down(down), thread);
                     }
                     Act::Restart(down) => {

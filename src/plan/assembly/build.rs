@@ -96,6 +96,12 @@ impl Builder<'_> {
                 continue;
             };
             let Found { seam, wanted } = seam::find_taped(last.index, unit.index, last.taped(unit));
+            if seam.reaches_back_ms > REACH_BACK_MS && turned.insert((last.id, unit.id)) && self.take_back(last.id) {
+                // The other way round: the second one's burst began before the first one's did.
+                queue.push_front(last);
+                queue.push_front(unit);
+                continue;
+            }
             if self.reaches_end(last) {
                 let stands = stands_in(last, unit, &seam);
                 self.reject(unit.id, format!("segment {} goes on to the end of the window", last.id), stands);
@@ -105,12 +111,6 @@ impl Builder<'_> {
                 // One seam less, where a mirror has both.
                 let stands = stands_in(better, unit, &seam::find_taped(better.index, unit.index, Taped::Beside).seam);
                 self.reject(unit.id, format!("segment {} has more of the same time", better.id), stands);
-                continue;
-            }
-            if seam.reaches_back_ms > REACH_BACK_MS && turned.insert((last.id, unit.id)) && self.take_back(last.id) {
-                // The other way round: the second one's burst began before the first one's did.
-                queue.push_front(last);
-                queue.push_front(unit);
                 continue;
             }
             self.wanted.extend(wanted.map(|(from, to)| (unit.id, from, to)));
@@ -386,7 +386,8 @@ fn further<'a, 'b>(last: &Unit<'_>, unit: &Unit<'_>, queue: &VecDeque<&'a Unit<'
 /// packets say so, or equal clocks without a hole. Arrival times alone do not: where the wall clock was set
 /// back, two hours of media have one hour of wall time.
 fn stands_in(last: &Unit<'_>, unit: &Unit<'_>, seam: &Seam) -> bool {
-    if !seam.contained && seam.kind != SeamKind::Overlap {
+    let overlaps = seam.kind == SeamKind::Overlap && seam.reaches_back_ms <= REACH_BACK_MS;
+    if !seam.contained && !overlaps {
         return false;
     }
     match seam.method {

@@ -240,6 +240,17 @@ fn a_short_connection_inside_a_burst_gives_nothing_and_the_next_one_follows() {
 }
 
 #[test]
+fn what_reaches_back_before_a_segment_does_not_stand_in_it() {
+    let all = original(200, Content::Unique, true);
+    // Arrival calls the longer one the earlier; its packets begin within the short one, which holds more before.
+    let long = dump(&all, at(&all, 50_000, true), at(&all, 80_000, true), false, -8_000, true);
+    let short = dump(&all, at(&all, 46_000, true), at(&all, 53_000, true), false, 0, true);
+    let plan = plan_of(&[long, short], wall(5, 65), 0, &[]);
+    assert!(!plan.rejected.iter().any(|r| r.redundant), "{:?}", plan.rejected);
+    assert_eq!(plan.pieces.iter().map(|p| p.segment.0).collect::<Vec<_>>(), [2, 1]);
+}
+
+#[test]
 fn nothing_recorded_gives_no_pieces() {
     let plan = plan_of(&[], wall(0, 10), MINUTE, &[]);
     assert!(plan.pieces.is_empty() && plan.chapters.is_empty() && plan.starts.is_none());
