@@ -1,25 +1,26 @@
 //! One connection: reads the playlist again and again and hands on each chunk once.
 
+mod apart;
+mod entry;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use url::Url;
 
+use self::entry::Known;
 use super::client::{Body, Failure, MAX_CHUNK, Requests};
 use super::crypt::Cipher;
 use super::feed::{Item, Memo};
-use super::playlist;
-use crate::domain::hls::{AnyPlaylist, Chunk, Key, Map, Playlist};
+use crate::domain::hls::{Chunk, Key, Map, Playlist};
 use crate::domain::segment::EndReason;
 use crate::domain::time::Ms;
 use crate::plan::hls::{self, Start, Taken};
 use crate::source::ffmpeg::Ffmpeg;
 use crate::source::log::LineLog;
-use crate::source::{Ask, Source as _, SourceEnd};
+use crate::source::{Ask, SourceEnd};
 
 /// A chunk that failed so often is left out, if the one after it can be had.
 const TRIES: u32 = 4;
@@ -29,12 +30,6 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// And at most this often.
 const RETRY_MIN: Duration = Duration::from_millis(200);
-
-/// A playlist in a playlist in a playlist is one too many.
-const MAX_DEPTH: u32 = 2;
-
-/// How it ends where nothing went wrong.
-type End = SourceEnd;
 
 /// One connection.
 pub struct Life {
@@ -64,17 +59,6 @@ struct Part {
     received: u64,
     cipher: Option<Cipher>,
     failures: u32,
-}
-
-/// The newest playlist.
-struct Known {
-    url: Url,
-    playlist: Playlist,
-    at: Instant,
-    /// Its dates can be believed.
-    dated: bool,
-    /// It had something new.
-    news: bool,
 }
 
 /// What was done last.
@@ -135,7 +119,7 @@ impl Life {
         self.ask.now.plus(i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 
-    async fn fetch(&mut self) -> Result<End, Failure> {
+    async fn fetch(&mut self) -> Result<SourceEnd, Failure> {
         let url = Url::parse(self.ask.url.secret())
             .map_err(|e| Failure { reason: EndReason::SourceFailed, detail: e.to_string() })?;
         let Some(mut known) = self.enter_again(url).await? else { return self.by_ffmpeg().await };
@@ -152,7 +136,10 @@ impl Life {
                     position = Position::After(last);
                 }
                 if known.playlist.ended {
-                    return Ok(End { reason: None, detail: Some("the stream has ended (EXT-X-ENDLIST)".to_owned()) });
+                    return Ok(SourceEnd {
+                        reason: None,
+                        detail: Some("the stream has ended (EXT-X-ENDLIST)".to_owned()),
+                    });
                 }
                 self.wait(&known, trouble.is_some()).await;
                 trouble = self.reload(&mut known).await.err();
@@ -162,7 +149,7 @@ impl Life {
             if self.before.as_ref().is_some_and(|before| hls::needs_new_file(before, &chunk)) || self.is_torn_by(&chunk)
             {
                 let detail = Some("another format begins: it gets a file of its own".to_owned());
-                return Ok(End { reason: None, detail });
+                return Ok(SourceEnd { reason: None, detail });
             }
             if let Some(Key::Other(name)) = &chunk.key {
                 let detail = format!("the stream is encrypted by {name}, which cannot be taken off");
@@ -220,48 +207,6 @@ impl Life {
         }
     }
 
-    /// Finds the media playlist. `None`: it has its sound apart, which is beyond this source.
-    async fn enter(&mut self, url: Url, depth: u32) -> Result<Option<Known>, Failure> {
-        let at = Instant::now();
-        let (bytes, found) = self.http.playlist(&url).await?;
-        let master = match playlist::read(&bytes, &found) {
-            Some(AnyPlaylist::Media(playlist)) => return Ok(Some(self.known(url, playlist, at))),
-            Some(AnyPlaylist::Master(master)) if depth + 1 < MAX_DEPTH => master,
-            Some(AnyPlaylist::Master(_)) => return Err(no_media("a playlist of playlists of playlists")),
-            None => return Err(no_media("no HLS playlist came")),
-        };
-        let mut failed = no_media("the playlist has no variants");
-        for choice in hls::choose(&master, self.ask.quality) {
-            if choice.sound.is_some() {
-                return Ok(None);
-            }
-            // The best one may be announced before it is there.
-            match Box::pin(self.enter(choice.url, depth + 1)).await {
-                Ok(known) => return Ok(known),
-                Err(failure) => failed = failure,
-            }
-            self.say(&format!("a variant cannot be had: {}", failed.detail));
-        }
-        Err(failed)
-    }
-
-    fn known(&self, url: Url, playlist: Playlist, at: Instant) -> Known {
-        let dated = hls::dates_are_right(&playlist, self.now());
-        Known { url, playlist, at, dated, news: false }
-    }
-
-    async fn reload(&mut self, known: &mut Known) -> Result<(), Failure> {
-        let at = Instant::now();
-        let (bytes, found) = self.http.playlist(&known.url).await?;
-        match playlist::read(&bytes, &found) {
-            Some(AnyPlaylist::Media(playlist)) => {
-                *known = self.known(known.url.clone(), playlist, at);
-                Ok(())
-            }
-            _ => Err(no_media("the playlist is none any more")),
-        }
-    }
-
     /// Until the playlist is worth another look.
     async fn wait(&self, known: &Known, trouble: bool) {
         let ms = hls::reload_after(&known.playlist, known.news);
@@ -282,22 +227,6 @@ impl Life {
     fn is_over(&self, playlist: &Playlist) -> bool {
         let patience = hls::patience(playlist, self.ask.alone);
         self.last_byte.elapsed().as_millis() >= u128::from(patience.unsigned_abs())
-    }
-
-    /// As [`Life::enter`]. A stream that was there a moment ago, and is the only one, is asked for again at
-    /// once and often: what leaves its window meanwhile is lost.
-    async fn enter_again(&mut self, url: Url) -> Result<Option<Known>, Failure> {
-        loop {
-            let failure = match self.enter(url.clone(), 0).await {
-                Ok(known) => return Ok(known),
-                Err(failure) => failure,
-            };
-            if !self.ask.alone || !self.memo.is_known() || self.is_over(&Playlist::default()) {
-                return Err(failure);
-            }
-            self.say(&failure.detail);
-            sleep(RETRY_MAX).await;
-        }
     }
 
     /// True where the chunk under way is another one, and what was handed on of it ended inside an MP4
@@ -406,21 +335,6 @@ impl Life {
         self.last_byte = Instant::now();
         let sent = self.out.send(item).await;
         sent.map_err(|_| Failure { reason: EndReason::SourceFailed, detail: "nobody reads it any more".to_owned() })
-    }
-
-    /// Sound with a playlist of its own: ffmpeg puts the two together. It knows nothing of going on where
-    /// the last connection stopped.
-    async fn by_ffmpeg(&mut self) -> Result<End, Failure> {
-        self.say("its sound has a playlist of its own: recorded by ffmpeg");
-        let mut running = match self.ffmpeg.open(&self.ask.url, &self.ask.label) {
-            Ok(running) => running,
-            Err(end) => return Ok(end),
-        };
-        let mut buffer = vec![0; 64 * 1024];
-        while let Ok(n @ 1..) = running.bytes.read(&mut buffer).await {
-            self.send(Item::Bytes(Bytes::copy_from_slice(&buffer[..n]))).await?;
-        }
-        Ok(running.ended.await.unwrap_or_default())
     }
 }
 

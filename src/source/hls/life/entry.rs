@@ -1,0 +1,83 @@
+//! The way to the media playlist, and to its next reading.
+
+use tokio::time::{Instant, sleep};
+use url::Url;
+
+use super::{Failure, Life, RETRY_MAX, no_media};
+use crate::domain::hls::{AnyPlaylist, Playlist};
+use crate::plan::hls;
+use crate::source::hls::playlist;
+
+/// A playlist in a playlist in a playlist is one too many.
+const MAX_DEPTH: u32 = 2;
+
+/// The newest playlist.
+pub(super) struct Known {
+    pub(super) url: Url,
+    pub(super) playlist: Playlist,
+    pub(super) at: Instant,
+    /// Its dates can be believed.
+    pub(super) dated: bool,
+    /// It had something new.
+    pub(super) news: bool,
+}
+
+impl Life {
+    /// Finds the media playlist. `None`: it has its sound apart, which is beyond this source.
+    async fn enter(&mut self, url: Url, depth: u32) -> Result<Option<Known>, Failure> {
+        let at = Instant::now();
+        let (bytes, found) = self.http.playlist(&url).await?;
+        let master = match playlist::read(&bytes, &found) {
+            Some(AnyPlaylist::Media(playlist)) => return Ok(Some(self.known(url, playlist, at))),
+            Some(AnyPlaylist::Master(master)) if depth + 1 < MAX_DEPTH => master,
+            Some(AnyPlaylist::Master(_)) => return Err(no_media("a playlist of playlists of playlists")),
+            None => return Err(no_media("no HLS playlist came")),
+        };
+        let mut failed = no_media("the playlist has no variants");
+        for choice in hls::choose(&master, self.ask.quality) {
+            if choice.sound.is_some() {
+                return Ok(None);
+            }
+            // The best one may be announced before it is there.
+            match Box::pin(self.enter(choice.url, depth + 1)).await {
+                Ok(known) => return Ok(known),
+                Err(failure) => failed = failure,
+            }
+            self.say(&format!("a variant cannot be had: {}", failed.detail));
+        }
+        Err(failed)
+    }
+
+    fn known(&self, url: Url, playlist: Playlist, at: Instant) -> Known {
+        let dated = hls::dates_are_right(&playlist, self.now());
+        Known { url, playlist, at, dated, news: false }
+    }
+
+    pub(super) async fn reload(&mut self, known: &mut Known) -> Result<(), Failure> {
+        let at = Instant::now();
+        let (bytes, found) = self.http.playlist(&known.url).await?;
+        match playlist::read(&bytes, &found) {
+            Some(AnyPlaylist::Media(playlist)) => {
+                *known = self.known(known.url.clone(), playlist, at);
+                Ok(())
+            }
+            _ => Err(no_media("the playlist is none any more")),
+        }
+    }
+
+    /// As [`Life::enter`]. A stream that was there a moment ago, and is the only one, is asked for again at
+    /// once and often: what leaves its window meanwhile is lost.
+    pub(super) async fn enter_again(&mut self, url: Url) -> Result<Option<Known>, Failure> {
+        loop {
+            let failure = match self.enter(url.clone(), 0).await {
+                Ok(known) => return Ok(known),
+                Err(failure) => failure,
+            };
+            if !self.ask.alone || !self.memo.is_known() || self.is_over(&Playlist::default()) {
+                return Err(failure);
+            }
+            self.say(&failure.detail);
+            sleep(RETRY_MAX).await;
+        }
+    }
+}
