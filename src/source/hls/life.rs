@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use url::Url;
 
 use self::entry::Known;
@@ -22,8 +22,15 @@ use crate::source::ffmpeg::Ffmpeg;
 use crate::source::log::LineLog;
 use crate::source::{Ask, SourceEnd};
 
-/// A chunk that failed so often is left out, if the one after it can be had.
+/// A chunk that failed so often is left out, if a later one can be had.
 const TRIES: u32 = 4;
+
+/// So too one that failed twice and for so long, as where the server takes the request and says nothing: a tape
+/// calls a stall after 30 s, and then nobody would remember.
+const TRIED_FOR: Duration = Duration::from_secs(10);
+
+/// So much time a later chunk has for its first byte, to show that it is not the server.
+const PROOF: Duration = Duration::from_secs(4);
 
 /// While the server fails it is asked at least this often.
 const RETRY_MAX: Duration = Duration::from_secs(1);
@@ -58,6 +65,7 @@ struct Part {
     of: Taken,
     received: u64,
     cipher: Option<Cipher>,
+    since: Instant,
     failures: u32,
 }
 
@@ -236,25 +244,29 @@ impl Life {
         torn && chunk.map.is_some()
     }
 
-    /// True where a chunk failed often enough and the next one can be had, so that it is not the server.
+    /// True where a chunk failed often enough and a later one can be had, so that it is not the server.
     async fn is_hopeless(&self, playlist: &Playlist, at: usize) -> bool {
-        if self.part.as_ref().is_none_or(|part| part.failures < TRIES) {
+        let tried = |p: &Part| p.failures >= TRIES || (p.failures > 1 && p.since.elapsed() >= TRIED_FOR);
+        if !self.part.as_ref().is_some_and(tried) {
             return false;
         }
-        match playlist.chunks.get(at + 1) {
-            Some(next) => match self.http.chunk(&next.url, next.range, 0).await {
-                Ok(mut body) => matches!(body.next().await, Ok(Some(_))),
-                Err(_) => false,
-            },
-            None => false,
+        let mut later = playlist.chunks.iter().skip(at + 1).filter(|chunk| !chunk.gap);
+        // The newest first, since those beside this one may be missing with it; but it may be announced before
+        // it is there.
+        for chunk in [later.next_back(), later.next()].into_iter().flatten() {
+            let can_be_had = async { self.http.chunk(&chunk.url, chunk.range, 0).await?.next().await };
+            if matches!(timeout(PROOF, can_be_had).await, Ok(Ok(Some(_)))) {
+                return true;
+            }
         }
+        false
     }
 
     /// Hands on a chunk, or the rest of it.
     async fn take(&mut self, chunk: &Chunk, dated: bool) -> Result<(), Failure> {
         let taken = Taken::of(chunk);
         if self.part.as_ref().is_none_or(|part| part.of != taken) {
-            self.part = Some(Part { of: taken.clone(), received: 0, cipher: None, failures: 0 });
+            self.part = Some(Part { of: taken.clone(), received: 0, cipher: None, since: Instant::now(), failures: 0 });
         }
         if !chunk.gap {
             let done = self.body(chunk).await;
