@@ -9,6 +9,7 @@ mod client;
 pub mod crypt;
 mod feed;
 mod life;
+mod memo;
 pub mod playlist;
 
 use std::collections::HashMap;
@@ -19,8 +20,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::client::{Clients, Requests};
-use self::feed::{Feed, Memo};
+use self::feed::Feed;
 use self::life::Life;
+use self::memo::Memo;
 use super::ffmpeg::Ffmpeg;
 use super::log::LineLog;
 use super::{Ask, Hints, Running, Source, SourceEnd};

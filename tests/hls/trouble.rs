@@ -21,3 +21,30 @@ async fn several_chunks_that_never_come_are_left_out_and_no_other() {
     assert_eq!(segments.len(), 1, "{:?}", bench.ends());
     assert_same(&segments[0].content, &live.chunks([0, 1, 5, 6, 9]), "one file");
 }
+
+/// A master playlist of a good rendition and a small one, which has chunks of its own.
+fn two_renditions(live: &Channel) -> String {
+    let master = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=2500000,RESOLUTION=1280x720\nindex.m3u8\n\
+        #EXT-X-STREAM-INF:BANDWIDTH=900000,RESOLUTION=640x360\nsmall.m3u8\n";
+    live.server.put("/live/master.m3u8", master);
+    live.server.put("/live/small.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nsmall.bin\n");
+    live.server.put("/live/small.bin", live.chunk(99));
+    live.server.url("/live/master.m3u8")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rendition_that_was_recorded_is_asked_for_again_and_not_changed_for_another() {
+    let (bench, mut live) = (Bench::new(), Channel::start(20));
+    live.publish(3);
+    let url = two_renditions(&live);
+    let mut tape = bench.start(Bench::order(&url));
+    bench.bytes(&tape, 3 * CHUNK).await;
+    bench.stop(&mut tape).await;
+    live.server.trouble("index", 2, Trouble::Status(503));
+    live.publish(2);
+    let mut tape = bench.start(Bench::order(&url));
+    bench.bytes(&tape, 3 * CHUNK).await;
+    bench.stop(&mut tape).await;
+    assert_same(&bench.segments()[1].content, &live.chunks(2..5), "the same rendition");
+    assert!(live.server.requests("small").is_empty(), "{:?}", bench.lines());
+}

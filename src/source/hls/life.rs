@@ -13,7 +13,8 @@ use url::Url;
 use self::entry::Known;
 use super::client::{Body, Failure, MAX_CHUNK, Requests};
 use super::crypt::Cipher;
-use super::feed::{Item, Memo};
+use super::feed::Item;
+use super::memo::Memo;
 use crate::domain::hls::{Chunk, Key, Map, Playlist};
 use crate::domain::segment::EndReason;
 use crate::domain::time::Ms;
@@ -46,6 +47,10 @@ pub struct Life {
     log: Arc<dyn LineLog>,
     ffmpeg: Ffmpeg,
     memo: Memo,
+    /// It goes on with the rendition that was recorded a moment ago.
+    goes_on: bool,
+    /// Tells the memory that it lives.
+    _lives: Arc<()>,
     variant: Arc<Mutex<String>>,
     began: Instant,
     /// The last key that was fetched.
@@ -87,6 +92,7 @@ impl Life {
         variant: Arc<Mutex<String>>,
     ) -> Self {
         let now = Instant::now();
+        let (lives, goes_on) = memo.begin();
         Self {
             ask,
             http,
@@ -94,6 +100,8 @@ impl Life {
             log,
             ffmpeg,
             memo,
+            goes_on,
+            _lives: lives,
             variant,
             began: now,
             key: None,

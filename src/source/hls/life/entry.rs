@@ -1,11 +1,13 @@
 //! The way to the media playlist, and to its next reading.
 
+use std::collections::VecDeque;
+
 use tokio::time::{Instant, sleep};
 use url::Url;
 
 use super::{Failure, Life, RETRY_MAX, no_media};
 use crate::domain::hls::{AnyPlaylist, Playlist};
-use crate::plan::hls;
+use crate::plan::hls::{self, Choice};
 use crate::source::hls::playlist;
 
 /// A playlist in a playlist in a playlist is one too many.
@@ -33,15 +35,31 @@ impl Life {
             Some(AnyPlaylist::Master(_)) => return Err(no_media("a playlist of playlists of playlists")),
             None => return Err(no_media("no HLS playlist came")),
         };
+        let mut choices: VecDeque<Choice> = hls::choose(&master, self.ask.quality).into();
+        let had = self.memo.variant();
+        let is_had = |choice: &Choice| had.as_deref() == Some(choice.url.path());
+        if self.goes_on
+            && let Some(had) = choices.iter().position(is_had).and_then(|at| choices.remove(at))
+        {
+            choices.push_front(had);
+        }
         let mut failed = no_media("the playlist has no variants");
-        for choice in hls::choose(&master, self.ask.quality) {
+        for choice in choices {
             if choice.sound.is_some() {
                 return Ok(None);
             }
-            // The best one may be announced before it is there.
+            let was_had = is_had(&choice);
             match Box::pin(self.enter(choice.url, depth + 1)).await {
-                Ok(known) => return Ok(known),
+                Ok(known) => {
+                    self.memo.found();
+                    return Ok(known);
+                }
                 Err(failure) => failed = failure,
+            }
+            // Another one in mid-talk is another format, which no file can have beside this one. One that was
+            // never had may be announced before it is there.
+            if was_had && !self.memo.is_lost() {
+                return Err(failed);
             }
             self.say(&format!("a variant cannot be had: {}", failed.detail));
         }
