@@ -48,3 +48,28 @@ async fn a_rendition_that_was_recorded_is_asked_for_again_and_not_changed_for_an
     assert_same(&bench.segments()[1].content, &live.chunks(2..5), "the same rendition");
     assert!(live.server.requests("small").is_empty(), "{:?}", bench.lines());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_no_longer_good_is_asked_for_anew() {
+    // The same playlist on another machine, as with a signature that has run out: the file goes on.
+    let (bench, mut live, mut other) = (Bench::new(), Channel::start(20), Channel::start(20));
+    live.publish(3);
+    other.publish(5);
+    let url = two_renditions(&live);
+    let mut tape = bench.start(Bench::order(&url));
+    bench.bytes(&tape, 3 * CHUNK).await;
+    live.server.trouble("index", usize::MAX, Trouble::Status(403));
+    let master = format!("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{}\n", other.url());
+    live.server.put("/live/master.m3u8", master);
+    bench.bytes(&tape, 5 * CHUNK).await;
+    assert_eq!(bench.ends(), [], "it went on");
+    // Under another name: another connection, which takes what is there.
+    other.server.trouble("index", usize::MAX, Trouble::Status(404));
+    live.server.put("/live/master.m3u8", "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nsmall.m3u8\n");
+    bench.bytes(&tape, 6 * CHUNK).await;
+    bench.stop(&mut tape).await;
+    let segments = bench.segments();
+    assert_eq!(segments.len(), 2, "{:?}", bench.ends());
+    assert_same(&segments[0].content, &live.chunks(0..5), "the first file");
+    assert_same(&segments[1].content, &live.chunk(99), "the second");
+}

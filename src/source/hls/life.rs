@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use url::Url;
 
-use self::entry::Known;
+use self::entry::{Again, Known};
 use super::client::{Body, Failure, MAX_CHUNK, Requests};
 use super::crypt::Cipher;
 use super::feed::Item;
@@ -136,9 +136,8 @@ impl Life {
     }
 
     async fn fetch(&mut self) -> Result<SourceEnd, Failure> {
-        let url = Url::parse(self.ask.url.secret())
-            .map_err(|e| Failure { reason: EndReason::SourceFailed, detail: e.to_string() })?;
-        let Some(mut known) = self.enter_again(url).await? else { return self.by_ffmpeg().await };
+        let Some(mut known) = self.enter_again().await? else { return self.by_ffmpeg().await };
+        self.goes_on = true;
         // Signatures change, the path is the variant's.
         let variant = known.url.path().to_owned();
         let mut position = Position::Begin(self.memo.of(&variant));
@@ -158,7 +157,11 @@ impl Life {
                     });
                 }
                 self.wait(&known, trouble.is_some()).await;
-                trouble = self.reload(&mut known).await.err();
+                trouble = match self.reload(&mut known).await {
+                    Ok(Again::Same) => None,
+                    Ok(Again::Other) => return Ok(other_playlist()),
+                    Err(failure) => Some(failure),
+                };
                 self.give_up_after(&known, trouble.as_ref())?;
                 continue;
             };
@@ -195,8 +198,10 @@ impl Life {
                     self.give_up_after(&known, Some(&failure))?;
                     trouble = Some(failure);
                     self.wait(&known, true).await;
-                    if let Err(failure) = self.reload(&mut known).await {
-                        trouble = Some(failure);
+                    match self.reload(&mut known).await {
+                        Ok(Again::Same) => {}
+                        Ok(Again::Other) => return Ok(other_playlist()),
+                        Err(failure) => trouble = Some(failure),
                     }
                 }
             }
@@ -356,6 +361,11 @@ impl Life {
         let sent = self.out.send(item).await;
         sent.map_err(|_| Failure { reason: EndReason::SourceFailed, detail: "nobody reads it any more".to_owned() })
     }
+}
+
+fn other_playlist() -> SourceEnd {
+    let detail = "the stream has another playlist now: it gets a connection of its own".to_owned();
+    SourceEnd { reason: None, detail: Some(detail) }
 }
 
 fn no_media(what: &str) -> Failure {

@@ -7,11 +7,15 @@ use url::Url;
 
 use super::{Failure, Life, RETRY_MAX, no_media};
 use crate::domain::hls::{AnyPlaylist, Playlist};
+use crate::domain::segment::EndReason;
 use crate::plan::hls::{self, Choice};
 use crate::source::hls::playlist;
 
 /// A playlist in a playlist in a playlist is one too many.
 const MAX_DEPTH: u32 = 2;
+
+/// After so many refusals in a row the stream is asked for from its first address on.
+const REFUSALS: u32 = 2;
 
 /// The newest playlist.
 pub(super) struct Known {
@@ -22,6 +26,16 @@ pub(super) struct Known {
     pub(super) dated: bool,
     /// It had something new.
     pub(super) news: bool,
+    /// So often in a row the server has not known its address, or no longer allowed it.
+    refusals: u32,
+}
+
+/// Another reading of the playlist.
+pub(super) enum Again {
+    /// Of the same one.
+    Same,
+    /// The stream has another one now: a connection of its own begins there.
+    Other,
 }
 
 impl Life {
@@ -68,16 +82,31 @@ impl Life {
 
     fn known(&self, url: Url, playlist: Playlist, at: Instant) -> Known {
         let dated = hls::dates_are_right(&playlist, self.now());
-        Known { url, playlist, at, dated, news: false }
+        Known { url, playlist, at, dated, news: false, refusals: 0 }
     }
 
-    pub(super) async fn reload(&mut self, known: &mut Known) -> Result<(), Failure> {
+    /// Reads the playlist again. Where its address is no longer good (a signature has run out, a restarted
+    /// encoder has other names), it is looked for as at the start.
+    pub(super) async fn reload(&mut self, known: &mut Known) -> Result<Again, Failure> {
         let at = Instant::now();
-        let (bytes, found) = self.http.playlist(&known.url).await?;
+        if known.refusals >= REFUSALS {
+            let newer = self.enter(self.http.first()?, 0).await?;
+            return Ok(match newer.filter(|newer| newer.url.path() == known.url.path()) {
+                Some(newer) => {
+                    *known = newer;
+                    Again::Same
+                }
+                None => Again::Other,
+            });
+        }
+        let answer = self.http.playlist(&known.url).await;
+        let refused = answer.as_ref().is_err_and(|e| matches!(e.reason, EndReason::Http(401 | 403 | 404 | 410)));
+        known.refusals = if refused { known.refusals + 1 } else { 0 };
+        let (bytes, found) = answer?;
         match playlist::read(&bytes, &found) {
             Some(AnyPlaylist::Media(playlist)) => {
                 *known = self.known(known.url.clone(), playlist, at);
-                Ok(())
+                Ok(Again::Same)
             }
             _ => Err(no_media("the playlist is none any more")),
         }
@@ -85,9 +114,9 @@ impl Life {
 
     /// As [`Life::enter`]. A stream that was there a moment ago, and is the only one, is asked for again at
     /// once and often: what leaves its window meanwhile is lost.
-    pub(super) async fn enter_again(&mut self, url: Url) -> Result<Option<Known>, Failure> {
+    pub(super) async fn enter_again(&mut self) -> Result<Option<Known>, Failure> {
         loop {
-            let failure = match self.enter(url.clone(), 0).await {
+            let failure = match self.enter(self.http.first()?, 0).await {
                 Ok(known) => return Ok(known),
                 Err(failure) => failure,
             };
