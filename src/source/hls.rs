@@ -80,6 +80,10 @@ impl Source for Hls {
         "hls"
     }
 
+    fn knows_its_end(&self) -> bool {
+        true
+    }
+
     /// For a look at the stream: from its newest chunk on, and nothing is remembered.
     fn open(&self, url: &StreamUrl, label: &str) -> Result<Running, SourceEnd> {
         let (url, label, hints) = (url.clone(), label.to_owned(), Hints::default());

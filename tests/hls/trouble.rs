@@ -1,6 +1,10 @@
 //! What a server does to a tape in the middle of a talk.
 
-use streamrip_lab::Trouble;
+use streamrip::domain::hall::Stream;
+use streamrip::domain::ids::StreamId;
+use streamrip::domain::segment::EndReason;
+use streamrip::domain::stream_url::StreamUrl;
+use streamrip_lab::{PATIENCE, Trouble, eventually};
 
 use crate::bench::{Bench, CHUNK, Channel, assert_same};
 
@@ -72,4 +76,20 @@ async fn an_address_that_is_no_longer_good_is_asked_for_anew() {
     assert_eq!(segments.len(), 2, "{:?}", bench.ends());
     assert_same(&segments[0].content, &live.chunks(0..5), "the first file");
     assert_same(&segments[1].content, &live.chunk(99), "the second");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_after_media_has_the_cause_that_it_had() {
+    let (bench, mut live) = (Bench::new(), Channel::start(8));
+    live.publish(2);
+    let mut order = Bench::order(&live.url());
+    // Another mirror, for which this one is given up after some seconds.
+    let mirror = StreamUrl::parse(&live.server.url("/nobody/index.m3u8")).expect("valid");
+    order.streams.push(Stream { id: StreamId(2), url: mirror });
+    let mut tape = bench.start(order);
+    bench.bytes(&tape, 2 * CHUNK).await;
+    live.server.trouble("/live/", usize::MAX, Trouble::Status(503));
+    eventually("an end", PATIENCE, || !bench.ends().is_empty()).await;
+    bench.stop(&mut tape).await;
+    assert_eq!(bench.ends()[0].0, EndReason::Http(503), "{:?}", bench.ends());
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tokio::io::AsyncReadExt as _;
 
 use super::{Failure, Item, Life};
+use crate::domain::segment::EndReason;
 use crate::source::{Source as _, SourceEnd};
 
 impl Life {
@@ -16,9 +17,16 @@ impl Life {
             Err(end) => return Ok(end),
         };
         let mut buffer = vec![0; 64 * 1024];
+        let mut flowed = false;
         while let Ok(n @ 1..) = running.bytes.read(&mut buffer).await {
             self.send(Item::Bytes(Bytes::copy_from_slice(&buffer[..n]))).await?;
+            flowed = true;
         }
-        Ok(running.ended.await.unwrap_or_default())
+        let mut end = running.ended.await.unwrap_or_default();
+        if flowed {
+            // Of a program's words only a failure of its own is sure: others may be about a try before.
+            end.reason = end.reason.filter(|reason| *reason == EndReason::SourceFailed);
+        }
+        Ok(end)
     }
 }
