@@ -49,8 +49,10 @@ impl Taken {
         Self { sequence: chunk.sequence, name: chunk.name(), made: chunk.made }
     }
 
-    /// Dates decide where both have one: an encoder that was restarted uses numbers and names again.
-    fn is(&self, chunk: &Chunk) -> bool {
+    /// True where it is that one. Dates decide where both have one (to a second, since they are rounded and
+    /// computed anew): an encoder that was restarted uses numbers and names again.
+    #[must_use]
+    pub fn is(&self, chunk: &Chunk) -> bool {
         self.sequence == chunk.sequence
             && match (self.made, chunk.made) {
                 (Some(a), Some(b)) => a.since(b).abs() <= SAME_DATE_MS,

@@ -1,5 +1,7 @@
 //! What a server does to a tape in the middle of a talk.
 
+use std::time::Duration;
+
 use streamrip::domain::hall::Stream;
 use streamrip::domain::ids::StreamId;
 use streamrip::domain::segment::EndReason;
@@ -92,4 +94,28 @@ async fn an_end_after_media_has_the_cause_that_it_had() {
     eventually("an end", PATIENCE, || !bench.ends().is_empty()).await;
     bench.stop(&mut tape).await;
     assert_eq!(bench.ends()[0].0, EndReason::Http(503), "{:?}", bench.ends());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_whose_date_moves_by_milliseconds_is_the_same_one() {
+    let (bench, mut live) = (Bench::new(), Channel::start(20));
+    live.dated_from = Some(streamrip::domain::time::Ms(1_293_480_000_000));
+    live.publish(2);
+    let mut tape = bench.start(Bench::order(&live.url()));
+    bench.bytes(&tape, 2 * CHUNK).await;
+    live.server.trouble("/2.ts", 1, Trouble::Cut(5000));
+    live.server.trouble("/2.ts", 3, Trouble::Status(503));
+    live.publish(1);
+    for moved in 1.. {
+        live.dated_from = live.dated_from.map(|from| from.plus(3));
+        live.write("");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if tape.status().bytes >= 3 * CHUNK as u64 || moved > 1000 {
+            break;
+        }
+    }
+    bench.stop(&mut tape).await;
+    assert_same(&bench.segments()[0].content, &live.chunks(0..3), "one file");
+    let ranges: Vec<_> = live.server.requests("/2.ts").iter().map(|r| r.range_from).collect();
+    assert_eq!(ranges[1..], vec![Some(5000); ranges.len() - 1], "the rest only");
 }

@@ -253,7 +253,7 @@ impl Life {
     /// True where the chunk under way is another one, and what was handed on of it ended inside an MP4
     /// fragment: nothing can be read behind that.
     fn is_torn_by(&self, chunk: &Chunk) -> bool {
-        let torn = self.part.as_ref().is_some_and(|part| part.received > 0 && part.of != Taken::of(chunk));
+        let torn = self.part.as_ref().is_some_and(|part| part.received > 0 && !part.of.is(chunk));
         torn && chunk.map.is_some()
     }
 
@@ -278,7 +278,7 @@ impl Life {
     /// Hands on a chunk, or the rest of it.
     async fn take(&mut self, chunk: &Chunk, dated: bool) -> Result<(), Failure> {
         let taken = Taken::of(chunk);
-        if self.part.as_ref().is_none_or(|part| part.of != taken) {
+        if self.part.as_ref().is_none_or(|part| !part.of.is(chunk)) {
             self.part = Some(Part { of: taken.clone(), received: 0, cipher: None, since: Instant::now(), failures: 0 });
         }
         if !chunk.gap {
