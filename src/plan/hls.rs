@@ -124,7 +124,10 @@ pub fn begin(playlist: &Playlist, taken: Option<&Taken>, now: Ms, from: Ms) -> S
 /// MPEG-TS a clock that begins anew is found when the file is looked at.)
 #[must_use]
 pub fn needs_new_file(before: &Chunk, next: &Chunk) -> bool {
-    before.map != next.map || (next.map.is_some() && next.discontinuity)
+    match (&before.map, &next.map) {
+        (Some(before), Some(start)) => !start.is(before) || next.discontinuity,
+        (before, start) => before.is_some() || start.is_some(),
+    }
 }
 
 /// When each chunk began to be made: by its date, where these can be believed; else as if the newest had

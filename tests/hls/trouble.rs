@@ -119,3 +119,23 @@ async fn a_chunk_whose_date_moves_by_milliseconds_is_the_same_one() {
     let ranges: Vec<_> = live.server.requests("/2.ts").iter().map(|r| r.range_from).collect();
     assert_eq!(ranges[1..], vec![Some(5000); ranges.len() - 1], "the rest only");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_of_the_start_of_an_mp4_makes_no_new_file() {
+    let (bench, mut live) = (Bench::new(), Channel::start(20));
+    let init = [b"\0\0\0\x14ftypiso6\0\0\x02\0", [b'i'; 200].as_slice()].concat();
+    live.server.put("/live/init.mp4", init.clone());
+    for number in 0..6 {
+        live.tags.insert(number, format!("#EXT-X-MAP:URI=\"init.mp4?token={number}\"\n"));
+    }
+    live.publish(3);
+    let mut tape = bench.start(Bench::order(&live.url()));
+    bench.bytes(&tape, 3 * CHUNK).await;
+    live.publish(3);
+    bench.bytes(&tape, 6 * CHUNK).await;
+    bench.stop(&mut tape).await;
+    let segments = bench.segments();
+    assert_eq!(segments.len(), 1, "{:?}", bench.ends());
+    assert!(segments[0].content == [init, live.chunks(0..6)].concat());
+    assert_eq!(live.server.requests("init").len(), 1);
+}

@@ -295,7 +295,7 @@ impl Life {
     }
 
     async fn body(&mut self, chunk: &Chunk) -> Result<(), Failure> {
-        if let Some(map) = chunk.map.as_ref().filter(|map| self.map.as_ref() != Some(map)) {
+        if let Some(map) = chunk.map.as_ref().filter(|map| !self.map.as_ref().is_some_and(|had| had.is(map))) {
             let mut bytes = self.http.map(&map.url, map.range).await?;
             if let Some(mut cipher) = self.cipher(map.key.as_ref(), chunk.sequence).await? {
                 bytes = cipher.push(&bytes);
