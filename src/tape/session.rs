@@ -161,7 +161,8 @@ impl Session {
 
     /// The next instant at which something may be due.
     fn next_wake(&self, now: Ms) -> Instant {
-        let tick = if self.second.is_some() { SECOND_TICK } else { TICK };
+        let several = self.second.is_some() || self.ending.load(Ordering::Relaxed) > 0;
+        let tick = if several { SECOND_TICK } else { TICK };
         let instant = Instant::now();
         let mut wake = instant + tick;
         let in_ms = |at: Ms| instant + Duration::from_millis(u64::try_from(at.since(now)).unwrap_or(0).max(1));
@@ -169,7 +170,10 @@ impl Session {
         for boundary in self.order.boundaries.iter().filter(|b| !self.handled.contains(b)) {
             wake = wake.min(in_ms(boundary.minus(self.order.handover_lead_ms)));
         }
-        if let (None, Some(at)) = (&self.current, self.retry_at) {
+        if let (None, Some(at)) = (&self.current, self.retry_at)
+            && !self.order.streams.is_empty()
+            && self.has_place()
+        {
             wake = wake.min(at.max(instant + Duration::from_millis(1)));
         }
         if let Some(at) = self.unusual_at().filter(|at| *at > instant) {
@@ -182,11 +186,17 @@ impl Session {
         if self.current.is_some() || self.order.streams.is_empty() {
             return;
         }
-        if self.retry_at.is_some_and(|at| at <= Instant::now()) {
+        if self.retry_at.is_some_and(|at| at <= Instant::now()) && self.has_place() {
             self.retry_at = None;
             let stream = self.order.streams[self.mirror.min(self.order.streams.len() - 1)].clone();
             self.current = Some(self.open(stream));
         }
+    }
+
+    /// True where one more connection may be opened, beside those that were stopped and have not ended yet.
+    fn has_place(&self) -> bool {
+        let open = self.ending.load(Ordering::Relaxed) + usize::from(self.second.is_some());
+        open < if self.order.max_connections < 2 { 1 } else { 2 }
     }
 
     fn open(&mut self, stream: Stream) -> Connection {
@@ -245,15 +255,21 @@ impl Session {
             return;
         }
         self.habits.retain(|url, _| self.order.streams.iter().any(|s| s.url == *url));
-        match &self.current {
-            None => {
-                // News: what failed before says nothing about them.
-                self.backoff = Backoff::default();
-                self.mirror = 0;
-                self.retry_at = Some(Instant::now());
+        let listed = self.current.as_ref().is_none_or(|c| self.place(&c.stream).is_some());
+        if !listed && !flows && !self.order.streams.is_empty() {
+            // It has given nothing yet, so nothing is lost by leaving it.
+            if let Some(connecting) = self.current.take() {
+                self.end(connecting, EndReason::Handover);
             }
-            Some(current) => self.leave_at = self.place(&current.stream).is_none().then(Instant::now),
         }
+        if self.current.is_some() {
+            self.leave_at = (!listed).then(Instant::now);
+            return;
+        }
+        // News: what failed before says nothing about them.
+        self.backoff = Backoff::default();
+        self.mirror = 0;
+        self.retry_at = Some(Instant::now());
     }
 
     fn promote(&mut self, connection: Connection) {

@@ -61,10 +61,8 @@ impl Session {
                 wanted |= now.since(boundary) <= HANDOVER_LATE_MS;
             }
         }
-        if self.leave_at.is_some_and(|at| at <= Instant::now()) {
-            self.leave_at = Some(Instant::now() + LEAVE_AGAIN);
-            wanted = true;
-        }
+        let leave = self.leave_at.is_some_and(|at| at <= Instant::now());
+        wanted |= leave;
         // Where nothing flows there is nothing to hand over: the next connection begins a segment anyway.
         let Some(current) = self.current.as_ref().filter(|c| c.live().first_byte.is_some()) else { return };
         if !wanted || self.order.max_connections < 2 {
@@ -83,6 +81,9 @@ impl Session {
         };
         if let Some(late) = late {
             self.end(late.connection, EndReason::Stalled);
+        }
+        if leave {
+            self.leave_at = Some(Instant::now() + LEAVE_AGAIN);
         }
         self.open_second(targets, Purpose::Handover);
     }

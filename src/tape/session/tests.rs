@@ -1,5 +1,7 @@
 //! Tapes in simulated time, on scripted sources and real files.
 
+mod leaving;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -30,13 +32,15 @@ enum Step {
     Bytes(Vec<u8>),
     /// Gives nothing for so long.
     Silence(u64),
+    /// Likewise, and does not hear that it is to stop.
+    Deaf(u64),
     /// Ends with this.
     End(SourceEnd),
     /// Cannot be started.
     Missing,
 }
 
-use Step::{Bytes, End, Media, Missing, Silence};
+use Step::{Bytes, Deaf, End, Media, Missing, Silence};
 
 const LONG: u64 = 100_000_000;
 
@@ -130,6 +134,7 @@ impl Source for Fake {
                         () = tokio::time::sleep(Duration::from_millis(ms)) => {}
                         () = stopped.cancelled() => {}
                     },
+                    Deaf(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
                     End(said) => end = said,
                     Missing => {}
                 }
