@@ -39,7 +39,8 @@ pub struct TapeOrder {
     pub recorder: Recorder,
     /// Which rendition, where a stream has several.
     pub quality: Quality,
-    /// How many connections may be open at once; 1: handovers are skipped.
+    /// How many connections may be open at once; 1: handovers are skipped, but for one to another server where the
+    /// stream is not listed any more.
     pub max_connections: u32,
     /// Media from before is not wanted, of a source that could reach back so far.
     pub from: Ms,
@@ -178,8 +179,8 @@ impl TapeHandle {
 
     /// Changes what is to be taped. Bytes that flow are not stopped by it before the old end: a later end,
     /// other boundaries and other streams count at once (a running connection to a stream that is no longer
-    /// listed is left by a handover), an earlier end only where nothing flows. To end it, use
-    /// [`TapeHandle::stop`].
+    /// listed is left by a handover; where its server allows no second one, it ends before the next begins), an
+    /// earlier end only where nothing flows. To end it, use [`TapeHandle::stop`].
     pub fn retarget(&self, order: TapeOrder) {
         self.control.send_if_modified(|control| {
             let changed = control.order != order;

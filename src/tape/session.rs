@@ -77,6 +77,7 @@ pub fn start(order: TapeOrder, deps: TapeDeps) -> TapeHandle {
         backoff: Backoff::default(),
         retry_at: Some(Instant::now()),
         mirror: 0,
+        at_boundary: false,
         leave_at: None,
         connections: 0,
         bytes_before: 0,
@@ -114,6 +115,8 @@ struct Session {
     retry_at: Option<Instant>,
     /// Which stream is next.
     mirror: usize,
+    /// A boundary is here, and its handover has not begun yet.
+    at_boundary: bool,
     /// When to leave a stream that is no longer the hall's.
     leave_at: Option<Instant>,
     connections: u32,
