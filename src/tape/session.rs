@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::connection::{Connection, Over, Plan};
@@ -57,6 +58,7 @@ pub fn start(order: TapeOrder, deps: TapeDeps) -> TapeHandle {
         buffer_bytes: deps.buffer_bytes,
         count: AtomicU32::new(deps.first_number),
         full: AtomicBool::new(false),
+        hurry: CancellationToken::new(),
     });
     let session = Session {
         handled: order.boundaries.iter().copied().filter(|b| b.minus(order.handover_lead_ms) <= now).collect(),
@@ -361,6 +363,9 @@ impl Session {
     async fn finish(mut self, reason: EndReason) {
         let deadline = Instant::now() + STOP_PATIENCE;
         self.publish(Some(TapeState::Stopping));
+        if reason == EndReason::Shutdown {
+            self.shelf.hurry.cancel();
+        }
         let mut open: Vec<Connection> = self.current.take().into_iter().collect();
         open.extend(self.second.take().map(|s| s.connection));
         for connection in open {
@@ -368,7 +373,12 @@ impl Session {
         }
         while let Ok(Some(_)) = timeout_at(deadline, self.closing.join_next()).await {}
         if !self.closing.is_empty() {
-            tracing::error!("{}: a file could not be closed in time; it will be recovered", self.order.hall_name);
+            let hall = &self.order.hall_name;
+            if self.shelf.full.load(Ordering::Relaxed) && reason != EndReason::Shutdown {
+                tracing::warn!("{hall}: what the full disk does not take waits in memory for some minutes");
+            } else {
+                tracing::error!("{hall}: a file could not be closed in time; it will be recovered");
+            }
         }
         self.publish(Some(TapeState::Ended));
     }

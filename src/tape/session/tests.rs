@@ -570,6 +570,23 @@ async fn a_disk_that_could_not_keep_up_costs_a_new_connection_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shutdown_does_not_wait_for_a_full_disk_and_says_what_is_lost() {
+    let bench = Bench::new(&[("a", &[&[Media(5000), eof()], &[Media(LONG)]])]);
+    std::fs::write(bench.dir.path().join("segments"), b"in the way").expect("written");
+    let mut tape = bench.start(bench.order(&["a"], 600));
+    bench.at(20_000).await;
+    tape.stop(EndReason::Shutdown);
+    tape.finished().await;
+    assert!(bench.clock.now().since(START) < 25_000);
+    assert_eq!(bench.connections(), [(1, EndReason::Eof), (1, EndReason::Shutdown)]);
+    for (n, (_, _, closed)) in bench.segments().into_iter().enumerate() {
+        let given = bench.fake.given.lock().expect("lock")[n].bytes.lock().expect("lock").len();
+        let TapeEvent::SegmentClosed { lost_bytes, .. } = closed else { unreachable!() };
+        assert_eq!(lost_bytes, given as u64);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_the_old_connection_breaks_during_a_handover_the_new_one_takes_over() {
     let bench = Bench::new(&[("a", &[&[Media(58_000), eof()], &[Silence(3000), Media(LONG)]])]);
     let mut order = bench.order(&["a"], 120);
