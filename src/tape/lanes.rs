@@ -235,7 +235,7 @@ fn together(lanes: &[TapeStatus]) -> TapeStatus {
     all.bytes_per_second = lanes.iter().map(|l| l.bytes_per_second).sum();
     all.connections = lanes.iter().map(|l| l.connections).sum();
     all.last_trouble = lanes.iter().filter_map(|l| l.last_trouble.clone()).max_by_key(|(at, ..)| *at);
-    all.last_byte_at = lanes.iter().filter_map(|l| l.last_byte_at).max();
+    all.last_media = lanes.iter().filter_map(|l| l.last_media).max();
     all.disk_full = lanes.iter().any(|l| l.disk_full);
     all.handover = lanes.iter().any(|l| l.handover);
     all

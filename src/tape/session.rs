@@ -418,7 +418,7 @@ impl Session {
         status.bytes = self.bytes_before + live.map_or(0, |(_, live)| live.bytes) + second;
         status.bytes_per_second = rate;
         status.connections = self.connections;
-        status.last_byte_at = live.and_then(|(_, live)| live.last_byte_at).or(status.last_byte_at);
+        status.last_media = live.and_then(|(_, live)| live.last_media).or(status.last_media);
         status.disk_full = self.shelf.full.load(Ordering::Relaxed);
         status.handover = self.second.as_ref().is_some_and(|s| s.purpose == Purpose::Handover);
     }

@@ -362,7 +362,7 @@ async fn a_good_stream_is_one_connection_and_one_file_until_the_window_ends() {
     let status = tape.status();
     assert_eq!((status.state, status.connections), (TapeState::Taping, 1));
     assert!((status.bytes_per_second - 18_800.0).abs() < 1000.0, "{status:?}");
-    assert!(START.plus(30_000).since(status.last_byte_at.expect("bytes")) < 1000);
+    assert!(status.silence().expect("bytes") < Duration::from_secs(1));
     tape.finished().await;
     assert_eq!(tape.status().state, TapeState::Ended);
     assert!((60_000..61_000).contains(&bench.clock.now().since(START)), "{:?}", bench.clock.now());
@@ -418,6 +418,39 @@ async fn whatever_ends_a_connection_the_next_one_comes_and_no_byte_is_lost() {
     assert!(gap(2, 300) < 200, "{opened:?}");
     assert!((370..700).contains(&gap(3, 15_000)), "{opened:?}");
     assert!(gap(4, 79_800) < 900, "{opened:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_comes_again_and_again_is_silence() {
+    let html = b"<!DOCTYPE html><html><body>moved</body></html>".to_vec();
+    let page: &[Step] = &[Bytes(html), eof()];
+    let bench = Bench::new(&[("a", &[page])]);
+    let mut tape = bench.start(bench.order(&["a"], 300));
+    bench.at(200_000).await;
+    assert_eq!(tape.status().silence(), None, "no media has ever come");
+    tape.stop(EndReason::Shutdown);
+    tape.finished().await;
+    // After media its silence goes on through all the pages.
+    let bench = Bench::new(&[("a", &[&[Media(10_000), eof()], page])]);
+    let mut tape = bench.start(bench.order(&["a"], 300));
+    bench.at(200_000).await;
+    let silent = tape.status().silence().expect("media came").as_secs();
+    assert!((189..=190).contains(&silent), "{silent}");
+    tape.stop(EndReason::Shutdown);
+    tape.finished().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_recognised_and_is_no_text_is_no_silence() {
+    let noise: Vec<u8> = (0..70_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let bench =
+        Bench::new(&[("a", &[&[Bytes(noise.clone()), Silence(5000), Bytes(noise[..100].to_vec()), Silence(LONG)]])]);
+    let mut tape = bench.start(bench.order(&["a"], 300));
+    bench.at(8000).await;
+    let silent = tape.status().silence().expect("it passes for media").as_secs();
+    assert!((2..=3).contains(&silent), "{silent}");
+    tape.stop(EndReason::Shutdown);
+    tape.finished().await;
 }
 
 #[tokio::test(start_paused = true)]
