@@ -40,6 +40,10 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// A full disk is tried again after this time.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
+/// What waits in memory when a segment ends on a full disk is kept for so long: recordings are deleted by hand, and
+/// that takes a person some minutes.
+const END_PATIENCE: Duration = Duration::from_secs(300);
+
 /// How long the catalog may take for the row before the file is made all the same.
 const ROW_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -58,6 +62,8 @@ pub(super) struct Shelf {
     pub count: AtomicU32,
     /// True while the disk takes nothing.
     pub full: AtomicBool,
+    /// The daemon ends: no file waits for room on a full disk any more.
+    pub hurry: CancellationToken,
 }
 
 /// Whose segment it is.
@@ -176,7 +182,7 @@ impl SegmentFile {
         self.shared.broken.clone()
     }
 
-    /// Writes what waits, syncs, and tells the catalog.
+    /// Writes what waits, syncs, and tells the catalog. On a full disk this takes some minutes, but at a shutdown.
     pub async fn close(self, ending: Ending) {
         self.shared.queue().ending = Some(ending);
         self.shared.wake.notify_one();
@@ -252,7 +258,8 @@ impl Writer {
         let mut told = Instant::now();
         // The last mark that the catalog was told.
         let mut known: Option<Mark> = None;
-        let mut tries_at_end = 0;
+        // Since when the end of the segment waits for a full disk.
+        let mut stuck: Option<Instant> = None;
         let ending = loop {
             let ending = {
                 let mut queue = self.shared.queue();
@@ -303,13 +310,20 @@ impl Writer {
                 }
                 Err(e) => {
                     self.is_full(&work, &e);
-                    if ending.is_some() {
-                        tries_at_end += 1;
-                        if tries_at_end > 1 {
-                            break ending;
+                    match ending {
+                        None => drop(timeout(RETRY_AFTER, self.ended()).await),
+                        Some(Ending { reason, .. }) => {
+                            let hurry = reason == EndReason::Shutdown || self.shelf.hurry.is_cancelled();
+                            match stuck {
+                                Some(since) if hurry || since.elapsed() >= END_PATIENCE => break ending,
+                                Some(_) => {}
+                                None => stuck = Some(Instant::now()),
+                            }
+                            if !hurry {
+                                let _ = timeout(RETRY_AFTER, self.shelf.hurry.cancelled()).await;
+                            }
                         }
                     }
-                    let _ = timeout(RETRY_AFTER, self.ended()).await;
                 }
             }
             if Instant::now() >= told + PROGRESS_EVERY {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::connection::{Connection, Over, Plan};
@@ -57,6 +58,7 @@ pub fn start(order: TapeOrder, deps: TapeDeps) -> TapeHandle {
         buffer_bytes: deps.buffer_bytes,
         count: AtomicU32::new(deps.first_number),
         full: AtomicBool::new(false),
+        hurry: CancellationToken::new(),
     });
     let session = Session {
         handled: order.boundaries.iter().copied().filter(|b| b.minus(order.handover_lead_ms) <= now).collect(),
@@ -77,6 +79,7 @@ pub fn start(order: TapeOrder, deps: TapeDeps) -> TapeHandle {
         backoff: Backoff::default(),
         retry_at: Some(Instant::now()),
         mirror: 0,
+        at_boundary: false,
         leave_at: None,
         connections: 0,
         bytes_before: 0,
@@ -114,6 +117,8 @@ struct Session {
     retry_at: Option<Instant>,
     /// Which stream is next.
     mirror: usize,
+    /// A boundary is here, and its handover has not begun yet.
+    at_boundary: bool,
     /// When to leave a stream that is no longer the hall's.
     leave_at: Option<Instant>,
     connections: u32,
@@ -161,7 +166,8 @@ impl Session {
 
     /// The next instant at which something may be due.
     fn next_wake(&self, now: Ms) -> Instant {
-        let tick = if self.second.is_some() { SECOND_TICK } else { TICK };
+        let several = self.second.is_some() || self.ending.load(Ordering::Relaxed) > 0;
+        let tick = if several { SECOND_TICK } else { TICK };
         let instant = Instant::now();
         let mut wake = instant + tick;
         let in_ms = |at: Ms| instant + Duration::from_millis(u64::try_from(at.since(now)).unwrap_or(0).max(1));
@@ -169,7 +175,10 @@ impl Session {
         for boundary in self.order.boundaries.iter().filter(|b| !self.handled.contains(b)) {
             wake = wake.min(in_ms(boundary.minus(self.order.handover_lead_ms)));
         }
-        if let (None, Some(at)) = (&self.current, self.retry_at) {
+        if let (None, Some(at)) = (&self.current, self.retry_at)
+            && !self.order.streams.is_empty()
+            && self.has_place()
+        {
             wake = wake.min(at.max(instant + Duration::from_millis(1)));
         }
         if let Some(at) = self.unusual_at().filter(|at| *at > instant) {
@@ -182,11 +191,17 @@ impl Session {
         if self.current.is_some() || self.order.streams.is_empty() {
             return;
         }
-        if self.retry_at.is_some_and(|at| at <= Instant::now()) {
+        if self.retry_at.is_some_and(|at| at <= Instant::now()) && self.has_place() {
             self.retry_at = None;
             let stream = self.order.streams[self.mirror.min(self.order.streams.len() - 1)].clone();
             self.current = Some(self.open(stream));
         }
+    }
+
+    /// True where one more connection may be opened, beside those that were stopped and have not ended yet.
+    fn has_place(&self) -> bool {
+        let open = self.ending.load(Ordering::Relaxed) + usize::from(self.second.is_some());
+        open < if self.order.max_connections < 2 { 1 } else { 2 }
     }
 
     fn open(&mut self, stream: Stream) -> Connection {
@@ -245,15 +260,21 @@ impl Session {
             return;
         }
         self.habits.retain(|url, _| self.order.streams.iter().any(|s| s.url == *url));
-        match &self.current {
-            None => {
-                // News: what failed before says nothing about them.
-                self.backoff = Backoff::default();
-                self.mirror = 0;
-                self.retry_at = Some(Instant::now());
+        let listed = self.current.as_ref().is_none_or(|c| self.place(&c.stream).is_some());
+        if !listed && !flows && !self.order.streams.is_empty() {
+            // It has given nothing yet, so nothing is lost by leaving it.
+            if let Some(connecting) = self.current.take() {
+                self.end(connecting, EndReason::Handover);
             }
-            Some(current) => self.leave_at = self.place(&current.stream).is_none().then(Instant::now),
         }
+        if self.current.is_some() {
+            self.leave_at = (!listed).then(Instant::now);
+            return;
+        }
+        // News: what failed before says nothing about them.
+        self.backoff = Backoff::default();
+        self.mirror = 0;
+        self.retry_at = Some(Instant::now());
     }
 
     fn promote(&mut self, connection: Connection) {
@@ -342,6 +363,9 @@ impl Session {
     async fn finish(mut self, reason: EndReason) {
         let deadline = Instant::now() + STOP_PATIENCE;
         self.publish(Some(TapeState::Stopping));
+        if reason == EndReason::Shutdown {
+            self.shelf.hurry.cancel();
+        }
         let mut open: Vec<Connection> = self.current.take().into_iter().collect();
         open.extend(self.second.take().map(|s| s.connection));
         for connection in open {
@@ -349,7 +373,12 @@ impl Session {
         }
         while let Ok(Some(_)) = timeout_at(deadline, self.closing.join_next()).await {}
         if !self.closing.is_empty() {
-            tracing::error!("{}: a file could not be closed in time; it will be recovered", self.order.hall_name);
+            let hall = &self.order.hall_name;
+            if self.shelf.full.load(Ordering::Relaxed) && reason != EndReason::Shutdown {
+                tracing::warn!("{hall}: what the full disk does not take waits in memory for some minutes");
+            } else {
+                tracing::error!("{hall}: a file could not be closed in time; it will be recovered");
+            }
         }
         self.publish(Some(TapeState::Ended));
     }
@@ -389,7 +418,7 @@ impl Session {
         status.bytes = self.bytes_before + live.map_or(0, |(_, live)| live.bytes) + second;
         status.bytes_per_second = rate;
         status.connections = self.connections;
-        status.last_byte_at = live.and_then(|(_, live)| live.last_byte_at).or(status.last_byte_at);
+        status.last_media = live.and_then(|(_, live)| live.last_media).or(status.last_media);
         status.disk_full = self.shelf.full.load(Ordering::Relaxed);
         status.handover = self.second.as_ref().is_some_and(|s| s.purpose == Purpose::Handover);
     }

@@ -28,6 +28,7 @@ use crate::domain::time::{Ms, SECOND};
 use crate::notify::{Post, Sender};
 use crate::plan::alarms::{Alarms, Facts, HallFact};
 use crate::plan::wanted::window_of;
+use crate::tape::TapeStatus;
 
 /// So many changes of the schedule are told in words, the rest as a number.
 const CHANGES: usize = 8;
@@ -73,6 +74,8 @@ pub(super) struct Caller {
     post: Post,
     alarms: Alarms,
     started: Ms,
+    /// Where the time begins that nobody sets.
+    origin: Instant,
     /// Events whose refresh fails, with the reason, and when the catalog was asked for it.
     failing: Vec<(String, String)>,
     asked: Option<Instant>,
@@ -92,7 +95,8 @@ impl Caller {
         last_change: i64,
     ) -> Self {
         let (alarms, failing) = (Alarms::default(), Vec::new());
-        Self { env, core, reader, post, alarms, started, failing, asked: None, version: None, last_change }
+        let origin = Instant::now();
+        Self { env, core, reader, post, alarms, started, origin, failing, asked: None, version: None, last_change }
     }
 
     /// Looks once a second until the worker is gone, which sends `done`.
@@ -107,7 +111,7 @@ impl Caller {
                 },
                 _ = look.tick() => {
                     let (now, facts) = (self.env.clock.now(), self.facts().await);
-                    for message in self.alarms.look(now, &facts) {
+                    for message in self.alarms.look(now, whole_ms(self.origin.elapsed()), &facts) {
                         self.post.send(&message);
                     }
                     if let Err(e) = self.schedule_changes().await {
@@ -147,7 +151,7 @@ impl Caller {
                 hall: hall.id,
                 name: one_line(&hall.name),
                 event: event.map(|e| one_line(&e.name)).unwrap_or_default(),
-                last_byte: status.and_then(|s| s.last_byte_at),
+                silent_ms: status.and_then(TapeStatus::silence).map(whole_ms),
                 trouble: if lacks_stream { Some("no stream".to_owned()) } else { status.and_then(trouble) },
             });
         }
@@ -213,6 +217,10 @@ impl Caller {
             ..message
         });
     }
+}
+
+fn whole_ms(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// What changed, in some lines; `None`: nothing that may be told.

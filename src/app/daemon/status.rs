@@ -95,12 +95,12 @@ pub struct Flow {
     pub last_trouble: Option<String>,
     /// See `last_trouble`.
     pub last_trouble_at: Option<String>,
-    /// Seconds since the last byte.
+    /// Seconds since the last byte of media.
     pub silent_seconds: Option<f64>,
 }
 
 impl Flow {
-    fn of(status: &TapeStatus, zone: chrono_tz::Tz, now: Ms) -> Self {
+    fn of(status: &TapeStatus, zone: chrono_tz::Tz) -> Self {
         Self {
             state: state_word(status.state, zone),
             stream: status.stream.as_ref().map(ToString::to_string),
@@ -109,7 +109,7 @@ impl Flow {
             connections: status.connections,
             last_trouble: trouble(status),
             last_trouble_at: status.last_trouble.as_ref().map(|(at, ..)| at.rfc3339(zone)),
-            silent_seconds: silence(status, now),
+            silent_seconds: status.silence().map(|silent| silent.as_secs_f64()),
         }
     }
 }
@@ -161,8 +161,8 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
             titles: talks.iter().map(|t| t.title.clone()).collect(),
             since: view.status.since.rfc3339(zone),
             until: view.until.rfc3339(zone),
-            flow: Flow::of(&view.status, zone, now),
-            lanes: view.lanes.iter().map(|lane| Flow::of(lane, zone, now)).collect(),
+            flow: Flow::of(&view.status, zone),
+            lanes: view.lanes.iter().map(|lane| Flow::of(lane, zone)).collect(),
         });
     }
     let mut coming: Vec<_> = schedule
@@ -229,10 +229,6 @@ pub(super) fn trouble(status: &TapeStatus) -> Option<String> {
         Some(detail) => redact_text(&format!("{why}: {detail}")),
         None => why.to_string(),
     })
-}
-
-fn silence(status: &TapeStatus, now: Ms) -> Option<f64> {
-    status.last_byte_at.map(|at| (now.since(at).max(0)) as f64 / 1000.0)
 }
 
 fn state_word(state: TapeState, zone: chrono_tz::Tz) -> String {

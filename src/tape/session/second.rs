@@ -55,25 +55,18 @@ impl Session {
     pub(super) fn hand_over_if_due(&mut self, now: Ms) {
         let lead = self.order.handover_lead_ms;
         let due: Vec<Ms> = self.order.boundaries.iter().copied().filter(|b| b.minus(lead) <= now).collect();
-        let mut wanted = false;
         for boundary in due {
             if self.handled.insert(boundary) {
-                wanted |= now.since(boundary) <= HANDOVER_LATE_MS;
+                self.at_boundary |= now.since(boundary) <= HANDOVER_LATE_MS;
             }
         }
-        if self.leave_at.is_some_and(|at| at <= Instant::now()) {
-            self.leave_at = Some(Instant::now() + LEAVE_AGAIN);
-            wanted = true;
-        }
+        let alone = self.order.max_connections < 2;
+        let leave = self.leave_at.is_some_and(|at| at <= Instant::now()) && !self.order.streams.is_empty();
+        let busy = self.second.as_ref().is_some_and(|s| s.purpose != Purpose::Late);
         // Where nothing flows there is nothing to hand over: the next connection begins a segment anyway.
-        let Some(current) = self.current.as_ref().filter(|c| c.live().first_byte.is_some()) else { return };
-        if !wanted || self.order.max_connections < 2 {
-            return;
-        }
-        let late = self.second.take_if(|s| s.purpose == Purpose::Late);
-        if self.second.is_some() {
-            return;
-        }
+        let flows = self.current.as_ref().filter(|c| c.live().first_byte.is_some());
+        self.at_boundary &= !alone && !busy && flows.is_some();
+        let Some(current) = flows.filter(|_| (self.at_boundary || leave) && !busy) else { return };
         // Back to the preferred one, if we are on another; else (or if that fails) the same again.
         let same = self.place(&current.stream).map(|at| self.order.streams[at].clone());
         let preferred = self.order.streams.first().cloned();
@@ -81,10 +74,29 @@ impl Session {
             Some(same) => preferred.into_iter().filter(|s| s.url != same.url).chain([same.clone()]).collect(),
             None => self.order.streams.iter().cloned().collect(),
         };
-        if let Some(late) = late {
+        if alone && targets.iter().any(|s| s.url.host() == current.stream.url.host()) {
+            return self.leave_without_another();
+        }
+        if let Some(late) = self.second.take() {
             self.end(late.connection, EndReason::Stalled);
         }
+        if self.ending.load(Ordering::Relaxed) > 0 {
+            // Its place is not free yet.
+            return;
+        }
+        self.at_boundary = false;
+        if leave {
+            self.leave_at = Some(Instant::now() + LEAVE_AGAIN);
+        }
         self.open_second(targets, Purpose::Handover);
+    }
+
+    /// Ends the connection before there is another, since its server allows no second one.
+    fn leave_without_another(&mut self) {
+        if let Some(current) = self.current.take() {
+            self.end(current, EndReason::Handover);
+        }
+        (self.leave_at, self.mirror, self.retry_at) = (None, 0, Some(Instant::now()));
     }
 
     fn open_second(&mut self, mut targets: VecDeque<Stream>, purpose: Purpose) {
