@@ -255,10 +255,10 @@ async fn how_it_ended_is_said_exactly() {
         ("/ssh", raw("SSH-2.0-OpenSSH_9.2\r\n"), EndReason::NotMedia, "no answer of a web server"),
         ("/loop", Some(Answer::redirect(302, "/loop")), EndReason::Http(302), "more than 10 redirects"),
         ("/nowhere", raw("HTTP/1.1 301 Moved\r\nContent-Length: 0\r\n\r\n"), EndReason::Http(301), "nowhere"),
-        ("/file", Some(Answer::redirect(302, "file:///etc/passwd")), EndReason::Http(302), "not allowed"),
+        ("/file", Some(Answer::redirect(302, "file:///etc/passwd")), EndReason::Http(302), "not followed"),
         ("/mms", Some(Answer::redirect(302, "mms://127.0.0.1/x")), EndReason::Http(302), "only http and https"),
         ("/hls", raw("HTTP/1.1 200 OK\r\n\r\n#EXTM3U\n#EXT-X-VERSION:3\n"), EndReason::NotMedia, "playlist"),
-        ("/m3u", Some(Answer::m3u("file:///etc/passwd")), EndReason::NotMedia, "not allowed"),
+        ("/m3u", Some(Answer::m3u("file:///etc/passwd")), EndReason::NotMedia, "not followed"),
         ("/rings.m3u", Some(Answer::m3u("/rings.m3u")), EndReason::NotMedia, "3 deep"),
         ("/none.pls", raw("HTTP/1.1 200 OK\r\n\r\n[playlist]\n"), EndReason::NotMedia, "without an address"),
     ];

@@ -411,7 +411,9 @@ async fn listen(env: &Env, sources: &Sources, hall: &Hall, stream: &Stream) -> s
         (None, None) => "it ended without a byte".to_owned(),
     };
     let source = sources.for_stream(chosen_recorder(env, hall), &stream.url).map_err(|e| why(&e))?;
-    gate::check(&stream.url).await.map_err(|e| why(&e))?;
+    if !source.checks_addresses() {
+        gate::check(&stream.url).await.map_err(|e| why(&e))?;
+    }
     let mut running = source.open(&stream.url, &format!("{} check", hall.name)).map_err(|e| why(&e))?;
     let patience = Duration::from_millis(env.settings.record.first_byte_timeout_ms.unsigned_abs());
     let (mut head, mut bytes, mut buffer) = (Vec::new(), 0_u64, vec![0; 64 * 1024]);

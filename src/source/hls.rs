@@ -24,6 +24,7 @@ use self::feed::Feed;
 use self::life::Life;
 use self::memo::Memo;
 use super::ffmpeg::Ffmpeg;
+use super::http::Setup;
 use super::log::LineLog;
 use super::{Ask, Hints, Running, Source, SourceEnd};
 use crate::domain::hls::Quality;
@@ -40,23 +41,30 @@ const KILL_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Hls {
     log: Arc<dyn LineLog>,
+    setup: Setup,
     clients: OnceLock<Clients>,
     ffmpeg: Ffmpeg,
     memos: Mutex<HashMap<(StreamUrl, Quality), Memo>>,
 }
 
 impl Hls {
-    /// Writes what it meets to `log`.
+    /// Writes what it meets to `log`. Proxies are those of the environment.
     #[must_use]
     pub fn new(log: Arc<dyn LineLog>) -> Self {
-        Self { ffmpeg: Ffmpeg::new(log.clone()), log, clients: OnceLock::new(), memos: Mutex::default() }
+        Self::with(log, Setup::of_machine())
+    }
+
+    /// With the proxies that `setup` says.
+    #[must_use]
+    pub fn with(log: Arc<dyn LineLog>, setup: Setup) -> Self {
+        Self { ffmpeg: Ffmpeg::new(log.clone()), log, setup, clients: OnceLock::new(), memos: Mutex::default() }
     }
 
     fn clients(&self) -> Result<Clients, SourceEnd> {
         if let Some(clients) = self.clients.get() {
             return Ok(clients.clone());
         }
-        let clients = Clients::new()?;
+        let clients = Clients::new(&self.setup)?;
         Ok(self.clients.get_or_init(|| clients).clone())
     }
 
@@ -81,6 +89,10 @@ impl Source for Hls {
     }
 
     fn knows_its_end(&self) -> bool {
+        true
+    }
+
+    fn checks_addresses(&self) -> bool {
         true
     }
 
