@@ -235,7 +235,7 @@ fn repair(env: &Env, done: &mut Verified) -> Result<()> {
     if !files::integrity(&db).is_ok_and(|lines| lines.is_empty()) {
         return Ok(());
     }
-    done.repaired.extend(recover::recover(env, &mut db)?.describe());
+    done.repaired.extend(recover::recover(env, &mut db, &CancellationToken::new())?.describe());
     let (mut sums, mut gone) = (0, 0);
     for row in files::segments(&db)? {
         if let Owner::Segment(id) = row.owner
