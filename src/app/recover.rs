@@ -198,7 +198,19 @@ fn close_open(db: &Db, env: &Env, now: Ms, cancel: &CancellationToken) -> Result
                 )?;
             }
             Err(_) if cancel.is_cancelled() => return Err(stopped()),
-            Err(e) => tracing::error!("{path} cannot be read now, it is looked at again at the next start: {e}"),
+            // Nobody writes to it any more. A row that stayed open would keep its talk from being joined, and
+            // `--until-done` from ending; as one that waits to be looked at it is given up after a while, and had when
+            // the file can be read again.
+            Err(e) => {
+                tracing::error!(
+                    "{path} cannot be read now: its row is closed without a sum (verify --repair takes one): {e}"
+                );
+                db.execute(
+                    "UPDATE segment SET verdict = 'unchecked', end_reason = 'crash', closed_ms = max(start_ms, end_ms),
+                       verdict_ms = ?2 WHERE id = ?1",
+                    (id, now.0),
+                )?;
+            }
         }
     }
     Ok(open.len())

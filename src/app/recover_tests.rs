@@ -252,6 +252,21 @@ fn a_short_adopted_file_did_not_come_all_at_once() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_does_not_stay_open_for_ever() {
+    let place = Place::new();
+    // Reading it fails, and not because it is not there.
+    let path = format!("{DIR}/saal-1_2010-12-27_20-04-47.132_0001.ts");
+    std::fs::create_dir(place.dir.path().join(&path)).expect("made");
+    place.open(&path, None);
+    let close = || close_open(&place.db, &place.env, Ms(1_293_476_800_000), &CancellationToken::new()).expect("closed");
+    assert_eq!(close(), 1);
+    let row = &place.segments()[0];
+    assert_eq!((row.verdict, row.sha256, row.bytes), (Verdict::Unchecked, None, 3));
+    assert_eq!(row.closed, Some(row.at.end));
+    assert_eq!(close(), 0, "and is not closed again at each start");
+}
+
+#[test]
 fn a_recovery_that_is_stopped_says_so_and_the_next_one_goes_on() {
     let mut place = Place::new();
     place.open(&place.write("saal-1_2010-12-27_20-04-47.132_0001.ts", b"abc"), None);
