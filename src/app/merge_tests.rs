@@ -7,6 +7,7 @@ use super::*;
 use crate::app::clock::TestClock;
 use crate::app::recover::{Recovery, recover};
 use crate::app::report;
+use crate::app::verify::{VerifyRequest, verify};
 use crate::catalog::segments::{
     ClosedSegment, NewConnection, close_connection, close_segment, open_connection, open_segment,
 };
@@ -16,6 +17,7 @@ use crate::domain::settings::Settings;
 use crate::domain::talk::TalkState;
 use crate::domain::time::{MINUTE, Ms};
 use crate::media::CancellationToken;
+use crate::plan::verify::Fault;
 
 /// Start of the talk.
 const START: Ms = Ms(1_293_478_200_000);
@@ -60,6 +62,12 @@ impl Machine {
         settings.list.complete_tolerance_ms = 400;
         let env = Env { clock: Arc::new(clock), ..Env::real(dir.path().to_owned(), settings) };
         Self { dir, env, ahead }
+    }
+
+    /// What `verify` finds wrong.
+    fn faults(&self) -> Vec<Fault> {
+        let found = verify(&self.env, VerifyRequest::default(), &mut |_, _| ()).expect("verified");
+        found.problems.iter().map(|p| p.fault).collect()
     }
 
     fn recover(&self) -> Recovery {
@@ -263,13 +271,14 @@ async fn a_merge_that_was_killed_is_ended_at_the_next_start() {
     copy(ours.dir.path(), &from, &path, wanted, &|_| ()).expect("copied");
     let lock = lock(ours.dir.path()).expect("locked");
     assert_eq!(ours.recover(), Recovery::default());
-    assert_eq!(ours.half_made(), 1);
+    assert_eq!((ours.half_made(), ours.faults()), (1, vec![]));
     // Killed between the row and the name: the file gets its name.
     let db = ours.db();
     let row = merged::begin(&db, theirs.dir.path(), START).expect("row");
     merged::insert(&db, &filling.foreign, &Taken { merge: row, ..filling.taken }, START).expect("rows");
-    assert_eq!(ours.recover(), Recovery::default());
+    assert_eq!((ours.recover(), ours.faults()), (Recovery::default(), vec![]));
     drop(lock);
+    assert_eq!(ours.faults(), [Fault::HalfMade], "and not a file that is missing");
     let recovered = ours.recover();
     assert_eq!((recovered.merged, recovered.lost, recovered.adopted), (1, 0, 0));
     assert!(ours.dir.path().join(&path).exists() && ours.half_made() == 0);
