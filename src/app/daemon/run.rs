@@ -19,8 +19,9 @@ use super::worker::{self, Doing, Worker};
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::app::journal::Journal;
+use crate::app::lock::{self, DaemonLock};
 use crate::app::report::{self, Selection, TalkView};
-use crate::app::{backup, disk, folders, lock, recover, refresh};
+use crate::app::{backup, disk, folders, recover, refresh};
 use crate::catalog::daemon_runs::DaemonRun;
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, daemon_runs, schedule_changes};
@@ -28,6 +29,7 @@ use crate::domain::ids::EventId;
 use crate::domain::segment::EndReason;
 use crate::domain::talk::TalkState;
 use crate::domain::time::Ms;
+use crate::media::CancellationToken;
 use crate::source::Sources;
 use crate::source::log::{FileLog, LineLog, NoLog};
 use crate::tape::TapeDeps;
@@ -84,10 +86,10 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<Outcome> {
     folders::check(&env.data_dir)?;
-    let _lock = lock::take(&env.data_dir)?;
+    let lock = Arc::new(lock::take(&env.data_dir)?);
     let mut shutdown = pin!(shutdown);
     let Begun { db, run_id, recovery, before, last_change } = tokio::select! {
-        begun = begin(env, options.scope) => begun?,
+        begun = begin(env, options.scope, &lock) => begun?,
         () = &mut shutdown => return Ok(Outcome::Stopped),
     };
     let started = env.clock.now();
@@ -201,17 +203,21 @@ struct Begun {
 }
 
 /// Opens the catalog, recovers, and writes that a daemon runs. On a full disk none of that can be, nor any taping:
-/// there it waits for space, since nobody may be there to start it again.
-async fn begin(env: &Env, scope: Option<EventId>) -> Result<Begun> {
+/// there it waits for space, since nobody may be there to start it again. Dropping the future stops it soon; until then
+/// it holds the lock, so that no other daemon takes in the same files.
+async fn begin(env: &Env, scope: Option<EventId>, lock: &Arc<DaemonLock>) -> Result<Begun> {
     let mut told = false;
+    let cancel = CancellationToken::new();
+    let _stop = cancel.clone().drop_guard();
     loop {
         // Before: a catalog that is closed gives some space back.
         let full = disk::is_full(&env.data_dir);
-        let job = env.clone();
+        let (job, cancel, lock) = (env.clone(), cancel.clone(), Arc::clone(lock));
         let begun = blocking(move || {
+            let _lock = lock;
             let mut db = catalog::open_writer(&job.data_dir)?;
             let (before, last_change) = (daemon_runs::newest(&db)?, schedule_changes::newest(&db)?);
-            let recovery = recover::recover(&job, &mut db)?;
+            let recovery = recover::recover(&job, &mut db, &cancel)?;
             let run_id = daemon_runs::begin(&db, Uuid::now_v7(), scope, job.clock.now())?;
             Ok(Begun { db, run_id, recovery, before, last_change })
         });
@@ -366,3 +372,7 @@ async fn until_done(
         }
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -137,10 +137,12 @@ impl Worker {
     async fn take_in(&self) -> Result<usize> {
         self.say("looking for joined files that the catalog does not know".to_owned());
         // A file that another process is about to enter is none of these.
-        let _turn = assemble::turn(&self.env).await?;
+        let turn = assemble::turn(&self.env).await?;
         let (env, cancel) = (self.env.clone(), CancellationToken::new());
         let _stop = cancel.clone().drop_guard();
         let look = tokio::task::spawn_blocking(move || {
+            // Until it has ended, also where nobody waits for it any more.
+            let _turn = turn;
             let mut db = catalog::open_writer(&env.data_dir)?;
             let taken = adopt::adopt_assemblies(&mut db, &env, &cancel)?;
             if taken > 0 {
