@@ -21,7 +21,7 @@ use crate::domain::hall::{Recorder, Stream};
 use crate::domain::segment::EndReason;
 use crate::domain::stream_url::StreamUrl;
 use crate::domain::time::Ms;
-use crate::plan::backoff::Backoff;
+use crate::plan::backoff::{Backoff, MAX_DELAY_MS};
 use crate::plan::hedge::{Arrivals, HedgeRate};
 use crate::plan::wanted::REACH_BACK_MS;
 use second::{Purpose, Second};
@@ -73,6 +73,7 @@ pub fn start(order: TapeOrder, deps: TapeDeps) -> TapeHandle {
         ending: Arc::default(),
         hedges: HedgeRate::default(),
         habits: HashMap::new(),
+        tried: HashMap::new(),
         origin: Instant::now(),
         awake_since: Instant::now(),
         closing: JoinSet::new(),
@@ -106,6 +107,8 @@ struct Session {
     hedges: HedgeRate,
     /// How the bytes of each stream come.
     habits: HashMap<StreamUrl, Arrivals>,
+    /// When each stream was connected to last.
+    tried: HashMap<StreamUrl, Instant>,
     /// When this tape began.
     origin: Instant,
     /// Since when it was never late for its own work.
@@ -206,6 +209,7 @@ impl Session {
 
     fn open(&mut self, stream: Stream) -> Connection {
         self.connections += 1;
+        self.tried.insert(stream.url.clone(), Instant::now());
         let id = Uuid::new_v4();
         let order = &self.order;
         let source = self.deps.sources.for_stream(order.recorder, &stream.url).cloned();
@@ -254,9 +258,8 @@ impl Session {
     fn retarget(&mut self, order: TapeOrder) {
         let flows = self.current.as_ref().is_some_and(|c| c.live().first_byte.is_some());
         self.until = if flows { self.until.max(order.until) } else { order.until };
-        let other_streams = !self.order.streams.iter().map(|s| &s.url).eq(order.streams.iter().map(|s| &s.url));
-        self.order = order;
-        if !other_streams {
+        let before = std::mem::replace(&mut self.order, order).streams;
+        if before.iter().map(|s| &s.url).eq(self.order.streams.iter().map(|s| &s.url)) {
             return;
         }
         self.habits.retain(|url, _| self.order.streams.iter().any(|s| s.url == *url));
@@ -271,10 +274,24 @@ impl Session {
             self.leave_at = (!listed).then(Instant::now);
             return;
         }
-        // News: what failed before says nothing about them.
-        self.backoff = Backoff::default();
-        self.mirror = 0;
-        self.retry_at = Some(Instant::now());
+        let next = before.get(self.mirror).and_then(|next| self.place(next));
+        self.mirror = next.unwrap_or(0);
+        if !listed {
+            self.retry_at = Some(Instant::now());
+        }
+        // What failed before says nothing about a stream that is new. But what one lane of a hall leaves to another
+        // and takes again is none: its tries must not make the other's endless.
+        let lately = Duration::from_millis(MAX_DELAY_MS.unsigned_abs());
+        let is_news = |s: &Stream| {
+            let gained = before.iter().all(|b| b.url != s.url);
+            gained && self.tried.get(&s.url).is_none_or(|at| at.elapsed() >= lately)
+        };
+        if let Some(news) = self.order.streams.iter().position(is_news) {
+            if !self.tried.contains_key(&self.order.streams[news].url) {
+                self.backoff = Backoff::default();
+            }
+            (self.mirror, self.retry_at) = (news, Some(Instant::now()));
+        }
     }
 
     fn promote(&mut self, connection: Connection) {
