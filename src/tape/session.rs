@@ -305,14 +305,16 @@ impl Session {
     /// The running connection ended by itself.
     fn current_over(&mut self, over: &Over) {
         let Some(old) = self.current.take() else { return };
-        self.note(over.reason, over.detail.as_deref());
         let (place, old_stream) = (self.place(&old.stream), old.stream.clone());
         self.close(old);
         // Another is on its way already, so it takes over as it is; unless it is the one that says nothing.
         let helps = |s: &mut Second| {
             s.purpose != Purpose::Late || s.connection.live().last_byte.is_some_and(|last| last > s.since)
         };
-        if let Some(second) = self.second.take_if(helps) {
+        let second = self.second.take_if(helps);
+        let follows = if second.is_some() { "another connection goes on" } else { "connecting again" };
+        self.note(over.reason, over.detail.as_deref(), follows);
+        if let Some(second) = second {
             // What cut this one may have cut the next one too, whose own media is too short to count.
             if let Some(place) = place.filter(|_| over.reason != EndReason::DiskFull) {
                 let media = over.good.map(|good| i64::try_from(good.as_millis()).unwrap_or(i64::MAX));
@@ -343,11 +345,14 @@ impl Session {
         self.retry_at = Some(Instant::now() + delay);
     }
 
-    fn note(&mut self, reason: EndReason, detail: Option<&str>) {
+    /// Keeps and says what went wrong, and what `follows` from it.
+    fn note(&mut self, reason: EndReason, detail: Option<&str>, follows: &str) {
         if !reason.is_wanted() {
             let now = self.deps.clock.now();
             lock(&self.status).last_trouble = Some((now, reason, detail.map(str::to_owned)));
-            self.narrator.trouble(&self.order.hall_name, reason, detail);
+            if let Some(line) = self.narrator.trouble(&self.order.hall_name, reason, detail, follows) {
+                tracing::warn!("{line}");
+            }
         }
     }
 
@@ -406,8 +411,10 @@ impl Session {
         if let Some((id, live)) = live {
             self.samples.retain(|(of, at, _)| *of == id && now.duration_since(*at) <= RATE_OVER);
             self.samples.push_back((id, now, live.bytes));
-            if let Some(current) = self.current.as_ref().filter(|_| live.good() > Duration::ZERO) {
-                self.narrator.recording(&self.order.hall_name, id, &current.stream.url);
+            if let Some(current) = self.current.as_ref().filter(|_| live.good() > Duration::ZERO)
+                && let Some(line) = self.narrator.recording(&self.order.hall_name, id, &current.stream.url)
+            {
+                tracing::info!("{line}");
             }
         } else {
             self.samples.clear();
