@@ -178,10 +178,10 @@ impl Caller {
             return Ok(());
         }
         let last = self.last_change;
-        let changes =
-            move |db: &Connection| Ok((schedule_changes::newest(db)?, schedule_changes::after(db, last, MOST)?));
-        let (newest, changes) = read(&self.reader, changes).await?;
-        (self.version, self.last_change) = (Some(version), newest);
+        let changes = read(&self.reader, move |db| Ok(schedule_changes::after(db, last, MOST)?)).await?;
+        // Where there may be more the next look reads on.
+        self.version = (changes.len() < MOST).then_some(version);
+        self.last_change = changes.last().map_or(last, |c| c.id);
         if let Some(text) = changes_in_words(&changes) {
             let message = Message::new(Topic::ScheduleChanged, Phase::News, text, self.env.clock.now());
             let event = changes.first().map(|c| c.event.clone());
