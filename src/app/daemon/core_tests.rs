@@ -280,10 +280,16 @@ async fn a_refresh_that_fails_and_works_again_is_known() {
         day.core.schedule().await.events[0].refresh_problem.clone()
     };
     assert_eq!(problem(&day).await, None);
+    let before = day.core.schedule().await;
     day.change("UPDATE event SET refresh_problem = 'no answer' WHERE id = 1");
     assert_eq!(problem(&day).await.as_deref(), Some("no answer"));
+    let failed = day.core.schedule().await;
+    assert!(before.version != failed.version && plans_alike(&before, &failed), "which is no change of the plan");
     day.change("UPDATE event SET refresh_problem = NULL WHERE id = 1");
     assert_eq!(problem(&day).await, None);
+    day.talk(1, 1, 30, 60);
+    day.core.reconcile().await;
+    assert!(!plans_alike(&before, &*day.core.schedule().await));
     drop(day.end().await);
 }
 
