@@ -56,6 +56,7 @@ pub fn start(order: TapeOrder, deps: TapeDeps) -> TapeHandle {
         disk: deps.disk.clone(),
         data_dir: deps.data_dir.clone(),
         buffer_bytes: deps.buffer_bytes,
+        memory: deps.memory.clone(),
         count: AtomicU32::new(deps.first_number),
         full: AtomicBool::new(false),
         hurry: CancellationToken::new(),
