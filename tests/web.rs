@@ -111,3 +111,19 @@ fn others_need_a_token_and_a_taken_address_stops_no_tape() {
     daemon.term();
     assert!(daemon.wait(PATIENCE).success());
 }
+
+/// The address stands in the settings, the token that belonged to it was lost: that costs the page, not the talks.
+#[test]
+fn a_setting_that_allows_no_page_stops_no_daemon() {
+    let streamrip = Streamrip::new(env!("CARGO_BIN_EXE_streamrip"));
+    let file = streamrip.write("good.ics", calendar(&[Talk::new("Saal 1", "A talk", in_seconds(86_400), 3600)]));
+    streamrip.ok(&["import", &file]);
+    fs::write(streamrip.data_dir().join("streamrip.toml"), "[web]\nlisten = \"0.0.0.0:1\"\n").expect("settings");
+    let mut daemon = streamrip.spawn(&["run", "--no-check"]);
+    let problem =
+        || streamrip.run(&["status"]).stdout.contains("! web.listen: there is no page: others can reach 0.0.0.0:1");
+    wait_until("the status says so", PATIENCE, problem);
+    assert!(daemon.said().contains("web.token"), "the log says what to do: {}", daemon.said());
+    daemon.term();
+    assert!(daemon.wait(PATIENCE).success());
+}

@@ -20,7 +20,7 @@ use crate::domain::settings::Settings;
 use crate::domain::talk::{Talk, TalkState};
 use crate::domain::time::{HOUR, MINUTE, Ms};
 use crate::plan::coverage::{TalkFacts, TalkReport, report};
-use crate::plan::wanted::window_of;
+use crate::plan::wanted::{forbidden_slots, window_of};
 use crate::source::child::start_ticks;
 
 /// Everything about one talk.
@@ -257,6 +257,8 @@ impl<'a> Reader<'a> {
             let back = troubles::clock_steps(self.db, window)?.into_iter().filter(|step| step.by_ms() < 0);
             alive = alive.union(&back.map(|step| Interval::new(step.to, step.from)).collect());
         }
+        let beside = TalkFilter { hall: Some(hall.id), within: Some(talk.slot), event: None };
+        let forbidden = forbidden_slots(&schedule::talks(self.db, beside)?);
         let facts = TalkFacts {
             talk: &talk,
             window,
@@ -267,6 +269,7 @@ impl<'a> Reader<'a> {
             bridges: &bridges,
             disk_full: &disk_full,
             skipped: &skipped,
+            forbidden: &forbidden,
         };
         let report = report(&facts, self.now, self.env.settings.list.complete_tolerance_ms);
         let assembly = assemblies::current(self.db, talk.id)?;

@@ -1,10 +1,7 @@
 //! Watching a talk while it is recorded: what of it can be played already, and the bytes of each piece.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+mod piece;
+mod scans;
 
 use rusqlite::Connection as Db;
 
@@ -16,18 +13,12 @@ use crate::domain::ids::SegmentId;
 use crate::domain::interval::IntervalSet;
 use crate::domain::segment::{Container, Segment, Verdict};
 use crate::domain::time::{HOUR, Ms};
-use crate::media::mpegts::{PACKET, Piece, Scan, Stream, TICKS};
+use crate::media::mpegts::{Scan, Stream, TICKS};
 use crate::plan::timeshift::{Chunk, KeyPoint, Strip, chunks, is_over};
 use crate::plan::wanted::forbidden_slots;
 
-/// Segments whose cuts are remembered.
-const REMEMBERED: usize = 256;
-
-/// Bytes read at once.
-const READ_BYTES: usize = 1 << 20;
-
-/// A chunk of more bytes is refused: no stream has so many in some seconds.
-const MAX_CHUNK: u64 = 256 << 20;
+pub use piece::PieceBytes;
+pub use scans::Scans;
 
 /// What of a talk can be watched.
 #[derive(Clone, Debug)]
@@ -42,39 +33,6 @@ pub struct Shift {
     pub streams: Vec<Stream>,
     /// Why nothing can be watched, where that will not change.
     pub obstacle: Option<String>,
-}
-
-/// What was found in segments so far: each byte is looked at once.
-#[derive(Debug, Default)]
-pub struct Scans(Mutex<HashMap<SegmentId, Arc<Mutex<Scan>>>>);
-
-impl Scans {
-    fn of(&self, segment: SegmentId) -> Arc<Mutex<Scan>> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= REMEMBERED && !all.contains_key(&segment) {
-            all.clear();
-        }
-        Arc::clone(all.entry(segment).or_default())
-    }
-
-    /// The cuts of a segment, as far as it has been written.
-    fn scan(&self, data_dir: &Path, segment: &Segment) -> Option<Scan> {
-        let scan = self.of(segment.id);
-        let mut scan = scan.lock().unwrap_or_else(PoisonError::into_inner);
-        let grown = (|| -> std::io::Result<()> {
-            let mut file = File::open(data_dir.join(&segment.path))?;
-            file.seek(SeekFrom::Start(scan.taken()))?;
-            let mut buffer = vec![0; READ_BYTES];
-            loop {
-                match file.read(&mut buffer)? {
-                    0 => return Ok(()),
-                    n => scan.feed(&buffer[..n]),
-                }
-            }
-        })();
-        // A file that is gone shows nothing; the gap and its cause are told elsewhere.
-        grown.ok().map(|()| scan.clone())
-    }
 }
 
 /// What of a talk can be watched now.
@@ -98,11 +56,12 @@ pub fn shift(db: &Db, env: &Env, scans: &Scans, id: i64) -> Result<Shift> {
     }
     let mut strips = Vec::new();
     for segment in shown {
-        let Some(scan) = scans.scan(&env.data_dir, segment) else { continue };
+        let looked = scans.look(&env.data_dir, segment, |scan| (strip(segment, scan), scan.streams().to_vec()));
+        let Some((strip, streams)) = looked else { continue };
         if shift.streams.is_empty() {
-            shift.streams = scan.streams().to_vec();
+            shift.streams = streams;
         }
-        strips.push(strip(segment, &scan));
+        strips.push(strip);
     }
     strips.sort_by_key(|s| s.opened);
     let within = Some(view.window.padded(HOUR, HOUR));
@@ -144,10 +103,11 @@ fn strip(segment: &Segment, scan: &Scan) -> Strip {
     }
 }
 
-/// The bytes of one chunk of a talk, which play by themselves.
+/// One chunk of a talk, which plays by itself; its bytes are read from the file as they are asked for.
 ///
 /// # Errors
-/// `NotFound` when it is none of this talk's, or its bytes are not there.
+/// `NotFound` when it is none of those that are listed now (part of a segment may be another talk's, which must not be
+/// shown), or its file is not there.
 pub fn chunk(
     db: &Db,
     env: &Env,
@@ -155,52 +115,25 @@ pub fn chunk(
     id: i64,
     segment: SegmentId,
     bytes: std::ops::Range<u64>,
-) -> Result<Vec<u8>> {
-    let view = report::by_id(db, env, id)?;
-    if view.talk.opted_out {
-        return Err(hidden());
-    }
-    let none = || Failure::new(Kind::NotFound, "there is no such piece of this talk");
-    let segment = view.segments.iter().find(|s| s.id == segment && is_shown(s)).ok_or_else(none)?;
-    if segment.container != Container::MpegTs || bytes.end <= bytes.start || bytes.end - bytes.start > MAX_CHUNK {
-        return Err(none());
-    }
-    let scan = scans.scan(&env.data_dir, segment).ok_or_else(none)?;
-    // Only what begins at a cut: anything else was never listed.
-    if !scan.cuts().iter().any(|c| c.byte == bytes.start) || bytes.end > scan.taken() {
-        return Err(none());
-    }
-    read(&env.data_dir.join(&segment.path), &scan, bytes)
-        .map_err(|e| Failure::new(Kind::Failed, "a segment cannot be read").because(e))
+) -> Result<PieceBytes> {
+    let shift = shift(db, env, scans, id)?;
+    let listed = shift.chunks.iter().find(|c| (c.segment, c.from, c.to) == (segment, bytes.start, bytes.end));
+    open(env, scans, &shift, listed.ok_or_else(no_piece)?)
 }
 
-fn read(path: &Path, scan: &Scan, bytes: std::ops::Range<u64>) -> std::io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(bytes.start))?;
-    let mut reader = std::io::BufReader::with_capacity(READ_BYTES, file);
-    let mut piece = Piece::new(scan, bytes.start, bytes.end);
-    let mut out = scan.tables();
-    let mut at = bytes.start;
-    let mut packet = [0; PACKET];
-    while !piece.is_over(at) {
-        match reader.read_exact(&mut packet) {
-            Ok(()) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => break,
-            Err(e) => return Err(e),
-        }
-        if packet[0] != 0x47 {
-            // Out of step: what is lost is up to the next packet.
-            let skip = packet.iter().skip(1).position(|b| *b == 0x47).map_or(PACKET, |n| n + 1);
-            at += skip as u64;
-            reader.seek_relative(skip as i64 - PACKET as i64)?;
-            continue;
-        }
-        if piece.has(at, &packet) {
-            out.extend_from_slice(&packet);
-        }
-        at += PACKET as u64;
-    }
-    Ok(out)
+/// The bytes of a chunk that `shift` lists.
+///
+/// # Errors
+/// `NotFound` when its file is gone, `Failed` when it cannot be opened.
+pub fn open(env: &Env, scans: &Scans, shift: &Shift, chunk: &Chunk) -> Result<PieceBytes> {
+    let segment = shift.view.segments.iter().find(|s| s.id == chunk.segment).ok_or_else(no_piece)?;
+    let path = env.data_dir.join(&segment.path);
+    let opened = scans.look(&env.data_dir, segment, |scan| PieceBytes::open(&path, scan, chunk.from, chunk.to));
+    opened.ok_or_else(no_piece)?.map_err(|e| Failure::new(Kind::Failed, "a segment cannot be read").because(e))
+}
+
+fn no_piece() -> Failure {
+    Failure::new(Kind::NotFound, "there is no such piece of this talk")
 }
 
 /// Where a gap of the slot lies in what is played, which has none: seconds from the first chunk's start.

@@ -9,7 +9,7 @@ use rusqlite::Connection as Db;
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
 use super::report::{self, TalkView};
-use super::timeshift::{self, Scans};
+use super::timeshift::{self, PieceBytes, Scans};
 use crate::catalog::{open_reader, schedule};
 use crate::domain::talk::Talk;
 use crate::domain::time::Ms;
@@ -79,7 +79,7 @@ pub fn joined(view: &TalkView, env: &Env) -> Option<PathBuf> {
 #[derive(Debug)]
 pub enum Step {
     /// Bytes that play after those before them.
-    Bytes(Vec<u8>),
+    Piece(PieceBytes),
     /// Nothing yet.
     Wait,
     /// The talk is over.
@@ -133,10 +133,10 @@ impl Follow {
         let Some(chunk) = shift.chunks.get(next).copied() else {
             return Ok(if shift.ended { Step::End } else { Step::Wait });
         };
-        let bytes = timeshift::chunk(&self.db, &self.env, &self.scans, self.talk, chunk.segment, chunk.from..chunk.to)?;
+        let piece = timeshift::open(&self.env, &self.scans, &shift, &chunk)?;
         self.given = Some(next);
         self.last = Some(chunk);
-        Ok(Step::Bytes(bytes))
+        Ok(Step::Piece(piece))
     }
 
     /// Waits until the tape has written something, or a moment.

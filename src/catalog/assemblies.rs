@@ -136,6 +136,33 @@ pub fn gone(db: &Connection, talk: TalkId, reason: &str, now: Ms) -> Result<()> 
     Ok(())
 }
 
+/// Every path that an assembly of a talk has or had: also files that stayed when another one took their place.
+/// Those of files that are the current ones of other talks are left out.
+///
+/// # Errors
+/// When SQLite cannot answer, or a path leads out of the data directory.
+pub fn paths(db: &Connection, talk: TalkId) -> Result<Vec<PathBuf>> {
+    let mut query = db.prepare_cached(
+        "SELECT path FROM assembly WHERE talk_id = ?1
+           AND path NOT IN (SELECT path FROM assembly WHERE talk_id <> ?1 AND gone_ms IS NULL)
+         GROUP BY path ORDER BY min(id)",
+    )?;
+    let rows = query.query_map([talk.0], |row| row.get::<_, String>(0))?;
+    rows.map(|path| super::relative_path(path?)).collect()
+}
+
+/// A file of a talk's assemblies has another name.
+///
+/// # Errors
+/// When SQLite cannot write, or the name is another assembly's.
+pub fn moved(db: &Connection, talk: TalkId, from: &Path, to: &Path) -> Result<()> {
+    db.execute(
+        "UPDATE assembly SET path = ?3 WHERE talk_id = ?1 AND path = ?2",
+        (talk.0, from.to_string_lossy(), to.to_string_lossy()),
+    )?;
+    Ok(())
+}
+
 /// The assembly stays as it is though the plan is another one by now; perhaps under another name.
 ///
 /// # Errors

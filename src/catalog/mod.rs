@@ -81,6 +81,9 @@ pub enum CatalogError {
     /// Any other fault of SQLite.
     #[error("catalog: {0}")]
     Sqlite(rusqlite::Error),
+    /// A bug of ours in one job of the writer; what it had written is rolled back.
+    #[error("catalog: internal error: {0}")]
+    Panicked(String),
     /// The writer thread has ended.
     #[error("the catalog's writer has stopped")]
     WriterGone,

@@ -134,11 +134,20 @@ fn follow(env: &Env, view: &TalkView, from: From, out: &mut dyn Write) -> Result
     let mut follow = Follow::new(env, view.talk.id.0, from)?;
     loop {
         match follow.step()? {
-            Step::Bytes(bytes) => out.write_all(&bytes).and_then(|()| out.flush()).map_err(printing)?,
+            Step::Piece(mut piece) => {
+                while let Some(block) = piece.block().map_err(unreadable)? {
+                    out.write_all(&block).map_err(printing)?;
+                }
+                out.flush().map_err(printing)?;
+            }
             Step::Wait => follow.wait(),
             Step::End => return Ok(ExitCode::SUCCESS),
         }
     }
+}
+
+fn unreadable(e: std::io::Error) -> Failure {
+    Failure::new(Kind::Failed, "a segment cannot be read").because(e)
 }
 
 /// MPlayer knows no HLS: it gets the bytes, and what it has cached it can seek in.

@@ -76,6 +76,9 @@ pub enum MediaError {
     /// Stopped on request.
     #[error("stopped")]
     Cancelled,
+    /// A bug of ours, met while this file was looked at: it says nothing about the next one.
+    #[error("internal error: {0}")]
+    Panicked(String),
 }
 
 /// Result of media work.

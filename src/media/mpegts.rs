@@ -6,6 +6,7 @@
 //! ISO/IEC 13818-1.
 
 mod ends;
+mod packets;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,6 +14,7 @@ use std::fmt;
 use xxhash_rust::xxh3::Xxh3Default;
 
 pub use ends::{WholeEnds, whole_ends};
+pub use packets::Packets;
 
 /// Length of a packet.
 pub const PACKET: usize = 188;
@@ -82,8 +84,7 @@ pub struct Cut {
 pub struct Scan {
     /// Bytes taken so far.
     taken: u64,
-    /// An incomplete packet.
-    rest: Vec<u8>,
+    packets: Packets,
     pat: Option<Vec<u8>>,
     pmt: Option<Vec<u8>>,
     map_pid: Option<u16>,
@@ -148,23 +149,10 @@ impl Scan {
 
     /// Takes the bytes that follow.
     pub fn feed(&mut self, bytes: &[u8]) {
-        let mut at = self.taken - self.rest.len() as u64;
         self.taken += bytes.len() as u64;
-        self.rest.extend_from_slice(bytes);
-        let data = std::mem::take(&mut self.rest);
-        let mut from = 0;
-        while let Some(packet) = data.get(from..from + PACKET) {
-            if packet[0] != 0x47 {
-                // Out of step: to the next byte that begins a packet, where the one after agrees.
-                from += 1;
-                at += 1;
-                continue;
-            }
-            self.packet(at, packet);
-            from += PACKET;
-            at += PACKET as u64;
-        }
-        self.rest = data.get(from..).unwrap_or_default().to_vec();
+        let mut packets = std::mem::take(&mut self.packets);
+        packets.feed(bytes, |at, packet| self.packet(at, packet));
+        self.packets = packets;
     }
 
     fn packet(&mut self, at: u64, packet: &[u8]) {

@@ -9,6 +9,7 @@ mod client;
 pub mod crypt;
 mod feed;
 mod life;
+mod memo;
 pub mod playlist;
 
 use std::collections::HashMap;
@@ -19,8 +20,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::client::{Clients, Requests};
-use self::feed::{Feed, Memo};
+use self::feed::Feed;
 use self::life::Life;
+use self::memo::Memo;
 use super::ffmpeg::Ffmpeg;
 use super::log::LineLog;
 use super::{Ask, Hints, Running, Source, SourceEnd};
@@ -76,6 +78,10 @@ impl Hls {
 impl Source for Hls {
     fn name(&self) -> &'static str {
         "hls"
+    }
+
+    fn knows_its_end(&self) -> bool {
+        true
     }
 
     /// For a look at the stream: from its newest chunk on, and nothing is remembered.

@@ -4,6 +4,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RANGE};
 use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::Value;
+use streamrip_lab::{Format, Recipe};
 use tower::ServiceExt as _;
 
 use super::*;
@@ -211,4 +212,79 @@ async fn a_catalog_that_is_gone_is_an_answer_not_a_panic() {
     let (status, _, page) = place.get("/", &[]).await;
     assert!(status.is_client_error() || status.is_server_error(), "{status}: {page}");
     assert!(!Path::new("catalog.db").exists());
+}
+
+/// 40 s of stream in the hall of talks 1 and 3, in one file: 20 s before and 20 s after the change. Returns the
+/// addresses of the pieces that are listed for talk 1.
+async fn shared_segment(place: &Place) -> Vec<String> {
+    let bytes = Recipe::new(Format::MpegTs).video_kbit(2000).seconds(40.0).bytes();
+    let change = START + 30 * MINUTE;
+    open_writer(place.dir.path())
+        .expect("works")
+        .execute(
+            "INSERT INTO segment (id, uuid, hall_id, path, container, start_ms, end_ms, opened_ms, closed_ms, bytes, verdict)
+             VALUES (5, 'd6c7b0c0-0000-7000-8000-000000000005', 1, 'both.ts', 'mpegts', ?1, ?2, ?1, ?2, ?3, 'unchecked')",
+            (change - 20_000, change + 20_000, bytes.len() as i64),
+        )
+        .expect("works");
+    std::fs::write(place.dir.path().join("both.ts"), &bytes).expect("works");
+    let (status, _, list) = place.get("/talks/1/play.m3u8", &[]).await;
+    assert_eq!(status, StatusCode::OK, "{list}");
+    list.lines().filter(|line| line.starts_with("chunks/")).map(|line| format!("/talks/1/{line}")).collect()
+}
+
+#[tokio::test]
+async fn only_pieces_that_are_listed_are_served_so_nothing_of_a_neighbour_that_is_opted_out() {
+    let place = Place::new(Access::default());
+    let listed = shared_segment(&place).await;
+    assert_eq!(listed.len(), 5, "20 s in pieces of 4 s: {listed:?}");
+    let place_of = |path: &str| -> (u64, u64) {
+        let numbers = path.trim_end_matches(".ts").rsplit('-').map(|n| n.parse().expect("a number"));
+        let two: Vec<u64> = numbers.take(2).collect();
+        (two[1], two[0])
+    };
+    let (from, to) = place_of(&listed[4]);
+    let status = async |path: String| {
+        place
+            .app
+            .clone()
+            .oneshot(Request::get(path).header(HOST, "127.0.0.1:8273").body(Body::empty()).expect("works"))
+            .await
+            .expect("works")
+            .status()
+    };
+    for path in &listed {
+        assert_eq!(status(path.clone()).await, StatusCode::OK, "{path}");
+    }
+    // To any later byte; from the neighbour's first cut, which is where the last piece ends; two pieces at once.
+    let earlier = place_of(&listed[3]).0;
+    for path in [(from, to + 188), (from, to + 500_000), (to, to + 500_000), (earlier, to), (from, from + 188)] {
+        let path = format!("/talks/1/chunks/5-{}-{}.ts", path.0, path.1);
+        assert_eq!(status(path.clone()).await, StatusCode::NOT_FOUND, "{path}");
+    }
+    for path in [format!("/talks/3/chunks/5-{from}-{to}.ts"), format!("/talks/3/chunks/5-{to}-{}.ts", to + 9400)] {
+        assert_eq!(status(path.clone()).await, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_piece_that_nobody_reads_on_only_one_block_is_in_memory() {
+    use http_body_util::BodyExt as _;
+    let place = Place::new(Access::default());
+    let listed = shared_segment(&place).await;
+    let request = Request::get(&listed[1]).header(HOST, "127.0.0.1:8273").body(Body::empty()).expect("works");
+    let mut body = place.app.clone().oneshot(request).await.expect("works").into_body();
+    let mut sizes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        sizes.push(frame.expect("works").into_data().expect("bytes").len());
+    }
+    assert!(sizes.iter().all(|size| *size <= 128 << 10), "{sizes:?}");
+    assert!(sizes.iter().sum::<usize>() > 500_000, "{sizes:?}");
+    // The file is read when it is asked for: what was not asked for is not there.
+    let request = Request::get(&listed[1]).header(HOST, "127.0.0.1:8273").body(Body::empty()).expect("works");
+    let mut body = place.app.clone().oneshot(request).await.expect("works").into_body();
+    assert!(body.frame().await.is_some_and(|frame| frame.is_ok()));
+    let file = std::fs::File::options().write(true).open(place.dir.path().join("both.ts")).expect("works");
+    file.set_len(0).expect("works");
+    assert!(body.frame().await.is_none());
 }

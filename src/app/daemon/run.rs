@@ -39,6 +39,8 @@ pub struct RunOptions {
     pub until_done: bool,
     /// Tape only this event.
     pub scope: Option<EventId>,
+    /// What is wrong beside the recording and stops nothing: it stands in the status as long as the daemon runs.
+    pub problems: Vec<String>,
 }
 
 /// How it ended.
@@ -124,7 +126,7 @@ pub async fn run(
     add_refresh(&ticker, env, &writer, &watcher).await?;
     add_backup(&ticker, env).await.map_err(failed)?;
     let working = tokio::spawn(worker.run());
-    let telling = tokio::spawn(tell(Arc::clone(&core), env.clone(), started, doing.clone(), seen));
+    let telling = tokio::spawn(tell(Arc::clone(&core), env.clone(), started, options.problems, doing.clone(), seen));
     let caller = Caller::new(env.clone(), Arc::clone(&core), Arc::clone(&watcher), post.clone(), started, last_change);
     let calling = post.has_ways().then(|| tokio::spawn(caller.run(done_talks)));
     let beating = tokio::spawn(beat(Heart::new(writer.clone(), run_id, Arc::clone(&env.clock))));
@@ -301,10 +303,18 @@ async fn add_backup(ticker: &Ticker, env: &Env) -> std::result::Result<(), tokio
 }
 
 /// Tells what the daemon does, every second: to the file that `status` reads, and to whoever looks on.
-async fn tell(core: Arc<Core>, env: Env, started: Ms, doing: watch::Receiver<Doing>, seen: watch::Sender<Status>) {
+async fn tell(
+    core: Arc<Core>,
+    env: Env,
+    started: Ms,
+    problems: Vec<String>,
+    doing: watch::Receiver<Doing>,
+    seen: watch::Sender<Status>,
+) {
     let mut failed = false;
     loop {
         let mut status = status::of_core(&core, &env, started).await;
+        status.problems.extend_from_slice(&problems);
         {
             let doing = doing.borrow();
             status.working_on.clone_from(&doing.what);

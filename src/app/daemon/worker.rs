@@ -52,7 +52,7 @@ pub struct Worker {
     hard: HashMap<SegmentId, Hard>,
 }
 
-/// A segment that cannot be looked at: the programs died of it, or we did.
+/// A segment that cannot be looked at: its file, the programs, or we ourselves failed.
 #[derive(Clone, Copy, Debug)]
 struct Hard {
     tries: u32,
@@ -75,7 +75,7 @@ pub struct Doing {
     pub what: Option<String>,
     /// Talks that wait to be joined, or segments to be looked at; 0: nothing is left to do now.
     pub waiting: i64,
-    /// Segments that were given up for now: the programs that look into them die.
+    /// Segments that were given up for now: they could not be looked at, again and again.
     pub given_up: usize,
     /// Rounds finished since the start.
     pub rounds: u64,
@@ -156,10 +156,11 @@ impl Worker {
         self.doing.send_modify(|d| d.what = Some(what));
     }
 
-    /// Looks at what was closed, and joins what is due. Idempotent.
+    /// Looks at what was closed, and joins what is due. Idempotent. A segment that cannot be looked at, or a talk
+    /// that cannot be joined, is tried again later and holds up no other.
     ///
     /// # Errors
-    /// When the catalog cannot be used or ffmpeg is missing: the next round tries again.
+    /// When the catalog cannot be used: the next round tries again.
     pub async fn round(&mut self) -> Result<()> {
         let unchecked = self.read(|db| Ok(segments::unfinished(db, Verdict::Unchecked)?)).await?;
         for segment in unchecked {
@@ -169,10 +170,12 @@ impl Worker {
             self.say(format!("looking at segment {segment}"));
             let (env, reader, writer) = (self.env.clone(), Arc::clone(&self.reader), self.writer.clone());
             let looked = apart(async move { index::index_segment(&env, &reader, &writer, segment).await }).await;
-            match looked.unwrap_or_else(|panic| Ok(Looked::NotNow(panic))) {
-                Ok(Looked::Done) => drop(self.hard.remove(&segment)),
-                Ok(Looked::NotNow(why)) => self.put_off(segment, &why),
-                Err(e) => return Err(e),
+            match looked {
+                Ok(Ok(Looked::Done)) => drop(self.hard.remove(&segment)),
+                Ok(Ok(Looked::NotNow(why))) | Err(why) => self.put_off(segment, &why),
+                // Perhaps no matter of this segment. It goes on all the same: segments come in one order for ever,
+                // and what stopped here would never reach those behind it.
+                Ok(Err(e)) => self.put_off(segment, &e.to_string()),
             }
         }
         let due = self.due().await?;

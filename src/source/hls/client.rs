@@ -120,6 +120,14 @@ impl Requests {
         Self { clients, stream: stream.clone() }
     }
 
+    /// Where the stream begins.
+    ///
+    /// # Errors
+    /// Where that is no address.
+    pub fn first(&self) -> Result<Url, Failure> {
+        Url::parse(self.stream.secret()).map_err(|e| Failure { reason: EndReason::SourceFailed, detail: e.to_string() })
+    }
+
     /// A playlist, and where it was found in the end.
     ///
     /// # Errors

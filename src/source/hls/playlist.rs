@@ -140,7 +140,12 @@ impl<'a> Reader<'a> {
             Tag::Key(tag) => self.key(&tag),
             Tag::Map(tag) => {
                 let range = tag.byterange().map(|r| ByteRange { offset: r.offset, length: r.length });
-                self.map = self.resolve(tag.uri()).map(|url| Map { url, range, key: self.key.clone() });
+                let map = self.resolve(tag.uri()).map(|url| Map { url, range, key: self.key.clone() });
+                let path = |map: &Option<Map>| map.as_ref().map(|map| map.url.path().to_owned());
+                // Two paths in one playlist are two starts, though both may end in the same name: a signature
+                // in the path is the same for all of a playlist.
+                self.discontinuity |= self.map.is_some() && path(&self.map) != path(&map);
+                self.map = map;
             }
             Tag::Media(tag) if tag.media_type().known() == Some(&hls::MediaType::Audio) => {
                 let url = tag.uri().and_then(|uri| self.resolve(uri));

@@ -75,6 +75,18 @@ fn ranges_and_maps_are_read() {
 }
 
 #[test]
+fn two_starts_of_the_same_name_in_two_folders_are_two() {
+    let starts = |second: &str| {
+        let text = format!(
+            "#EXTM3U\n#EXT-X-MAP:URI=\"1/init.mp4?t=1\"\n#EXTINF:2,\n1.m4s\n#EXT-X-MAP:URI=\"{second}\"\n#EXTINF:2,\n2.m4s\n"
+        );
+        let playlist = media(&text);
+        crate::plan::hls::needs_new_file(&playlist.chunks[0], &playlist.chunks[1])
+    };
+    assert!(starts("2/init.mp4?t=1") && starts("1/other.mp4") && !starts("1/init.mp4?t=2"));
+}
+
+#[test]
 fn a_master_playlist_is_read() {
     let text = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"Floor\",DEFAULT=YES,URI=\"floor.m3u8\"\n\
         #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"b\",NAME=\"Inside\"\n\
