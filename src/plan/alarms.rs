@@ -46,8 +46,9 @@ pub struct Facts {
     pub disk_reserve: u64,
     /// A tape cannot write.
     pub disk_full: bool,
-    /// Events whose last refresh was not applied, each with the reason, without passwords.
-    pub refresh: Vec<(String, String)>,
+    /// Events whose schedule is read again now and then, each with why the last time was not applied, without
+    /// passwords. One that is over is not among them.
+    pub refresh: Vec<(String, Option<String>)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,7 +159,8 @@ impl Alarms {
     }
 
     fn refresh(&mut self, now: Now, facts: &Facts, out: &mut Vec<Message>) {
-        for (event, problem) in &facts.refresh {
+        let failing = facts.refresh.iter().filter_map(|(event, problem)| Some((event, problem.as_ref()?)));
+        for (event, problem) in failing {
             let incident = Incident::Refresh(event.clone());
             let open = Open { since: now, raised: false, event: Some(event.clone()), hall: None };
             let since = self.open.entry(incident.clone()).or_insert_with(|| open.clone()).since;
@@ -173,12 +175,17 @@ impl Alarms {
         let healed: Vec<_> = self
             .open
             .keys()
-            .filter(|i| matches!(i, Incident::Refresh(event) if facts.refresh.iter().all(|(e, _)| e != event)))
-            .cloned()
+            .filter_map(|incident| match incident {
+                Incident::Refresh(event) => Some((event.clone(), facts.refresh.iter().find(|(e, _)| e == event))),
+                _ => None,
+            })
+            .filter(|(_, known)| known.is_none_or(|(_, problem)| problem.is_none()))
+            .map(|(event, known)| (event, known.is_some()))
             .collect();
-        for incident in healed {
-            let name = self.open.get(&incident).and_then(|o| o.event.clone()).unwrap_or_default();
-            self.end(&incident, now, |_| format!("{name}: its schedule is refreshed again"), out);
+        for (event, again) in healed {
+            let how = if again { "is refreshed again" } else { "is not refreshed any more: the event is over" };
+            let text = format!("{event}: its schedule {how}");
+            self.end(&Incident::Refresh(event), now, |_| text.clone(), out);
         }
     }
 

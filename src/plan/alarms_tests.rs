@@ -101,8 +101,8 @@ fn a_disk_at_its_limit_is_told_once() {
 #[test]
 fn one_refresh_that_fails_is_no_incident() {
     let mut alarms = Alarms::default();
-    let failing = Facts { refresh: vec![("27c3".to_owned(), "503".to_owned())], ..Facts::default() };
-    let well = Facts::default();
+    let failing = Facts { refresh: vec![("27c3".to_owned(), Some("503".to_owned()))], ..Facts::default() };
+    let well = Facts { refresh: vec![("27c3".to_owned(), None)], ..Facts::default() };
     assert_eq!(told(&mut alarms, 0, &failing), []);
     assert_eq!(told(&mut alarms, 300, &well), []);
     assert_eq!(told(&mut alarms, 600, &failing), []);
@@ -112,14 +112,19 @@ fn one_refresh_that_fails_is_no_incident() {
     assert_eq!(told(&mut alarms, 1200, &failing), []);
     let text = "27c3: its schedule is refreshed again".to_owned();
     assert_eq!(told(&mut alarms, 1201, &well), [(Topic::RefreshFailing, Phase::Over, text)]);
+    // It fails until the event is over: nobody shall believe that it works.
+    told(&mut alarms, 2000, &failing);
+    assert_eq!(told(&mut alarms, 2360, &failing).len(), 1);
+    let text = "27c3: its schedule is not refreshed any more: the event is over".to_owned();
+    assert_eq!(told(&mut alarms, 90_000, &Facts::default()), [(Topic::RefreshFailing, Phase::Over, text)]);
 }
 
 #[test]
 fn a_clock_that_is_set_alarms_nobody_and_changes_no_length() {
-    let failing = ("27c3".to_owned(), "503".to_owned());
+    let failing = ("27c3".to_owned(), Some("503".to_owned()));
     for step in [600, 86_400, -600, -86_400] {
         let mut alarms = Alarms::default();
-        let mut look = |second: i64, wall: i64, silent, failing: &[(String, String)]| {
+        let mut look = |second: i64, wall: i64, silent, failing: &[(String, Option<String>)]| {
             let facts = Facts { refresh: failing.to_vec(), ..halls(vec![hall(silent)]) };
             let messages = alarms.look(Ms(wall * SECOND), second * SECOND, &facts);
             assert!(messages.iter().all(|m| m.since <= m.at), "{messages:?}");
@@ -157,7 +162,7 @@ proptest! {
                 disk_warn: 20 * GB,
                 disk_reserve: 5 * GB,
                 disk_full: full,
-                refresh: failing.then(|| ("27c3".to_owned(), "503".to_owned())).into_iter().collect(),
+                refresh: failing.then(|| ("27c3".to_owned(), Some("503".to_owned()))).into_iter().collect(),
             };
             for message in alarms.look(now, passed, &facts) {
                 prop_assert!(message.since <= message.at);

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::budget::{Budget, MEMORY_BYTES};
 use super::disk::{Disk, RealDisk};
 use super::events::TapeSink;
 use super::segment_file::BUFFER_BYTES;
@@ -71,6 +72,8 @@ pub struct TapeDeps {
     pub disk: Arc<dyn Disk>,
     /// So much may wait for the disk, per connection.
     pub buffer_bytes: usize,
+    /// And so much of all connections, of all tapes that were given the same.
+    pub memory: Arc<Budget>,
     /// Files are numbered from here on, so that two lanes of a hall never ask for the same name.
     pub first_number: u32,
 }
@@ -93,6 +96,7 @@ impl TapeDeps {
             record,
             disk: Arc::new(RealDisk),
             buffer_bytes: BUFFER_BYTES,
+            memory: Arc::new(Budget::of(MEMORY_BYTES)),
             first_number: 0,
         }
     }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::budget::Budget;
 use super::disk::{Disk, DiskFile};
 use super::events::{TapeEvent, TapeSink};
 use crate::domain::clock::Clock;
@@ -58,6 +59,8 @@ pub(super) struct Shelf {
     pub disk: Arc<dyn Disk>,
     pub data_dir: PathBuf,
     pub buffer_bytes: usize,
+    /// What all segments of all tapes may hold together.
+    pub memory: Arc<Budget>,
     /// Numbers of files, from 1.
     pub count: AtomicU32,
     /// True while the disk takes nothing.
@@ -110,6 +113,15 @@ struct Shared {
     /// one, whose file begins with a header.
     broken: CancellationToken,
     limit: usize,
+    memory: Arc<Budget>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // What was given up.
+        let waiting = self.queue().waiting;
+        self.memory.give(waiting);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -142,6 +154,7 @@ impl SegmentFile {
             wake: Notify::new(),
             broken: CancellationToken::new(),
             limit: shelf.buffer_bytes,
+            memory: shelf.memory.clone(),
         });
         let writer = Writer { shelf, owner, container, at, shared: shared.clone(), segment: Uuid::nil() };
         Self { shared, writer: tokio::spawn(writer.run()) }
@@ -151,7 +164,8 @@ impl SegmentFile {
     /// all that follows: the file must not have a hole in its middle.
     pub fn push(&self, bytes: Bytes, at: Ms) {
         let mut queue = self.shared.queue();
-        if queue.lost > 0 || queue.waiting + bytes.len() > self.shared.limit {
+        let fits = queue.lost == 0 && queue.waiting + bytes.len() <= self.shared.limit;
+        if !fits || !self.shared.memory.take(bytes.len()) {
             queue.lost += bytes.len() as u64;
         } else {
             queue.waiting += bytes.len();
@@ -296,7 +310,9 @@ impl Writer {
                     return;
                 }
             };
-            self.shared.queue().waiting -= usize::try_from(work.written - before).unwrap_or(usize::MAX);
+            let written = usize::try_from(work.written - before).unwrap_or(usize::MAX);
+            self.shared.queue().waiting -= written;
+            self.shared.memory.give(written);
             match result {
                 Ok(()) => {
                     self.works_again();

@@ -21,7 +21,7 @@ use crate::domain::hall::{Recorder, Stream};
 use crate::domain::segment::EndReason;
 use crate::domain::stream_url::StreamUrl;
 use crate::domain::time::Ms;
-use crate::plan::backoff::Backoff;
+use crate::plan::backoff::{Backoff, MAX_DELAY_MS};
 use crate::plan::hedge::{Arrivals, HedgeRate};
 use crate::plan::wanted::REACH_BACK_MS;
 use second::{Purpose, Second};
@@ -56,6 +56,7 @@ pub fn start(order: TapeOrder, deps: TapeDeps) -> TapeHandle {
         disk: deps.disk.clone(),
         data_dir: deps.data_dir.clone(),
         buffer_bytes: deps.buffer_bytes,
+        memory: deps.memory.clone(),
         count: AtomicU32::new(deps.first_number),
         full: AtomicBool::new(false),
         hurry: CancellationToken::new(),
@@ -73,6 +74,7 @@ pub fn start(order: TapeOrder, deps: TapeDeps) -> TapeHandle {
         ending: Arc::default(),
         hedges: HedgeRate::default(),
         habits: HashMap::new(),
+        tried: HashMap::new(),
         origin: Instant::now(),
         awake_since: Instant::now(),
         closing: JoinSet::new(),
@@ -106,6 +108,8 @@ struct Session {
     hedges: HedgeRate,
     /// How the bytes of each stream come.
     habits: HashMap<StreamUrl, Arrivals>,
+    /// When each stream was connected to last.
+    tried: HashMap<StreamUrl, Instant>,
     /// When this tape began.
     origin: Instant,
     /// Since when it was never late for its own work.
@@ -206,6 +210,7 @@ impl Session {
 
     fn open(&mut self, stream: Stream) -> Connection {
         self.connections += 1;
+        self.tried.insert(stream.url.clone(), Instant::now());
         let id = Uuid::new_v4();
         let order = &self.order;
         let source = self.deps.sources.for_stream(order.recorder, &stream.url).cloned();
@@ -254,9 +259,8 @@ impl Session {
     fn retarget(&mut self, order: TapeOrder) {
         let flows = self.current.as_ref().is_some_and(|c| c.live().first_byte.is_some());
         self.until = if flows { self.until.max(order.until) } else { order.until };
-        let other_streams = !self.order.streams.iter().map(|s| &s.url).eq(order.streams.iter().map(|s| &s.url));
-        self.order = order;
-        if !other_streams {
+        let before = std::mem::replace(&mut self.order, order).streams;
+        if before.iter().map(|s| &s.url).eq(self.order.streams.iter().map(|s| &s.url)) {
             return;
         }
         self.habits.retain(|url, _| self.order.streams.iter().any(|s| s.url == *url));
@@ -271,10 +275,24 @@ impl Session {
             self.leave_at = (!listed).then(Instant::now);
             return;
         }
-        // News: what failed before says nothing about them.
-        self.backoff = Backoff::default();
-        self.mirror = 0;
-        self.retry_at = Some(Instant::now());
+        let next = before.get(self.mirror).and_then(|next| self.place(next));
+        self.mirror = next.unwrap_or(0);
+        if !listed {
+            self.retry_at = Some(Instant::now());
+        }
+        // What failed before says nothing about a stream that is new. But what one lane of a hall leaves to another
+        // and takes again is none: its tries must not make the other's endless.
+        let lately = Duration::from_millis(MAX_DELAY_MS.unsigned_abs());
+        let is_news = |s: &Stream| {
+            let gained = before.iter().all(|b| b.url != s.url);
+            gained && self.tried.get(&s.url).is_none_or(|at| at.elapsed() >= lately)
+        };
+        if let Some(news) = self.order.streams.iter().position(is_news) {
+            if !self.tried.contains_key(&self.order.streams[news].url) {
+                self.backoff = Backoff::default();
+            }
+            (self.mirror, self.retry_at) = (news, Some(Instant::now()));
+        }
     }
 
     fn promote(&mut self, connection: Connection) {
@@ -288,14 +306,16 @@ impl Session {
     /// The running connection ended by itself.
     fn current_over(&mut self, over: &Over) {
         let Some(old) = self.current.take() else { return };
-        self.note(over.reason, over.detail.as_deref());
         let (place, old_stream) = (self.place(&old.stream), old.stream.clone());
         self.close(old);
         // Another is on its way already, so it takes over as it is; unless it is the one that says nothing.
         let helps = |s: &mut Second| {
             s.purpose != Purpose::Late || s.connection.live().last_byte.is_some_and(|last| last > s.since)
         };
-        if let Some(second) = self.second.take_if(helps) {
+        let second = self.second.take_if(helps);
+        let follows = if second.is_some() { "another connection goes on" } else { "connecting again" };
+        self.note(over.reason, over.detail.as_deref(), follows);
+        if let Some(second) = second {
             // What cut this one may have cut the next one too, whose own media is too short to count.
             if let Some(place) = place.filter(|_| over.reason != EndReason::DiskFull) {
                 let media = over.good.map(|good| i64::try_from(good.as_millis()).unwrap_or(i64::MAX));
@@ -326,11 +346,14 @@ impl Session {
         self.retry_at = Some(Instant::now() + delay);
     }
 
-    fn note(&mut self, reason: EndReason, detail: Option<&str>) {
+    /// Keeps and says what went wrong, and what `follows` from it.
+    fn note(&mut self, reason: EndReason, detail: Option<&str>, follows: &str) {
         if !reason.is_wanted() {
             let now = self.deps.clock.now();
             lock(&self.status).last_trouble = Some((now, reason, detail.map(str::to_owned)));
-            self.narrator.trouble(&self.order.hall_name, reason, detail);
+            if let Some(line) = self.narrator.trouble(&self.order.hall_name, reason, detail, follows) {
+                tracing::warn!("{line}");
+            }
         }
     }
 
@@ -389,8 +412,10 @@ impl Session {
         if let Some((id, live)) = live {
             self.samples.retain(|(of, at, _)| *of == id && now.duration_since(*at) <= RATE_OVER);
             self.samples.push_back((id, now, live.bytes));
-            if let Some(current) = self.current.as_ref().filter(|_| live.good() > Duration::ZERO) {
-                self.narrator.recording(&self.order.hall_name, id, &current.stream.url);
+            if let Some(current) = self.current.as_ref().filter(|_| live.good() > Duration::ZERO)
+                && let Some(line) = self.narrator.recording(&self.order.hall_name, id, &current.stream.url)
+            {
+                tracing::info!("{line}");
             }
         } else {
             self.samples.clear();

@@ -1,7 +1,6 @@
 //! Calls people: what is seen of the recorder goes to the plan once a second, what the plan wants told goes to the
 //! post, which never makes anybody wait.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use super::worker::Done;
 use crate::app::env::Env;
 use crate::app::failure::Result;
 use crate::app::index::read;
+use crate::app::refresh::is_current;
 use crate::app::words::percent;
 use crate::app::{disk, report};
 use crate::catalog::daemon_runs::DaemonRun;
@@ -76,8 +76,8 @@ pub(super) struct Caller {
     started: Ms,
     /// Where the time begins that nobody sets.
     origin: Instant,
-    /// Events whose refresh fails, with the reason, and when the catalog was asked for it.
-    failing: Vec<(String, String)>,
+    /// Events that are refreshed, each with why that fails, and when the catalog was asked for it.
+    refreshed: Vec<(String, Option<String>)>,
     asked: Option<Instant>,
     /// The schedule's version when its changes were told, and the number of the last of them.
     version: Option<i64>,
@@ -94,9 +94,9 @@ impl Caller {
         started: Ms,
         last_change: i64,
     ) -> Self {
-        let (alarms, failing) = (Alarms::default(), Vec::new());
+        let (alarms, refreshed) = (Alarms::default(), Vec::new());
         let origin = Instant::now();
-        Self { env, core, reader, post, alarms, started, origin, failing, asked: None, version: None, last_change }
+        Self { env, core, reader, post, alarms, started, origin, refreshed, asked: None, version: None, last_change }
     }
 
     /// Looks once a second until the worker is gone, which sends `done`.
@@ -156,19 +156,18 @@ impl Caller {
             });
         }
         if self.asked.is_none_or(|at| at.elapsed() >= ASK) {
-            // Those that are over are not refreshed any more.
-            let recent: BTreeSet<_> = schedule.talks.iter().map(|t| t.event).collect();
             match read(&self.reader, |db| Ok(schedule::events(db)?)).await {
                 Ok(events) => {
-                    let failing = events.iter().filter(|e| recent.contains(&e.id));
-                    let failing = failing.filter_map(|e| Some((one_line(&e.name), e.refresh_problem.as_ref()?)));
-                    self.failing = failing.map(|(event, why)| (event, one_line(&redact_text(why)))).collect();
+                    let current = events.iter().filter(|e| is_current(e.id, &schedule.talks, now));
+                    let problem = |why: &String| one_line(&redact_text(why));
+                    self.refreshed =
+                        current.map(|e| (one_line(&e.name), e.refresh_problem.as_ref().map(problem))).collect();
                 }
                 Err(e) => tracing::debug!("cannot tell whether the refresh works: {e}"),
             }
             self.asked = Some(Instant::now());
         }
-        facts.refresh.clone_from(&self.failing);
+        facts.refresh.clone_from(&self.refreshed);
         facts
     }
 
@@ -178,10 +177,10 @@ impl Caller {
             return Ok(());
         }
         let last = self.last_change;
-        let changes =
-            move |db: &Connection| Ok((schedule_changes::newest(db)?, schedule_changes::after(db, last, MOST)?));
-        let (newest, changes) = read(&self.reader, changes).await?;
-        (self.version, self.last_change) = (Some(version), newest);
+        let changes = read(&self.reader, move |db| Ok(schedule_changes::after(db, last, MOST)?)).await?;
+        // Where there may be more the next look reads on.
+        self.version = (changes.len() < MOST).then_some(version);
+        self.last_change = changes.last().map_or(last, |c| c.id);
         if let Some(text) = changes_in_words(&changes) {
             let message = Message::new(Topic::ScheduleChanged, Phase::News, text, self.env.clock.now());
             let event = changes.first().map(|c| c.event.clone());

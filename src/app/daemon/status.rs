@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::core::Core;
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
+use crate::app::refresh::is_current;
 use crate::app::{disk, lock};
 use crate::domain::clock::Clock;
 use crate::domain::stream_url::redact_text;
@@ -192,6 +193,7 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
         schedule
             .events
             .iter()
+            .filter(|e| is_current(e.id, &schedule.talks, now))
             .filter_map(|e| e.refresh_problem.as_ref().map(|p| format!("{}: {}", e.name, redact_text(p)))),
     );
     if disk_full {

@@ -102,6 +102,7 @@ impl Bench {
             disk: Arc::new(disk.clone()),
             data_dir: PathBuf::from("/data"),
             buffer_bytes,
+            memory: Arc::new(Budget::of(ALL)),
             count: AtomicU32::new(0),
             full: AtomicBool::new(false),
             hurry: CancellationToken::new(),
@@ -157,6 +158,9 @@ impl Bench {
         }
     }
 }
+
+/// What all segments of a bench may hold.
+const ALL: usize = 100_000;
 
 fn chunks(numbers: std::ops::Range<u8>) -> Vec<u8> {
     numbers.flat_map(|n| vec![n; 1000]).collect()
@@ -251,6 +255,30 @@ async fn what_waits_is_given_up_after_some_minutes() {
     segment.close(END).await;
     assert!((290..320).contains(&before.elapsed().as_secs()), "{:?}", before.elapsed());
     assert_eq!(bench.closed(), (10_500, 19_500, hash(&chunks(0..30)[..10_500])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_segments_together_hold_no_more_than_they_may_and_give_it_back() {
+    let bench = Bench::new(10_500, BUFFER_BYTES);
+    let segments = [bench.segment(), bench.segment(), bench.segment()];
+    for segment in &segments {
+        bench.feed(segment, 0..50).await;
+    }
+    assert_eq!(bench.shelf.memory.free(), 500, "the disk took 10,500 bytes of 150,000");
+    assert!(segments.iter().take(2).all(|s| s.shared.queue().lost == 0));
+    assert!(segments[2].shared.queue().lost > 0);
+    bench.room(1 << 20);
+    for segment in segments {
+        segment.close(END).await;
+    }
+    assert_eq!(bench.shelf.memory.free(), ALL);
+    // What is given up is given back too.
+    bench.room(0);
+    let segment = bench.segment();
+    bench.feed(&segment, 0..5).await;
+    assert_eq!(bench.shelf.memory.free(), ALL - 5000);
+    segment.close(Ending { reason: EndReason::Shutdown, ..END }).await;
+    assert_eq!((bench.shelf.memory.free(), bench.closed().1), (ALL, 5000));
 }
 
 #[tokio::test(start_paused = true)]

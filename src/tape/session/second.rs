@@ -203,8 +203,8 @@ impl Session {
     fn replace_silent(&mut self, second: Second) {
         if let Some(old) = self.current.take() {
             let silent = old.live().last_byte.map_or(Duration::ZERO, |last| last.elapsed());
-            let detail = format!("no byte for {:.1} s; another connection goes on", silent.as_secs_f64());
-            self.note(EndReason::Stalled, Some(&detail));
+            let detail = format!("no byte for {:.1} s", silent.as_secs_f64());
+            self.note(EndReason::Stalled, Some(&detail), "another connection goes on");
             self.second = Some(Second {
                 connection: old,
                 since: Instant::now(),
@@ -224,13 +224,16 @@ impl Session {
             // Said when it was replaced. It never came back: the hedge was right.
             Purpose::Late => self.hedges.won(),
             Purpose::Handover => {
-                self.note(over.reason, over.detail.as_deref());
-                match others.pop_front() {
-                    Some(stream) if since.elapsed() < HANDOVER_PATIENCE - HANDOVER_PROOF => {
-                        let connection = self.open(stream);
-                        self.second = Some(Second { connection, since, purpose, others, resumed: None });
-                    }
-                    _ => tracing::warn!("{}: the handover failed; the old connection goes on", self.order.hall_name),
+                let next = others.pop_front().filter(|_| since.elapsed() < HANDOVER_PATIENCE - HANDOVER_PROOF);
+                let follows = if next.is_some() {
+                    "the handover tries the next stream"
+                } else {
+                    "the handover failed, and the old connection goes on"
+                };
+                self.note(over.reason, over.detail.as_deref(), follows);
+                if let Some(stream) = next {
+                    let connection = self.open(stream);
+                    self.second = Some(Second { connection, since, purpose, others, resumed: None });
                 }
             }
             Purpose::Hedge => {

@@ -80,6 +80,27 @@ async fn where_the_next_stream_is_another_servers_the_one_connection_is_left_by_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_comes_and_goes_does_not_make_the_tries_endless() {
+    let refused: &[Step] = &[failed(EndReason::Refused)];
+    let bench = Bench::new(&[("a", &[refused]), ("b", &[refused]), ("c", &[&[Media(LONG)]])]);
+    let mut tape = bench.start(bench.order(&["a"], 400));
+    for second in 1..300 {
+        let urls: &[&str] = if second % 2 == 0 { &["a"] } else { &["a", "b"] };
+        tape.retarget(bench.order(urls, 400));
+        bench.at(second * 1000).await;
+    }
+    // Each second a try at once, then half a second later: 600 of them.
+    let tries = bench.opened_ms().len();
+    assert!((15..60).contains(&tries), "{tries}");
+    // One that was never tried is tried at once.
+    tape.retarget(bench.order(&["a", "c"], 400));
+    bench.at(299_500).await;
+    assert_eq!(path(&tape).as_deref(), Some("/c"));
+    tape.stop(EndReason::Shutdown);
+    tape.finished().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_boundary_waits_until_the_place_of_a_silent_connection_is_free() {
     // It ends 400 ms after it was told to.
     let silent = [Media(20_000), Deaf(4400)];
