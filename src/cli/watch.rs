@@ -19,7 +19,7 @@ use crate::app::report::TalkView;
 use crate::app::timeshift::{self, Scans, place_of};
 use crate::app::watch::{self as watching, Follow, From, Step, find, joined};
 use crate::catalog::open_reader;
-use crate::web::{self, Access};
+use crate::web;
 
 /// Options of `watch`.
 #[derive(Debug, Args)]
@@ -181,9 +181,10 @@ fn by_hls(env: &Env, player: Player, view: &TalkView, from: From) -> Result<Exit
         From::At(time) => place_of(&shift.chunks, watching::instant(time, view)),
     };
     let free = |e: std::io::Error| Failure::new(Kind::Failed, "cannot serve the talk to the player").because(e);
-    let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(free)?;
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(free)?;
+    let address = listener.local_addr().map_err(free)?;
     let (alive, status) = watch::channel(Status::default());
-    web::start(env.clone(), address, Access::default(), status)?;
+    web::start_on(env.clone(), listener, status)?;
     let result = play(player, format!("http://{address}/talks/{id}/play.m3u8").into(), at, from, view);
     drop(alive);
     result
