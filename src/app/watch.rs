@@ -10,6 +10,7 @@ use super::env::Env;
 use super::failure::{Failure, Kind, Result};
 use super::report::{self, TalkView};
 use super::timeshift::{self, PieceBytes, Scans, Shift};
+use crate::catalog::assemblies::{self, Part};
 use crate::catalog::{open_reader, schedule};
 use crate::domain::talk::Talk;
 use crate::domain::time::Ms;
@@ -73,6 +74,25 @@ fn of_hall(db: &Db, env: &Env, name: &str) -> Result<Option<Talk>> {
 pub fn joined(view: &TalkView, env: &Env) -> Option<PathBuf> {
     let over = view.window.end <= env.clock.now();
     view.assembly.as_ref().filter(|_| over).map(|a| env.data_dir.join(&a.path))
+}
+
+/// Where an instant lies in a talk's joined file, seconds from its start: what was recorded before it, without the gaps,
+/// which the file has not.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn place_in_file(db: &Db, view: &TalkView, at: Ms) -> Result<f64> {
+    let parts = view.assembly.as_ref().map(|a| assemblies::parts(db, a.id)).transpose()?;
+    Ok(place(&parts.unwrap_or_default(), at) as f64 / 1000.0)
+}
+
+fn place(parts: &[Part], at: Ms) -> i64 {
+    let mut stretches: Vec<_> = parts.iter().filter_map(|p| p.place.zip(p.wall)).collect();
+    stretches.sort_unstable_by_key(|(place, _)| *place);
+    let end = stretches.last().map_or(0, |((_, to), _)| *to);
+    // In the gap before a stretch, or before all, it is the stretch's start.
+    let here = stretches.into_iter().find(|(_, wall)| at < wall.end);
+    here.map_or(end, |((from, to), wall)| to.min(from + at.since(wall.start).max(0)))
 }
 
 /// What comes next.

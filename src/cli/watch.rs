@@ -92,6 +92,11 @@ pub async fn run(env: &Env, args: &WatchArgs, out: &mut dyn Write) -> Result<Exi
             );
         }
         return match file {
+            Some(_) if from != From::Start => Err(Failure::new(
+                Kind::Usage,
+                "this talk is over: its file is written as a whole, so --at and --live say nothing",
+            )
+            .hint("without -o a player begins at that time")),
             Some(file) => copy(&file, out),
             None => follow(env, &view, from, out),
         };
@@ -109,13 +114,12 @@ pub async fn run(env: &Env, args: &WatchArgs, out: &mut dyn Write) -> Result<Exi
     tracing::info!("{}: {} plays {}", view.hall.name, player.program(), clean(&view.talk.title));
     match (file, player) {
         (Some(file), player) => {
-            // A joined file is the whole window, from its start.
-            let start = match from {
-                From::Start => view.talk.slot.start.since(view.window.start),
-                From::At(time) => watching::instant(time, &view).since(view.window.start),
-                From::Live => 0,
+            let at = match from {
+                From::At(time) => watching::instant(time, &view),
+                From::Start | From::Live => view.talk.slot.start,
             };
-            play(player, file.into_os_string(), start.max(0) as f64 / 1000.0, from, &view)
+            let start = watching::place_in_file(&open_reader(&env.data_dir)?, &view, at)?;
+            play(player, file.into_os_string(), start, from, &view)
         }
         (None, Player::Mplayer) => pipe_to_mplayer(env, &view, from),
         (None, player) => by_hls(env, player, &view, from),
@@ -210,9 +214,7 @@ fn play(player: Player, what: OsString, start_seconds: f64, from: From, view: &T
         }
         Player::Mplayer => {
             command.args(["-really-quiet", "-nolirc"]);
-            if from != From::Live {
-                command.args(["-ss", &start]);
-            }
+            command.args(["-ss", &start]);
         }
     }
     // An absolute path or an address: never an option.
