@@ -1,10 +1,14 @@
 //! `streamrip watch`: which talk is meant, and its bytes one after the other while they are recorded.
 
+mod remux;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::NaiveTime;
 use rusqlite::Connection as Db;
+
+pub use remux::remux;
 
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
@@ -206,6 +210,33 @@ fn changed(folder: &Path, most: Duration) -> std::io::Result<()> {
     let most = rustix::event::Timespec::try_from(most).map_err(std::io::Error::other)?;
     poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&most))?;
     Ok(())
+}
+
+/// How a talk that is being recorded can be followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// In pieces of its segments, as [`Follow`] and the page give them.
+    Pieces,
+    /// Taken apart and put together again, as [`remux`] does.
+    Remux,
+}
+
+/// Waits until something of a talk is there, and says how it can be followed.
+///
+/// # Errors
+/// When the catalog cannot be read, or the talk must not be shown.
+pub fn way(env: &Env, talk: i64) -> Result<Way> {
+    let (db, scans) = (open_reader(&env.data_dir)?, Scans::default());
+    loop {
+        let shift = timeshift::shift(&db, env, &scans, talk)?;
+        if shift.obstacle.is_some() {
+            return Ok(Way::Remux);
+        }
+        if shift.ended || !shift.chunks.is_empty() {
+            return Ok(Way::Pieces);
+        }
+        std::thread::sleep(LOOK_AGAIN / 4);
+    }
 }
 
 #[cfg(test)]

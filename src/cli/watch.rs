@@ -17,7 +17,7 @@ use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::app::report::TalkView;
 use crate::app::timeshift::{self, Scans, place_of};
-use crate::app::watch::{self as watching, Follow, From, Step, find, joined};
+use crate::app::watch::{self as watching, Follow, From, Step, Way, find, joined};
 use crate::catalog::open_reader;
 use crate::web;
 
@@ -121,8 +121,11 @@ pub async fn run(env: &Env, args: &WatchArgs, out: &mut dyn Write) -> Result<Exi
             let start = watching::place_in_file(&open_reader(&env.data_dir)?, &view, at)?;
             play(player, file.into_os_string(), start, from, &view)
         }
-        (None, Player::Mplayer) => pipe_to_mplayer(env, &view, from),
-        (None, player) => by_hls(env, player, &view, from),
+        (None, Player::Mplayer) => pipe_to(player, env, &view, from),
+        (None, player) => match watching::way(env, view.talk.id.0)? {
+            Way::Pieces => by_hls(env, player, &view, from),
+            Way::Remux => pipe_to(player, env, &view, from),
+        },
     }
 }
 
@@ -135,6 +138,11 @@ fn copy(file: &Path, out: &mut dyn Write) -> Result<ExitCode> {
 
 /// Writes what was recorded, then what is being recorded, until the talk is over.
 fn follow(env: &Env, view: &TalkView, from: From, out: &mut dyn Write) -> Result<ExitCode> {
+    if watching::way(env, view.talk.id.0)? == Way::Remux {
+        let mut give = |bytes: &[u8]| out.write_all(bytes).and_then(|()| out.flush()).map_err(printing);
+        watching::remux(env, view.talk.id.0, from, &mut give)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut follow = Follow::new(env, view.talk.id.0, from)?;
     loop {
         match follow.step()? {
@@ -154,19 +162,30 @@ fn unreadable(e: std::io::Error) -> Failure {
     Failure::new(Kind::Failed, "a segment cannot be read").because(e)
 }
 
-/// MPlayer knows no HLS: it gets the bytes, and what it has cached it can seek in.
-fn pipe_to_mplayer(env: &Env, view: &TalkView, from: From) -> Result<ExitCode> {
-    let mut command = Command::new("mplayer");
-    command.args(["-really-quiet", "-nolirc", "-cache", "524288", "-cache-min", "0.1", "-demuxer", "lavf", "-"]);
-    let mut child = command.stdin(Stdio::piped()).spawn().map_err(|e| not_started("mplayer", e))?;
-    let Some(mut pipe) = child.stdin.take() else { return Err(Failure::new(Kind::Failed, "mplayer has no input")) };
+/// A player that gets the bytes: it can seek in what it has cached. MPlayer knows no HLS, and what is taken apart is
+/// none.
+fn pipe_to(player: Player, env: &Env, view: &TalkView, from: From) -> Result<ExitCode> {
+    let program = player.program();
+    let mut command = Command::new(program);
+    let title = clean(&view.talk.title);
+    match player {
+        Player::Mpv => command.arg(format!("--force-media-title={title}")).args(["--cache=yes", "-"]),
+        Player::Vlc => command.args(["--play-and-exit", "--meta-title"]).arg(title).arg("-"),
+        Player::Mplayer => {
+            command.args(["-really-quiet", "-nolirc", "-cache", "524288", "-cache-min", "0.1", "-demuxer", "lavf", "-"])
+        }
+    };
+    let mut child = command.stdin(Stdio::piped()).spawn().map_err(|e| not_started(program, e))?;
+    let Some(mut pipe) = child.stdin.take() else {
+        return Err(Failure::new(Kind::Failed, format!("{program} has no input")));
+    };
     let fed = follow(env, view, from, &mut pipe);
     drop(pipe);
     let status = child.wait();
     // A player that was closed before the end is no failure.
     match (fed, status) {
         (Err(e), _) if e.cause.as_deref() != Some(super::READER_GONE) => Err(e),
-        (_, status) => ended("mplayer", status),
+        (_, status) => ended(program, status),
     }
 }
 
@@ -175,10 +194,6 @@ fn pipe_to_mplayer(env: &Env, view: &TalkView, from: From) -> Result<ExitCode> {
 fn by_hls(env: &Env, player: Player, view: &TalkView, from: From) -> Result<ExitCode> {
     let id = view.talk.id.0;
     let shift = timeshift::shift(&open_reader(&env.data_dir)?, env, &Scans::default(), id)?;
-    if let Some(obstacle) = shift.obstacle {
-        return Err(Failure::new(Kind::Failed, format!("this talk cannot be played while it is recorded: {obstacle}"))
-            .hint("it can be watched when it is joined"));
-    }
     let at = match from {
         From::Live => 0.0,
         From::Start => place_of(&shift.chunks, view.talk.slot.start),
