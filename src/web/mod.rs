@@ -38,6 +38,9 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(5);
 /// Connections at once; more wait to be accepted. Each is a descriptor that a tape might need.
 const CONNECTIONS: usize = 256;
 
+/// A connection on which nothing moves for so long is ended: an open page is told something every two seconds.
+const IDLE: Duration = Duration::from_secs(60);
+
 /// Threads that read the catalog and files for the page.
 const READERS: usize = 4;
 
@@ -107,7 +110,7 @@ async fn bind(listen: SocketAddr, status: &mut watch::Receiver<Status>) -> Optio
 
 async fn serve(env: Env, listener: TcpListener, access: Access, mut status: watch::Receiver<Status>) {
     let site = Arc::new(Site::new(env, access, status.clone()));
-    let served = axum::serve(Limited::new(listener, CONNECTIONS), router(site));
+    let served = axum::serve(Limited::new(listener, CONNECTIONS, IDLE), router(site));
     tokio::select! {
         ended = async { served.await } => if let Err(e) = ended {
             tracing::error!("the page has ended: {e}");

@@ -26,6 +26,7 @@ use crate::domain::segment::Verdict;
 use crate::domain::talk::Talk;
 use crate::domain::time::{Ms, SECOND};
 use crate::media::CancellationToken;
+use crate::notify::{Post, UnderWay};
 use crate::plan::wanted::window_of;
 
 /// Without news the worker looks this often: settling times run out by themselves.
@@ -47,7 +48,7 @@ pub struct Worker {
     scope: Option<EventId>,
     closed: mpsc::UnboundedReceiver<Uuid>,
     doing: watch::Sender<Doing>,
-    done: Option<mpsc::UnboundedSender<Done>>,
+    done: Option<(mpsc::UnboundedSender<News>, Post)>,
     disk_low: bool,
     hard: HashMap<SegmentId, Hard>,
 }
@@ -67,6 +68,9 @@ pub struct Done {
     /// Its file was made just now; else there is nothing to make one of.
     pub made: bool,
 }
+
+/// A talk that the worker is done with. Until the other half is dropped, its file counts as not handed over yet.
+pub type News = (Done, UnderWay);
 
 /// What the worker is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,16 +101,16 @@ impl Worker {
         (Self { env, reader, writer, scope, closed, doing, done: None, disk_low: false, hard }, seen)
     }
 
-    /// Tells `done` of each talk that it is done with. Nobody has to listen.
+    /// Tells `done` of each talk that it is done with, whose file is to go by `post`. Nobody has to listen.
     #[must_use]
-    pub fn telling(mut self, done: mpsc::UnboundedSender<Done>) -> Self {
-        self.done = Some(done);
+    pub fn telling(mut self, done: mpsc::UnboundedSender<News>, post: Post) -> Self {
+        self.done = Some((done, post));
         self
     }
 
     fn tell(&self, talk: TalkId, made: bool) {
-        if let Some(done) = &self.done {
-            let _ = done.send(Done { talk, made });
+        if let Some((done, post)) = &self.done {
+            let _ = done.send((Done { talk, made }, post.expect_file()));
         }
     }
 
