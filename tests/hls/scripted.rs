@@ -243,11 +243,18 @@ async fn a_playlist_does_not_lead_to_other_machines_of_our_network() {
         ("a chunk", "#EXTM3U\n#EXTINF:1,\nhttp://localhost:9/x.ts\n", private),
         ("a file", "#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", EndReason::SourceFailed),
         ("a variant", "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nhttp://192.168.1.1/x.m3u8\n", private),
+        (
+            "sound that stands apart",
+            "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"x\",URI=\"http://10.0.0.1/s.m3u8\"\n\
+             #EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"a\"\nv.m3u8\n",
+            private,
+        ),
         ("a redirect", "http://10.0.0.1/x.m3u8", private),
     ] {
         // Behind a proxy, so that a server on loopback can be one of the public network.
         let live = Channel::start(2);
         let bench = Bench::behind(&live.server.url(""));
+        live.server.put("http://h.example/live/v.m3u8", "#EXTM3U\n#EXTINF:1,\n0.ts\n");
         if text.starts_with('#') {
             live.server.put("http://h.example/live/index.m3u8", text);
         } else {
@@ -260,7 +267,7 @@ async fn a_playlist_does_not_lead_to_other_machines_of_our_network() {
         assert_eq!(*reason, want, "{kind}: {words}");
         assert!(words.contains("not followed"), "{kind}: {words}");
         let all = live.server.requests("");
-        assert!(all.iter().all(|r| r.path.ends_with("index.m3u8")), "{kind}: {all:?}");
+        assert!(all.iter().all(|r| r.path.ends_with(".m3u8")), "{kind}: {all:?}");
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use url::Url;
 
-use self::entry::{Again, Known};
+use self::entry::{Again, Found, Known};
 use super::client::{Body, Failure, MAX_CHUNK, Requests};
 use super::crypt::Cipher;
 use super::feed::Item;
@@ -136,7 +136,10 @@ impl Life {
     }
 
     async fn fetch(&mut self) -> Result<SourceEnd, Failure> {
-        let Some(mut known) = self.enter_again().await? else { return self.by_ffmpeg().await };
+        let mut known = match self.enter_again().await? {
+            Found::Playlist(known) => known,
+            Found::Apart(picture, sound) => return self.by_ffmpeg(&picture, &sound).await,
+        };
         self.goes_on = true;
         // Signatures change, the path is the variant's.
         let variant = known.url.path().to_owned();
