@@ -42,6 +42,8 @@ const RETRY_MIN: Duration = Duration::from_millis(200);
 /// One connection.
 pub struct Life {
     ask: Ask,
+    /// A mere look at the stream: from its newest chunk on.
+    pub look: bool,
     http: Requests,
     out: mpsc::Sender<Item>,
     log: Arc<dyn LineLog>,
@@ -95,6 +97,7 @@ impl Life {
         let (lives, goes_on) = memo.begin();
         Self {
             ask,
+            look: false,
             http,
             out,
             log,
@@ -213,8 +216,7 @@ impl Life {
 
     fn next(&self, playlist: &Playlist, position: &Position) -> Start {
         match position {
-            // A mere look: the newest one.
-            Position::Begin(_) if self.ask.from < Ms(0) => {
+            Position::Begin(_) if self.look => {
                 Start { at: playlist.chunks.len().saturating_sub(1), ..Start::default() }
             }
             Position::Begin(taken) => hls::begin(playlist, taken.as_ref(), self.now(), self.ask.from),
