@@ -92,8 +92,8 @@ pub(super) struct Live {
     pub bytes: u64,
     pub first_byte: Option<Instant>,
     pub last_byte: Option<Instant>,
-    /// Wall time of the last byte.
-    pub last_byte_at: Option<Ms>,
+    /// Likewise, of what passed for media: not of a page, though it comes again with every try.
+    pub last_media: Option<Instant>,
     /// Since when media is recognised: the first byte's arrival.
     pub media_since: Option<Instant>,
     /// How its bytes came.
@@ -336,7 +336,9 @@ impl Life {
             let mut live = lock(&self.live);
             live.bytes += bytes.len() as u64;
             live.last_byte = Some(now);
-            live.last_byte_at = Some(at);
+            if self.head.is_none() {
+                live.last_media = Some(now);
+            }
             live.arrivals.arrived(i64::try_from(now.duration_since(self.plan.origin).as_millis()).unwrap_or(i64::MAX));
             let first = live.first_byte.is_none();
             live.first_byte.get_or_insert(now);
@@ -362,8 +364,9 @@ impl Life {
             Sniff::Media(container) => {
                 self.name(container);
                 self.head = None;
+                let mut live = lock(&self.live);
+                live.last_media = Some(now);
                 if found.recognised().is_some() {
-                    let mut live = lock(&self.live);
                     live.media_since = live.first_byte;
                 }
                 false

@@ -225,7 +225,22 @@ async fn pruning_waits_for_the_assembly_and_does_not_undo_it() {
     let row = site.query(|db| segments::segment(db, fragment).expect("read")).expect("row");
     assert_eq!(row.verdict, Verdict::Pruned);
     assert!(row.sha256.is_some() && row.bytes > 0 && row.verdict_reason.is_some_and(|r| r.contains("fragment")));
-    assert!(!site.env.data_dir.join(row.path).exists());
+    let file = site.env.data_dir.join(&row.path);
+    assert!(!file.exists());
+    // Another recording under its name, written while the catalog did not answer, is nothing to delete.
+    std::fs::write(&file, b"another recording").expect("written");
+    assert_eq!(gone(false).await, []);
+    assert!(file.exists());
+    // A new segment may have that name.
+    let name = row.path.clone();
+    site.writer
+        .call(move |db| open_segment(db, Uuid::new_v4(), None, HallId(1), &name, Container::MpegTs, Ms(0)))
+        .await
+        .expect("opened");
+    let renamed = site.query(|db| segments::segment(db, fragment).expect("read")).expect("row");
+    assert_eq!((renamed.verdict, renamed.sha256), (Verdict::Pruned, row.sha256));
+    assert_ne!(renamed.path, row.path);
+    site.sql("DELETE FROM segment WHERE verdict = 'open'").await;
     // The assembly holds what was pruned: it is not made again without it.
     assert!(matches!(site.assemble().await, AssembleOutcome::Kept(_)), "pruned media was thrown away");
     let assembly = site.query(|db| assemblies::current(db, TalkId(7)).expect("read")).expect("there");
