@@ -68,14 +68,16 @@ impl Hls {
         Ok(self.clients.get_or_init(|| clients).clone())
     }
 
-    fn start(&self, ask: Ask, memo: Memo) -> Result<Running, SourceEnd> {
+    /// `look`: from the newest chunk on, whatever was taken before.
+    fn start(&self, ask: Ask, memo: Memo, look: bool) -> Result<Running, SourceEnd> {
         let http = Requests::new(self.clients()?, &ask.url);
         let (out, items) = mpsc::channel(PIECES);
         let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
         let (tell, ended) = oneshot::channel();
         let variant = Arc::default();
         let bytes = Feed::new(items, ask.hints.clone(), memo.clone(), Arc::clone(&variant));
-        let life = Life::new(ask, http, out, self.log.clone(), self.ffmpeg.clone(), memo.clone(), variant);
+        let mut life = Life::new(ask, http, out, self.log.clone(), self.ffmpeg.clone(), memo.clone(), variant);
+        life.look = look;
         tokio::spawn(run(life, stop.clone(), kill.clone(), memo, tell));
         // Its chunks are handed over as they come; it has nothing to say ahead of its bytes.
         let over = CancellationToken::new();
@@ -99,8 +101,8 @@ impl Source for Hls {
     /// For a look at the stream: from its newest chunk on, and nothing is remembered.
     fn open(&self, url: &StreamUrl, label: &str) -> Result<Running, SourceEnd> {
         let (url, label, hints) = (url.clone(), label.to_owned(), Hints::default());
-        let ask = Ask { url, label, now: Ms(0), from: Ms(-1), quality: Quality::default(), alone: false, hints };
-        self.start(ask, Memo::default())
+        let ask = Ask { url, label, now: Ms(0), from: Ms(0), quality: Quality::default(), alone: false, hints };
+        self.start(ask, Memo::default(), true)
     }
 
     fn open_for(&self, ask: &Ask) -> Result<Running, SourceEnd> {
@@ -108,7 +110,7 @@ impl Source for Hls {
             let mut memos = self.memos.lock().unwrap_or_else(PoisonError::into_inner);
             memos.entry((ask.url.clone(), ask.quality)).or_default().clone()
         };
-        self.start(ask.clone(), memo)
+        self.start(ask.clone(), memo, false)
     }
 }
 
