@@ -67,6 +67,7 @@ pub fn talk(view: &TalkView) -> Value {
         "segments": segments,
         "gaps": gaps,
         "assembly": assembly,
+        "assembly_pruned_at": view.pruned.as_ref().map(|p| time(p.at)),
     })
 }
 

@@ -95,7 +95,7 @@ enum Command {
     Assemble(assemble::AssembleArgs),
     /// Fill gaps from another recorder's data directory
     Merge(merge::MergeArgs),
-    /// Delete fragments that were joined, and what is no media
+    /// Delete fragments that were joined, what is no media, and what is older than you keep it
     Prune(prune::PruneArgs),
     /// Is every file there, and as it was recorded?
     Verify(verify::VerifyArgs),

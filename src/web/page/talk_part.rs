@@ -64,6 +64,7 @@ fn watch(view: &TalkView) -> Markup {
                 a.button href={ "/talks/" (view.talk.id) "/file" } { "Download" }
                 " " (length(a.duration_ms)) ", " (size(a.bytes))
             },
+            None if view.pruned.is_some() => p.quiet { "The joined file was deleted: it was old enough." },
             None => p.quiet { "No joined file yet: it is made when the window is over, at " (view.window.end.in_zone(view.event.zone).format("%H:%M")) "." },
         }
     }
