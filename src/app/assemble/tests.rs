@@ -103,7 +103,7 @@ impl Site {
         f(&self.reader.lock().expect("reader"))
     }
 
-    async fn sql(&self, sql: &'static str) {
+    pub(in crate::app) async fn sql(&self, sql: &'static str) {
         self.writer.call(move |db| Ok(db.execute_batch(sql)?)).await.expect("sql");
     }
 
