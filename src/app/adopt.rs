@@ -181,6 +181,8 @@ pub(super) fn adopt_assemblies(db: &mut Db, env: &Env, cancel: &CancellationToke
             // Of no plan: the next look makes it anew, or keeps it where it has more.
             inputs: [0; 32],
             parts: Vec::new(),
+            // Whoever waited for it was told when it was made.
+            told: true,
         };
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         assemblies::replace(&tx, &new, "replaced", env.clock.now())?;

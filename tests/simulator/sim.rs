@@ -251,6 +251,7 @@ impl Sim {
             let tapes = daemon.core.tapes().await;
             self.check(&tapes);
             let wall = daemon.clock.now();
+            tracing::trace!("{} ms, {wall:?}, {} tapes", self.mono, tapes.len());
             if wall > self.until && tapes.is_empty() || self.mono > TOO_LONG {
                 self.end(End::Lock);
                 self.stop(&daemon).await;

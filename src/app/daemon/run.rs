@@ -24,8 +24,8 @@ use crate::app::report::{self, Selection, TalkView};
 use crate::app::{backup, disk, folders, recover, refresh};
 use crate::catalog::daemon_runs::DaemonRun;
 use crate::catalog::writer::Writer;
-use crate::catalog::{self, daemon_runs, schedule_changes};
-use crate::domain::ids::EventId;
+use crate::catalog::{self, assemblies, daemon_runs, schedule_changes};
+use crate::domain::ids::{AssemblyId, EventId, TalkId};
 use crate::domain::segment::EndReason;
 use crate::domain::talk::TalkState;
 use crate::domain::time::Ms;
@@ -41,6 +41,8 @@ pub struct RunOptions {
     pub until_done: bool,
     /// Tape only this event.
     pub scope: Option<EventId>,
+    /// What is wrong beside the recording and stops nothing: it stands in the status as long as the daemon runs.
+    pub problems: Vec<String>,
 }
 
 /// How it ended.
@@ -86,7 +88,7 @@ pub async fn run(
     folders::check(&env.data_dir)?;
     let lock = Arc::new(lock::take(&env.data_dir)?);
     let mut shutdown = pin!(shutdown);
-    let Begun { db, run_id, recovery, before, last_change } = tokio::select! {
+    let Begun { db, run_id, recovery, before, last_change, untold } = tokio::select! {
         begun = begin(env, options.scope, &lock) => begun?,
         () = &mut shutdown => return Ok(Outcome::Stopped),
     };
@@ -110,9 +112,11 @@ pub async fn run(
     let core = Core::new(env.clone(), reader()?, deps, options.scope);
     let (worker, doing) = Worker::new(env.clone(), reader()?, writer.clone(), options.scope, closed_segments);
     let (tell_done, done_talks) = mpsc::unbounded_channel();
-    let worker = worker.telling(tell_done);
     let reconciled = core.reconciliations();
-    let post = alarms::post(env, move || reconciled.borrow().elapsed());
+    let (tell_taken, taken) = mpsc::unbounded_channel();
+    let post = alarms::post(env, move || reconciled.borrow().elapsed(), tell_taken);
+    let noting = tokio::spawn(alarms::note(writer.clone(), Arc::clone(&env.clock), taken));
+    let worker = worker.telling(tell_done, post.clone());
     alarms::restarted(&post, before, recovery.describe(), started);
     let watcher = Arc::new(Mutex::new(reader()?));
 
@@ -126,14 +130,16 @@ pub async fn run(
     add_refresh(&ticker, env, &writer, &watcher).await?;
     add_backup(&ticker, env).await.map_err(failed)?;
     let working = tokio::spawn(worker.run());
-    let telling = tokio::spawn(tell(Arc::clone(&core), env.clone(), started, doing.clone(), seen));
-    let caller = Caller::new(env.clone(), Arc::clone(&core), Arc::clone(&watcher), post.clone(), started, last_change);
+    let telling = tokio::spawn(tell(Arc::clone(&core), env.clone(), started, options.problems, doing.clone(), seen));
+    let caller = Caller::new(env.clone(), Arc::clone(&core), Arc::clone(&watcher), post.clone(), started, last_change)
+        .handing_over(untold);
     let calling = post.has_ways().then(|| tokio::spawn(caller.run(done_talks)));
     let beating = tokio::spawn(beat(Heart::new(writer.clone(), run_id, Arc::clone(&env.clock))));
 
     let done = async {
         if options.until_done {
             until_done(&core, env, &watcher, options.scope, &doing).await;
+            post.files_taken().await;
         } else {
             std::future::pending::<()>().await;
         }
@@ -161,6 +167,19 @@ pub async fn run(
     if let Some(calling) = calling {
         let _ = tokio::time::timeout(LAST_WRITES, calling).await;
     }
+    // Before the writer ends: what the hook takes yet is written down.
+    let left = post.flush(if finished { LAST_MESSAGES } else { SOON }).await;
+    if left.messages > 0 {
+        tracing::warn!("{} message(s) could not be delivered in time", left.messages);
+    }
+    if left.files > 0 {
+        tracing::warn!(
+            "notify.on_talk_done has not taken {} joined file(s) yet: the next start hands them over",
+            left.files
+        );
+    }
+    noting.abort();
+    let _ = noting.await;
     ticker.stop().await;
     let _ = std::fs::remove_file(env.data_dir.join(status::FILE_NAME));
     let stopped = env.clock.now();
@@ -171,7 +190,6 @@ pub async fn run(
         drop((core, writer));
         let _ = tokio::time::timeout(LAST_WRITES, tokio::task::spawn_blocking(move || thread.join())).await;
     }
-    post.flush(if finished { LAST_MESSAGES } else { SOON }).await;
     if !finished {
         return Ok(Outcome::Stopped);
     }
@@ -198,6 +216,8 @@ struct Begun {
     before: Option<DaemonRun>,
     /// The number of the schedule's last change; later ones are news.
     last_change: i64,
+    /// Joined files that the run before this one did not hand to the hook.
+    untold: Vec<(TalkId, AssemblyId)>,
 }
 
 /// Opens the catalog, recovers, and writes that a daemon runs. On a full disk none of that can be, nor any taping:
@@ -217,7 +237,8 @@ async fn begin(env: &Env, scope: Option<EventId>, lock: &Arc<DaemonLock>) -> Res
             let (before, last_change) = (daemon_runs::newest(&db)?, schedule_changes::newest(&db)?);
             let recovery = recover::recover(&job, &mut db, &cancel)?;
             let run_id = daemon_runs::begin(&db, Uuid::now_v7(), scope, job.clock.now())?;
-            Ok(Begun { db, run_id, recovery, before, last_change })
+            let untold = assemblies::untold(&db)?;
+            Ok(Begun { db, run_id, recovery, before, last_change, untold })
         });
         match begun.await {
             Err(e) if full || disk::is_full(&env.data_dir) => {
@@ -307,10 +328,18 @@ async fn add_backup(ticker: &Ticker, env: &Env) -> std::result::Result<(), tokio
 }
 
 /// Tells what the daemon does, every second: to the file that `status` reads, and to whoever looks on.
-async fn tell(core: Arc<Core>, env: Env, started: Ms, doing: watch::Receiver<Doing>, seen: watch::Sender<Status>) {
+async fn tell(
+    core: Arc<Core>,
+    env: Env,
+    started: Ms,
+    problems: Vec<String>,
+    doing: watch::Receiver<Doing>,
+    seen: watch::Sender<Status>,
+) {
     let mut failed = false;
     loop {
         let mut status = status::of_core(&core, &env, started).await;
+        status.problems.extend_from_slice(&problems);
         {
             let doing = doing.borrow();
             status.working_on.clone_from(&doing.what);
