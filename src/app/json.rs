@@ -1,9 +1,12 @@
 //! The shapes of `--json` and of the page's API, documented in the README.
 
+use rusqlite::Connection;
 use serde_json::{Value, json};
 
+use super::failure::Result;
 use super::report::TalkView;
-use crate::catalog::seams::SeamRow;
+use crate::catalog::seams::{self, SeamRow};
+use crate::catalog::{assemblies, merged};
 use crate::domain::time::Ms;
 
 /// One talk as JSON: the shape that the README documents.
@@ -69,6 +72,34 @@ pub fn talk(view: &TalkView) -> Value {
         "assembly": assembly,
         "assembly_pruned_at": view.pruned.as_ref().map(|p| time(p.at)),
     })
+}
+
+/// One talk with how its segments meet and what its file was made of: what `show --json` prints.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn talk_whole(db: &Connection, view: &TalkView) -> Result<Value> {
+    let mut all = talk(view);
+    all["seams"] = seams::between(db, &view.segments)?.iter().map(seam).collect();
+    let parts = match &view.assembly {
+        Some(assembly) => assemblies::parts(db, assembly.id)?,
+        None => Vec::new(),
+    };
+    let mut used = Vec::new();
+    for part in &parts {
+        let Some((from, to)) = part.place else { continue };
+        used.push(json!({
+            "segment": part.segment.0,
+            "stream": view.stream_of(part.segment),
+            "merged_from": merged::origin(db, part.segment)?.map(|origin| origin.data_dir),
+            "from_seconds": from as f64 / 1000.0,
+            "to_seconds": to as f64 / 1000.0,
+            "start": part.wall.map(|w| w.start.rfc3339(view.event.zone)),
+            "end": part.wall.map(|w| w.end.rfc3339(view.event.zone)),
+        }));
+    }
+    all["parts"] = used.into();
+    Ok(all)
 }
 
 /// What is known of one seam.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::env::Env;
 use super::failure::Result;
 use super::index::{Reader, read};
-use super::report;
+use super::{report, sidecar};
 use crate::catalog::schedule::{TalkFilter, talks};
 use crate::catalog::writer::Writer;
 use crate::catalog::{assemblies, segments};
@@ -67,6 +67,7 @@ pub async fn quarantine(env: &Env, reader: &Reader, writer: &Writer, talk: TalkI
             }
             _ => {}
         }
+        sidecar::remove(env, &old.path);
         writer
             .call(move |db| {
                 assemblies::keep(db, old.id, &aside, old.inputs)?;

@@ -13,7 +13,7 @@ use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::{daemon_runs, seams, segments, troubles};
 use crate::domain::event::Event;
 use crate::domain::hall::Hall;
-use crate::domain::ids::{EventId, HallId, StreamId, TalkId};
+use crate::domain::ids::{EventId, HallId, SegmentId, StreamId, TalkId};
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::segment::{Connection, Segment, Verdict};
 use crate::domain::settings::Settings;
@@ -46,6 +46,15 @@ pub struct TalkView {
     pub assembly: Option<Assembly>,
     /// There was one, and it was deleted as the user wished.
     pub pruned: Option<PrunedAssembly>,
+}
+
+impl TalkView {
+    /// The address that a segment was taped from, without a password.
+    #[must_use]
+    pub fn stream_of(&self, segment: SegmentId) -> Option<&str> {
+        let stream = self.segments.iter().find(|s| s.id == segment)?.stream?;
+        self.streams.get(&stream).map(String::as_str)
+    }
 }
 
 /// Which talks a person asks for.

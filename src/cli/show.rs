@@ -47,10 +47,7 @@ pub fn run(env: &Env, args: &ShowArgs, out: &mut dyn Write) -> Result<ExitCode> 
         }
     }
     if args.json {
-        let mut all = json::talk(&view);
-        all["seams"] = seams.iter().map(json::seam).collect();
-        all["parts"] = parts.iter().filter_map(|part| part_json(&view, part, &foreign)).collect();
-        writeln!(out, "{all}").map_err(printing)?;
+        writeln!(out, "{}", json::talk_whole(&db, &view)?).map_err(printing)?;
     } else {
         let changes = schedule_changes::of_talk(&db, view.talk.id)?;
         print(&view, &seams, (&parts, &foreign), &changes, env.clock.now(), env, out).map_err(printing)?;
@@ -58,27 +55,8 @@ pub fn run(env: &Env, args: &ShowArgs, out: &mut dyn Write) -> Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// The address that a segment was taped from.
-fn stream_of(view: &TalkView, segment: SegmentId) -> Option<&str> {
-    let stream = view.segments.iter().find(|s| s.id == segment)?.stream?;
-    view.streams.get(&stream).map(String::as_str)
-}
-
 /// Segments that another recorder taped.
 type Foreign = BTreeMap<SegmentId, merged::Origin>;
-
-fn part_json(view: &TalkView, part: &Part, foreign: &Foreign) -> Option<serde_json::Value> {
-    let (from, to) = part.place?;
-    Some(serde_json::json!({
-        "segment": part.segment.0,
-        "stream": stream_of(view, part.segment),
-        "merged_from": foreign.get(&part.segment).map(|origin| &origin.data_dir),
-        "from_seconds": from as f64 / 1000.0,
-        "to_seconds": to as f64 / 1000.0,
-        "start": part.wall.map(|w| w.start.rfc3339(view.event.zone)),
-        "end": part.wall.map(|w| w.end.rfc3339(view.event.zone)),
-    }))
-}
 
 fn print(
     view: &TalkView,
@@ -153,7 +131,7 @@ fn print(
         writeln!(out, "\nMade of")?;
         for (part, (from, to)) in used {
             let wall = part.wall.map(|w| format!("{} - {}  ", time(w.start), time(w.end))).unwrap_or_default();
-            let stream = stream_of(view, part.segment).map(|s| format!(", {s}")).unwrap_or_default();
+            let stream = view.stream_of(part.segment).map(|s| format!(", {s}")).unwrap_or_default();
             let from_other =
                 foreign.get(&part.segment).map(|o| format!(", merged from {}", o.data_dir)).unwrap_or_default();
             let line = format!("  {wall}{:>9} of segment {}{stream}{from_other}", length(to - from), part.segment);

@@ -100,11 +100,36 @@ pub struct Assemble {
     pub settle_ms: i64,
     /// Mark gaps (and the edges of the slot) with chapters.
     pub chapters: bool,
+    /// Files beside each joined file that tell of it.
+    pub sidecar: Vec<SidecarFormat>,
+}
+
+/// How a file beside a joined one tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SidecarFormat {
+    /// For programs: what `show --json` prints.
+    Json,
+    /// For media centres: Kodi's XML.
+    Nfo,
+}
+
+impl SidecarFormat {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Json, Self::Nfo];
+
+    /// The word in the settings, and the end of the file's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Nfo => "nfo",
+        }
+    }
 }
 
 impl Default for Assemble {
     fn default() -> Self {
-        Self { container: AssemblyContainer::Matroska, settle_ms: 30 * SECOND, chapters: true }
+        Self { container: AssemblyContainer::Matroska, settle_ms: 30 * SECOND, chapters: true, sidecar: Vec::new() }
     }
 }
 
