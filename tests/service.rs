@@ -53,6 +53,47 @@ fn systemd_is_told_ready_alive_and_stopping_in_this_order() {
     assert!(daemon.wait(PATIENCE).success());
 }
 
+/// With a stand-in for systemd-inhibit, which notes how it is called and what its number is.
+#[test]
+fn the_machine_is_kept_awake_as_long_as_the_daemon_lives_and_no_longer() {
+    let mut streamrip = with_a_talk();
+    streamrip.ok(&["halls", "set", "Saal 1", "http://127.0.0.1:9/saal1"]);
+    let (log, bin) = (streamrip.folder().join("inhibited"), streamrip.folder().join("bin"));
+    let script = format!("#!/bin/sh\necho \"$$ $*\" >>{}\nshift 4\nexec \"$@\"\n", log.display());
+    let source = streamrip.write("inhibit.sh", script);
+    fs::create_dir(&bin).expect("made");
+    // By another program: a file that we had open for writing might be busy when it is started.
+    let installed = Command::new("install").args(["-m", "755", &source]).arg(bin.join("systemd-inhibit")).status();
+    assert!(installed.expect("started").success());
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    streamrip.env("PATH", &path);
+    let calls = || fs::read_to_string(&log).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
+    let is_running = |call: &str| {
+        let pid = call.split(' ').next().unwrap_or_default();
+        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+    };
+    let mut daemon = streamrip.spawn(&["run", "--no-check"]);
+    wait_until("it is asked for", PATIENCE, || !calls().is_empty());
+    let call = calls().remove(0);
+    assert!(call.contains("--what=sleep:idle --who=streamrip ") && call.ends_with("--mode=block cat"), "{call}");
+    assert!(is_running(&call), "{call}");
+    daemon.kill();
+    daemon.wait(PATIENCE);
+    wait_until("it ends with a daemon that is killed", PATIENCE, || !is_running(&call));
+
+    // Switched off, it is not asked for.
+    fs::write(streamrip.data_dir().join("streamrip.toml"), "[record]\nkeep_awake = false\n").expect("written");
+    let socket = UnixDatagram::bind(streamrip.folder().join("notify")).expect("bound");
+    socket.set_read_timeout(Some(PATIENCE)).expect("set");
+    streamrip.env("NOTIFY_SOCKET", streamrip.folder().join("notify").to_str().expect("text"));
+    let mut daemon = streamrip.spawn(&["run", "--no-check"]);
+    socket.recv(&mut [0; 200]).expect("ready");
+    wait_until("it works", PATIENCE, || streamrip.data_dir().join("status.json").exists());
+    daemon.term();
+    assert!(daemon.wait(PATIENCE).success());
+    assert_eq!(calls().len(), 1);
+}
+
 #[test]
 fn completions_manual_and_export_are_made() {
     let streamrip = with_a_talk();
@@ -108,7 +149,8 @@ fn the_unit_file_is_sound() {
     // It looks for the program, which is not installed here.
     let dir = tempfile::tempdir().expect("dir");
     let unit = dir.path().join("streamrip.service");
-    fs::write(&unit, text.replace("ExecStart=streamrip ", concat!("ExecStart=", env!("CARGO_BIN_EXE_streamrip"), " "))).expect("written");
+    fs::write(&unit, text.replace("ExecStart=streamrip ", concat!("ExecStart=", env!("CARGO_BIN_EXE_streamrip"), " ")))
+        .expect("written");
     let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output().expect("started");
     let said = String::from_utf8_lossy(&output.stderr);
     // It also complains of other units of the machine.

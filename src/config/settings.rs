@@ -82,7 +82,7 @@ macro_rules! key {
     };
 }
 
-const KEYS: [Key; 27] = [
+const KEYS: [Key; 28] = [
     key!(record.recorder recorder: word, "source of halls that name none: auto, mplayer, ffmpeg, http or hls"),
     key!(record.quality quality: word, "rendition of HLS streams of halls that name none: best, worst, audio or a height such as 1080p"),
     key!(record.pre_padding pre_padding_ms: duration, "recorded before each talk, where the halls file says nothing"),
@@ -91,6 +91,7 @@ const KEYS: [Key; 27] = [
     key!(record.first_byte_timeout first_byte_timeout_ms: duration, "the first byte of a connection must come within this time"),
     key!(record.handover_spread handover_spread_ms: duration, "handovers of several halls are this far apart"),
     key!(record.redundancy redundancy: mirrors, "mirrors of a hall taped at the same time (1 or 2), where the halls file says nothing"),
+    key!(record.keep_awake keep_awake: boolean, "keep the machine from sleeping while talks are recorded or will be within a day (systemd)"),
     key!(assemble.container container: word, "container of the joined files: matroska"),
     key!(assemble.settle settle_ms: duration, "how long after a talk's padding it is joined"),
     key!(assemble.chapters chapters: boolean, "mark the slot and its gaps with chapters"),

@@ -49,6 +49,8 @@ pub struct Record {
     pub handover_spread_ms: i64,
     /// How many mirrors of a hall are taped at the same time, where the halls file says nothing.
     pub redundancy: u32,
+    /// While something is to be recorded, the machine is asked not to sleep.
+    pub keep_awake: bool,
 }
 
 impl Default for Record {
@@ -62,6 +64,7 @@ impl Default for Record {
             first_byte_timeout_ms: 15 * SECOND,
             handover_spread_ms: 2 * SECOND,
             redundancy: 1,
+            keep_awake: true,
         }
     }
 }
