@@ -1,4 +1,5 @@
-//! What a tape says to people: a line when something changes, not one for each of a hundred refusals.
+//! What a tape says to people: a line when something changes, not one for each of a hundred refusals. Hall, connection
+//! (the UUID of its row) and reason stand beside it as fields, for logs that have fields.
 
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -22,20 +23,20 @@ struct Trouble {
 
 impl Narrator {
     /// A connection that was good, or was to become so, ended.
-    pub(super) fn trouble(&mut self, hall: &str, reason: EndReason, detail: Option<&str>) {
+    pub(super) fn trouble(&mut self, hall: &str, connection: Uuid, reason: EndReason, detail: Option<&str>) {
         let detail = detail.map(|d| format!(" ({d})")).unwrap_or_default();
         match &mut self.trouble {
             Some(known) => {
                 known.times += 1;
                 if known.reason == reason {
-                    tracing::debug!("{hall}: {reason}{detail}");
+                    tracing::debug!(hall, %connection, %reason, "{hall}: {reason}{detail}");
                     return;
                 }
                 known.reason = reason;
             }
             None => self.trouble = Some(Trouble { reason, since: Instant::now(), times: 1 }),
         }
-        tracing::warn!("{hall}: {reason}{detail}; connecting again");
+        tracing::warn!(hall, %connection, %reason, "{hall}: {reason}{detail}; connecting again");
     }
 
     /// Media comes from this connection.
@@ -46,9 +47,10 @@ impl Narrator {
         match self.trouble.take() {
             Some(t) => {
                 let tries = if t.times == 1 { String::new() } else { format!(", {} tries", t.times) };
-                tracing::info!("{hall}: recording again after {:.1} s{tries}: {url}", t.since.elapsed().as_secs_f64());
+                let after = t.since.elapsed().as_secs_f64();
+                tracing::info!(hall, %connection, "{hall}: recording again after {after:.1} s{tries}: {url}");
             }
-            None => tracing::info!("{hall}: recording {url}"),
+            None => tracing::info!(hall, %connection, "{hall}: recording {url}"),
         }
     }
 }

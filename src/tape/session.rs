@@ -267,7 +267,7 @@ impl Session {
     /// The running connection ended by itself.
     fn current_over(&mut self, over: &Over) {
         let Some(old) = self.current.take() else { return };
-        self.note(over.reason, over.detail.as_deref());
+        self.note(old.id, over.reason, over.detail.as_deref());
         let (place, old_stream) = (self.place(&old.stream), old.stream.clone());
         self.close(old);
         // Another is on its way already, so it takes over as it is; unless it is the one that says nothing.
@@ -305,11 +305,11 @@ impl Session {
         self.retry_at = Some(Instant::now() + delay);
     }
 
-    fn note(&mut self, reason: EndReason, detail: Option<&str>) {
+    fn note(&mut self, connection: Uuid, reason: EndReason, detail: Option<&str>) {
         if !reason.is_wanted() {
             let now = self.deps.clock.now();
             lock(&self.status).last_trouble = Some((now, reason, detail.map(str::to_owned)));
-            self.narrator.trouble(&self.order.hall_name, reason, detail);
+            self.narrator.trouble(&self.order.hall_name, connection, reason, detail);
         }
     }
 
@@ -349,7 +349,8 @@ impl Session {
         }
         while let Ok(Some(_)) = timeout_at(deadline, self.closing.join_next()).await {}
         if !self.closing.is_empty() {
-            tracing::error!("{}: a file could not be closed in time; it will be recovered", self.order.hall_name);
+            let hall = self.order.hall_name.as_str();
+            tracing::error!(hall, "{hall}: a file could not be closed in time; it will be recovered");
         }
         self.publish(Some(TapeState::Ended));
     }
