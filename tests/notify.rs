@@ -170,7 +170,22 @@ fn check_sends_a_test_message_reads_the_schedule_again_and_names_codecs() {
     fs::remove_file(streamrip.folder().join("congress.ics")).expect("removed");
     let output = streamrip.run(&["check"]);
     assert_eq!(output.code, Some(0), "{output:?}");
-    for words in ["mpegts of ", "begins in 1", "warning  refresh congress: its schedule cannot be read again"] {
-        assert!(output.stdout.contains(words), "{words} is not in {}", output.stdout);
+    let said = output.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    let forecast = " x 2 (1 stream as recorded, and the joined files) = ";
+    for words in ["mpegts of ", "begins in 1", forecast, "warning refresh congress its schedule cannot be read again"] {
+        assert!(said.contains(words), "{words} is not in {}", output.stdout);
     }
+}
+
+#[test]
+fn an_event_is_meant_by_its_short_name_too() {
+    let streamrip = Streamrip::new(env!("CARGO_BIN_EXE_streamrip"));
+    let talks = [Talk::new("Saal 1", "A talk", in_seconds(86_400), 600)];
+    let file = streamrip.write("congress.ics", calendar(&talks));
+    streamrip.ok(&["import", "--event", "The Congress", &file]);
+    let output = streamrip.run(&["check", "--json", "--event", "the-congress"]);
+    let said: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    let refreshed = |f: &Value| f["kind"] == "refresh" && f["what"] == "The Congress";
+    assert!(said["findings"].as_array().is_some_and(|all| all.iter().any(refreshed)), "{said}");
+    assert_eq!(streamrip.json(&["halls", "--json", "--event", "the-congress"])[0]["event"], "The Congress");
 }

@@ -70,6 +70,7 @@ pub fn talk(view: &TalkView) -> Value {
         "segments": segments,
         "gaps": gaps,
         "assembly": assembly,
+        "assembly_pruned_at": view.pruned.as_ref().map(|p| time(p.at)),
     })
 }
 

@@ -8,7 +8,7 @@ use rusqlite::Connection as Db;
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
 use super::{disk, lock};
-use crate::catalog::assemblies::{self, Assembly, Part};
+use crate::catalog::assemblies::{self, Assembly, Part, PrunedAssembly};
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::{daemon_runs, merged, seams, segments, troubles};
 use crate::domain::event::Event;
@@ -44,6 +44,8 @@ pub struct TalkView {
     pub streams: BTreeMap<StreamId, String>,
     /// The file made for it.
     pub assembly: Option<Assembly>,
+    /// There was one, and it was deleted as the user wished.
+    pub pruned: Option<PrunedAssembly>,
 }
 
 /// Segments that another recorder taped, and where they come from.
@@ -307,8 +309,20 @@ impl<'a> Reader<'a> {
         };
         let report = report(&facts, self.now, self.env.settings.list.complete_tolerance_ms);
         let assembly = assemblies::current(self.db, talk.id)?;
+        let pruned = if assembly.is_none() { assemblies::pruned(self.db, talk.id)? } else { None };
         connections.retain(|c| c.closed.is_none_or(|closed| closed >= window.start));
-        Ok(TalkView { talk, event, hall, window, report, segments: found, connections, streams: urls, assembly })
+        Ok(TalkView {
+            talk,
+            event,
+            hall,
+            window,
+            report,
+            segments: found,
+            connections,
+            streams: urls,
+            assembly,
+            pruned,
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::Result;
 use crate::domain::ids::{AssemblyId, SegmentId, TalkId};
@@ -34,27 +34,88 @@ pub struct Assembly {
 /// # Errors
 /// When SQLite cannot answer.
 pub fn current(db: &Connection, talk: TalkId) -> Result<Option<Assembly>> {
-    let mut query = db.prepare_cached(
-        "SELECT id, path, bytes, sha256, duration_ms, made_ms, inputs FROM assembly
-         WHERE talk_id = ?1 AND gone_ms IS NULL ORDER BY id DESC LIMIT 1",
+    let mut query =
+        db.prepare_cached(&format!("{SELECT} WHERE talk_id = ?1 AND gone_ms IS NULL ORDER BY id DESC LIMIT 1"))?;
+    let mut rows = query.query([talk.0])?;
+    Ok(rows.next()?.map(read).transpose()?.map(|(_, assembly)| assembly))
+}
+
+const SELECT: &str = "SELECT id, path, bytes, sha256, duration_ms, made_ms, inputs, talk_id FROM assembly";
+
+fn read(row: &Row<'_>) -> Result<(TalkId, Assembly)> {
+    let assembly = Assembly {
+        id: AssemblyId(row.get(0)?),
+        path: super::relative_path(row.get(1)?)?,
+        bytes: row.get::<_, i64>(2)?.cast_unsigned(),
+        sha256: row.get(3)?,
+        duration_ms: row.get(4)?,
+        made: Ms(row.get(5)?),
+        inputs: row.get(6)?,
+    };
+    Ok((TalkId(row.get(7)?), assembly))
+}
+
+/// The assemblies that are there, and whose they are.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn all(db: &Connection) -> Result<Vec<(TalkId, Assembly)>> {
+    list(db, "gone_ms IS NULL")
+}
+
+/// Assemblies that were pruned and whose path no other one has taken since.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn all_pruned(db: &Connection) -> Result<Vec<(TalkId, Assembly)>> {
+    list(db, "gone_reason LIKE 'pruned: %' AND path NOT IN (SELECT path FROM assembly WHERE gone_ms IS NULL)")
+}
+
+fn list(db: &Connection, condition: &str) -> Result<Vec<(TalkId, Assembly)>> {
+    let mut query = db.prepare_cached(&format!("{SELECT} WHERE {condition} ORDER BY id"))?;
+    let mut rows = query.query([])?;
+    let mut out = Vec::new();
+    while let Some(row) = rows.next()? {
+        out.push(read(row)?);
+    }
+    Ok(out)
+}
+
+/// The file of an assembly is deleted on purpose, for this reason: it is not to be made again.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn prune(db: &Connection, assembly: AssemblyId, reason: &str, now: Ms) -> Result<()> {
+    db.execute(
+        "UPDATE assembly SET gone_ms = ?2, gone_reason = 'pruned: ' || ?3 WHERE id = ?1 AND gone_ms IS NULL",
+        (assembly.0, now.0, reason),
     )?;
-    let row = query.query_row([talk.0], |row| {
-        let path: String = row.get(1)?;
-        Ok((
-            path,
-            Assembly {
-                id: AssemblyId(row.get(0)?),
-                path: PathBuf::new(),
-                bytes: row.get::<_, i64>(2)?.cast_unsigned(),
-                sha256: row.get(3)?,
-                duration_ms: row.get(4)?,
-                made: Ms(row.get(5)?),
-                inputs: row.get(6)?,
-            },
-        ))
-    });
-    let Some((path, assembly)) = row.optional()? else { return Ok(None) };
-    Ok(Some(Assembly { path: super::relative_path(path)?, ..assembly }))
+    Ok(())
+}
+
+/// The end of a talk's file that was deleted on purpose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrunedAssembly {
+    /// When.
+    pub at: Ms,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// When and why the last file of a talk was pruned; `None`: there is one, there was none, or it went otherwise.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn pruned(db: &Connection, talk: TalkId) -> Result<Option<PrunedAssembly>> {
+    let mut query = db.prepare_cached(
+        "SELECT gone_ms, coalesce(gone_reason, '') FROM assembly WHERE talk_id = ?1 ORDER BY gone_ms IS NULL DESC, id DESC LIMIT 1",
+    )?;
+    let row =
+        query.query_row([talk.0], |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, String>(1)?))).optional()?;
+    Ok(row.and_then(|(at, reason)| {
+        let reason = reason.strip_prefix("pruned: ")?.to_owned();
+        Some(PrunedAssembly { at: Ms(at?), reason })
+    }))
 }
 
 /// A new assembly and what it was made of.

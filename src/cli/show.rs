@@ -79,13 +79,14 @@ fn print(
         length(missing)
     );
     field("state", recorded)?;
-    match &view.assembly {
-        Some(a) => field(
-            "file",
-            format!("{} ({}, {})", env.data_dir.join(&a.path).display(), length(a.duration_ms), size(a.bytes)),
-        )?,
-        None => field("file", "none yet".to_owned())?,
-    }
+    let file = match (&view.assembly, &view.pruned) {
+        (Some(a), _) => {
+            format!("{} ({}, {})", env.data_dir.join(&a.path).display(), length(a.duration_ms), size(a.bytes))
+        }
+        (None, Some(p)) => format!("deleted {}: {}", p.at.in_zone(zone).format("%Y-%m-%d %H:%M"), p.reason),
+        (None, None) => "none yet".to_owned(),
+    };
+    field("file", file)?;
     writeln!(out, "\n{} {} {}", time(slot.start), picture(view, now), time(slot.end))?;
     writeln!(out, "         # recorded   ! missing   . not yet")?;
     if !view.report.gaps.is_empty() {

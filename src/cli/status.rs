@@ -45,9 +45,16 @@ fn print(status: &Status, env: &Env, out: &mut dyn Write) -> std::io::Result<()>
         .as_deref()
         .map(|t| format!(" since {} UTC", t.get(..19).unwrap_or(t).replace('T', " ")))
         .unwrap_or_default();
-    writeln!(out, "streamrip {} runs{since}{pid}", status.version)?;
+    if status.is_starting() {
+        writeln!(out, "a daemon is starting: it looks at what was left from before")?;
+    } else {
+        writeln!(out, "streamrip {} runs{since}{pid}", status.version)?;
+    }
     for problem in &status.problems {
         writeln!(out, "! {}", clean(problem))?;
+    }
+    if status.is_starting() {
+        return Ok(());
     }
     writeln!(out, "\n{}", if status.tapes.is_empty() { "Nothing is being recorded." } else { "Recording" })?;
     for t in &status.tapes {

@@ -22,6 +22,7 @@ pub mod pace;
 pub mod prune;
 pub mod reconcile;
 pub mod refresh_guard;
+pub mod retention;
 pub mod route;
 pub mod schedule_diff;
 pub mod schedule_warnings;

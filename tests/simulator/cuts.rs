@@ -101,11 +101,12 @@ fn after_any_cut_the_catalog_is_true_about_the_files() {
         .output();
     let output = match traced {
         Ok(output) => output,
-        Err(e) => return println!("skipped: strace cannot be started: {e}"),
+        Err(e) => return streamrip_lab::skipped(&format!("strace cannot be started: {e}")),
     };
     let text = std::fs::read_to_string(&trace).unwrap_or_default();
     if text.is_empty() {
-        return println!("skipped: strace may not trace here: {}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8_lossy(&output.stderr);
+        return streamrip_lab::skipped(&format!("strace may not trace here: {said}"));
     }
     assert!(output.status.success(), "the day itself failed: {}", String::from_utf8_lossy(&output.stderr));
     let log = Log::read(&text, &root);

@@ -16,7 +16,7 @@ use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::app::index::{Looked, read};
 use crate::app::prune::PruneRequest;
-use crate::app::{adopt, disk, index, prune};
+use crate::app::{adopt, disk, index, prune, retention};
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, segments, todo, troubles};
@@ -36,6 +36,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// at so often no longer holds up its talk, which is joined again should it succeed later.
 const GIVE_UP: u32 = 4;
 
+/// How often it is looked what is old enough to be deleted: ages are days, and sizes grow by a file at a time.
+const RETAIN: Duration = Duration::from_secs(3600);
+
 /// The longest wait before a segment that could not be looked at is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
 
@@ -51,6 +54,7 @@ pub struct Worker {
     done: Option<(mpsc::UnboundedSender<News>, Post)>,
     disk_low: bool,
     hard: HashMap<SegmentId, Hard>,
+    retained: Option<Instant>,
 }
 
 /// A segment that cannot be looked at: its file, the programs, or we ourselves failed.
@@ -98,7 +102,7 @@ impl Worker {
         let (doing, seen) = watch::channel(Doing::default());
         let reader = Arc::new(Mutex::new(reader));
         let hard = HashMap::new();
-        (Self { env, reader, writer, scope, closed, doing, done: None, disk_low: false, hard }, seen)
+        (Self { env, reader, writer, scope, closed, doing, done: None, disk_low: false, hard, retained: None }, seen)
     }
 
     /// Tells `done` of each talk that it is done with, whose file is to go by `post`. Nobody has to listen.
@@ -196,6 +200,21 @@ impl Worker {
             left -= 1;
         }
         self.doing.send_modify(|d| d.waiting = left);
+        if left == 0 && self.retained.is_none_or(|last| last.elapsed() >= RETAIN) {
+            self.retain().await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what is older than the user keeps it.
+    async fn retain(&mut self) -> Result<()> {
+        self.retained = Some(Instant::now());
+        if retention::is_on(&self.env) {
+            self.say("looking for what is old enough to be deleted".to_owned());
+            let (env, reader, writer) = (self.env.clone(), Arc::clone(&self.reader), self.writer.clone());
+            let done = apart(async move { retention::retain(&env, &reader, &writer, false).await }).await;
+            done.unwrap_or_else(|panic| Err(Failure::new(Kind::Failed, panic)))?;
+        }
         Ok(())
     }
 
@@ -217,6 +236,7 @@ impl Worker {
             if low {
                 tracing::error!("disk-full: less than the reserve is free: joining waits, recording goes on");
                 prune::prune(&self.env, &self.reader, &self.writer, PruneRequest::default()).await?;
+                self.retain().await?;
             } else {
                 tracing::info!("there is space on the disk again: joining goes on");
             }

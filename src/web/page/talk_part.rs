@@ -69,7 +69,9 @@ fn file(db: &Db, site: &Site, view: &TalkView) -> Result<Markup> {
         });
     }
     let to_do = todo::of(db, view.talk.id)?;
-    let why = if view.talk.is_on() && view.window.end > site.env.clock.now() {
+    let why = if view.pruned.is_some() {
+        "The joined file was deleted: it was old enough.".to_owned()
+    } else if view.talk.is_on() && view.window.end > site.env.clock.now() {
         let end = view.window.end.in_zone(view.event.zone).format("%H:%M");
         format!("No joined file yet: it is made when the window is over, at {end}.")
     } else if view.segments.is_empty() {

@@ -90,6 +90,17 @@ pub async fn eventually(what: &str, deadline: Duration, mut condition: impl FnMu
     }
 }
 
+/// Says why a test tests nothing here. With `STREAMRIP_TESTS_MUST=1` it fails: where continuous integration runs
+/// everything can be had, and a test that is skipped there every time guards nothing.
+///
+/// # Panics
+/// With that variable.
+#[allow(clippy::print_stderr, reason = "a skipped test says why")]
+pub fn skipped(why: &str) {
+    assert!(std::env::var_os("STREAMRIP_TESTS_MUST").is_none_or(|must| must != "1"), "this test must run here: {why}");
+    eprintln!("skipped: {why}");
+}
+
 /// True where `program` can be found in PATH.
 #[must_use]
 pub fn has_program(program: &str) -> bool {
