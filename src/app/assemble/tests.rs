@@ -6,10 +6,12 @@ use uuid::Uuid;
 
 use super::*;
 use crate::app::clock::TestClock;
+use crate::app::index::index_segment;
 use crate::app::prune::{PruneRequest, prune};
-use crate::catalog::segments::{ClosedSegment, close_segment, open_segment};
+use crate::app::report;
+use crate::catalog::segments::{self, ClosedSegment, close_segment, open_segment};
 use crate::domain::ids::HallId;
-use crate::domain::segment::{Container, EndReason, Mark};
+use crate::domain::segment::{Container, EndReason, Mark, Verdict};
 use crate::domain::settings::Settings;
 use crate::domain::time::{HOUR, MINUTE, Ms};
 
