@@ -1,7 +1,5 @@
 //! Tapes on real mplayer and ffmpeg, real streams on loopback, and children that behave badly.
 
-#![allow(clippy::print_stderr, reason = "a skipped test says why")]
-
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -21,7 +19,7 @@ use streamrip::source::mplayer::Mplayer;
 use streamrip::source::{ProcessId, Sources};
 use streamrip::tape::events::{TapeEvent, TapeSink};
 use streamrip::tape::{self, TapeDeps, TapeHandle, TapeOrder};
-use streamrip_lab::{Act, Answer, End, FaultServer, Format, Live, PATIENCE, Recipe, SmallDisk, eventually};
+use streamrip_lab::{Act, Answer, End, FaultServer, Format, Live, PATIENCE, Recipe, SmallDisk, eventually, skipped};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -466,7 +464,7 @@ fn find_file(dir: &Path) -> Option<PathBuf> {
 async fn on_a_disk_that_stays_full_the_file_keeps_what_it_has_and_the_next_one_begins_when_there_is_space() {
     let (server, feed, mut bench) = (FaultServer::start(), Feed::start(), Bench::new());
     let Some(disk) = SmallDisk::mount(bench.dir.path(), 4) else {
-        eprintln!("skipped: this user may not mount a tmpfs");
+        skipped("this user may not mount a tmpfs");
         return;
     };
     bench.buffer_bytes = Some(100_000);

@@ -87,6 +87,17 @@ fn three_hundred_slow_clients_cost_no_second() {
     let list = streamrip.json(&["list", "--json"]);
     assert_eq!(list[0]["state"], "complete", "{list}");
     assert_eq!(list[0]["segments"].as_array().map(Vec::len), Some(1), "one connection for the whole talk: {list}");
+
+    // What the page's API says of it is what the command says.
+    let mut daemon = streamrip.spawn(&["run", "--no-check", "--listen", &address.to_string()]);
+    daemon.expect("the page: http://", PATIENCE);
+    wait_until("the page to answer", PATIENCE, answers);
+    let shown = streamrip.json(&["show", "1", "--json"]);
+    assert_eq!(shown["parts"].as_array().map(Vec::len), Some(1), "{shown}");
+    assert_eq!(json(address, "/api/v1/talks/1"), shown);
+    assert_eq!(json(address, "/api/v1/talks"), list);
+    daemon.term();
+    assert!(daemon.wait(PATIENCE).success());
 }
 
 #[test]
@@ -108,6 +119,22 @@ fn others_need_a_token_and_a_taken_address_stops_no_tape() {
     assert!(get(address, "/", None).starts_with("HTTP/1.1 401"));
     assert!(get(address, "/", Some(token)).starts_with("HTTP/1.1 200"));
     assert!(!daemon.said().contains(token), "{}", daemon.said());
+    daemon.term();
+    assert!(daemon.wait(PATIENCE).success());
+}
+
+/// The address stands in the settings, the token that belonged to it was lost: that costs the page, not the talks.
+#[test]
+fn a_setting_that_allows_no_page_stops_no_daemon() {
+    let streamrip = Streamrip::new(env!("CARGO_BIN_EXE_streamrip"));
+    let file = streamrip.write("good.ics", calendar(&[Talk::new("Saal 1", "A talk", in_seconds(86_400), 3600)]));
+    streamrip.ok(&["import", &file]);
+    fs::write(streamrip.data_dir().join("streamrip.toml"), "[web]\nlisten = \"0.0.0.0:1\"\n").expect("settings");
+    let mut daemon = streamrip.spawn(&["run", "--no-check"]);
+    let problem =
+        || streamrip.run(&["status"]).stdout.contains("! web.listen: there is no page: others can reach 0.0.0.0:1");
+    wait_until("the status says so", PATIENCE, problem);
+    assert!(daemon.said().contains("web.token"), "the log says what to do: {}", daemon.said());
     daemon.term();
     assert!(daemon.wait(PATIENCE).success());
 }

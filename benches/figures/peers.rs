@@ -20,148 +20,66 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Peer {
     pub name: &'static str,
     pub program: &'static str,
-    arguments: &'static [&'static str],
+    arguments: &'static str,
 }
 
 /// No cache, so that all of it is in the file when the stream ends.
 pub const MPLAYER: Peer = Peer {
     name: "mplayer in a loop",
     program: "mplayer",
-    arguments: &[
-        "-noconfig",
-        "all",
-        "-nolirc",
-        "-noconsolecontrols",
-        "-nocache",
-        "-really-quiet",
-        "-dumpstream",
-        "-dumpfile",
-        "FILE",
-        "URL",
-    ],
+    arguments: "-noconfig all -nolirc -noconsolecontrols -nocache -really-quiet -dumpstream -dumpfile FILE URL",
 };
 
 /// A stall is no byte in 5 s.
 pub const CURL: Peer = Peer {
     name: "curl in a loop",
     program: "curl",
-    arguments: &["-sSfNL", "--speed-limit", "1", "--speed-time", "5", "--connect-timeout", "5", "-o", "FILE", "URL"],
+    arguments: "-sSfNL --speed-limit 1 --speed-time 5 --connect-timeout 5 -o FILE URL",
 };
 
-pub const WGET: Peer = Peer {
-    name: "wget in a loop",
-    program: "wget",
-    arguments: &["-q", "--tries=1", "--timeout=5", "-O", "FILE", "URL"],
-};
+pub const WGET: Peer =
+    Peer { name: "wget in a loop", program: "wget", arguments: "-q --tries=1 --timeout=5 -O FILE URL" };
 
 /// Every option with which it connects again; 2 s is the longest wait that lets it try more than once in an outage
 /// of 3 s. In a loop, since it gives up after that.
 pub const FFMPEG: Peer = Peer {
     name: "ffmpeg with every reconnect option, in a loop",
     program: "ffmpeg",
-    arguments: &[
-        "-nostdin",
-        "-v",
-        "error",
-        "-y",
-        "-reconnect",
-        "1",
-        "-reconnect_at_eof",
-        "1",
-        "-reconnect_streamed",
-        "1",
-        "-reconnect_on_network_error",
-        "1",
-        "-reconnect_on_http_error",
-        "4xx,5xx",
-        "-reconnect_delay_max",
-        "2",
-        "-rw_timeout",
-        "5000000",
-        "-copyts",
-        "-i",
-        "URL",
-        "-map",
-        "0",
-        "-c",
-        "copy",
-        "-copyinkf",
-        "-f",
-        "mpegts",
-        "FILE",
-    ],
+    arguments: "-nostdin -v error -y -reconnect 1 -reconnect_at_eof 1 -reconnect_streamed 1 \
+        -reconnect_on_network_error 1 -reconnect_on_http_error 4xx,5xx -reconnect_delay_max 2 -rw_timeout \
+        5000000 -copyts -i URL -map 0 -c copy -copyinkf -f mpegts FILE",
 };
 
 pub const STREAMLINK: Peer = Peer {
     name: "streamlink in a loop",
     program: "streamlink",
-    arguments: &[
-        "--no-config",
-        "--quiet",
-        "--force",
-        "--stream-timeout",
-        "5",
-        "--http-timeout",
-        "5",
-        "-o",
-        "FILE",
-        "httpstream://URL",
-        "best",
-    ],
+    arguments: "--no-config --quiet --force --stream-timeout 5 --http-timeout 5 -o FILE httpstream://URL best",
 };
 
 pub const STREAMLINK_HLS: Peer = Peer {
     name: "streamlink in a loop",
     program: "streamlink",
-    arguments: &["--no-config", "--quiet", "--force", "-o", "FILE", "hls://URL", "best"],
+    arguments: "--no-config --quiet --force -o FILE hls://URL best",
 };
 
 /// What the window still holds is taken when it begins.
 pub const STREAMLINK_HLS_RESTART: Peer = Peer {
     name: "streamlink `--hls-live-restart` in a loop",
     program: "streamlink",
-    arguments: &["--no-config", "--quiet", "--force", "--hls-live-restart", "-o", "FILE", "hls://URL", "best"],
+    arguments: "--no-config --quiet --force --hls-live-restart -o FILE hls://URL best",
 };
 
 pub const YT_DLP: Peer = Peer {
     name: "yt-dlp in a loop",
     program: "yt-dlp",
-    arguments: &[
-        "--ignore-config",
-        "-q",
-        "--no-warnings",
-        "--no-part",
-        "--no-cache-dir",
-        "--downloader",
-        "ffmpeg",
-        "--hls-use-mpegts",
-        "--fixup",
-        "never",
-        "-o",
-        "FILE",
-        "URL",
-    ],
+    arguments: "--ignore-config -q --no-warnings --no-part --no-cache-dir --downloader ffmpeg --hls-use-mpegts \
+        --fixup never -o FILE URL",
 };
 
 pub const FFMPEG_HLS: Peer = Peer {
     name: "ffmpeg in a loop",
     program: "ffmpeg",
-    arguments: &[
-        "-nostdin",
-        "-v",
-        "error",
-        "-y",
-        "-i",
-        "URL",
-        "-map",
-        "0",
-        "-c",
-        "copy",
-        "-copyinkf",
-        "-f",
-        "mpegts",
-        "FILE",
-    ],
+    arguments: "-nostdin -v error -y -i URL -map 0 -c copy -copyinkf -f mpegts FILE",
 };
 
 impl Peer {
@@ -195,7 +113,7 @@ impl Peer {
     fn command(&self, url: &str, file: &Path) -> Option<Command> {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM"]).arg(self.path()?);
-        for argument in self.arguments {
+        for argument in self.arguments.split_whitespace() {
             command.arg(argument.replace("URL", url).replace("FILE", &file.to_string_lossy()));
         }
         let folder = file.parent()?;

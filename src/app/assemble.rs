@@ -493,6 +493,7 @@ async fn make(
         duration_ms: joined.duration_ms,
         inputs,
         parts,
+        told: env.settings.notify.on_talk_done.is_empty(),
     };
     let moved = old.as_ref().is_some_and(|old| !facts.same_place(old, &path));
     let reason = match (moved, has_lost) {

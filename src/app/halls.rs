@@ -3,7 +3,8 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::failure::{Failure, Kind, Result};
-use crate::catalog::halls::{known_halls, set_streams, talk_counts};
+use super::report;
+use crate::catalog::halls::{known_halls, set_public_only, set_streams, talk_counts};
 use crate::catalog::schedule;
 use crate::domain::event::Event;
 use crate::domain::hall::fold_name;
@@ -54,14 +55,28 @@ pub fn set(db: &mut Connection, event: Option<&str>, hall: &str, urls: &[String]
         }
     }
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut report = find(&tx, event, hall)?;
-    let wanted: Vec<_> = wanted.iter().map(|u| (u.secret(), StreamOrigin::Command)).collect();
-    set_streams(&tx, report.hall.id, &report.hall.streams, &wanted, now)?;
+    let report = set_in(&tx, event, hall, &wanted, now)?;
+    tx.commit()?;
+    Ok(report)
+}
+
+/// As [`set`], within the caller's transaction. An address that must not lead into a private network stays one
+/// that must not.
+pub(super) fn set_in(
+    db: &Connection,
+    event: Option<&str>,
+    hall: &str,
+    urls: &[StreamUrl],
+    now: Ms,
+) -> Result<HallReport> {
+    let mut report = find(db, event, hall)?;
+    let wanted: Vec<_> = urls.iter().map(|u| (u.secret(), StreamOrigin::Command)).collect();
+    set_streams(db, report.hall.id, &report.hall.streams, &wanted, now)?;
+    set_public_only(db, report.hall.id, urls)?;
     let id = report.hall.id;
-    if let Some(now) = list(&tx, Some(&report.event))?.into_iter().find(|r| r.hall.id == id) {
+    if let Some(now) = list(db, Some(&report.event))?.into_iter().find(|r| r.hall.id == id) {
         report = now;
     }
-    tx.commit()?;
     Ok(report)
 }
 
@@ -93,12 +108,6 @@ fn find(db: &Connection, event: Option<&str>, hall: &str) -> Result<HallReport> 
 fn events(db: &Connection, name: Option<&str>) -> Result<Vec<Event>> {
     let all = schedule::events(db)?;
     let Some(name) = name else { return Ok(all) };
-    let names: Vec<_> = all.iter().map(|e| e.name.clone()).collect();
-    let found: Vec<_> = all.into_iter().filter(|e| e.name == name).collect();
-    if found.is_empty() {
-        let hint =
-            if names.is_empty() { "there are none yet".to_owned() } else { format!("events: {}", names.join(", ")) };
-        return Err(Failure::new(Kind::NotFound, format!("there is no event {name:?}")).hint(hint));
-    }
-    Ok(found)
+    let id = report::find_event(&all, name)?;
+    Ok(all.into_iter().filter(|e| e.id == id).collect())
 }

@@ -1,6 +1,6 @@
 //! The streams of all halls from the list that a congress publishes.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
@@ -42,7 +42,8 @@ pub struct HallsImported {
     pub warnings: Vec<String>,
 }
 
-/// Fetches the list and sets the streams of the halls that it names, as `halls set` does.
+/// Fetches the list and sets the streams of the halls that it names, as `halls set` does. But strangers wrote the
+/// list: where private addresses are not allowed, its names must not lead to one when they are opened either.
 ///
 /// # Errors
 /// When the list cannot be read, no hall of ours is in it, or the catalog fails. Then nothing is changed.
@@ -62,10 +63,12 @@ pub async fn import(env: &Env, request: &HallsImport) -> Result<HallsImported> {
     }
     if !request.dry_run {
         let mut db = catalog::open_writer(&env.data_dir)?;
+        // All halls or none.
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(catalog::CatalogError::from)?;
         for (event, hall, urls) in &imported.set {
-            let urls: Vec<_> = urls.iter().map(|url| url.secret().to_owned()).collect();
-            halls::set(&mut db, Some(event), hall, &urls, env.clock.now())?;
+            halls::set_in(&tx, Some(event), hall, urls, env.clock.now())?;
         }
+        tx.commit().map_err(catalog::CatalogError::from)?;
     }
     Ok(imported)
 }

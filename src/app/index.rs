@@ -21,11 +21,12 @@ use crate::plan::clock_watch::{stepped, unstepped};
 pub(crate) type Reader = Arc<Mutex<Connection>>;
 
 /// Indexes one closed segment: spans, packets at its edges and verdict go into the catalog. A segment
-/// that is open, or judged already, is left as it is.
+/// that is open, or judged already, is left as it is. One whose file cannot be read, or whose look ends in a
+/// crash of ffmpeg or in a bug of ours, stays unchecked: [`Looked::NotNow`].
 ///
 /// # Errors
-/// When ffmpeg is missing, the file cannot be read, or the catalog cannot be used: then it stays
-/// unchecked too.
+/// What is no matter of this segment: ffmpeg is missing or cannot be started, or the catalog cannot be used.
+/// Then it stays unchecked too.
 pub async fn index_segment(env: &Env, reader: &Reader, writer: &Writer, id: SegmentId) -> Result<Looked> {
     let (segment, arrivals) = read(reader, move |db| Ok((segments::segment(db, id)?, arrivals(db, id)?))).await?;
     let Some(segment) = segment.filter(|s| s.verdict == Verdict::Unchecked) else { return Ok(Looked::Done) };
@@ -35,9 +36,11 @@ pub async fn index_segment(env: &Env, reader: &Reader, writer: &Writer, id: Segm
         Err(MediaError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             writer.call(move |db| segments::set_verdict(db, id, Verdict::Lost, "the file is gone", now)).await?;
         }
-        // Not the segment's fault, as far as is known: it stays unchecked.
-        Err(e @ MediaError::Died { .. }) => return Ok(Looked::NotNow(e.to_string())),
-        Err(e) => return Err(media_failure(&e)),
+        Err(e @ (MediaError::ProgramMissing(_) | MediaError::Spawn { .. } | MediaError::Cancelled)) => {
+            return Err(media_failure(&e));
+        }
+        // It may be the file, the disk below it, or a program: the other segments are no worse for it.
+        Err(e) => return Ok(Looked::NotNow(e.to_string())),
     }
     Ok(Looked::Done)
 }
@@ -47,7 +50,7 @@ pub async fn index_segment(env: &Env, reader: &Reader, writer: &Writer, id: Segm
 pub enum Looked {
     /// It is judged, now or before.
     Done,
-    /// The program that looks died, for this reason: it stays unchecked.
+    /// It cannot be looked at, for this reason, and stays unchecked.
     NotNow(String),
 }
 
@@ -93,13 +96,19 @@ pub(crate) async fn index_file(
     .await
 }
 
-/// Runs media work on a blocking thread; dropping the future stops it, with its children.
+/// Runs media work on a blocking thread; dropping the future stops it, with its children. A panic in it is an
+/// error of that piece of work.
 pub(crate) async fn media<T: Send + 'static>(
     job: impl FnOnce(&CancellationToken) -> crate::media::Result<T> + Send + 'static,
 ) -> crate::media::Result<T> {
     let cancel = CancellationToken::new();
     let _stop = cancel.clone().drop_guard();
-    tokio::task::spawn_blocking(move || job(&cancel)).await.unwrap_or(Err(MediaError::Cancelled))
+    match tokio::task::spawn_blocking(move || job(&cancel)).await {
+        Ok(done) => done,
+        Err(e) if e.is_panic() => Err(MediaError::Panicked(e.to_string())),
+        // The runtime is ending.
+        Err(_) => Err(MediaError::Cancelled),
+    }
 }
 
 /// Runs a reading job off the async threads.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::env::Env;
-use super::failure::Result;
+use super::failure::{Failure, Kind, Result};
 use super::index::{Reader, read};
 use super::{report, sidecar};
 use crate::catalog::schedule::{TalkFilter, talks};
@@ -12,6 +12,7 @@ use crate::catalog::writer::Writer;
 use crate::catalog::{assemblies, segments};
 use crate::domain::ids::{SegmentId, TalkId};
 use crate::domain::interval::{Interval, IntervalSet};
+use crate::domain::name::MAX_FILE_NAME;
 use crate::domain::segment::{Segment, Verdict};
 use crate::domain::talk::Talk;
 use crate::domain::time::HOUR;
@@ -24,13 +25,14 @@ pub const QUARANTINE: &str = "quarantine";
 /// Why, in the catalog.
 const REASON: &str = "opted out of recording";
 
-/// Puts aside what there is of an opted-out talk: segments that no other talk needs, and its assembly.
+/// Puts aside what there is of an opted-out talk: segments that no other talk needs, and every file that was ever
+/// made of it, also those that were kept when the talk was moved or joined anew.
 ///
 /// # Errors
-/// When the catalog cannot be used, or the file cannot be moved.
+/// When the catalog cannot be used, or a file cannot be moved: then the others are.
 pub async fn quarantine(env: &Env, reader: &Reader, writer: &Writer, talk: TalkId) -> Result<()> {
     let env_for = env.clone();
-    let (ids, old) = read(reader, move |db| {
+    let (ids, mut files) = read(reader, move |db| {
         let view = report::one(db, &env_for, &talk.to_string())?;
         let within = Some(view.window.padded(HOUR, HOUR));
         let neighbours = talks(db, TalkFilter { hall: Some(view.hall.id), within, event: None })?;
@@ -43,9 +45,10 @@ pub async fn quarantine(env: &Env, reader: &Reader, writer: &Writer, talk: TalkI
             .collect::<IntervalSet>()
             .subtract(&forbidden);
         let found = segments::segments_of_hall(db, view.hall.id, view.talk.slot)?;
-        Ok((unneeded(&found, &needed), view.assembly))
+        Ok((unneeded(&found, &needed), assemblies::paths(db, talk)?))
     })
     .await?;
+    files.retain(|path| !path.starts_with(QUARANTINE));
     let now = env.clock.now();
     if !ids.is_empty() {
         tracing::info!("talk {talk} is opted out: {} segment(s) put aside", ids.len());
@@ -55,27 +58,53 @@ pub async fn quarantine(env: &Env, reader: &Reader, writer: &Writer, talk: TalkI
             })
             .await?;
     }
-    if let Some(old) = old {
-        let name = old.path.file_name().map_or_else(|| PathBuf::from(talk.to_string()), PathBuf::from);
-        let aside = Path::new(QUARANTINE).join(name);
-        let moved =
-            make_dirs(&env.data_dir, Path::new(QUARANTINE)).and_then(|_| rename(&env.data_dir, &old.path, &aside));
-        match moved {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                tracing::error!("{} cannot be put aside: {e}", old.path.display());
-                return Ok(());
+    let mut result = Ok(());
+    for path in files {
+        match put_aside(env, &path, talk) {
+            Ok(aside) => {
+                sidecar::remove(env, &path);
+                writer
+                    .call(move |db| {
+                        // First: two talks' files may have one name there, but for a moment only one is shown.
+                        if assemblies::current(db, talk)?.is_some_and(|current| current.path == path) {
+                            assemblies::gone(db, talk, REASON, now)?;
+                        }
+                        assemblies::moved(db, talk, &path, &aside)
+                    })
+                    .await?;
             }
-            _ => {}
+            Err(e) => {
+                let what = format!("{} of an opted-out talk cannot be put aside", path.display());
+                result = Err(Failure::new(Kind::Failed, what).because(e));
+            }
         }
-        sidecar::remove(env, &old.path);
-        writer
-            .call(move |db| {
-                assemblies::keep(db, old.id, &aside, old.inputs)?;
-                assemblies::gone(db, talk, REASON, now)
-            })
-            .await?;
     }
-    Ok(())
+    result
+}
+
+/// Moves a file out of where files are shown. Its path then; one that is gone already has the path that it would have.
+fn put_aside(env: &Env, path: &Path, talk: TalkId) -> std::io::Result<PathBuf> {
+    let name = path.file_name().map_or_else(|| PathBuf::from(talk.to_string()), PathBuf::from);
+    let mut aside = Path::new(QUARANTINE).join(&name);
+    match env.data_dir.join(path).symlink_metadata() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(aside),
+        found => found?,
+    };
+    make_dirs(&env.data_dir, Path::new(QUARANTINE))?;
+    // Another event's file of this name, or one from the last time that this talk was opted out.
+    let taken = |aside: &Path| env.data_dir.join(aside).symlink_metadata().is_ok();
+    for n in 2_u32.. {
+        if !taken(&aside) {
+            break;
+        }
+        let stem = name.file_stem().unwrap_or_default().to_string_lossy();
+        let extension = name.extension().unwrap_or_default().to_string_lossy();
+        let room = MAX_FILE_NAME.saturating_sub(extension.len() + 14);
+        let short: String = stem.chars().take(room).collect();
+        aside = Path::new(QUARANTINE).join(format!("{short}-{n}.{extension}"));
+    }
+    rename(&env.data_dir, path, &aside)?;
+    Ok(aside)
 }
 
 fn unneeded(found: &[Segment], needed: &IntervalSet) -> Vec<SegmentId> {
@@ -121,3 +150,7 @@ pub async fn release(
         })
         .await?)
 }
+
+#[cfg(test)]
+#[path = "optout_tests.rs"]
+mod tests;

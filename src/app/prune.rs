@@ -1,6 +1,6 @@
 //! Deletes what the plan says may go, and leaves a tombstone for each: its row, with sha256, size and reason.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
@@ -8,6 +8,7 @@ use super::env::Env;
 use super::failure::{Failure, Kind, Result};
 use super::index::{Reader, read};
 use super::optout::QUARANTINE;
+use super::recover::read_all;
 use crate::catalog::assemblies::Assembly;
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::writer::Writer;
@@ -95,12 +96,18 @@ fn fragments(db: &Connection, env: &Env) -> Result<Vec<Pruned>> {
     }
     // What a crash left between row and file.
     for segment in segments::with_verdict(db, Verdict::Pruned)? {
-        if env.data_dir.join(&segment.path).is_file() {
+        if is_the_file(&env.data_dir.join(&segment.path), &segment) {
             let reason = segment.verdict_reason.clone().unwrap_or_default();
             out.push(pruned(&segment, reason));
         }
     }
     Ok(out)
+}
+
+/// True where there is a file, and it is what the row tells of. Anything else under that name is somebody's recording.
+fn is_the_file(path: &Path, segment: &Segment) -> bool {
+    let same_size = std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == segment.bytes);
+    same_size && read_all(path).is_ok_and(|file| Some(file.sha256) == segment.sha256)
 }
 
 pub(super) fn pruned(segment: &Segment, reason: String) -> Pruned {

@@ -15,7 +15,7 @@ use crate::catalog::writer::Writer;
 use crate::domain::ids::{EventId, TalkId};
 use crate::domain::schedule::{Schedule, ScheduledTalk};
 use crate::domain::stream_url::redact_text;
-use crate::domain::talk::TalkStatus;
+use crate::domain::talk::{Talk, TalkStatus};
 use crate::domain::time::{HOUR, Ms};
 use crate::fetch::Cache;
 use crate::schedule_xml::{self, ScheduleXml};
@@ -53,6 +53,13 @@ pub fn remembered(db: &Connection, now: Ms) -> catalog::Result<Vec<Remembered>> 
         }
     }
     Ok(out)
+}
+
+/// True where the event of these talks is not over for so long that its schedule is not read again any more: of
+/// what [`remembered`] asks the catalog.
+#[must_use]
+pub fn is_current(event: EventId, talks: &[Talk], now: Ms) -> bool {
+    talks.iter().any(|talk| talk.event == event && talk.slot.end > now.minus(AFTER_THE_END))
 }
 
 /// What was fetched for one event. Cheap to hand to the writer's thread by reference.

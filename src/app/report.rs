@@ -8,9 +8,9 @@ use rusqlite::Connection as Db;
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
 use super::{disk, lock};
-use crate::catalog::assemblies::{self, Assembly, PrunedAssembly};
+use crate::catalog::assemblies::{self, Assembly, Part, PrunedAssembly};
 use crate::catalog::schedule::{self, TalkFilter};
-use crate::catalog::{daemon_runs, seams, segments, troubles};
+use crate::catalog::{daemon_runs, merged, seams, segments, troubles};
 use crate::domain::event::Event;
 use crate::domain::hall::Hall;
 use crate::domain::ids::{EventId, HallId, SegmentId, StreamId, TalkId};
@@ -20,7 +20,7 @@ use crate::domain::settings::Settings;
 use crate::domain::talk::{Talk, TalkState};
 use crate::domain::time::{HOUR, MINUTE, Ms};
 use crate::plan::coverage::{TalkFacts, TalkReport, report};
-use crate::plan::wanted::window_of;
+use crate::plan::wanted::{forbidden_slots, window_of};
 use crate::source::child::start_ticks;
 
 /// Everything about one talk.
@@ -48,13 +48,38 @@ pub struct TalkView {
     pub pruned: Option<PrunedAssembly>,
 }
 
+/// Segments that another recorder taped, and where they come from.
+pub type Foreign = BTreeMap<SegmentId, merged::Origin>;
+
 impl TalkView {
-    /// The address that a segment was taped from, without a password.
+    /// The address that a segment was taped from, without password.
     #[must_use]
     pub fn stream_of(&self, segment: SegmentId) -> Option<&str> {
         let stream = self.segments.iter().find(|s| s.id == segment)?.stream?;
         self.streams.get(&stream).map(String::as_str)
     }
+}
+
+/// What a talk's file was made of, and what was left out; nothing where there is none.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn parts(db: &Db, view: &TalkView) -> Result<Vec<Part>> {
+    view.assembly.as_ref().map_or(Ok(Vec::new()), |assembly| Ok(assemblies::parts(db, assembly.id)?))
+}
+
+/// Which of a talk's segments were merged from another recorder.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn foreign(db: &Db, view: &TalkView) -> Result<Foreign> {
+    let mut foreign = Foreign::new();
+    for segment in &view.segments {
+        if let Some(origin) = merged::origin(db, segment.id)? {
+            foreign.insert(segment.id, origin);
+        }
+    }
+    Ok(foreign)
 }
 
 /// Which talks a person asks for.
@@ -268,6 +293,8 @@ impl<'a> Reader<'a> {
             let back = troubles::clock_steps(self.db, window)?.into_iter().filter(|step| step.by_ms() < 0);
             alive = alive.union(&back.map(|step| Interval::new(step.to, step.from)).collect());
         }
+        let beside = TalkFilter { hall: Some(hall.id), within: Some(talk.slot), event: None };
+        let forbidden = forbidden_slots(&schedule::talks(self.db, beside)?);
         let facts = TalkFacts {
             talk: &talk,
             window,
@@ -278,6 +305,7 @@ impl<'a> Reader<'a> {
             bridges: &bridges,
             disk_full: &disk_full,
             skipped: &skipped,
+            forbidden: &forbidden,
         };
         let report = report(&facts, self.now, self.env.settings.list.complete_tolerance_ms);
         let assembly = assemblies::current(self.db, talk.id)?;

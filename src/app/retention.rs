@@ -166,7 +166,9 @@ fn old_files(db: &Connection, env: &Env) -> Result<Vec<(AssemblyId, Pruned)>> {
     let go = files_to_go(&files, keep, env.clock.now());
     let mut out: Vec<_> =
         go.iter().filter_map(|id| all.iter().find(|(_, a)| a.id == *id)).map(|(_, assembly)| gone(assembly)).collect();
-    let is_left = |assembly: &Assembly| env.data_dir.join(&assembly.path).is_file();
+    // (What was put aside since has a name that another talk's file may have.)
+    let is_left =
+        |assembly: &Assembly| assembly.path.starts_with(assemble::TALKS) && env.data_dir.join(&assembly.path).is_file();
     out.extend(assemblies::all_pruned(db)?.iter().filter(|(_, a)| is_left(a)).map(|(_, assembly)| gone(assembly)));
     Ok(out)
 }

@@ -81,7 +81,7 @@ async fn write(env: &Env, reader: &Reader, talk: TalkId) -> Result<()> {
 
 fn content(db: &Connection, view: &TalkView, format: SidecarFormat) -> Result<String> {
     Ok(match format {
-        SidecarFormat::Json => format!("{:#}\n", json::talk_whole(db, view)?),
+        SidecarFormat::Json => format!("{:#}\n", json::shown(db, view)?),
         SidecarFormat::Nfo => nfo(&Film {
             talk: &view.talk,
             event: &view.event.name,

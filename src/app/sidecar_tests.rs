@@ -38,7 +38,7 @@ async fn what_tells_of_a_file_follows_it() {
     let told: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).expect("read")).expect("JSON");
     let shown = site.query(|db| {
         let view = report::one(db, &site.env, "7").expect("the talk");
-        json::talk_whole(db, &view).expect("told")
+        json::shown(db, &view).expect("told")
     });
     assert_eq!(told, shown);
     assert!(told["parts"].as_array().is_some_and(|parts| parts.len() == 1), "{told}");

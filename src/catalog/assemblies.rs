@@ -135,6 +135,8 @@ pub struct NewAssembly {
     pub inputs: [u8; 32],
     /// What was looked at: used, then left out.
     pub parts: Vec<Part>,
+    /// Nobody waits to be told of it: no hook is set, or it is no news.
+    pub told: bool,
 }
 
 /// One segment that an assembly used or left out.
@@ -159,7 +161,7 @@ pub struct Part {
 pub fn replace(db: &Connection, new: &NewAssembly, old_is: &str, now: Ms) -> Result<()> {
     gone(db, new.talk, old_is, now)?;
     db.execute(
-        "INSERT INTO assembly (talk_id, path, bytes, sha256, duration_ms, made_ms, inputs) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO assembly (talk_id, path, bytes, sha256, duration_ms, made_ms, inputs, told_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         (
             new.talk.0,
             new.path.to_string_lossy(),
@@ -168,6 +170,7 @@ pub fn replace(db: &Connection, new: &NewAssembly, old_is: &str, now: Ms) -> Res
             new.duration_ms,
             now.0,
             new.inputs,
+            new.told.then_some(now.0),
         ),
     )?;
     let id = db.last_insert_rowid();
@@ -195,6 +198,53 @@ pub fn gone(db: &Connection, talk: TalkId, reason: &str, now: Ms) -> Result<()> 
         (talk.0, now.0, reason),
     )?;
     Ok(())
+}
+
+/// Every path that an assembly of a talk has or had: also files that stayed when another one took their place.
+/// Those of files that are the current ones of other talks are left out.
+///
+/// # Errors
+/// When SQLite cannot answer, or a path leads out of the data directory.
+pub fn paths(db: &Connection, talk: TalkId) -> Result<Vec<PathBuf>> {
+    let mut query = db.prepare_cached(
+        "SELECT path FROM assembly WHERE talk_id = ?1
+           AND path NOT IN (SELECT path FROM assembly WHERE talk_id <> ?1 AND gone_ms IS NULL)
+         GROUP BY path ORDER BY min(id)",
+    )?;
+    let rows = query.query_map([talk.0], |row| row.get::<_, String>(0))?;
+    rows.map(|path| super::relative_path(path?)).collect()
+}
+
+/// A file of a talk's assemblies has another name.
+///
+/// # Errors
+/// When SQLite cannot write, or the name is another assembly's.
+pub fn moved(db: &Connection, talk: TalkId, from: &Path, to: &Path) -> Result<()> {
+    db.execute(
+        "UPDATE assembly SET path = ?3 WHERE talk_id = ?1 AND path = ?2",
+        (talk.0, from.to_string_lossy(), to.to_string_lossy()),
+    )?;
+    Ok(())
+}
+
+/// The user's hook has taken an assembly.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn told(db: &Connection, assembly: AssemblyId, now: Ms) -> Result<()> {
+    db.execute("UPDATE assembly SET told_ms = ?2 WHERE id = ?1 AND told_ms IS NULL", (assembly.0, now.0))?;
+    Ok(())
+}
+
+/// Assemblies that are there and that the user's hook has not taken, oldest first.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn untold(db: &Connection) -> Result<Vec<(TalkId, AssemblyId)>> {
+    let mut query =
+        db.prepare_cached("SELECT talk_id, id FROM assembly WHERE told_ms IS NULL AND gone_ms IS NULL ORDER BY id")?;
+    let rows = query.query_map([], |row| Ok((TalkId(row.get(0)?), AssemblyId(row.get(1)?))))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// The assembly stays as it is though the plan is another one by now; perhaps under another name.

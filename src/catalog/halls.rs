@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 use super::{CatalogError, Result};
 use crate::domain::ids::{EventId, HallId, StreamId};
 use crate::domain::stream_request::StreamRequest;
+use crate::domain::stream_url::StreamUrl;
 use crate::domain::time::Ms;
 use crate::plan::hall_plan::{KnownHall, KnownStream, StreamOrigin};
 
@@ -87,6 +88,22 @@ pub fn set_streams(
                 insert.execute(params![hall.0, url, priority, origin.as_str(), now.0])?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Notes of streams of a hall that a command set whether they must not lead into a private network
+/// ([`StreamUrl::is_public_only`]).
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_public_only(db: &Connection, hall: HallId, urls: &[StreamUrl]) -> Result<()> {
+    let mut query = db.prepare_cached(
+        "UPDATE stream SET public_only = ?3
+         WHERE hall_id = ?1 AND url = ?2 AND removed_ms IS NULL AND origin = 'command' AND public_only <> ?3",
+    )?;
+    for url in urls {
+        query.execute(params![hall.0, url.secret(), url.is_public_only()])?;
     }
     Ok(())
 }

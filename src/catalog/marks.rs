@@ -14,7 +14,7 @@ const CHUNK_BYTES: usize = 1024;
 /// Adds marks to a segment's.
 ///
 /// # Errors
-/// When SQLite cannot write, or what is stored cannot be read.
+/// When SQLite cannot write.
 pub fn append(db: &Connection, segment: SegmentId, marks: &[Mark]) -> Result<()> {
     if marks.is_empty() {
         return Ok(());
@@ -24,8 +24,11 @@ pub fn append(db: &Connection, segment: SegmentId, marks: &[Mark]) -> Result<()>
         .query_row([segment.0], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let (seq, mut all) = match last {
-        Some((seq, blob)) if blob.len() < CHUNK_BYTES => (seq, decode(&blob)?),
-        Some((seq, _)) => (seq + 1, Vec::new()),
+        // What is damaged stays as it is, and nothing is added to it.
+        Some((seq, blob)) => match decode(&blob) {
+            Ok(marks) if blob.len() < CHUNK_BYTES => (seq, marks),
+            _ => (seq + 1, Vec::new()),
+        },
         None => (0, Vec::new()),
     };
     all.extend_from_slice(marks);
@@ -37,16 +40,21 @@ pub fn append(db: &Connection, segment: SegmentId, marks: &[Mark]) -> Result<()>
     Ok(())
 }
 
-/// All marks of a segment, oldest first.
+/// All marks of a segment, oldest first. A damaged chunk is left out: without some marks a segment's place is known
+/// a little less well, without the segment its talk is.
 ///
 /// # Errors
-/// When SQLite cannot answer, or what is stored cannot be read.
+/// When SQLite cannot answer.
 pub fn of_segment(db: &Connection, segment: SegmentId) -> Result<Vec<Mark>> {
     let mut query = db.prepare_cached("SELECT marks FROM mark_chunk WHERE segment_id = ?1 ORDER BY seq")?;
     let mut rows = query.query([segment.0])?;
     let mut out = Vec::new();
     while let Some(row) = rows.next()? {
-        out.extend(decode(row.get_ref(0)?.as_blob().map_err(|e| CatalogError::Value(format!("marks: {e}")))?)?);
+        let blob = row.get_ref(0)?.as_blob().map_err(|e| CatalogError::Value(format!("marks: {e}")));
+        match blob.and_then(decode) {
+            Ok(marks) => out.extend(marks),
+            Err(e) => tracing::warn!("segment {segment}: some of its marks are lost: {e}"),
+        }
     }
     Ok(out)
 }
@@ -113,6 +121,22 @@ mod tests {
         fn garbage_is_refused_or_read_never_a_panic(blob in prop::collection::vec(any::<u8>(), 0..64)) {
             let _ = decode(&blob);
         }
+    }
+
+    #[test]
+    fn a_damaged_chunk_costs_its_own_marks_only() {
+        let db = crate::catalog::open_in_memory().expect("db");
+        db.execute_batch(
+            "INSERT INTO event (id, name, slug, time_zone) VALUES (1, '27c3', '27c3', 'UTC');
+             INSERT INTO hall (id, event_id, name, slug) VALUES (1, 1, 'Saal 1', 'saal-1');
+             INSERT INTO segment (id, uuid, hall_id, path, container, start_ms, end_ms, opened_ms, verdict)
+               VALUES (1, 'u', 1, 'segments/a.ts', 'mpegts', 0, 0, 0, 'open');
+             INSERT INTO mark_chunk (segment_id, seq, marks) VALUES (1, 0, x'ffff');",
+        )
+        .expect("a segment");
+        let mark = Mark { at: Ms(7), offset: 9 };
+        append(&db, SegmentId(1), &[mark]).expect("written");
+        assert_eq!(of_segment(&db, SegmentId(1)).expect("read"), [mark]);
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub fn halls(db: &Connection) -> Result<Vec<Hall>> {
     }
     let mut streams: BTreeMap<i64, Vec<Stream>> = BTreeMap::new();
     let mut query = db.prepare_cached(
-        "SELECT hall_id, stream.id, url, stream.origin = 'schedule' AND NOT private_streams, request
+        "SELECT hall_id, stream.id, url, public_only OR (stream.origin = 'schedule' AND NOT private_streams), request
          FROM stream JOIN hall ON hall.id = hall_id JOIN event ON event.id = event_id
          WHERE removed_ms IS NULL ORDER BY hall_id, priority, stream.id",
     )?;

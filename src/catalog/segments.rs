@@ -106,6 +106,9 @@ pub fn open_segment(
     container: Container,
     at: Ms,
 ) -> Result<()> {
+    // After a clock was set back, a file may have the name of one that was deleted. Its row keeps all but the name.
+    db.prepare_cached("UPDATE segment SET path = path || '~' || id WHERE path = ?1 AND verdict IN ('pruned', 'lost')")?
+        .execute([path.to_string_lossy()])?;
     db.prepare_cached(
         "INSERT INTO segment (uuid, hall_id, connection_id, path, container, start_ms, end_ms, opened_ms, verdict)
          VALUES (?1, ?2, (SELECT id FROM connection WHERE uuid = ?3), ?4, ?5, ?6, ?6, ?6, 'open')

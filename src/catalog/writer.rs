@@ -1,10 +1,12 @@
 //! The daemon's one writer: a thread that owns the connection and commits in groups.
 //!
-//! Each job runs in a savepoint of its own, so that one that fails takes nothing else along; the answer
+//! Each job runs in a savepoint of its own, so that one that fails, or panics, takes nothing else along; the answer
 //! comes after the commit. A fault that may pass (locked, disk full, I/O) is tried again without end, with
 //! all jobs kept in order: a tape must never stop, nor a row be lost, because the catalog is busy.
 
+use std::any::Any;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -133,7 +135,13 @@ fn commit(db: &mut Connection, batch: &mut [Queued]) -> Result<Vec<Result<()>>> 
     let mut results = Vec::with_capacity(batch.len());
     for queued in batch.iter_mut() {
         let savepoint = tx.savepoint()?;
-        let result = (queued.job)(&savepoint);
+        // A bug in one job (of a refresh, which reads what strangers wrote) must not end the thread that all tapes
+        // tell of themselves. What the job did is rolled back, so nothing half done is seen afterwards.
+        let result = catch_unwind(AssertUnwindSafe(|| (queued.job)(&savepoint))).unwrap_or_else(|panic| {
+            let text = words_of(panic.as_ref());
+            tracing::error!("catalog: a job ended in an internal error: {text}");
+            Err(CatalogError::Panicked(text))
+        });
         match result {
             Ok(()) => {
                 savepoint.commit()?;
@@ -146,6 +154,12 @@ fn commit(db: &mut Connection, batch: &mut [Queued]) -> Result<Vec<Result<()>>> 
     }
     tx.commit()?;
     Ok(results)
+}
+
+/// What a panic said.
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason given".to_owned())
 }
 
 #[cfg(test)]
@@ -173,6 +187,28 @@ mod tests {
         let count =
             |db: &Connection| Ok(db.query_row("SELECT schedule_version FROM meta", [], |r| r.get::<_, i64>(0))?);
         assert_eq!(writer.call(count).await.expect("read"), 2);
+        drop(writer);
+        thread.join().expect("ended");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_fails_alone() {
+        let (writer, thread) = Writer::start(open_in_memory().expect("db")).expect("thread");
+        let good = writer.send(bump);
+        let bad = writer.send(|db| {
+            bump(db)?;
+            let nothing: [u8; 0] = [];
+            assert_eq!(nothing.first(), Some(&1), "a bug");
+            Ok(())
+        });
+        let also_good = writer.send(bump);
+        assert!(good.await.is_ok());
+        let why = bad.await;
+        assert!(matches!(&why, Err(CatalogError::Panicked(text)) if text.contains("a bug")), "{why:?}");
+        assert!(also_good.await.is_ok());
+        let count =
+            |db: &Connection| Ok(db.query_row("SELECT schedule_version FROM meta", [], |r| r.get::<_, i64>(0))?);
+        assert_eq!(writer.call(count).await.expect("read"), 2, "what the bad one wrote is rolled back");
         drop(writer);
         thread.join().expect("ended");
     }

@@ -51,7 +51,7 @@ pub async fn run(env: &Env, args: &DumpArgs, out: &mut dyn Write) -> Result<Exit
     let (seen, status) = watch::channel(Status::default());
     let display = tokio::spawn(display(status));
     // With a length the daemon ends by itself once everything is joined.
-    let options = RunOptions { until_done: args.length.is_some(), scope: Some(event) };
+    let options = RunOptions { until_done: args.length.is_some(), scope: Some(event), ..RunOptions::default() };
     let mut env_of_dump = env.clone();
     // Nothing follows that could still change what is joined.
     env_of_dump.settings.assemble.settle_ms = 0;

@@ -50,12 +50,10 @@ pub async fn run(env: &Env, args: &RunArgs, out: &mut dyn Write) -> Result<ExitC
         return Err(e.into());
     }
     let (seen, status) = watch::channel(Status::default());
-    if let Some(listen) = args.listen.or(env.settings.web.listen) {
-        web::start(env.clone(), listen, access(env), status.clone())?;
-    }
+    let problems = show_page(env, args.listen, &status)?;
     let checking = (!args.no_check).then(|| tokio::spawn(preflight(env.clone())));
     let display = tokio::spawn(display(status));
-    let options = RunOptions { until_done: args.until_done, scope: None };
+    let options = RunOptions { until_done: args.until_done, scope: None, problems };
     let outcome = daemon::run(env, options, seen, stop_signal()).await;
     display.abort();
     let _ = display.await;
@@ -63,6 +61,22 @@ pub async fn run(env: &Env, args: &RunArgs, out: &mut dyn Write) -> Result<ExitC
         checking.abort();
     }
     finish(outcome?, out)
+}
+
+/// Starts the page where one is wanted, and says what is wrong with it. Who asks for it on the command line stands there
+/// and is told no; a setting that does not fit any more (its token was lost) must not cost a day of talks.
+fn show_page(env: &Env, asked: Option<SocketAddr>, status: &watch::Receiver<Status>) -> Result<Vec<String>> {
+    let Some(listen) = asked.or(env.settings.web.listen) else { return Ok(Vec::new()) };
+    match web::start(env.clone(), listen, access(env), status.clone()) {
+        Ok(()) => Ok(Vec::new()),
+        Err(e) if asked.is_some() => Err(e),
+        Err(e) => {
+            let hint = e.hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default();
+            let problem = format!("web.listen: there is no page: {e}{hint}");
+            tracing::error!("{problem}; recording goes on without it");
+            Ok(vec![problem])
+        }
+    }
 }
 
 /// Who may look at the page: as set, the token from the environment first.

@@ -1,6 +1,5 @@
 //! `streamrip show TALK`.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -11,10 +10,9 @@ use super::render::{Align, Table, clean, length, percent, size, width};
 use crate::app::env::Env;
 use crate::app::failure::Result;
 use crate::app::json;
-use crate::app::report::{self, TalkView};
-use crate::catalog::assemblies::{self, Part};
-use crate::catalog::{merged, open_reader, schedule_changes, seams};
-use crate::domain::ids::SegmentId;
+use crate::app::report::{self, Foreign, TalkView};
+use crate::catalog::assemblies::Part;
+use crate::catalog::{open_reader, schedule_changes, seams};
 use crate::domain::segment::Segment;
 use crate::domain::time::Ms;
 
@@ -35,28 +33,16 @@ pub struct ShowArgs {
 pub fn run(env: &Env, args: &ShowArgs, out: &mut dyn Write) -> Result<ExitCode> {
     let db = open_reader(&env.data_dir)?;
     let view = report::one(&db, env, &args.talk)?;
-    let seams = seams::between(&db, &view.segments)?;
-    let parts = match &view.assembly {
-        Some(assembly) => assemblies::parts(&db, assembly.id)?,
-        None => Vec::new(),
-    };
-    let mut foreign = BTreeMap::new();
-    for segment in &view.segments {
-        if let Some(origin) = merged::origin(&db, segment.id)? {
-            foreign.insert(segment.id, origin);
-        }
-    }
     if args.json {
-        writeln!(out, "{}", json::talk_whole(&db, &view)?).map_err(printing)?;
+        writeln!(out, "{}", json::shown(&db, &view)?).map_err(printing)?;
     } else {
+        let seams = seams::between(&db, &view.segments)?;
+        let (parts, foreign) = (report::parts(&db, &view)?, report::foreign(&db, &view)?);
         let changes = schedule_changes::of_talk(&db, view.talk.id)?;
         print(&view, &seams, (&parts, &foreign), &changes, env.clock.now(), env, out).map_err(printing)?;
     }
     Ok(ExitCode::SUCCESS)
 }
-
-/// Segments that another recorder taped.
-type Foreign = BTreeMap<SegmentId, merged::Origin>;
 
 fn print(
     view: &TalkView,

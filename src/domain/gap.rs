@@ -8,7 +8,7 @@ use super::segment::EndReason;
 /// Why a part of a slot was not recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GapCause {
-    /// The talk is opted out of recording.
+    /// The talk is opted out of recording, or another one of its hall is at that time.
     OptedOut,
     /// The schedule named the talk only after that time.
     ImportedLate,

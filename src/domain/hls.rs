@@ -138,7 +138,7 @@ impl Chunk {
     /// load balancers and signatures, and where it begins if it is a part of a file.
     #[must_use]
     pub fn name(&self) -> String {
-        let last = self.url.path().rsplit('/').next().unwrap_or_default();
+        let last = last_part(&self.url);
         self.range.map_or_else(|| last.to_owned(), |range| format!("{last}@{}", range.offset))
     }
 
@@ -147,6 +147,10 @@ impl Chunk {
     pub fn made_until(&self) -> Option<Ms> {
         self.made.map(|made| made.plus(self.duration_ms))
     }
+}
+
+fn last_part(url: &Url) -> &str {
+    url.path().rsplit('/').next().unwrap_or_default()
 }
 
 /// Bytes of a resource.
@@ -169,6 +173,20 @@ pub struct Map {
     pub key: Option<Key>,
 }
 
+impl Map {
+    /// True where both are the same start: by name as [`Chunk::name`], since the rest of an address changes with
+    /// load balancers and signatures, by its bytes, and by how it is encrypted.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        let same_key = match (&self.key, &other.key) {
+            (Some(a), Some(b)) => a.is_like(b),
+            (None, None) => true,
+            _ => false,
+        };
+        same_key && self.range == other.range && last_part(&self.url) == last_part(&other.url)
+    }
+}
+
 /// An encryption.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Key {
@@ -181,6 +199,26 @@ pub enum Key {
     },
     /// Another one, by name: such chunks cannot be used.
     Other(String),
+}
+
+impl Key {
+    /// Where it is, if it can be used.
+    #[must_use]
+    pub fn url(&self) -> Option<&Url> {
+        match self {
+            Self::Aes128 { url, .. } => Some(url),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// True where both encrypt in the same way, whatever the address of the key.
+    fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Aes128 { iv: a, .. }, Self::Aes128 { iv: b, .. }) => a == b,
+            (Self::Other(a), Self::Other(b)) => a == b,
+            _ => false,
+        }
+    }
 }
 
 #[cfg(test)]

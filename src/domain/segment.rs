@@ -41,7 +41,7 @@ pub enum EndReason {
     SourceFailed,
     /// The file could not be written.
     DiskFull,
-    /// Another connection took over at a talk boundary.
+    /// Another connection took over: at a talk boundary, or since its stream is not the hall's any more.
     Handover,
     /// A handover's new connection that did not become good in time; the old one went on.
     HandoverFailed,

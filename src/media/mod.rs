@@ -14,6 +14,7 @@ pub mod ebml;
 pub mod index;
 pub mod join;
 pub mod keyframe;
+pub mod live_mux;
 pub mod mpegts;
 pub mod mux;
 pub mod probe;
@@ -76,6 +77,9 @@ pub enum MediaError {
     /// Stopped on request.
     #[error("stopped")]
     Cancelled,
+    /// A bug of ours, met while this file was looked at: it says nothing about the next one.
+    #[error("internal error: {0}")]
+    Panicked(String),
 }
 
 /// Result of media work.

@@ -1,7 +1,8 @@
 //! When to call a person: one message when something goes wrong, one when it is over.
 //!
 //! What is seen is put in once a second ([`Facts`]); what was told already is remembered here, so that an
-//! incident of an hour is two messages and not an hour of them.
+//! incident of an hour is two messages and not an hour of them. How long something lasts is measured on a clock that
+//! nobody sets: a wall clock that is put right must alarm nobody.
 
 use std::collections::BTreeMap;
 
@@ -26,8 +27,8 @@ pub struct HallFact {
     pub name: String,
     /// Name of its event.
     pub event: String,
-    /// When its last byte arrived.
-    pub last_byte: Option<Ms>,
+    /// Milliseconds since its last byte of media arrived; `None` where none has come yet.
+    pub silent_ms: Option<i64>,
     /// What went wrong last, without passwords.
     pub trouble: Option<String>,
 }
@@ -45,8 +46,9 @@ pub struct Facts {
     pub disk_reserve: u64,
     /// A tape cannot write.
     pub disk_full: bool,
-    /// Events whose last refresh was not applied, each with the reason, without passwords.
-    pub refresh: Vec<(String, String)>,
+    /// Events whose schedule is read again now and then, each with why the last time was not applied, without
+    /// passwords. One that is over is not among them.
+    pub refresh: Vec<(String, Option<String>)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,9 +59,28 @@ enum Incident {
     Refresh(String),
 }
 
+/// An instant, by both clocks.
+#[derive(Clone, Copy, Debug)]
+struct Now {
+    /// What people call it.
+    wall: Ms,
+    /// On the clock that nobody sets. Milliseconds.
+    ms: i64,
+}
+
+impl Now {
+    fn minus(self, ms: i64) -> Self {
+        Self { wall: self.wall.minus(ms), ms: self.ms.saturating_sub(ms) }
+    }
+
+    fn since(self, earlier: Self) -> i64 {
+        self.ms.saturating_sub(earlier.ms).max(0)
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Open {
-    since: Ms,
+    since: Now,
     raised: bool,
     event: Option<String>,
     hall: Option<String>,
@@ -70,12 +91,14 @@ struct Open {
 pub struct Alarms {
     open: BTreeMap<Incident, Open>,
     /// Since when each hall has been wanted, as far as was seen.
-    wanted: BTreeMap<HallId, Ms>,
+    wanted: BTreeMap<HallId, Now>,
 }
 
 impl Alarms {
-    /// Looks at `facts` and says what is to be told now.
-    pub fn look(&mut self, now: Ms, facts: &Facts) -> Vec<Message> {
+    /// Looks at `facts` and says what is to be told now. `passed_ms`: milliseconds since some fixed instant, which no
+    /// setting of the clock changes.
+    pub fn look(&mut self, now: Ms, passed_ms: i64, facts: &Facts) -> Vec<Message> {
+        let now = Now { wall: now, ms: passed_ms };
         let mut out = Vec::new();
         self.halls(now, facts, &mut out);
         self.disk(now, facts, &mut out);
@@ -83,20 +106,17 @@ impl Alarms {
         out
     }
 
-    fn halls(&mut self, now: Ms, facts: &Facts, out: &mut Vec<Message>) {
+    fn halls(&mut self, now: Now, facts: &Facts, out: &mut Vec<Message>) {
         self.wanted.retain(|hall, _| facts.halls.iter().any(|h| h.hall == *hall));
         for fact in &facts.halls {
-            // A clock that was set back must not make a hall wanted in the future.
-            let wanted = self.wanted.entry(fact.hall).or_insert(now);
-            *wanted = (*wanted).min(now);
-            let since = fact.last_byte.map_or(*wanted, |at| at.max(*wanted)).min(now);
+            let wanted = now.since(*self.wanted.entry(fact.hall).or_insert(now));
+            let length = fact.silent_ms.map_or(wanted, |silent| silent.clamp(0, wanted));
             let incident = Incident::Silent(fact.hall);
-            let length = now.since(since);
             if length >= SILENT_MS {
                 let why = fact.trouble.as_ref().map(|t| format!(" ({t})")).unwrap_or_default();
                 let text = format!("{}: no bytes for {} s{why}", fact.name, length / SECOND);
-                let open =
-                    Open { since, raised: false, event: Some(fact.event.clone()), hall: Some(fact.name.clone()) };
+                let (event, hall) = (Some(fact.event.clone()), Some(fact.name.clone()));
+                let open = Open { since: now.minus(length), raised: false, event, hall };
                 self.raise(incident, open, now, text, out);
             } else {
                 let text = |gone: i64| format!("{}: bytes again after {} s", fact.name, gone / SECOND);
@@ -116,7 +136,7 @@ impl Alarms {
         }
     }
 
-    fn disk(&mut self, now: Ms, facts: &Facts, out: &mut Vec<Message>) {
+    fn disk(&mut self, now: Now, facts: &Facts, out: &mut Vec<Message>) {
         let Some(free) = facts.disk_free else { return };
         let gb = |bytes: u64| bytes as f64 / 1e9;
         let limits = [
@@ -138,11 +158,12 @@ impl Alarms {
         }
     }
 
-    fn refresh(&mut self, now: Ms, facts: &Facts, out: &mut Vec<Message>) {
-        for (event, problem) in &facts.refresh {
+    fn refresh(&mut self, now: Now, facts: &Facts, out: &mut Vec<Message>) {
+        let failing = facts.refresh.iter().filter_map(|(event, problem)| Some((event, problem.as_ref()?)));
+        for (event, problem) in failing {
             let incident = Incident::Refresh(event.clone());
             let open = Open { since: now, raised: false, event: Some(event.clone()), hall: None };
-            let since = self.open.entry(incident.clone()).or_insert_with(|| open.clone()).since.min(now);
+            let since = self.open.entry(incident.clone()).or_insert_with(|| open.clone()).since;
             if now.since(since) >= REFRESH_MS {
                 let text = format!(
                     "{event}: its schedule has not been refreshed for {} min: {problem}",
@@ -154,17 +175,22 @@ impl Alarms {
         let healed: Vec<_> = self
             .open
             .keys()
-            .filter(|i| matches!(i, Incident::Refresh(event) if facts.refresh.iter().all(|(e, _)| e != event)))
-            .cloned()
+            .filter_map(|incident| match incident {
+                Incident::Refresh(event) => Some((event.clone(), facts.refresh.iter().find(|(e, _)| e == event))),
+                _ => None,
+            })
+            .filter(|(_, known)| known.is_none_or(|(_, problem)| problem.is_none()))
+            .map(|(event, known)| (event, known.is_some()))
             .collect();
-        for incident in healed {
-            let name = self.open.get(&incident).and_then(|o| o.event.clone()).unwrap_or_default();
-            self.end(&incident, now, |_| format!("{name}: its schedule is refreshed again"), out);
+        for (event, again) in healed {
+            let how = if again { "is refreshed again" } else { "is not refreshed any more: the event is over" };
+            let text = format!("{event}: its schedule {how}");
+            self.end(&Incident::Refresh(event), now, |_| text.clone(), out);
         }
     }
 
     /// Tells of an incident that was not told of yet.
-    fn raise(&mut self, incident: Incident, new: Open, now: Ms, text: String, out: &mut Vec<Message>) {
+    fn raise(&mut self, incident: Incident, new: Open, now: Now, text: String, out: &mut Vec<Message>) {
         let topic = incident.topic();
         let open = self.open.entry(incident).or_insert(new);
         if !std::mem::replace(&mut open.raised, true) {
@@ -173,11 +199,11 @@ impl Alarms {
     }
 
     /// Ends an incident, and tells of it where its beginning was told. `text` gets the incident's length, milliseconds.
-    fn end(&mut self, incident: &Incident, now: Ms, text: impl Fn(i64) -> String, out: &mut Vec<Message>) {
+    fn end(&mut self, incident: &Incident, now: Now, text: impl Fn(i64) -> String, out: &mut Vec<Message>) {
         if let Some(open) = self.open.remove(incident)
             && open.raised
         {
-            let text = text(now.since(open.since).max(0));
+            let text = text(now.since(open.since));
             out.push(open.message(incident.topic(), Phase::Over, text, now));
         }
     }
@@ -195,16 +221,16 @@ impl Incident {
 }
 
 impl Open {
-    fn at(now: Ms) -> Self {
+    fn at(now: Now) -> Self {
         Self { since: now, raised: false, event: None, hall: None }
     }
 
-    fn message(&self, topic: Topic, phase: Phase, text: String, at: Ms) -> Message {
+    fn message(&self, topic: Topic, phase: Phase, text: String, now: Now) -> Message {
         Message {
-            since: self.since,
+            since: self.since.wall.min(now.wall),
             event: self.event.clone(),
             hall: self.hall.clone(),
-            ..Message::new(topic, phase, text, at)
+            ..Message::new(topic, phase, text, now.wall)
         }
     }
 }

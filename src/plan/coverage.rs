@@ -42,6 +42,8 @@ pub struct TalkFacts<'a> {
     pub disk_full: &'a IntervalSet,
     /// Wall time that the machine slept through, or that its clock was set over.
     pub skipped: &'a [Gap],
+    /// Slots of other talks in its hall that must not be recorded: what lies in them is nobody's.
+    pub forbidden: &'a IntervalSet,
 }
 
 /// What became of one talk.
@@ -108,6 +110,7 @@ fn explain(gap: Interval, facts: &TalkFacts<'_>, now: Ms) -> Vec<Gap> {
     cuts.extend(facts.alive.iter().flat_map(|i| [i.start, i.end]));
     cuts.extend(facts.streams.iter().flat_map(|i| [i.start, i.end]));
     cuts.extend(facts.disk_full.iter().flat_map(|i| [i.start, i.end]));
+    cuts.extend(facts.forbidden.iter().flat_map(|i| [i.start, i.end]));
     cuts.extend(facts.skipped.iter().flat_map(|g| [g.at.start, g.at.end]));
     cuts.extend(facts.segments.iter().filter(|s| is_gone(s)).flat_map(|s| [s.at.start, s.at.end]));
     for c in facts.connections {
@@ -156,7 +159,7 @@ fn is_gone(segment: &Segment) -> bool {
 
 /// Why there is no media at `at`. The first that fits: what forbade it, who was not there, what failed.
 fn cause(at: Ms, facts: &TalkFacts<'_>, now: Ms) -> GapCause {
-    if facts.talk.opted_out {
+    if facts.talk.opted_out || facts.forbidden.contains(at) {
         return GapCause::OptedOut;
     }
     if at < facts.talk.known_since {

@@ -64,6 +64,7 @@ struct Case {
     opted_out: bool,
     cancelled: bool,
     skipped: Vec<Gap>,
+    forbidden: IntervalSet,
 }
 
 impl Case {
@@ -78,6 +79,7 @@ impl Case {
             opted_out: false,
             cancelled: false,
             skipped: Vec::new(),
+            forbidden: IntervalSet::new(),
         }
     }
 
@@ -99,6 +101,7 @@ impl Case {
             bridges: &IntervalSet::new(),
             disk_full: &IntervalSet::new(),
             skipped: &self.skipped,
+            forbidden: &self.forbidden,
         };
         report(&facts, now, 5 * SECOND)
     }
@@ -121,6 +124,17 @@ fn gap(from: i64, to: i64, cause: &str) -> (i64, i64, String) {
 fn a_talk_that_is_whole_is_complete() {
     let report = Case::new(vec![media(-300, 4500)], vec![]).report(at(700));
     assert_eq!((report.state, report.gaps.len(), report.recorded_ms), (TalkState::Complete, 0, 60 * MINUTE));
+}
+
+#[test]
+fn what_a_neighbour_that_is_opted_out_took_says_so() {
+    // The hall was double-booked from 10:20 to 10:30.
+    let mut case = Case::new(vec![media(-300, 1200), media(1800, 4500)], vec![]);
+    case.forbidden = slot(620, 630).into();
+    assert_eq!(case.gaps(), [gap(1200, 1800, "opted-out")]);
+    // More than that is missing.
+    case.segments = vec![media(-300, 1200), media(1900, 4500)];
+    assert_eq!(case.gaps(), [gap(1200, 1800, "opted-out"), gap(1800, 1900, "unknown")]);
 }
 
 #[test]

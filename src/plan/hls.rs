@@ -49,8 +49,10 @@ impl Taken {
         Self { sequence: chunk.sequence, name: chunk.name(), made: chunk.made }
     }
 
-    /// Dates decide where both have one: an encoder that was restarted uses numbers and names again.
-    fn is(&self, chunk: &Chunk) -> bool {
+    /// True where it is that one. Dates decide where both have one (to a second, since they are rounded and
+    /// computed anew): an encoder that was restarted uses numbers and names again.
+    #[must_use]
+    pub fn is(&self, chunk: &Chunk) -> bool {
         self.sequence == chunk.sequence
             && match (self.made, chunk.made) {
                 (Some(a), Some(b)) => a.since(b).abs() <= SAME_DATE_MS,
@@ -122,7 +124,10 @@ pub fn begin(playlist: &Playlist, taken: Option<&Taken>, now: Ms, from: Ms) -> S
 /// MPEG-TS a clock that begins anew is found when the file is looked at.)
 #[must_use]
 pub fn needs_new_file(before: &Chunk, next: &Chunk) -> bool {
-    before.map != next.map || (next.map.is_some() && next.discontinuity)
+    match (&before.map, &next.map) {
+        (Some(before), Some(start)) => !start.is(before) || next.discontinuity,
+        (before, start) => before.is_some() || start.is_some(),
+    }
 }
 
 /// When each chunk began to be made: by its date, where these can be believed; else as if the newest had

@@ -120,6 +120,12 @@ fn another_start_of_an_mp4_is_another_file() {
     assert_eq!((again(&live, 11), again(&live, 12)), (2, 2), "no overlap over the change, or it would never be passed");
     live.chunks[3].discontinuity = true;
     assert_eq!(again(&live, 12), 3);
+    // An address that is signed anew each time is none of another start.
+    for (chunk, signed) in live.chunks.iter_mut().zip(["a.mp4?t=1", "/x/a.mp4?t=2", "a.mp4", "init.mp4"]) {
+        (chunk.map, chunk.discontinuity) = (map(signed), false);
+    }
+    let news: Vec<bool> = live.chunks.windows(2).map(|w| needs_new_file(&w[0], &w[1])).collect();
+    assert_eq!(news, [false, false, true]);
     let mut ts = window(10..14);
     ts.chunks[3].discontinuity = true;
     assert!(!needs_new_file(&ts.chunks[2], &ts.chunks[3]));

@@ -28,6 +28,7 @@ pub mod route;
 pub mod schedule_diff;
 pub mod schedule_warnings;
 pub mod seam;
+pub mod splice;
 pub mod stream_choice;
 pub mod timeshift;
 pub mod verify;

@@ -57,8 +57,9 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Media outside all windows that does not count, milliseconds: anchors are some tenths of a second late.
-const OUTSIDE_MS: i64 = SECOND;
+/// Media outside all windows that does not count, milliseconds: anchors are some tenths of a second late. More
+/// may lie in a window once a talk is moved.
+const OUTSIDE_MS: i64 = SECOND / 2;
 
 /// Says whether a segment may be deleted, and why. `min_bytes`: what is smaller is a fragment.
 ///

@@ -92,8 +92,8 @@ pub(super) struct Live {
     pub bytes: u64,
     pub first_byte: Option<Instant>,
     pub last_byte: Option<Instant>,
-    /// Wall time of the last byte.
-    pub last_byte_at: Option<Ms>,
+    /// Likewise, of what passed for media: not of a page, though it comes again with every try.
+    pub last_media: Option<Instant>,
     /// Since when media is recognised: the first byte's arrival.
     pub media_since: Option<Instant>,
     /// How its bytes came.
@@ -214,7 +214,7 @@ impl Life {
     async fn run(mut self, over: oneshot::Sender<Over>) {
         let at = self.plan.shelf.clock.now();
         let running = match &self.plan.source {
-            Ok(source) => match self.may_open().await {
+            Ok(source) => match self.may_open(source.as_ref()).await {
                 Ok(()) => source.open_for(&Ask {
                     url: self.plan.stream.url.clone(),
                     label: self.plan.label.clone(),
@@ -262,8 +262,12 @@ impl Life {
         self.send(TapeEvent::ConnectionClosed { connection: self.plan.id, bytes: live.bytes, reason, detail, at });
     }
 
-    /// Asks where the address leads, for as long as the connection is wanted.
-    async fn may_open(&self) -> Result<(), SourceEnd> {
+    /// Asks where the address leads, for as long as the connection is wanted; unless the source does that itself,
+    /// which may know a proxy that knows the name.
+    async fn may_open(&self, source: &dyn Source) -> Result<(), SourceEnd> {
+        if source.checks_addresses() {
+            return Ok(());
+        }
         let mut asked = self.asked.clone();
         tokio::select! {
             biased;
@@ -332,7 +336,9 @@ impl Life {
             let mut live = lock(&self.live);
             live.bytes += bytes.len() as u64;
             live.last_byte = Some(now);
-            live.last_byte_at = Some(at);
+            if self.head.is_none() {
+                live.last_media = Some(now);
+            }
             live.arrivals.arrived(i64::try_from(now.duration_since(self.plan.origin).as_millis()).unwrap_or(i64::MAX));
             let first = live.first_byte.is_none();
             live.first_byte.get_or_insert(now);
@@ -358,8 +364,9 @@ impl Life {
             Sniff::Media(container) => {
                 self.name(container);
                 self.head = None;
+                let mut live = lock(&self.live);
+                live.last_media = Some(now);
                 if found.recognised().is_some() {
-                    let mut live = lock(&self.live);
                     live.media_since = live.first_byte;
                 }
                 false

@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chrono_tz::Tz;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
+use super::budget::{Budget, MEMORY_BYTES};
 use super::disk::{Disk, RealDisk};
 use super::events::TapeSink;
 use super::segment_file::BUFFER_BYTES;
@@ -39,7 +42,8 @@ pub struct TapeOrder {
     pub recorder: Recorder,
     /// Which rendition, where a stream has several.
     pub quality: Quality,
-    /// How many connections may be open at once; 1: handovers are skipped.
+    /// How many connections may be open at once; 1: handovers are skipped, but for one to another server where the
+    /// stream is not listed any more.
     pub max_connections: u32,
     /// Media from before is not wanted, of a source that could reach back so far.
     pub from: Ms,
@@ -68,6 +72,8 @@ pub struct TapeDeps {
     pub disk: Arc<dyn Disk>,
     /// So much may wait for the disk, per connection.
     pub buffer_bytes: usize,
+    /// And so much of all connections, of all tapes that were given the same.
+    pub memory: Arc<Budget>,
     /// Files are numbered from here on, so that two lanes of a hall never ask for the same name.
     pub first_number: u32,
 }
@@ -90,6 +96,7 @@ impl TapeDeps {
             record,
             disk: Arc::new(RealDisk),
             buffer_bytes: BUFFER_BYTES,
+            memory: Arc::new(Budget::of(MEMORY_BYTES)),
             first_number: 0,
         }
     }
@@ -129,8 +136,8 @@ pub struct TapeStatus {
     pub connections: u32,
     /// The last thing that went wrong: when, what, and the source's words.
     pub last_trouble: Option<(Ms, EndReason, Option<String>)>,
-    /// Arrival of the last byte.
-    pub last_byte_at: Option<Ms>,
+    /// Arrival of the last byte of what passed for media, on the clock that nobody sets.
+    pub last_media: Option<Instant>,
     /// The disk takes nothing at the moment.
     pub disk_full: bool,
     /// A handover is under way.
@@ -138,6 +145,12 @@ pub struct TapeStatus {
 }
 
 impl TapeStatus {
+    /// For how long no media has come; `None` where none has come yet.
+    #[must_use]
+    pub fn silence(&self) -> Option<Duration> {
+        self.last_media.map(|last| last.elapsed())
+    }
+
     /// A tape of which nothing has come yet.
     pub(super) fn new(since: Ms, state: TapeState) -> Self {
         Self {
@@ -148,7 +161,7 @@ impl TapeStatus {
             bytes_per_second: 0.0,
             connections: 0,
             last_trouble: None,
-            last_byte_at: None,
+            last_media: None,
             disk_full: false,
             handover: false,
         }
@@ -178,8 +191,8 @@ impl TapeHandle {
 
     /// Changes what is to be taped. Bytes that flow are not stopped by it before the old end: a later end,
     /// other boundaries and other streams count at once (a running connection to a stream that is no longer
-    /// listed is left by a handover), an earlier end only where nothing flows. To end it, use
-    /// [`TapeHandle::stop`].
+    /// listed is left by a handover; where its server allows no second one, it ends before the next begins), an
+    /// earlier end only where nothing flows. To end it, use [`TapeHandle::stop`].
     pub fn retarget(&self, order: TapeOrder) {
         self.control.send_if_modified(|control| {
             let changed = control.order != order;

@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// connection that has proven itself. Milliseconds.
 const LANE_LEAD_MS: i64 = 5 * SECOND;
 
-/// Numbers of the second lane's files begin here.
+/// Each lane has so many numbers for its files.
 const LANE_NUMBERS: u32 = 5000;
 
 /// The tapes of one hall. Dropping them stops them as a shutdown does.
@@ -35,10 +35,18 @@ pub struct Lanes {
 #[derive(Debug)]
 struct Shared {
     order: TapeOrder,
-    tapes: Vec<TapeHandle>,
+    tapes: Vec<Lane>,
     /// Lanes that are not wanted any more and close their files.
-    leaving: Vec<TapeHandle>,
+    leaving: Vec<Lane>,
     stopped: Option<EndReason>,
+}
+
+/// One tape of them. Its place in the list changes when one before it leaves.
+#[derive(Debug)]
+struct Lane {
+    tape: TapeHandle,
+    /// Which numbers its files have: no other one has them.
+    block: u32,
 }
 
 impl Lanes {
@@ -51,18 +59,18 @@ impl Lanes {
         all
     }
 
-    /// As [`TapeHandle::retarget`], for all lanes. One that is not wanted any more is stopped; with more
-    /// mirrors than before there may be more lanes.
+    /// As [`TapeHandle::retarget`], for all lanes. One that is not wanted any more is left as at a handover, and it
+    /// is never the one that flows while another does not; with more mirrors than before there may be more lanes.
     pub fn retarget(&mut self, order: TapeOrder, redundancy: u32) {
         let wanted = lanes(redundancy, order.streams.len());
         {
             let mut shared = self.lock();
             shared.order = order;
             while shared.tapes.len() > wanted {
-                if let Some(tape) = shared.tapes.pop() {
-                    tape.stop(EndReason::Unwanted);
-                    shared.leaving.push(tape);
-                }
+                let lane = shared.least();
+                let lane = shared.tapes.remove(lane);
+                lane.tape.stop(EndReason::Handover);
+                shared.leaving.push(lane);
             }
             shared.share();
         }
@@ -75,23 +83,24 @@ impl Lanes {
         if shared.stopped.is_some() {
             return;
         }
-        shared.leaving.retain(|tape| !tape.is_finished());
+        shared.leaving.retain(|lane| !lane.tape.is_finished());
         let wanted = lanes(redundancy, shared.order.streams.len());
         // The end may be put off when one lane has met it already and the other has not.
-        let goes_on = shared.tapes.iter().any(|tape| !tape.is_finished());
+        let goes_on = shared.tapes.iter().any(|lane| !lane.tape.is_finished());
         for lane in 0..wanted {
             match shared.tapes.get(lane) {
-                Some(tape) if !(tape.is_finished() && goes_on) => continue,
+                Some(known) if !(known.tape.is_finished() && goes_on) => continue,
                 _ => {}
             }
             let mut using = shared.using();
             using.resize(wanted, None);
+            let block = shared.free_block();
             let mut deps = self.deps.clone();
-            deps.first_number = u32::try_from(lane).unwrap_or_default() * LANE_NUMBERS;
-            let tape = session::start(of_lane(&shared.order, lane, &using), deps);
+            deps.first_number = block * LANE_NUMBERS;
+            let new = Lane { tape: session::start(of_lane(&shared.order, lane, &using), deps), block };
             match shared.tapes.get_mut(lane) {
-                Some(place) => *place = tape,
-                None => shared.tapes.push(tape),
+                Some(place) => *place = new,
+                None => shared.tapes.push(new),
             }
         }
         shared.share();
@@ -114,7 +123,7 @@ impl Lanes {
     pub fn stop(&self, reason: EndReason) {
         let mut shared = self.lock();
         shared.stopped.get_or_insert(reason);
-        shared.tapes.iter().for_each(|tape| tape.stop(reason));
+        shared.tapes.iter().for_each(|lane| lane.tape.stop(reason));
     }
 
     /// What all of them are doing, as one tape.
@@ -126,14 +135,14 @@ impl Lanes {
     /// What each of them is doing.
     #[must_use]
     pub fn lanes(&self) -> Vec<TapeStatus> {
-        self.lock().tapes.iter().map(TapeHandle::status).collect()
+        self.lock().tapes.iter().map(|lane| lane.tape.status()).collect()
     }
 
     /// True when all of them are over.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         let shared = self.lock();
-        shared.tapes.iter().chain(&shared.leaving).all(TapeHandle::is_finished)
+        shared.tapes.iter().chain(&shared.leaving).all(|lane| lane.tape.is_finished())
     }
 
     /// Waits until all connections and files are closed; at most 6 s after they were told to stop.
@@ -142,8 +151,8 @@ impl Lanes {
             let mut shared = self.lock();
             (std::mem::take(&mut shared.tapes), std::mem::take(&mut shared.leaving))
         };
-        for tape in tapes.iter_mut().chain(&mut leaving) {
-            tape.finished().await;
+        for lane in tapes.iter_mut().chain(&mut leaving) {
+            lane.tape.finished().await;
         }
         self.lock().tapes = tapes;
     }
@@ -164,18 +173,36 @@ impl Drop for Lanes {
 impl Shared {
     /// Which mirror each lane is connected to, or asking for.
     fn using(&self) -> Vec<Option<usize>> {
-        let place = |tape: &TapeHandle| {
-            let url = tape.status().stream?;
+        let place = |lane: &Lane| {
+            let url = lane.tape.status().stream?;
             self.order.streams.iter().position(|s| s.url == url)
         };
         self.tapes.iter().map(place).collect()
     }
 
+    /// Which lane is missed least: one that does not flow, else one whose mirror is not listed any more, else the
+    /// last.
+    fn least(&self) -> usize {
+        let using = self.using();
+        let worth = |lane: &usize| {
+            let status = self.tapes[*lane].tape.status();
+            let flows = status.state == TapeState::Taping;
+            (flows, flows && status.bytes_per_second > 0.0, using[*lane].is_some(), std::cmp::Reverse(*lane))
+        };
+        (0..self.tapes.len()).min_by_key(worth).unwrap_or(0)
+    }
+
+    /// The first numbers that no lane's files have.
+    fn free_block(&self) -> u32 {
+        let taken: Vec<u32> = self.tapes.iter().chain(&self.leaving).map(|lane| lane.block).collect();
+        (0..).find(|block| !taken.contains(block)).unwrap_or_default()
+    }
+
     /// Tells each lane which mirrors it may use; one that knows takes no notice.
     fn share(&mut self) {
         let using = self.using();
-        for (lane, tape) in self.tapes.iter().enumerate() {
-            tape.retarget(of_lane(&self.order, lane, &using));
+        for (place, lane) in self.tapes.iter().enumerate() {
+            lane.tape.retarget(of_lane(&self.order, place, &using));
         }
     }
 }
@@ -208,7 +235,7 @@ fn together(lanes: &[TapeStatus]) -> TapeStatus {
     all.bytes_per_second = lanes.iter().map(|l| l.bytes_per_second).sum();
     all.connections = lanes.iter().map(|l| l.connections).sum();
     all.last_trouble = lanes.iter().filter_map(|l| l.last_trouble.clone()).max_by_key(|(at, ..)| *at);
-    all.last_byte_at = lanes.iter().filter_map(|l| l.last_byte_at).max();
+    all.last_media = lanes.iter().filter_map(|l| l.last_media).max();
     all.disk_full = lanes.iter().any(|l| l.disk_full);
     all.handover = lanes.iter().any(|l| l.handover);
     all

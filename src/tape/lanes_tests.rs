@@ -257,3 +257,58 @@ async fn lanes_come_and_go_with_the_mirrors() {
     lanes.finished().await;
     assert!(lanes.is_finished());
 }
+
+/// Per connection in order of opening: its stream's number, and why it ended if it has.
+fn connections(bench: &Bench) -> Vec<(i64, Option<EndReason>)> {
+    let events = bench.sink.0.lock().expect("lock");
+    let end = |id| {
+        events.iter().find_map(|e| match e {
+            TapeEvent::ConnectionClosed { connection, reason, .. } if *connection == id => Some(*reason),
+            _ => None,
+        })
+    };
+    let opened = events.iter().filter_map(|e| match e {
+        TapeEvent::ConnectionOpened { connection, stream, .. } => Some((stream.0, end(*connection))),
+        _ => None,
+    });
+    opened.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_a_dead_mirror_is_taken_away_the_lane_that_flows_stays() {
+    let bench = Bench::new();
+    bench.mirrors.set_down("a", true);
+    let both = bench.order(&["a", "b"], 1000, &[]);
+    let mut lanes = bench.start(both.clone(), 2);
+    bench.at(30).await;
+    assert_eq!(bench.open(), ["b"]);
+    lanes.retarget(TapeOrder { streams: both.streams[1..].to_vec(), ..both }, 2);
+    bench.at(40).await;
+    assert_eq!((bench.open(), lanes.lanes().len()), (vec!["b".to_owned()], 1));
+    let of_b: Vec<_> = connections(&bench).into_iter().filter(|(stream, _)| *stream == 2).collect();
+    assert_eq!(of_b, [(2, None)], "one connection, which goes on");
+    // A mirror that comes later is taped too, beside it.
+    lanes.retarget(bench.order(&["b", "c"], 1000, &[]), 2);
+    bench.at(50).await;
+    assert_eq!(bench.open(), ["b", "c"]);
+    lanes.stop(EndReason::Shutdown);
+    lanes.finished().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_lanes_that_flow_the_one_stays_whose_mirror_is_still_there() {
+    for kept in [0, 1] {
+        let bench = Bench::new();
+        let both = bench.order(&["a", "b"], 1000, &[]);
+        let mut lanes = bench.start(both.clone(), 2);
+        bench.at(10).await;
+        lanes.retarget(TapeOrder { streams: vec![both.streams[kept].clone()], ..both }, 2);
+        bench.at(20).await;
+        assert_eq!(bench.open(), [["a", "b"][kept]]);
+        let mut want = [(1, Some(EndReason::Handover)), (2, Some(EndReason::Handover))];
+        want[kept].1 = None;
+        assert_eq!(connections(&bench), want, "the other's bytes up to then are kept");
+        lanes.stop(EndReason::Shutdown);
+        lanes.finished().await;
+    }
+}

@@ -1,5 +1,6 @@
 //! Tapes: the continuous recording of one hall.
 
+pub mod budget;
 mod connection;
 pub mod disk;
 pub mod events;

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::budget::Budget;
 use super::disk::{Disk, DiskFile};
 use super::events::{TapeEvent, TapeSink};
 use crate::domain::clock::Clock;
@@ -40,6 +41,10 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// A full disk is tried again after this time.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
+/// What waits in memory when a segment ends on a full disk is kept for so long: recordings are deleted by hand, and
+/// that takes a person some minutes.
+const END_PATIENCE: Duration = Duration::from_secs(300);
+
 /// How long the catalog may take for the row before the file is made all the same.
 const ROW_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -54,10 +59,14 @@ pub(super) struct Shelf {
     pub disk: Arc<dyn Disk>,
     pub data_dir: PathBuf,
     pub buffer_bytes: usize,
+    /// What all segments of all tapes may hold together.
+    pub memory: Arc<Budget>,
     /// Numbers of files, from 1.
     pub count: AtomicU32,
     /// True while the disk takes nothing.
     pub full: AtomicBool,
+    /// The daemon ends: no file waits for room on a full disk any more.
+    pub hurry: CancellationToken,
 }
 
 /// Whose segment it is.
@@ -104,6 +113,15 @@ struct Shared {
     /// one, whose file begins with a header.
     broken: CancellationToken,
     limit: usize,
+    memory: Arc<Budget>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // What was given up.
+        let waiting = self.queue().waiting;
+        self.memory.give(waiting);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -136,6 +154,7 @@ impl SegmentFile {
             wake: Notify::new(),
             broken: CancellationToken::new(),
             limit: shelf.buffer_bytes,
+            memory: shelf.memory.clone(),
         });
         let writer = Writer { shelf, owner, container, at, shared: shared.clone(), segment: Uuid::nil() };
         Self { shared, writer: tokio::spawn(writer.run()) }
@@ -145,7 +164,8 @@ impl SegmentFile {
     /// all that follows: the file must not have a hole in its middle.
     pub fn push(&self, bytes: Bytes, at: Ms) {
         let mut queue = self.shared.queue();
-        if queue.lost > 0 || queue.waiting + bytes.len() > self.shared.limit {
+        let fits = queue.lost == 0 && queue.waiting + bytes.len() <= self.shared.limit;
+        if !fits || !self.shared.memory.take(bytes.len()) {
             queue.lost += bytes.len() as u64;
         } else {
             queue.waiting += bytes.len();
@@ -176,7 +196,7 @@ impl SegmentFile {
         self.shared.broken.clone()
     }
 
-    /// Writes what waits, syncs, and tells the catalog.
+    /// Writes what waits, syncs, and tells the catalog. On a full disk this takes some minutes, but at a shutdown.
     pub async fn close(self, ending: Ending) {
         self.shared.queue().ending = Some(ending);
         self.shared.wake.notify_one();
@@ -252,7 +272,8 @@ impl Writer {
         let mut told = Instant::now();
         // The last mark that the catalog was told.
         let mut known: Option<Mark> = None;
-        let mut tries_at_end = 0;
+        // Since when the end of the segment waits for a full disk.
+        let mut stuck: Option<Instant> = None;
         let ending = loop {
             let ending = {
                 let mut queue = self.shared.queue();
@@ -289,7 +310,9 @@ impl Writer {
                     return;
                 }
             };
-            self.shared.queue().waiting -= usize::try_from(work.written - before).unwrap_or(usize::MAX);
+            let written = usize::try_from(work.written - before).unwrap_or(usize::MAX);
+            self.shared.queue().waiting -= written;
+            self.shared.memory.give(written);
             match result {
                 Ok(()) => {
                     self.works_again();
@@ -303,13 +326,20 @@ impl Writer {
                 }
                 Err(e) => {
                     self.is_full(&work, &e);
-                    if ending.is_some() {
-                        tries_at_end += 1;
-                        if tries_at_end > 1 {
-                            break ending;
+                    match ending {
+                        None => drop(timeout(RETRY_AFTER, self.ended()).await),
+                        Some(Ending { reason, .. }) => {
+                            let hurry = reason == EndReason::Shutdown || self.shelf.hurry.is_cancelled();
+                            match stuck {
+                                Some(since) if hurry || since.elapsed() >= END_PATIENCE => break ending,
+                                Some(_) => {}
+                                None => stuck = Some(Instant::now()),
+                            }
+                            if !hurry {
+                                let _ = timeout(RETRY_AFTER, self.shelf.hurry.cancelled()).await;
+                            }
                         }
                     }
-                    let _ = timeout(RETRY_AFTER, self.ended()).await;
                 }
             }
             if Instant::now() >= told + PROGRESS_EVERY {

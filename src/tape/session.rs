@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::connection::{Connection, Over, Plan};
@@ -20,7 +21,7 @@ use crate::domain::hall::{Recorder, Stream};
 use crate::domain::segment::EndReason;
 use crate::domain::stream_url::StreamUrl;
 use crate::domain::time::Ms;
-use crate::plan::backoff::Backoff;
+use crate::plan::backoff::{Backoff, MAX_DELAY_MS};
 use crate::plan::hedge::{Arrivals, HedgeRate};
 use crate::plan::wanted::REACH_BACK_MS;
 use second::{Purpose, Second};
@@ -55,8 +56,10 @@ pub fn start(order: TapeOrder, deps: TapeDeps) -> TapeHandle {
         disk: deps.disk.clone(),
         data_dir: deps.data_dir.clone(),
         buffer_bytes: deps.buffer_bytes,
+        memory: deps.memory.clone(),
         count: AtomicU32::new(deps.first_number),
         full: AtomicBool::new(false),
+        hurry: CancellationToken::new(),
     });
     let session = Session {
         handled: order.boundaries.iter().copied().filter(|b| b.minus(order.handover_lead_ms) <= now).collect(),
@@ -71,12 +74,14 @@ pub fn start(order: TapeOrder, deps: TapeDeps) -> TapeHandle {
         ending: Arc::default(),
         hedges: HedgeRate::default(),
         habits: HashMap::new(),
+        tried: HashMap::new(),
         origin: Instant::now(),
         awake_since: Instant::now(),
         closing: JoinSet::new(),
         backoff: Backoff::default(),
         retry_at: Some(Instant::now()),
         mirror: 0,
+        at_boundary: false,
         leave_at: None,
         connections: 0,
         bytes_before: 0,
@@ -103,6 +108,8 @@ struct Session {
     hedges: HedgeRate,
     /// How the bytes of each stream come.
     habits: HashMap<StreamUrl, Arrivals>,
+    /// When each stream was connected to last.
+    tried: HashMap<StreamUrl, Instant>,
     /// When this tape began.
     origin: Instant,
     /// Since when it was never late for its own work.
@@ -114,6 +121,8 @@ struct Session {
     retry_at: Option<Instant>,
     /// Which stream is next.
     mirror: usize,
+    /// A boundary is here, and its handover has not begun yet.
+    at_boundary: bool,
     /// When to leave a stream that is no longer the hall's.
     leave_at: Option<Instant>,
     connections: u32,
@@ -161,7 +170,8 @@ impl Session {
 
     /// The next instant at which something may be due.
     fn next_wake(&self, now: Ms) -> Instant {
-        let tick = if self.second.is_some() { SECOND_TICK } else { TICK };
+        let several = self.second.is_some() || self.ending.load(Ordering::Relaxed) > 0;
+        let tick = if several { SECOND_TICK } else { TICK };
         let instant = Instant::now();
         let mut wake = instant + tick;
         let in_ms = |at: Ms| instant + Duration::from_millis(u64::try_from(at.since(now)).unwrap_or(0).max(1));
@@ -169,7 +179,10 @@ impl Session {
         for boundary in self.order.boundaries.iter().filter(|b| !self.handled.contains(b)) {
             wake = wake.min(in_ms(boundary.minus(self.order.handover_lead_ms)));
         }
-        if let (None, Some(at)) = (&self.current, self.retry_at) {
+        if let (None, Some(at)) = (&self.current, self.retry_at)
+            && !self.order.streams.is_empty()
+            && self.has_place()
+        {
             wake = wake.min(at.max(instant + Duration::from_millis(1)));
         }
         if let Some(at) = self.unusual_at().filter(|at| *at > instant) {
@@ -182,15 +195,22 @@ impl Session {
         if self.current.is_some() || self.order.streams.is_empty() {
             return;
         }
-        if self.retry_at.is_some_and(|at| at <= Instant::now()) {
+        if self.retry_at.is_some_and(|at| at <= Instant::now()) && self.has_place() {
             self.retry_at = None;
             let stream = self.order.streams[self.mirror.min(self.order.streams.len() - 1)].clone();
             self.current = Some(self.open(stream));
         }
     }
 
+    /// True where one more connection may be opened, beside those that were stopped and have not ended yet.
+    fn has_place(&self) -> bool {
+        let open = self.ending.load(Ordering::Relaxed) + usize::from(self.second.is_some());
+        open < if self.order.max_connections < 2 { 1 } else { 2 }
+    }
+
     fn open(&mut self, stream: Stream) -> Connection {
         self.connections += 1;
+        self.tried.insert(stream.url.clone(), Instant::now());
         let id = Uuid::new_v4();
         let order = &self.order;
         let source = self.deps.sources.for_stream(order.recorder, &stream.url).cloned();
@@ -239,20 +259,39 @@ impl Session {
     fn retarget(&mut self, order: TapeOrder) {
         let flows = self.current.as_ref().is_some_and(|c| c.live().first_byte.is_some());
         self.until = if flows { self.until.max(order.until) } else { order.until };
-        let other_streams = !self.order.streams.iter().map(|s| &s.url).eq(order.streams.iter().map(|s| &s.url));
-        self.order = order;
-        if !other_streams {
+        let before = std::mem::replace(&mut self.order, order).streams;
+        if before.iter().map(|s| &s.url).eq(self.order.streams.iter().map(|s| &s.url)) {
             return;
         }
         self.habits.retain(|url, _| self.order.streams.iter().any(|s| s.url == *url));
-        match &self.current {
-            None => {
-                // News: what failed before says nothing about them.
-                self.backoff = Backoff::default();
-                self.mirror = 0;
-                self.retry_at = Some(Instant::now());
+        let listed = self.current.as_ref().is_none_or(|c| self.place(&c.stream).is_some());
+        if !listed && !flows && !self.order.streams.is_empty() {
+            // It has given nothing yet, so nothing is lost by leaving it.
+            if let Some(connecting) = self.current.take() {
+                self.end(connecting, EndReason::Handover);
             }
-            Some(current) => self.leave_at = self.place(&current.stream).is_none().then(Instant::now),
+        }
+        if self.current.is_some() {
+            self.leave_at = (!listed).then(Instant::now);
+            return;
+        }
+        let next = before.get(self.mirror).and_then(|next| self.place(next));
+        self.mirror = next.unwrap_or(0);
+        if !listed {
+            self.retry_at = Some(Instant::now());
+        }
+        // What failed before says nothing about a stream that is new. But what one lane of a hall leaves to another
+        // and takes again is none: its tries must not make the other's endless.
+        let lately = Duration::from_millis(MAX_DELAY_MS.unsigned_abs());
+        let is_news = |s: &Stream| {
+            let gained = before.iter().all(|b| b.url != s.url);
+            gained && self.tried.get(&s.url).is_none_or(|at| at.elapsed() >= lately)
+        };
+        if let Some(news) = self.order.streams.iter().position(is_news) {
+            if !self.tried.contains_key(&self.order.streams[news].url) {
+                self.backoff = Backoff::default();
+            }
+            (self.mirror, self.retry_at) = (news, Some(Instant::now()));
         }
     }
 
@@ -267,14 +306,16 @@ impl Session {
     /// The running connection ended by itself.
     fn current_over(&mut self, over: &Over) {
         let Some(old) = self.current.take() else { return };
-        self.note(old.id, over.reason, over.detail.as_deref());
-        let (place, old_stream) = (self.place(&old.stream), old.stream.clone());
+        let (id, place, old_stream) = (old.id, self.place(&old.stream), old.stream.clone());
         self.close(old);
         // Another is on its way already, so it takes over as it is; unless it is the one that says nothing.
         let helps = |s: &mut Second| {
             s.purpose != Purpose::Late || s.connection.live().last_byte.is_some_and(|last| last > s.since)
         };
-        if let Some(second) = self.second.take_if(helps) {
+        let second = self.second.take_if(helps);
+        let follows = if second.is_some() { "another connection goes on" } else { "connecting again" };
+        self.note(id, over.reason, over.detail.as_deref(), follows);
+        if let Some(second) = second {
             // What cut this one may have cut the next one too, whose own media is too short to count.
             if let Some(place) = place.filter(|_| over.reason != EndReason::DiskFull) {
                 let media = over.good.map(|good| i64::try_from(good.as_millis()).unwrap_or(i64::MAX));
@@ -305,11 +346,14 @@ impl Session {
         self.retry_at = Some(Instant::now() + delay);
     }
 
-    fn note(&mut self, connection: Uuid, reason: EndReason, detail: Option<&str>) {
+    /// Keeps and says what went wrong, and what `follows` from it.
+    fn note(&mut self, connection: Uuid, reason: EndReason, detail: Option<&str>, follows: &str) {
         if !reason.is_wanted() {
             let now = self.deps.clock.now();
             lock(&self.status).last_trouble = Some((now, reason, detail.map(str::to_owned)));
-            self.narrator.trouble(&self.order.hall_name, connection, reason, detail);
+            if let Some(line) = self.narrator.trouble(&self.order.hall_name, connection, reason, detail, follows) {
+                tracing::warn!(hall = self.order.hall_name.as_str(), %connection, %reason, "{line}");
+            }
         }
     }
 
@@ -342,6 +386,9 @@ impl Session {
     async fn finish(mut self, reason: EndReason) {
         let deadline = Instant::now() + STOP_PATIENCE;
         self.publish(Some(TapeState::Stopping));
+        if reason == EndReason::Shutdown {
+            self.shelf.hurry.cancel();
+        }
         let mut open: Vec<Connection> = self.current.take().into_iter().collect();
         open.extend(self.second.take().map(|s| s.connection));
         for connection in open {
@@ -350,7 +397,11 @@ impl Session {
         while let Ok(Some(_)) = timeout_at(deadline, self.closing.join_next()).await {}
         if !self.closing.is_empty() {
             let hall = self.order.hall_name.as_str();
-            tracing::error!(hall, "{hall}: a file could not be closed in time; it will be recovered");
+            if self.shelf.full.load(Ordering::Relaxed) && reason != EndReason::Shutdown {
+                tracing::warn!(hall, "{hall}: what the full disk does not take waits in memory for some minutes");
+            } else {
+                tracing::error!(hall, "{hall}: a file could not be closed in time; it will be recovered");
+            }
         }
         self.publish(Some(TapeState::Ended));
     }
@@ -361,8 +412,10 @@ impl Session {
         if let Some((id, live)) = live {
             self.samples.retain(|(of, at, _)| *of == id && now.duration_since(*at) <= RATE_OVER);
             self.samples.push_back((id, now, live.bytes));
-            if let Some(current) = self.current.as_ref().filter(|_| live.good() > Duration::ZERO) {
-                self.narrator.recording(&self.order.hall_name, id, &current.stream.url);
+            if let Some(current) = self.current.as_ref().filter(|_| live.good() > Duration::ZERO)
+                && let Some(line) = self.narrator.recording(&self.order.hall_name, id, &current.stream.url)
+            {
+                tracing::info!(hall = self.order.hall_name.as_str(), connection = %id, "{line}");
             }
         } else {
             self.samples.clear();
@@ -390,7 +443,7 @@ impl Session {
         status.bytes = self.bytes_before + live.map_or(0, |(_, live)| live.bytes) + second;
         status.bytes_per_second = rate;
         status.connections = self.connections;
-        status.last_byte_at = live.and_then(|(_, live)| live.last_byte_at).or(status.last_byte_at);
+        status.last_media = live.and_then(|(_, live)| live.last_media).or(status.last_media);
         status.disk_full = self.shelf.full.load(Ordering::Relaxed);
         status.handover = self.second.as_ref().is_some_and(|s| s.purpose == Purpose::Handover);
     }

@@ -3,19 +3,24 @@
 //! RFC 8216. Pieces are cut from the segments as they are asked for; nothing is encoded anew.
 
 use std::fmt::Write as _;
+use std::io;
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use chrono_tz::Tz;
+use futures_util::Stream;
+use futures_util::stream::try_unfold;
 use serde_json::json;
 
 use super::api;
 use super::site::Site;
 use crate::app::failure::{Failure, Kind};
-use crate::app::timeshift::{self, Shift, place_of};
+use crate::app::timeshift::{self, PieceBytes, Shift, place_of};
 use crate::domain::ids::SegmentId;
 use crate::domain::time::SECOND;
 use crate::plan::timeshift::CHUNK_MS;
@@ -66,9 +71,17 @@ pub(super) async fn chunk(State(site): State<Arc<Site>>, Path((id, name)): Path<
         return api::refuse(&Failure::new(Kind::NotFound, "there is no such piece of this talk"));
     };
     match site.read(move |db, site| timeshift::chunk(db, &site.env, &site.scans, id, segment, bytes)).await {
-        Ok(bytes) => ([(CONTENT_TYPE, "video/mp2t")], bytes).into_response(),
+        Ok(piece) => ([(CONTENT_TYPE, "video/mp2t")], Body::from_stream(blocks(piece))).into_response(),
         Err(failure) => api::refuse(&failure),
     }
+}
+
+/// Reads on only when the client has taken what was read: however many are slow, each has one block waiting for it.
+fn blocks(piece: PieceBytes) -> impl Stream<Item = io::Result<Bytes>> {
+    try_unfold(piece, |mut piece| async {
+        let read = move || piece.block().map(|block| block.map(|block| (Bytes::from(block), piece)));
+        tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
+    })
 }
 
 /// What the player of the page draws: where the slot begins, where something is missing, whether it can play at all.

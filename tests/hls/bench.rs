@@ -15,6 +15,8 @@ use streamrip::domain::settings::Record;
 use streamrip::domain::stream_url::StreamUrl;
 use streamrip::domain::time::Ms;
 use streamrip::source::Sources;
+use streamrip::source::hls::Hls;
+use streamrip::source::http::Setup;
 use streamrip::source::log::LineLog;
 use streamrip::tape::events::{TapeEvent, TapeSink};
 use streamrip::tape::{self, TapeDeps, TapeHandle, TapeOrder};
@@ -67,6 +69,14 @@ impl Bench {
         let log: Arc<dyn LineLog> = lines.clone();
         let dir = tempfile::tempdir().expect("dir");
         Self { dir, told: Arc::default(), lines, sources: Sources::programs(&log) }
+    }
+
+    /// With a proxy for everything.
+    pub fn behind(proxy: &str) -> Self {
+        let mut bench = Self::new();
+        let setup = Setup { proxy: Some(proxy.to_owned()), ..Setup::default() };
+        bench.sources = Sources::of(vec![Arc::new(Hls::with(bench.lines.clone(), setup))]);
+        bench
     }
 
     /// All that the server holds is wanted.

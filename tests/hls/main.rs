@@ -3,3 +3,4 @@
 mod bench;
 mod real;
 mod scripted;
+mod trouble;

@@ -2,8 +2,11 @@
 
 use streamrip::app::failure::Kind;
 use streamrip::app::halls;
+use streamrip::app::halls_import::{self, HallsImport};
 use streamrip::app::import::ImportRequest;
 use streamrip::catalog::schedule::{TalkFilter, snapshot};
+
+use streamrip_lab::WebServer;
 
 use crate::support::{MORNING, World, calendar, changes, counts, event, warned, wrap};
 
@@ -212,4 +215,57 @@ async fn redundancy_is_kept_and_told_where_there_is_no_second_mirror() {
     assert_eq!(warned(&world.import(calendar(TALKS)).await), ["unmapped-hall"]);
     assert_eq!(world.number("SELECT redundancy FROM hall WHERE name = 'Great Hall'"), 1);
     assert!(world.number("SELECT schedule_version FROM meta") > version);
+}
+
+/// `halls import` of a list that a server on this machine gives.
+#[tokio::test]
+async fn a_list_from_a_server_sets_all_halls_or_none_and_its_names_stay_those_of_strangers() {
+    let room = |name: &str| {
+        format!(
+            "{{\"slug\": \"{name}\", \"schedulename\": \"{name}\", \"streams\": [{{\"slug\": \"x\", \"type\": \"video\", \"isTranslated\": false,
+               \"videoSize\": [1280, 720], \"urls\": {{\"webm\": {{\"url\": \"http://names.example/{name}.webm\"}}}}}}]}}"
+        )
+    };
+    let list = format!("[{{\"slug\": \"x\", \"groups\": [{{\"rooms\": [{}, {}]}}]}}]", room("saal1"), room("saal2"));
+    let server = WebServer::start();
+    server.put("/v2.json", list);
+    let mut world = World::new();
+    world.import(calendar("a|saal1|27 11:00|60|A\nb|saal2|27 11:00|60|B")).await;
+    let request = |allow_private| HallsImport {
+        source: server.url("/v2.json"),
+        event: None,
+        quality: "best".parse().expect("a quality"),
+        tech: "webm".parse().expect("a technique"),
+        allow_private,
+        dry_run: false,
+    };
+    let guarded = |world: &World| -> Vec<bool> {
+        let halls = snapshot(&world.db, TalkFilter::default()).expect("read").halls;
+        halls.iter().flat_map(|hall| &hall.streams).map(|stream| stream.url.is_public_only()).collect()
+    };
+    // The second hall cannot be written: then the first is not either.
+    world
+        .db
+        .execute_batch(
+            "CREATE TRIGGER bad BEFORE INSERT ON stream WHEN NEW.url LIKE '%saal2%' BEGIN SELECT RAISE(ABORT, 'no'); END",
+        )
+        .expect("a trigger");
+    halls_import::import(&world.env, &request(false)).await.expect_err("refused");
+    assert_eq!(world.streams(), ["saal1: -", "saal2: -"]);
+    world.db.execute_batch("DROP TRIGGER bad").expect("dropped");
+    halls_import::import(&world.env, &request(false)).await.expect("imported");
+    let want = ["saal1: http://names.example/saal1.webm", "saal2: http://names.example/saal2.webm"];
+    assert_eq!(world.streams(), want);
+    assert_eq!(guarded(&world), [true, true], "what its names lead to is not known yet");
+    // The user's own word counts, and so does the list's next time.
+    let url = ["http://names.example/saal1.webm".to_owned()];
+    halls::set(&mut world.db, None, "saal1", &url, MORNING).expect("set");
+    assert_eq!(guarded(&world), [false, true]);
+    halls_import::import(&world.env, &request(false)).await.expect("imported");
+    assert_eq!(guarded(&world), [true, true]);
+    // An import of the schedule leaves it.
+    world.import(calendar("a|saal1|27 11:00|60|A\nb|saal2|27 11:00|60|B2")).await;
+    assert_eq!(guarded(&world), [true, true]);
+    halls_import::import(&world.env, &request(true)).await.expect("imported");
+    assert_eq!(guarded(&world), [false, false]);
 }

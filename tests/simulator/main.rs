@@ -39,7 +39,7 @@ fn number(name: &str) -> Option<u64> {
 /// Shows what the daemon says, where that was asked for with STREAMRIP_SIM_LOG.
 fn show_log() {
     if std::env::var_os("STREAMRIP_SIM_LOG").is_some() {
-        let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).without_time().try_init();
+        let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).without_time().try_init();
     }
 }
 

@@ -3,6 +3,7 @@
 //! A stream is a row of frames on a grid of time: frame `k` is sent at `k * period` of simulated time to all
 //! who are connected, so that two connections get the same frames, as from a real live stream.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -50,6 +51,9 @@ pub struct Life {
 #[derive(Debug, Default)]
 pub struct Servers {
     lives: Vec<Life>,
+    /// Of each hall: the numbers of those that are open, and when the last one ended that did.
+    open: Vec<BTreeSet<usize>>,
+    ended: Vec<Option<i64>>,
     /// Of each hall: how often it ended what flowed, and what it does now.
     faults: Vec<(u64, Option<Fault>)>,
     /// Wall time less simulated time, and since when.
@@ -68,7 +72,12 @@ pub struct World {
 
 impl World {
     pub fn new(halls: usize, period_ms: i64) -> Self {
-        let servers = Servers { lives: Vec::new(), faults: vec![(0, None); halls], offsets: Vec::new() };
+        let servers = Servers {
+            open: vec![BTreeSet::new(); halls],
+            ended: vec![None; halls],
+            faults: vec![(0, None); halls],
+            ..Servers::default()
+        };
         Self {
             servers: Arc::new(Mutex::new(servers)),
             changed: watch::Sender::new(0),
@@ -103,9 +112,10 @@ impl World {
 
     /// All connections are gone: the daemon was killed.
     pub fn all_dead(&self, mono: i64) {
-        for life in self.lock().lives.iter_mut().filter(|l| l.ended.is_none()) {
-            life.ended = Some(mono);
-            life.killed = true;
+        let mut servers = self.lock();
+        let open: Vec<usize> = servers.open.iter().flatten().copied().collect();
+        for life in open {
+            servers.end(life, mono).killed = true;
         }
     }
 }
@@ -116,13 +126,26 @@ impl Servers {
     }
 
     pub fn open(&self, hall: usize) -> usize {
-        self.lives.iter().rev().take(60).filter(|l| l.hall == hall && l.ended.is_none()).count()
+        self.open[hall].len()
+    }
+
+    fn begin(&mut self, hall: usize, opened: i64) -> usize {
+        self.lives.push(Life { hall, opened, ..Life::default() });
+        self.open[hall].insert(self.lives.len() - 1);
+        self.lives.len() - 1
+    }
+
+    fn end(&mut self, life: usize, now: i64) -> &mut Life {
+        let hall = self.lives[life].hall;
+        self.open[hall].remove(&life);
+        self.ended[hall] = self.ended[hall].max(Some(now));
+        self.lives[life].ended = Some(now);
+        &mut self.lives[life]
     }
 
     /// When this hall was last connected to, or being connected to; `now` while it is.
     pub fn last_contact(&self, hall: usize, now: i64) -> Option<i64> {
-        let last = self.lives.iter().rev().filter(|l| l.hall == hall).take(3);
-        last.map(|l| l.ended.unwrap_or(now)).max()
+        if self.open(hall) > 0 { Some(now) } else { self.ended[hall] }
     }
 }
 
@@ -172,11 +195,7 @@ impl Source for Streams {
             carry: (Vec::new(), None),
         };
         let opened = serving.mono();
-        serving.life = {
-            let mut servers = self.world.lock();
-            servers.lives.push(Life { hall, opened, ..Life::default() });
-            servers.lives.len() - 1
-        };
+        serving.life = self.world.lock().begin(hall, opened);
         let (stopped, killed) = (stop.clone(), kill.clone());
         tokio::spawn(async move {
             let said = tokio::select! {
@@ -186,12 +205,8 @@ impl Source for Streams {
                 said = serving.serve() => Some(said),
             };
             let now = serving.mono();
-            {
-                let life = &mut serving.world.lock().lives[serving.life];
-                life.ended = Some(now);
-                // Who kills at once does not want the rest.
-                life.cut_off = said.is_none();
-            }
+            // Who kills at once does not want the rest.
+            serving.world.lock().end(serving.life, now).cut_off = said.is_none();
             if said.is_some() {
                 serving.tell(now, serving.clock.now(), &[]);
             }

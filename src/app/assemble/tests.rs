@@ -195,7 +195,7 @@ async fn more_media_replaces_a_file_and_less_never_does() {
 #[tokio::test]
 async fn pruning_waits_for_the_assembly_and_does_not_undo_it() {
     let site = Site::new();
-    let fragment = site.tape(-1.0, 1.5).await;
+    let fragment = site.tape(-0.4, 1.5).await;
     site.tape(3.0, 21.5).await;
     let inside = site.tape(5.0, 6.0).await;
     let page = site.tape_bytes(b"<html><body>Not found</body></html>".repeat(9), 2.0, 2.5).await;
@@ -225,7 +225,22 @@ async fn pruning_waits_for_the_assembly_and_does_not_undo_it() {
     let row = site.query(|db| segments::segment(db, fragment).expect("read")).expect("row");
     assert_eq!(row.verdict, Verdict::Pruned);
     assert!(row.sha256.is_some() && row.bytes > 0 && row.verdict_reason.is_some_and(|r| r.contains("fragment")));
-    assert!(!site.env.data_dir.join(row.path).exists());
+    let file = site.env.data_dir.join(&row.path);
+    assert!(!file.exists());
+    // Another recording under its name, written while the catalog did not answer, is nothing to delete.
+    std::fs::write(&file, b"another recording").expect("written");
+    assert_eq!(gone(false).await, []);
+    assert!(file.exists());
+    // A new segment may have that name.
+    let name = row.path.clone();
+    site.writer
+        .call(move |db| open_segment(db, Uuid::new_v4(), None, HallId(1), &name, Container::MpegTs, Ms(0)))
+        .await
+        .expect("opened");
+    let renamed = site.query(|db| segments::segment(db, fragment).expect("read")).expect("row");
+    assert_eq!((renamed.verdict, renamed.sha256), (Verdict::Pruned, row.sha256));
+    assert_ne!(renamed.path, row.path);
+    site.sql("DELETE FROM segment WHERE verdict = 'open'").await;
     // The assembly holds what was pruned: it is not made again without it.
     assert!(matches!(site.assemble().await, AssembleOutcome::Kept(_)), "pruned media was thrown away");
     let assembly = site.query(|db| assemblies::current(db, TalkId(7)).expect("read")).expect("there");

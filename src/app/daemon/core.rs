@@ -177,10 +177,13 @@ impl Core {
         };
         let due = state.planned_at.is_none_or(|at| at.elapsed() >= PLAN_AGAIN);
         if let Some(fresh) = changed {
-            if !first {
+            let fresh = self.in_scope(fresh);
+            if !first && plans_alike(&state.schedule, &fresh) {
+                tracing::debug!("the schedule's version changed, and nothing of what is taped");
+            } else if !first {
                 tracing::info!("the schedule changed: planned anew");
             }
-            state.schedule = Arc::new(self.in_scope(fresh));
+            state.schedule = Arc::new(fresh);
         } else if !due {
             return;
         }
@@ -358,6 +361,14 @@ impl Core {
 
 /// A handover begins so long before its window, so that the new connection has proven itself by then.
 const HANDOVER_LEAD_MS: i64 = 3000;
+
+/// True where two schedules say the same of what is to be taped: they may differ in whether a refresh failed.
+fn plans_alike(a: &Snapshot, b: &Snapshot) -> bool {
+    let events = |s: &Snapshot| -> Vec<Event> {
+        s.events.iter().map(|e| Event { refresh_problem: None, ..e.clone() }).collect()
+    };
+    a.halls == b.halls && a.talks == b.talks && events(a) == events(b)
+}
 
 fn positive(ms: i64) -> Option<Duration> {
     u64::try_from(ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis)

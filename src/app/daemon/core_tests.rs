@@ -280,9 +280,32 @@ async fn a_refresh_that_fails_and_works_again_is_known() {
         day.core.schedule().await.events[0].refresh_problem.clone()
     };
     assert_eq!(problem(&day).await, None);
+    let before = day.core.schedule().await;
     day.change("UPDATE event SET refresh_problem = 'no answer' WHERE id = 1");
     assert_eq!(problem(&day).await.as_deref(), Some("no answer"));
+    let failed = day.core.schedule().await;
+    assert!(before.version != failed.version && plans_alike(&before, &failed), "which is no change of the plan");
     day.change("UPDATE event SET refresh_problem = NULL WHERE id = 1");
     assert_eq!(problem(&day).await, None);
+    day.talk(1, 1, 30, 60);
+    day.core.reconcile().await;
+    assert!(!plans_alike(&before, &*day.core.schedule().await));
+    drop(day.end().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_failed_is_no_problem_of_an_event_that_is_over() {
+    let day = Day::begin();
+    let problems = async |day: &Day| {
+        day.core.reconcile().await;
+        crate::app::daemon::status::of_core(&day.core, &day.env, TEN).await.problems
+    };
+    day.talk(1, 1, 30, 60);
+    day.change("UPDATE event SET refresh_problem = 'no answer' WHERE id = 1");
+    assert_eq!(problems(&day).await, ["27c3: no answer"]);
+    day.until(90).await;
+    assert_eq!(problems(&day).await, ["27c3: no answer"]);
+    day.clock.step(24 * HOUR);
+    assert_eq!(problems(&day).await, [""; 0]);
     drop(day.end().await);
 }

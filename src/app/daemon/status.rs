@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::core::Core;
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
+use crate::app::refresh::is_current;
 use crate::app::{disk, lock};
 use crate::domain::clock::Clock;
 use crate::domain::stream_url::redact_text;
@@ -95,12 +96,31 @@ pub struct Flow {
     pub last_trouble: Option<String>,
     /// See `last_trouble`.
     pub last_trouble_at: Option<String>,
-    /// Seconds since the last byte.
+    /// Seconds since the last byte of media.
     pub silent_seconds: Option<f64>,
 }
 
+impl Status {
+    /// The same, with what its age says on top: a daemon that hangs, and one that has not got so far, say nothing
+    /// themselves.
+    #[must_use]
+    pub fn seen_at(mut self, now: Ms) -> Self {
+        let age = now.since(Ms(self.written_ms));
+        if age > STALE_MS && !self.is_starting() {
+            self.problems.insert(0, format!("the daemon has written no status for {} s", age / SECOND));
+        }
+        self
+    }
+
+    /// True where no daemon has written it yet: it begins with a look at what the last one left.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        self.written_ms == 0
+    }
+}
+
 impl Flow {
-    fn of(status: &TapeStatus, zone: chrono_tz::Tz, now: Ms) -> Self {
+    fn of(status: &TapeStatus, zone: chrono_tz::Tz) -> Self {
         Self {
             state: state_word(status.state, zone),
             stream: status.stream.as_ref().map(ToString::to_string),
@@ -109,7 +129,7 @@ impl Flow {
             connections: status.connections,
             last_trouble: trouble(status),
             last_trouble_at: status.last_trouble.as_ref().map(|(at, ..)| at.rfc3339(zone)),
-            silent_seconds: silence(status, now),
+            silent_seconds: status.silence().map(|silent| silent.as_secs_f64()),
         }
     }
 }
@@ -161,8 +181,8 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
             titles: talks.iter().map(|t| t.title.clone()).collect(),
             since: view.status.since.rfc3339(zone),
             until: view.until.rfc3339(zone),
-            flow: Flow::of(&view.status, zone, now),
-            lanes: view.lanes.iter().map(|lane| Flow::of(lane, zone, now)).collect(),
+            flow: Flow::of(&view.status, zone),
+            lanes: view.lanes.iter().map(|lane| Flow::of(lane, zone)).collect(),
         });
     }
     let mut coming: Vec<_> = schedule
@@ -192,6 +212,7 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
         schedule
             .events
             .iter()
+            .filter(|e| is_current(e.id, &schedule.talks, now))
             .filter_map(|e| e.refresh_problem.as_ref().map(|p| format!("{}: {}", e.name, redact_text(p)))),
     );
     if disk_full {
@@ -229,10 +250,6 @@ pub(super) fn trouble(status: &TapeStatus) -> Option<String> {
         Some(detail) => redact_text(&format!("{why}: {detail}")),
         None => why.to_string(),
     })
-}
-
-fn silence(status: &TapeStatus, now: Ms) -> Option<f64> {
-    status.last_byte_at.map(|at| (now.since(at).max(0)) as f64 / 1000.0)
 }
 
 fn state_word(state: TapeState, zone: chrono_tz::Tz) -> String {
@@ -309,11 +326,10 @@ pub fn read(data_dir: &Path, clock: &dyn Clock) -> Result<Status> {
     let path = data_dir.join(FILE_NAME);
     let locked = lock::is_taken(data_dir);
     let mut status = read_file(&path)?.unwrap_or_default();
-    let age = clock.now().since(Ms(status.written_ms));
-    if !locked {
+    if locked {
+        status = status.seen_at(clock.now());
+    } else {
         status = Status { written_at: status.written_at, written_ms: status.written_ms, ..Status::default() };
-    } else if age > STALE_MS && status.written_ms != 0 {
-        status.problems.insert(0, format!("the daemon has written no status for {} s", age / 1000));
     }
     // A daemon that begins on a full disk cannot write its status at all.
     if locked && disk::is_full(data_dir) && !status.problems.iter().any(|p| p.starts_with("disk-full")) {

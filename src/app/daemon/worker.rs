@@ -26,6 +26,7 @@ use crate::domain::segment::Verdict;
 use crate::domain::talk::Talk;
 use crate::domain::time::{Ms, SECOND};
 use crate::media::CancellationToken;
+use crate::notify::{Post, UnderWay};
 use crate::plan::wanted::window_of;
 
 /// Without news the worker looks this often: settling times run out by themselves.
@@ -50,13 +51,13 @@ pub struct Worker {
     scope: Option<EventId>,
     closed: mpsc::UnboundedReceiver<Uuid>,
     doing: watch::Sender<Doing>,
-    done: Option<mpsc::UnboundedSender<Done>>,
+    done: Option<(mpsc::UnboundedSender<News>, Post)>,
     disk_low: bool,
     hard: HashMap<SegmentId, Hard>,
     retained: Option<Instant>,
 }
 
-/// A segment that cannot be looked at: the programs died of it, or we did.
+/// A segment that cannot be looked at: its file, the programs, or we ourselves failed.
 #[derive(Clone, Copy, Debug)]
 struct Hard {
     tries: u32,
@@ -72,6 +73,9 @@ pub struct Done {
     pub made: bool,
 }
 
+/// A talk that the worker is done with. Until the other half is dropped, its file counts as not handed over yet.
+pub type News = (Done, UnderWay);
+
 /// What the worker is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Doing {
@@ -79,7 +83,7 @@ pub struct Doing {
     pub what: Option<String>,
     /// Talks that wait to be joined, or segments to be looked at; 0: nothing is left to do now.
     pub waiting: i64,
-    /// Segments that were given up for now: the programs that look into them die.
+    /// Segments that were given up for now: they could not be looked at, again and again.
     pub given_up: usize,
     /// Rounds finished since the start.
     pub rounds: u64,
@@ -101,16 +105,16 @@ impl Worker {
         (Self { env, reader, writer, scope, closed, doing, done: None, disk_low: false, hard, retained: None }, seen)
     }
 
-    /// Tells `done` of each talk that it is done with. Nobody has to listen.
+    /// Tells `done` of each talk that it is done with, whose file is to go by `post`. Nobody has to listen.
     #[must_use]
-    pub fn telling(mut self, done: mpsc::UnboundedSender<Done>) -> Self {
-        self.done = Some(done);
+    pub fn telling(mut self, done: mpsc::UnboundedSender<News>, post: Post) -> Self {
+        self.done = Some((done, post));
         self
     }
 
     fn tell(&self, talk: TalkId, made: bool) {
-        if let Some(done) = &self.done {
-            let _ = done.send(Done { talk, made });
+        if let Some((done, post)) = &self.done {
+            let _ = done.send((Done { talk, made }, post.expect_file()));
         }
     }
 
@@ -141,10 +145,12 @@ impl Worker {
     async fn take_in(&self) -> Result<usize> {
         self.say("looking for joined files that the catalog does not know".to_owned());
         // A file that another process is about to enter is none of these.
-        let _turn = assemble::turn(&self.env).await?;
+        let turn = assemble::turn(&self.env).await?;
         let (env, cancel) = (self.env.clone(), CancellationToken::new());
         let _stop = cancel.clone().drop_guard();
         let look = tokio::task::spawn_blocking(move || {
+            // Until it has ended, also where nobody waits for it any more.
+            let _turn = turn;
             let mut db = catalog::open_writer(&env.data_dir)?;
             let taken = adopt::adopt_assemblies(&mut db, &env, &cancel)?;
             if taken > 0 {
@@ -160,10 +166,11 @@ impl Worker {
         self.doing.send_modify(|d| d.what = Some(what));
     }
 
-    /// Looks at what was closed, and joins what is due. Idempotent.
+    /// Looks at what was closed, and joins what is due. Idempotent. A segment that cannot be looked at, or a talk
+    /// that cannot be joined, is tried again later and holds up no other.
     ///
     /// # Errors
-    /// When the catalog cannot be used or ffmpeg is missing: the next round tries again.
+    /// When the catalog cannot be used: the next round tries again.
     pub async fn round(&mut self) -> Result<()> {
         let unchecked = self.read(|db| Ok(segments::unfinished(db, Verdict::Unchecked)?)).await?;
         for segment in unchecked {
@@ -173,10 +180,12 @@ impl Worker {
             self.say(format!("looking at segment {segment}"));
             let (env, reader, writer) = (self.env.clone(), Arc::clone(&self.reader), self.writer.clone());
             let looked = apart(async move { index::index_segment(&env, &reader, &writer, segment).await }).await;
-            match looked.unwrap_or_else(|panic| Ok(Looked::NotNow(panic))) {
-                Ok(Looked::Done) => drop(self.hard.remove(&segment)),
-                Ok(Looked::NotNow(why)) => self.put_off(segment, &why),
-                Err(e) => return Err(e),
+            match looked {
+                Ok(Ok(Looked::Done)) => drop(self.hard.remove(&segment)),
+                Ok(Ok(Looked::NotNow(why))) | Err(why) => self.put_off(segment, &why),
+                // Perhaps no matter of this segment. It goes on all the same: segments come in one order for ever,
+                // and what stopped here would never reach those behind it.
+                Ok(Err(e)) => self.put_off(segment, &e.to_string()),
             }
         }
         let due = self.due().await?;

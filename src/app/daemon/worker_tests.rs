@@ -1,8 +1,15 @@
 //! The worker on a real catalog and real files, round by round.
 
+use std::path::{Path, PathBuf};
+
 use super::*;
 use crate::app::assemble::tests::Site;
 use crate::catalog::open_reader;
+use crate::domain::media::{MediaIndex, Window};
+use crate::domain::segment::Mark;
+use crate::media::join::{Job, Joined};
+use crate::media::studio::{Ffmpeg, Studio};
+use crate::media::{self, MediaError};
 
 fn worker(site: &Site, reserve_bytes: u64) -> Worker {
     let mut env = site.env.clone();
@@ -51,4 +58,59 @@ async fn work_that_nobody_waits_for_any_more_ends() {
     });
     assert!(tokio::time::timeout(Duration::from_millis(1), work).await.is_err());
     assert!(dropped.await.is_err());
+}
+
+/// ffmpeg, but for one file.
+#[derive(Debug)]
+struct Trouble {
+    with: PathBuf,
+    panics: bool,
+}
+
+impl Studio for Trouble {
+    fn index(&self, path: &Path, marks: &[Mark], cancel: &CancellationToken) -> media::Result<MediaIndex> {
+        if path.ends_with(&self.with) {
+            assert!(!self.panics, "a bug");
+            let source = std::io::ErrorKind::PermissionDenied.into();
+            return Err(MediaError::File { path: path.to_owned(), source });
+        }
+        Ffmpeg.index(path, marks, cancel)
+    }
+
+    fn windows(
+        &self,
+        path: &Path,
+        index: &MediaIndex,
+        stretches: &[(i64, i64)],
+        cancel: &CancellationToken,
+    ) -> media::Result<Vec<Window>> {
+        Ffmpeg.windows(path, index, stretches, cancel)
+    }
+
+    fn join(&self, job: &Job, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> media::Result<Joined> {
+        Ffmpeg.join(job, progress, cancel)
+    }
+}
+
+#[tokio::test]
+async fn a_segment_that_cannot_be_looked_at_holds_up_no_other() {
+    for panics in [false, true] {
+        let site = Site::new();
+        let bad = site.tape(-2.0, 5.0).await;
+        let good = site.tape(8.0, 22.0).await;
+        let with = site.query(|db| segments::segment(db, bad).expect("read")).expect("a row").path;
+        let mut worker = worker(&site, 0);
+        worker.env.studio = Arc::new(Trouble { with, panics });
+        let verdict = |id| site.query(|db| segments::segment(db, id).expect("read")).expect("a row").verdict;
+        for tries in 1..=GIVE_UP {
+            worker.round().await.expect("a round");
+            assert_eq!(verdict(good), Verdict::Media, "it comes after the bad one, and is looked at all the same");
+            assert_eq!(verdict(bad), Verdict::Unchecked);
+            let hard = worker.hard.get_mut(&bad).expect("put off");
+            assert_eq!(hard.tries, tries);
+            hard.again = Instant::now();
+        }
+        assert_eq!(site.files().len(), 1, "the talk has what there is, once the bad segment is given up");
+        assert_eq!(verdict(bad), Verdict::Unchecked, "it is tried again, now and then");
+    }
 }

@@ -9,6 +9,7 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::mpsc;
 
+use super::memo::Memo;
 use crate::domain::segment::Mark;
 use crate::domain::time::Ms;
 use crate::plan::hls::Taken;
@@ -21,39 +22,6 @@ pub enum Item {
     Bytes(Bytes),
     /// All of a chunk's bytes are before this; when its last picture was made, where that is known.
     Whole(Taken, Option<Ms>),
-}
-
-/// What a stream's connections remember for the next one: the last chunk that a tape has read whole.
-#[derive(Clone, Debug, Default)]
-pub struct Memo(Arc<Mutex<Option<(String, Taken)>>>);
-
-impl Memo {
-    /// What was taken last of this variant; of another one, whose numbers may be others, nothing.
-    #[must_use]
-    pub fn of(&self, variant: &str) -> Option<Taken> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-            .filter(|(of, _)| of == variant)
-            .map(|m| m.1.clone())
-    }
-
-    /// True where anything was taken.
-    #[must_use]
-    pub fn is_known(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    /// Remembers one.
-    pub fn set(&self, variant: &str, taken: Taken) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((variant.to_owned(), taken));
-    }
-
-    /// Forgets: what was read may not have reached the disk.
-    pub fn forget(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
 }
 
 /// The tape's end.

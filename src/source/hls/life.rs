@@ -1,28 +1,37 @@
 //! One connection: reads the playlist again and again and hands on each chunk once.
 
+mod apart;
+mod entry;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use url::Url;
 
+use self::entry::{Again, Found, Known};
 use super::client::{Body, Failure, MAX_CHUNK, Requests};
 use super::crypt::Cipher;
-use super::feed::{Item, Memo};
-use super::playlist;
-use crate::domain::hls::{AnyPlaylist, Chunk, Key, Map, Playlist};
+use super::feed::Item;
+use super::memo::Memo;
+use crate::domain::hls::{Chunk, Key, Map, Playlist};
 use crate::domain::segment::EndReason;
 use crate::domain::time::Ms;
 use crate::plan::hls::{self, Start, Taken};
 use crate::source::ffmpeg::Ffmpeg;
 use crate::source::log::LineLog;
-use crate::source::{Ask, Source as _, SourceEnd};
+use crate::source::{Ask, SourceEnd};
 
-/// A chunk that failed so often is left out, if the one after it can be had.
+/// A chunk that failed so often is left out, if a later one can be had.
 const TRIES: u32 = 4;
+
+/// So too one that failed twice and for so long, as where the server takes the request and says nothing: a tape
+/// calls a stall after 30 s, and then nobody would remember.
+const TRIED_FOR: Duration = Duration::from_secs(10);
+
+/// So much time a later chunk has for its first byte, to show that it is not the server.
+const PROOF: Duration = Duration::from_secs(4);
 
 /// While the server fails it is asked at least this often.
 const RETRY_MAX: Duration = Duration::from_secs(1);
@@ -30,20 +39,20 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 /// And at most this often.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 
-/// A playlist in a playlist in a playlist is one too many.
-const MAX_DEPTH: u32 = 2;
-
-/// How it ends where nothing went wrong.
-type End = SourceEnd;
-
 /// One connection.
 pub struct Life {
     ask: Ask,
+    /// A mere look at the stream: from its newest chunk on.
+    pub look: bool,
     http: Requests,
     out: mpsc::Sender<Item>,
     log: Arc<dyn LineLog>,
     ffmpeg: Ffmpeg,
     memo: Memo,
+    /// It goes on with the rendition that was recorded a moment ago.
+    goes_on: bool,
+    /// Tells the memory that it lives.
+    _lives: Arc<()>,
     variant: Arc<Mutex<String>>,
     began: Instant,
     /// The last key that was fetched.
@@ -63,18 +72,8 @@ struct Part {
     of: Taken,
     received: u64,
     cipher: Option<Cipher>,
+    since: Instant,
     failures: u32,
-}
-
-/// The newest playlist.
-struct Known {
-    url: Url,
-    playlist: Playlist,
-    at: Instant,
-    /// Its dates can be believed.
-    dated: bool,
-    /// It had something new.
-    news: bool,
 }
 
 /// What was done last.
@@ -95,13 +94,17 @@ impl Life {
         variant: Arc<Mutex<String>>,
     ) -> Self {
         let now = Instant::now();
+        let (lives, goes_on) = memo.begin();
         Self {
             ask,
+            look: false,
             http,
             out,
             log,
             ffmpeg,
             memo,
+            goes_on,
+            _lives: lives,
             variant,
             began: now,
             key: None,
@@ -135,10 +138,12 @@ impl Life {
         self.ask.now.plus(i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 
-    async fn fetch(&mut self) -> Result<End, Failure> {
-        let url = Url::parse(self.ask.url.secret())
-            .map_err(|e| Failure { reason: EndReason::SourceFailed, detail: e.to_string() })?;
-        let Some(mut known) = self.enter_again(url).await? else { return self.by_ffmpeg().await };
+    async fn fetch(&mut self) -> Result<SourceEnd, Failure> {
+        let mut known = match self.enter_again().await? {
+            Found::Playlist(known) => known,
+            Found::Apart(picture, sound) => return self.by_ffmpeg(&picture, &sound).await,
+        };
+        self.goes_on = true;
         // Signatures change, the path is the variant's.
         let variant = known.url.path().to_owned();
         let mut position = Position::Begin(self.memo.of(&variant));
@@ -152,17 +157,24 @@ impl Life {
                     position = Position::After(last);
                 }
                 if known.playlist.ended {
-                    return Ok(End { reason: None, detail: Some("the stream has ended (EXT-X-ENDLIST)".to_owned()) });
+                    return Ok(SourceEnd {
+                        reason: None,
+                        detail: Some("the stream has ended (EXT-X-ENDLIST)".to_owned()),
+                    });
                 }
                 self.wait(&known, trouble.is_some()).await;
-                trouble = self.reload(&mut known).await.err();
+                trouble = match self.reload(&mut known).await {
+                    Ok(Again::Same) => None,
+                    Ok(Again::Other) => return Ok(other_playlist()),
+                    Err(failure) => Some(failure),
+                };
                 self.give_up_after(&known, trouble.as_ref())?;
                 continue;
             };
             if self.before.as_ref().is_some_and(|before| hls::needs_new_file(before, &chunk)) || self.is_torn_by(&chunk)
             {
                 let detail = Some("another format begins: it gets a file of its own".to_owned());
-                return Ok(End { reason: None, detail });
+                return Ok(SourceEnd { reason: None, detail });
             }
             if let Some(Key::Other(name)) = &chunk.key {
                 let detail = format!("the stream is encrypted by {name}, which cannot be taken off");
@@ -192,8 +204,10 @@ impl Life {
                     self.give_up_after(&known, Some(&failure))?;
                     trouble = Some(failure);
                     self.wait(&known, true).await;
-                    if let Err(failure) = self.reload(&mut known).await {
-                        trouble = Some(failure);
+                    match self.reload(&mut known).await {
+                        Ok(Again::Same) => {}
+                        Ok(Again::Other) => return Ok(other_playlist()),
+                        Err(failure) => trouble = Some(failure),
                     }
                 }
             }
@@ -202,8 +216,7 @@ impl Life {
 
     fn next(&self, playlist: &Playlist, position: &Position) -> Start {
         match position {
-            // A mere look: the newest one.
-            Position::Begin(_) if self.ask.from < Ms(0) => {
+            Position::Begin(_) if self.look => {
                 Start { at: playlist.chunks.len().saturating_sub(1), ..Start::default() }
             }
             Position::Begin(taken) => hls::begin(playlist, taken.as_ref(), self.now(), self.ask.from),
@@ -217,48 +230,6 @@ impl Life {
             self.say(&format!("numbers began anew at {}", chunk.sequence));
         } else if start.missed > 0 {
             self.say(&format!("{} chunks before {} were no longer to be had", start.missed, chunk.sequence));
-        }
-    }
-
-    /// Finds the media playlist. `None`: it has its sound apart, which is beyond this source.
-    async fn enter(&mut self, url: Url, depth: u32) -> Result<Option<Known>, Failure> {
-        let at = Instant::now();
-        let (bytes, found) = self.http.playlist(&url).await?;
-        let master = match playlist::read(&bytes, &found) {
-            Some(AnyPlaylist::Media(playlist)) => return Ok(Some(self.known(url, playlist, at))),
-            Some(AnyPlaylist::Master(master)) if depth + 1 < MAX_DEPTH => master,
-            Some(AnyPlaylist::Master(_)) => return Err(no_media("a playlist of playlists of playlists")),
-            None => return Err(no_media("no HLS playlist came")),
-        };
-        let mut failed = no_media("the playlist has no variants");
-        for choice in hls::choose(&master, self.ask.quality) {
-            if choice.sound.is_some() {
-                return Ok(None);
-            }
-            // The best one may be announced before it is there.
-            match Box::pin(self.enter(choice.url, depth + 1)).await {
-                Ok(known) => return Ok(known),
-                Err(failure) => failed = failure,
-            }
-            self.say(&format!("a variant cannot be had: {}", failed.detail));
-        }
-        Err(failed)
-    }
-
-    fn known(&self, url: Url, playlist: Playlist, at: Instant) -> Known {
-        let dated = hls::dates_are_right(&playlist, self.now());
-        Known { url, playlist, at, dated, news: false }
-    }
-
-    async fn reload(&mut self, known: &mut Known) -> Result<(), Failure> {
-        let at = Instant::now();
-        let (bytes, found) = self.http.playlist(&known.url).await?;
-        match playlist::read(&bytes, &found) {
-            Some(AnyPlaylist::Media(playlist)) => {
-                *known = self.known(known.url.clone(), playlist, at);
-                Ok(())
-            }
-            _ => Err(no_media("the playlist is none any more")),
         }
     }
 
@@ -284,48 +255,36 @@ impl Life {
         self.last_byte.elapsed().as_millis() >= u128::from(patience.unsigned_abs())
     }
 
-    /// As [`Life::enter`]. A stream that was there a moment ago, and is the only one, is asked for again at
-    /// once and often: what leaves its window meanwhile is lost.
-    async fn enter_again(&mut self, url: Url) -> Result<Option<Known>, Failure> {
-        loop {
-            let failure = match self.enter(url.clone(), 0).await {
-                Ok(known) => return Ok(known),
-                Err(failure) => failure,
-            };
-            if !self.ask.alone || !self.memo.is_known() || self.is_over(&Playlist::default()) {
-                return Err(failure);
-            }
-            self.say(&failure.detail);
-            sleep(RETRY_MAX).await;
-        }
-    }
-
     /// True where the chunk under way is another one, and what was handed on of it ended inside an MP4
     /// fragment: nothing can be read behind that.
     fn is_torn_by(&self, chunk: &Chunk) -> bool {
-        let torn = self.part.as_ref().is_some_and(|part| part.received > 0 && part.of != Taken::of(chunk));
+        let torn = self.part.as_ref().is_some_and(|part| part.received > 0 && !part.of.is(chunk));
         torn && chunk.map.is_some()
     }
 
-    /// True where a chunk failed often enough and the next one can be had, so that it is not the server.
+    /// True where a chunk failed often enough and a later one can be had, so that it is not the server.
     async fn is_hopeless(&self, playlist: &Playlist, at: usize) -> bool {
-        if self.part.as_ref().is_none_or(|part| part.failures < TRIES) {
+        let tried = |p: &Part| p.failures >= TRIES || (p.failures > 1 && p.since.elapsed() >= TRIED_FOR);
+        if !self.part.as_ref().is_some_and(tried) {
             return false;
         }
-        match playlist.chunks.get(at + 1) {
-            Some(next) => match self.http.chunk(&next.url, next.range, 0).await {
-                Ok(mut body) => matches!(body.next().await, Ok(Some(_))),
-                Err(_) => false,
-            },
-            None => false,
+        let mut later = playlist.chunks.iter().skip(at + 1).filter(|chunk| !chunk.gap);
+        // The newest first, since those beside this one may be missing with it; but it may be announced before
+        // it is there.
+        for chunk in [later.next_back(), later.next()].into_iter().flatten() {
+            let can_be_had = async { self.http.chunk(&chunk.url, chunk.range, 0).await?.next().await };
+            if matches!(timeout(PROOF, can_be_had).await, Ok(Ok(Some(_)))) {
+                return true;
+            }
         }
+        false
     }
 
     /// Hands on a chunk, or the rest of it.
     async fn take(&mut self, chunk: &Chunk, dated: bool) -> Result<(), Failure> {
         let taken = Taken::of(chunk);
-        if self.part.as_ref().is_none_or(|part| part.of != taken) {
-            self.part = Some(Part { of: taken.clone(), received: 0, cipher: None, failures: 0 });
+        if self.part.as_ref().is_none_or(|part| !part.of.is(chunk)) {
+            self.part = Some(Part { of: taken.clone(), received: 0, cipher: None, since: Instant::now(), failures: 0 });
         }
         if !chunk.gap {
             let done = self.body(chunk).await;
@@ -341,7 +300,7 @@ impl Life {
     }
 
     async fn body(&mut self, chunk: &Chunk) -> Result<(), Failure> {
-        if let Some(map) = chunk.map.as_ref().filter(|map| self.map.as_ref() != Some(map)) {
+        if let Some(map) = chunk.map.as_ref().filter(|map| !self.map.as_ref().is_some_and(|had| had.is(map))) {
             let mut bytes = self.http.map(&map.url, map.range).await?;
             if let Some(mut cipher) = self.cipher(map.key.as_ref(), chunk.sequence).await? {
                 bytes = cipher.push(&bytes);
@@ -407,21 +366,11 @@ impl Life {
         let sent = self.out.send(item).await;
         sent.map_err(|_| Failure { reason: EndReason::SourceFailed, detail: "nobody reads it any more".to_owned() })
     }
+}
 
-    /// Sound with a playlist of its own: ffmpeg puts the two together. It knows nothing of going on where
-    /// the last connection stopped.
-    async fn by_ffmpeg(&mut self) -> Result<End, Failure> {
-        self.say("its sound has a playlist of its own: recorded by ffmpeg");
-        let mut running = match self.ffmpeg.open(&self.ask.url, &self.ask.label) {
-            Ok(running) => running,
-            Err(end) => return Ok(end),
-        };
-        let mut buffer = vec![0; 64 * 1024];
-        while let Ok(n @ 1..) = running.bytes.read(&mut buffer).await {
-            self.send(Item::Bytes(Bytes::copy_from_slice(&buffer[..n]))).await?;
-        }
-        Ok(running.ended.await.unwrap_or_default())
-    }
+fn other_playlist() -> SourceEnd {
+    let detail = "the stream has another playlist now: it gets a connection of its own".to_owned();
+    SourceEnd { reason: None, detail: Some(detail) }
 }
 
 fn no_media(what: &str) -> Failure {

@@ -79,6 +79,8 @@ struct Reader<'a> {
     duration_ms: Option<i64>,
     range: Option<(u64, Option<u64>)>,
     made: Option<Ms>,
+    /// `made` is written with it, and not counted on from the one before.
+    dated_here: bool,
     discontinuity: bool,
     gap: bool,
     /// Of all chunks that follow.
@@ -101,6 +103,7 @@ impl<'a> Reader<'a> {
             duration_ms: None,
             range: None,
             made: None,
+            dated_here: false,
             discontinuity: false,
             gap: false,
             map: None,
@@ -133,14 +136,21 @@ impl<'a> Reader<'a> {
             Tag::Byterange(tag) => self.range = Some((tag.length(), tag.offset())),
             Tag::Discontinuity(_) => {
                 self.discontinuity = true;
-                // What is not dated anew after it has no date.
-                self.made = None;
+                // What is not dated anew has no date. (The order of tags is free.)
+                if !self.dated_here {
+                    self.made = None;
+                }
             }
             Tag::Gap(_) => self.gap = true,
             Tag::Key(tag) => self.key(&tag),
             Tag::Map(tag) => {
                 let range = tag.byterange().map(|r| ByteRange { offset: r.offset, length: r.length });
-                self.map = self.resolve(tag.uri()).map(|url| Map { url, range, key: self.key.clone() });
+                let map = self.resolve(tag.uri()).map(|url| Map { url, range, key: self.key.clone() });
+                let path = |map: &Option<Map>| map.as_ref().map(|map| map.url.path().to_owned());
+                // Two paths in one playlist are two starts, though both may end in the same name: a signature
+                // in the path is the same for all of a playlist.
+                self.discontinuity |= self.map.is_some() && path(&self.map) != path(&map);
+                self.map = map;
             }
             Tag::Media(tag) if tag.media_type().known() == Some(&hls::MediaType::Audio) => {
                 let url = tag.uri().and_then(|uri| self.resolve(uri));
@@ -190,7 +200,10 @@ impl<'a> Reader<'a> {
                 self.is_media = true;
                 self.playlist.target_ms = value.trim().parse::<f64>().ok().and_then(milliseconds).unwrap_or(0);
             }
-            "#EXT-X-PROGRAM-DATE-TIME" => self.made = date(value.trim()),
+            "#EXT-X-PROGRAM-DATE-TIME" => {
+                self.made = date(value.trim());
+                self.dated_here = true;
+            }
             "#EXT-X-STREAM-INF" => {
                 // Without the rate, which it should have.
                 self.is_master = true;
@@ -213,6 +226,7 @@ impl<'a> Reader<'a> {
         let (range, made) = (self.range.take(), self.made);
         let (discontinuity, gap) = (std::mem::take(&mut self.discontinuity), std::mem::take(&mut self.gap));
         self.made = made.map(|made| made.plus(duration_ms));
+        self.dated_here = false;
         let Some(url) = url else { return };
         let range = range.map(|(length, offset)| {
             let follows = self.range_end.as_ref().filter(|(of, _)| *of == url).map_or(0, |(_, end)| *end);

@@ -60,6 +60,18 @@ fn a_live_playlist_is_read() {
 }
 
 #[test]
+fn a_date_counts_on_either_side_of_its_discontinuity_and_not_over_one() {
+    const DATE: &str = "#EXT-X-PROGRAM-DATE-TIME:2010-12-27T20:00:00Z\n";
+    let of_second = |tags: &str| {
+        let text = format!("#EXTM3U\n{DATE}#EXTINF:2,\n1.ts\n{tags}#EXTINF:2,\n2.ts\n");
+        media(&text).chunks[1].made.map(|made| made.0 - 1_293_480_000_000)
+    };
+    let broken = "#EXT-X-DISCONTINUITY\n";
+    assert_eq!((of_second(""), of_second(broken)), (Some(2000), None));
+    assert_eq!((of_second(&format!("{DATE}{broken}")), of_second(&format!("{broken}{DATE}"))), (Some(0), Some(0)));
+}
+
+#[test]
 fn ranges_and_maps_are_read() {
     let playlist = media(
         "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MAP:URI=\"init.mp4\",BYTERANGE=\"700@0\"\n\
@@ -72,6 +84,18 @@ fn ranges_and_maps_are_read() {
     let first = Some(("/live/a/init.mp4", Some(ByteRange { offset: 0, length: 700 })));
     assert_eq!(maps, [first, first, Some(("/live/a/other.mp4", None))]);
     assert_eq!(playlist.chunks[1].name(), "all.mp4@1700");
+}
+
+#[test]
+fn two_starts_of_the_same_name_in_two_folders_are_two() {
+    let starts = |second: &str| {
+        let text = format!(
+            "#EXTM3U\n#EXT-X-MAP:URI=\"1/init.mp4?t=1\"\n#EXTINF:2,\n1.m4s\n#EXT-X-MAP:URI=\"{second}\"\n#EXTINF:2,\n2.m4s\n"
+        );
+        let playlist = media(&text);
+        crate::plan::hls::needs_new_file(&playlist.chunks[0], &playlist.chunks[1])
+    };
+    assert!(starts("2/init.mp4?t=1") && starts("1/other.mp4") && !starts("1/init.mp4?t=2"));
 }
 
 #[test]

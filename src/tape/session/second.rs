@@ -56,25 +56,18 @@ impl Session {
     pub(super) fn hand_over_if_due(&mut self, now: Ms) {
         let lead = self.order.handover_lead_ms;
         let due: Vec<Ms> = self.order.boundaries.iter().copied().filter(|b| b.minus(lead) <= now).collect();
-        let mut wanted = false;
         for boundary in due {
             if self.handled.insert(boundary) {
-                wanted |= now.since(boundary) <= HANDOVER_LATE_MS;
+                self.at_boundary |= now.since(boundary) <= HANDOVER_LATE_MS;
             }
         }
-        if self.leave_at.is_some_and(|at| at <= Instant::now()) {
-            self.leave_at = Some(Instant::now() + LEAVE_AGAIN);
-            wanted = true;
-        }
+        let alone = self.order.max_connections < 2;
+        let leave = self.leave_at.is_some_and(|at| at <= Instant::now()) && !self.order.streams.is_empty();
+        let busy = self.second.as_ref().is_some_and(|s| s.purpose != Purpose::Late);
         // Where nothing flows there is nothing to hand over: the next connection begins a segment anyway.
-        let Some(current) = self.current.as_ref().filter(|c| c.live().first_byte.is_some()) else { return };
-        if !wanted || self.order.max_connections < 2 {
-            return;
-        }
-        let late = self.second.take_if(|s| s.purpose == Purpose::Late);
-        if self.second.is_some() {
-            return;
-        }
+        let flows = self.current.as_ref().filter(|c| c.live().first_byte.is_some());
+        self.at_boundary &= !alone && !busy && flows.is_some();
+        let Some(current) = flows.filter(|_| (self.at_boundary || leave) && !busy) else { return };
         // Back to the preferred one, if we are on another; else (or if that fails) the same again.
         let same = self.place(&current.stream).map(|at| self.order.streams[at].clone());
         let preferred = self.order.streams.first().cloned();
@@ -82,10 +75,29 @@ impl Session {
             Some(same) => preferred.into_iter().filter(|s| s.url != same.url).chain([same.clone()]).collect(),
             None => self.order.streams.iter().cloned().collect(),
         };
-        if let Some(late) = late {
+        if alone && targets.iter().any(|s| s.url.host() == current.stream.url.host()) {
+            return self.leave_without_another();
+        }
+        if let Some(late) = self.second.take() {
             self.end(late.connection, EndReason::Stalled);
         }
+        if self.ending.load(Ordering::Relaxed) > 0 {
+            // Its place is not free yet.
+            return;
+        }
+        self.at_boundary = false;
+        if leave {
+            self.leave_at = Some(Instant::now() + LEAVE_AGAIN);
+        }
         self.open_second(targets, Purpose::Handover);
+    }
+
+    /// Ends the connection before there is another, since its server allows no second one.
+    fn leave_without_another(&mut self) {
+        if let Some(current) = self.current.take() {
+            self.end(current, EndReason::Handover);
+        }
+        (self.leave_at, self.mirror, self.retry_at) = (None, 0, Some(Instant::now()));
     }
 
     fn open_second(&mut self, mut targets: VecDeque<Stream>, purpose: Purpose) {
@@ -192,8 +204,8 @@ impl Session {
     fn replace_silent(&mut self, second: Second) {
         if let Some(old) = self.current.take() {
             let silent = old.live().last_byte.map_or(Duration::ZERO, |last| last.elapsed());
-            let detail = format!("no byte for {:.1} s; another connection goes on", silent.as_secs_f64());
-            self.note(old.id, EndReason::Stalled, Some(&detail));
+            let detail = format!("no byte for {:.1} s", silent.as_secs_f64());
+            self.note(old.id, EndReason::Stalled, Some(&detail), "another connection goes on");
             self.second = Some(Second {
                 connection: old,
                 since: Instant::now(),
@@ -219,13 +231,16 @@ impl Session {
             // Said when it was replaced. It never came back: the hedge was right.
             Purpose::Late => self.hedges.won(),
             Purpose::Handover => {
-                self.note(id, over.reason, over.detail.as_deref());
-                match others.pop_front() {
-                    Some(stream) if since.elapsed() < HANDOVER_PATIENCE - HANDOVER_PROOF => {
-                        let connection = self.open(stream);
-                        self.second = Some(Second { connection, since, purpose, others, resumed: None });
-                    }
-                    _ => self.handover_failed(id),
+                let next = others.pop_front().filter(|_| since.elapsed() < HANDOVER_PATIENCE - HANDOVER_PROOF);
+                let follows = if next.is_some() {
+                    "the handover tries the next stream"
+                } else {
+                    "the handover failed, and the old connection goes on"
+                };
+                self.note(id, over.reason, over.detail.as_deref(), follows);
+                if let Some(stream) = next {
+                    let connection = self.open(stream);
+                    self.second = Some(Second { connection, since, purpose, others, resumed: None });
                 }
             }
             Purpose::Hedge => {

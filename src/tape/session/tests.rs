@@ -1,5 +1,7 @@
 //! Tapes in simulated time, on scripted sources and real files.
 
+mod leaving;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -30,13 +32,15 @@ enum Step {
     Bytes(Vec<u8>),
     /// Gives nothing for so long.
     Silence(u64),
+    /// Likewise, and does not hear that it is to stop.
+    Deaf(u64),
     /// Ends with this.
     End(SourceEnd),
     /// Cannot be started.
     Missing,
 }
 
-use Step::{Bytes, End, Media, Missing, Silence};
+use Step::{Bytes, Deaf, End, Media, Missing, Silence};
 
 const LONG: u64 = 100_000_000;
 
@@ -130,6 +134,7 @@ impl Source for Fake {
                         () = tokio::time::sleep(Duration::from_millis(ms)) => {}
                         () = stopped.cancelled() => {}
                     },
+                    Deaf(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
                     End(said) => end = said,
                     Missing => {}
                 }
@@ -357,7 +362,7 @@ async fn a_good_stream_is_one_connection_and_one_file_until_the_window_ends() {
     let status = tape.status();
     assert_eq!((status.state, status.connections), (TapeState::Taping, 1));
     assert!((status.bytes_per_second - 18_800.0).abs() < 1000.0, "{status:?}");
-    assert!(START.plus(30_000).since(status.last_byte_at.expect("bytes")) < 1000);
+    assert!(status.silence().expect("bytes") < Duration::from_secs(1));
     tape.finished().await;
     assert_eq!(tape.status().state, TapeState::Ended);
     assert!((60_000..61_000).contains(&bench.clock.now().since(START)), "{:?}", bench.clock.now());
@@ -413,6 +418,39 @@ async fn whatever_ends_a_connection_the_next_one_comes_and_no_byte_is_lost() {
     assert!(gap(2, 300) < 200, "{opened:?}");
     assert!((370..700).contains(&gap(3, 15_000)), "{opened:?}");
     assert!(gap(4, 79_800) < 900, "{opened:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_comes_again_and_again_is_silence() {
+    let html = b"<!DOCTYPE html><html><body>moved</body></html>".to_vec();
+    let page: &[Step] = &[Bytes(html), eof()];
+    let bench = Bench::new(&[("a", &[page])]);
+    let mut tape = bench.start(bench.order(&["a"], 300));
+    bench.at(200_000).await;
+    assert_eq!(tape.status().silence(), None, "no media has ever come");
+    tape.stop(EndReason::Shutdown);
+    tape.finished().await;
+    // After media its silence goes on through all the pages.
+    let bench = Bench::new(&[("a", &[&[Media(10_000), eof()], page])]);
+    let mut tape = bench.start(bench.order(&["a"], 300));
+    bench.at(200_000).await;
+    let silent = tape.status().silence().expect("media came").as_secs();
+    assert!((189..=190).contains(&silent), "{silent}");
+    tape.stop(EndReason::Shutdown);
+    tape.finished().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_recognised_and_is_no_text_is_no_silence() {
+    let noise: Vec<u8> = (0..70_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let bench =
+        Bench::new(&[("a", &[&[Bytes(noise.clone()), Silence(5000), Bytes(noise[..100].to_vec()), Silence(LONG)]])]);
+    let mut tape = bench.start(bench.order(&["a"], 300));
+    bench.at(8000).await;
+    let silent = tape.status().silence().expect("it passes for media").as_secs();
+    assert!((2..=3).contains(&silent), "{silent}");
+    tape.stop(EndReason::Shutdown);
+    tape.finished().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -562,6 +600,23 @@ async fn a_disk_that_could_not_keep_up_costs_a_new_connection_and_no_more() {
     assert_eq!(*second, bytes(1));
     let words: Vec<_> = bench.events().iter().map(word).filter(|w| matches!(*w, "full" | "free")).collect();
     assert_eq!(words, ["full", "free"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_does_not_wait_for_a_full_disk_and_says_what_is_lost() {
+    let bench = Bench::new(&[("a", &[&[Media(5000), eof()], &[Media(LONG)]])]);
+    std::fs::write(bench.dir.path().join("segments"), b"in the way").expect("written");
+    let mut tape = bench.start(bench.order(&["a"], 600));
+    bench.at(20_000).await;
+    tape.stop(EndReason::Shutdown);
+    tape.finished().await;
+    assert!(bench.clock.now().since(START) < 25_000);
+    assert_eq!(bench.connections(), [(1, EndReason::Eof), (1, EndReason::Shutdown)]);
+    for (n, (_, _, closed)) in bench.segments().into_iter().enumerate() {
+        let given = bench.fake.given.lock().expect("lock")[n].bytes.lock().expect("lock").len();
+        let TapeEvent::SegmentClosed { lost_bytes, .. } = closed else { unreachable!() };
+        assert_eq!(lost_bytes, given as u64);
+    }
 }
 
 #[tokio::test(start_paused = true)]

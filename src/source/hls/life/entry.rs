@@ -1,0 +1,144 @@
+//! The way to the media playlist, and to its next reading.
+
+use std::collections::VecDeque;
+
+use tokio::time::{Instant, sleep};
+use url::Url;
+
+use super::{Failure, Life, RETRY_MAX, no_media};
+use crate::domain::hls::{AnyPlaylist, Playlist};
+use crate::domain::segment::EndReason;
+use crate::domain::stream_url::StreamUrl;
+use crate::plan::hls::{self, Choice};
+use crate::source::hls::playlist;
+
+/// A playlist in a playlist in a playlist is one too many.
+const MAX_DEPTH: u32 = 2;
+
+/// After so many refusals in a row the stream is asked for from its first address on.
+const REFUSALS: u32 = 2;
+
+/// The newest playlist.
+pub(super) struct Known {
+    pub(super) url: Url,
+    pub(super) playlist: Playlist,
+    pub(super) at: Instant,
+    /// Its dates can be believed.
+    pub(super) dated: bool,
+    /// It had something new.
+    pub(super) news: bool,
+    /// So often in a row the server has not known its address, or no longer allowed it.
+    refusals: u32,
+}
+
+/// What a stream's address led to.
+pub(super) enum Found {
+    /// Its playlist.
+    Playlist(Known),
+    /// The playlists of its picture and of its sound, which stand apart: as ffmpeg gets them.
+    Apart(StreamUrl, StreamUrl),
+}
+
+/// Another reading of the playlist.
+pub(super) enum Again {
+    /// Of the same one.
+    Same,
+    /// The stream has another one now: a connection of its own begins there.
+    Other,
+}
+
+impl Life {
+    /// Finds the media playlist.
+    async fn enter(&mut self, url: Url, depth: u32) -> Result<Found, Failure> {
+        let at = Instant::now();
+        let (bytes, found) = self.http.playlist(&url).await?;
+        let master = match playlist::read(&bytes, &found) {
+            Some(AnyPlaylist::Media(playlist)) => return Ok(Found::Playlist(self.known(url, playlist, at))),
+            Some(AnyPlaylist::Master(master)) if depth + 1 < MAX_DEPTH => master,
+            Some(AnyPlaylist::Master(_)) => return Err(no_media("a playlist of playlists of playlists")),
+            None => return Err(no_media("no HLS playlist came")),
+        };
+        let mut choices: VecDeque<Choice> = hls::choose(&master, self.ask.quality).into();
+        let had = self.memo.variant();
+        let is_had = |choice: &Choice| had.as_deref() == Some(choice.url.path());
+        if self.goes_on
+            && let Some(had) = choices.iter().position(is_had).and_then(|at| choices.remove(at))
+        {
+            choices.push_front(had);
+        }
+        let mut failed = no_media("the playlist has no variants");
+        for choice in choices {
+            let was_had = is_had(&choice);
+            let found = match &choice.sound {
+                Some(sound) => self.apart(&choice.url, sound).await,
+                None => Box::pin(self.enter(choice.url, depth + 1)).await,
+            };
+            match found {
+                Ok(found) => {
+                    self.memo.found();
+                    return Ok(found);
+                }
+                Err(failure) => failed = failure,
+            }
+            // Another one in mid-talk is another format, which no file can have beside this one. One that was
+            // never had may be announced before it is there.
+            if was_had && !self.memo.is_lost() {
+                return Err(failed);
+            }
+            self.say(&format!("a variant cannot be had: {}", failed.detail));
+        }
+        Err(failed)
+    }
+
+    async fn apart(&self, picture: &Url, sound: &Url) -> Result<Found, Failure> {
+        Ok(Found::Apart(self.http.for_program(picture).await?, self.http.for_program(sound).await?))
+    }
+
+    fn known(&self, url: Url, playlist: Playlist, at: Instant) -> Known {
+        let dated = hls::dates_are_right(&playlist, self.now());
+        Known { url, playlist, at, dated, news: false, refusals: 0 }
+    }
+
+    /// Reads the playlist again. Where its address is no longer good (a signature has run out, a restarted
+    /// encoder has other names), it is looked for as at the start.
+    pub(super) async fn reload(&mut self, known: &mut Known) -> Result<Again, Failure> {
+        let at = Instant::now();
+        if known.refusals >= REFUSALS {
+            let newer = self.enter(self.http.first()?, 0).await?;
+            return Ok(match newer {
+                Found::Playlist(newer) if newer.url.path() == known.url.path() => {
+                    *known = newer;
+                    Again::Same
+                }
+                _ => Again::Other,
+            });
+        }
+        let answer = self.http.playlist(&known.url).await;
+        let refused = answer.as_ref().is_err_and(|e| matches!(e.reason, EndReason::Http(401 | 403 | 404 | 410)));
+        known.refusals = if refused { known.refusals + 1 } else { 0 };
+        let (bytes, found) = answer?;
+        match playlist::read(&bytes, &found) {
+            Some(AnyPlaylist::Media(playlist)) => {
+                *known = self.known(known.url.clone(), playlist, at);
+                Ok(Again::Same)
+            }
+            _ => Err(no_media("the playlist is none any more")),
+        }
+    }
+
+    /// As [`Life::enter`]. A stream that was there a moment ago, and is the only one, is asked for again at
+    /// once and often: what leaves its window meanwhile is lost.
+    pub(super) async fn enter_again(&mut self) -> Result<Found, Failure> {
+        loop {
+            let failure = match self.enter(self.http.first()?, 0).await {
+                Ok(found) => return Ok(found),
+                Err(failure) => failure,
+            };
+            if !self.ask.alone || !self.memo.is_known() || self.is_over(&Playlist::default()) {
+                return Err(failure);
+            }
+            self.say(&failure.detail);
+            sleep(RETRY_MAX).await;
+        }
+    }
+}
