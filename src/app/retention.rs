@@ -158,9 +158,12 @@ fn old_files(db: &Connection, env: &Env) -> Result<Vec<(AssemblyId, Pruned)>> {
         (assembly.id, gone)
     };
     let all = assemblies::all(db)?;
+    // What the user's hook has not taken yet, an upload for instance, is not deleted under it.
+    let has_hook = !env.settings.notify.on_talk_done.is_empty();
+    let untold = if has_hook { assemblies::untold(db)? } else { Vec::new() };
     let mut files = Vec::new();
     for (talk, assembly) in &all {
-        let changes = todo::stamp(db, *talk)?.is_some();
+        let changes = todo::stamp(db, *talk)?.is_some() || untold.iter().any(|(_, id)| *id == assembly.id);
         files.push(OldFile { assembly: assembly.id, made: assembly.made, bytes: assembly.bytes, changes });
     }
     let go = files_to_go(&files, keep, env.clock.now());
