@@ -226,15 +226,15 @@ fn orphans(env: &Env, db: &Connection, done: &mut Verified) -> Result<()> {
                     let why = "what a join that was killed left behind; the next run removes it";
                     done.problems.push(add(Fault::HalfMade, path.into(), why));
                 }
-            } else if folder == assemble::TALKS && sidecar::is_one(path) {
-                if !sidecar::has_film(path, &tree.files) {
-                    done.problems.push(add(Fault::Unknown, path.into(), "it tells of a joined file that is not there"));
-                }
             } else if folder == SEGMENTS && path.ends_with(merge::TEMP_SUFFIX) {
                 // It may have got its name since the folder was read.
                 if !merges && Path::new(&env.data_dir).join(path).exists() {
                     let why = "what a merge that was killed left behind; the next run, or --repair, ends it";
                     done.problems.push(add(Fault::HalfMade, path.into(), why));
+                }
+            } else if folder == assemble::TALKS && sidecar::is_one(path) {
+                if !sidecar::has_film(path, &tree.files) {
+                    done.problems.push(add(Fault::Unknown, path.into(), "it tells of a joined file that is not there"));
                 }
             } else if !files::is_named(db, path)? && Path::new(&env.data_dir).join(path).exists() {
                 let why = if folder == SEGMENTS {

@@ -27,7 +27,6 @@ impl Narrator {
     pub(super) fn trouble(
         &mut self,
         hall: &str,
-        connection: Uuid,
         reason: EndReason,
         detail: Option<&str>,
         follows: &str,
@@ -37,7 +36,7 @@ impl Narrator {
             Some(known) => {
                 known.times += 1;
                 if known.reason == reason {
-                    tracing::debug!(hall, %connection, %reason, "{hall}: {reason}{detail}; {follows}");
+                    tracing::debug!(hall, %reason, "{hall}: {reason}{detail}; {follows}");
                     return None;
                 }
                 known.reason = reason;
@@ -77,11 +76,9 @@ mod tests {
         assert_eq!(narrator.recording("Saal 1", first, &url).as_deref(), Some("Saal 1: recording http://h/a"));
         assert_eq!(narrator.recording("Saal 1", first, &url), None);
         let mut said: Vec<_> = (0..100)
-            .filter_map(|_| {
-                narrator.trouble("Saal 1", Uuid::nil(), EndReason::Refused, Some("words"), "connecting again")
-            })
+            .filter_map(|_| narrator.trouble("Saal 1", EndReason::Refused, Some("words"), "connecting again"))
             .collect();
-        said.extend(narrator.trouble("Saal 1", Uuid::nil(), EndReason::Eof, None, "connecting again"));
+        said.extend(narrator.trouble("Saal 1", EndReason::Eof, None, "connecting again"));
         assert_eq!(said, ["Saal 1: refused (words); connecting again", "Saal 1: eof; connecting again"]);
         tokio::time::advance(Duration::from_secs(50)).await;
         let again = narrator.recording("Saal 1", Uuid::new_v4(), &url);
@@ -95,7 +92,7 @@ mod tests {
         let _ = narrator.recording("Saal 1", current, &url);
         for _ in 0..2 {
             // A handover fails, and an hour later the next one.
-            let said = narrator.trouble("Saal 1", Uuid::nil(), EndReason::Refused, None, "the old connection goes on");
+            let said = narrator.trouble("Saal 1", EndReason::Refused, None, "the old connection goes on");
             assert_eq!(said.as_deref(), Some("Saal 1: refused; the old connection goes on"));
             assert_eq!(narrator.recording("Saal 1", current, &url), None);
             tokio::time::advance(Duration::from_secs(3600)).await;

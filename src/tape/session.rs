@@ -306,7 +306,8 @@ impl Session {
     /// The running connection ended by itself.
     fn current_over(&mut self, over: &Over) {
         let Some(old) = self.current.take() else { return };
-        let (id, place, old_stream) = (old.id, self.place(&old.stream), old.stream.clone());
+        let id = old.id;
+        let (place, old_stream) = (self.place(&old.stream), old.stream.clone());
         self.close(old);
         // Another is on its way already, so it takes over as it is; unless it is the one that says nothing.
         let helps = |s: &mut Second| {
@@ -351,8 +352,9 @@ impl Session {
         if !reason.is_wanted() {
             let now = self.deps.clock.now();
             lock(&self.status).last_trouble = Some((now, reason, detail.map(str::to_owned)));
-            if let Some(line) = self.narrator.trouble(&self.order.hall_name, connection, reason, detail, follows) {
-                tracing::warn!(hall = self.order.hall_name.as_str(), %connection, %reason, "{line}");
+            let hall = self.order.hall_name.as_str();
+            if let Some(line) = self.narrator.trouble(hall, reason, detail, follows) {
+                tracing::warn!(hall, %connection, %reason, "{line}");
             }
         }
     }
