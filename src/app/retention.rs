@@ -13,6 +13,7 @@ use super::env::Env;
 use super::failure::{Failure, Kind, Result};
 use super::index::{Reader, media, read};
 use super::prune::{Pruned, newest_file, pruned, remove, talks_near, touches};
+use super::sidecar;
 use super::words::size;
 use crate::catalog::assemblies::{self, Assembly};
 use crate::catalog::schedule;
@@ -64,6 +65,7 @@ pub async fn retain(env: &Env, reader: &Reader, writer: &Writer, dry_run: bool) 
             let (id, reason) = (*id, gone.reason.clone());
             writer.call(move |db| assemblies::prune(db, id, &reason, now)).await?;
             remove(env, gone)?;
+            sidecar::remove(env, &gone.path);
         }
     }
     Ok(old.into_iter().chain(files.into_iter().map(|(_, gone)| gone)).collect())
