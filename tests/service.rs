@@ -189,6 +189,17 @@ fn log_lines_are_json_where_asked_for() {
 }
 
 #[test]
+fn the_readme_lists_the_settings_as_the_program_does() {
+    let printed = Streamrip::new(env!("CARGO_BIN_EXE_streamrip")).ok(&["config"]).stdout;
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README");
+    let (_, listed) = readme.split_once("    $ streamrip config\n").expect("the listing");
+    let listed: Vec<_> = listed.lines().take_while(|l| l.is_empty() || l.starts_with("    ")).map(str::trim).collect();
+    // The first lines name folders, which differ.
+    let settings = |lines: Vec<&str>| lines.into_iter().filter(|l| !l.starts_with('#')).collect::<Vec<_>>().join("\n");
+    assert_eq!(settings(listed).trim(), settings(printed.lines().map(str::trim).collect()).trim());
+}
+
+#[test]
 fn the_unit_file_is_sound() {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/streamrip.service")).expect("unit");
     for line in [
