@@ -8,7 +8,8 @@ use streamrip::domain::segment::EndReason;
 use streamrip::domain::stream_url::StreamUrl;
 use streamrip_lab::{PATIENCE, Trouble, eventually};
 
-use crate::bench::{Bench, CHUNK, Channel, assert_same};
+use crate::bench::Bench;
+use crate::channel::{CHUNK, Channel, assert_same};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_chunks_that_never_come_are_left_out_and_no_other() {
@@ -91,9 +92,11 @@ async fn an_end_after_media_has_the_cause_that_it_had() {
     let mut tape = bench.start(order);
     bench.bytes(&tape, 2 * CHUNK).await;
     live.server.trouble("/live/", usize::MAX, Trouble::Status(503));
-    eventually("an end", PATIENCE, || !bench.ends().is_empty()).await;
+    // On a busy machine the mirror was asked beside it before, and has its own end.
+    let own = || bench.reasons().into_iter().filter(|reason| *reason != EndReason::Http(404)).collect::<Vec<_>>();
+    eventually("its end", PATIENCE, || !own().is_empty()).await;
     bench.stop(&mut tape).await;
-    assert_eq!(bench.ends()[0].0, EndReason::Http(503), "{:?}", bench.ends());
+    assert_eq!(own()[0], EndReason::Http(503), "{:?}", bench.ends());
 }
 
 #[tokio::test(flavor = "multi_thread")]
