@@ -7,7 +7,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 test: export RUST_TEST_THREADS ?= 4
 test: export NEXTEST_TEST_THREADS ?= 4
 
-.PHONY: help demo test fuzz soak simulate bench fmt lint clean
+.PHONY: help demo test fuzz soak simulate bench deb test-deb fmt lint clean
 
 help:
 	@echo "make demo    a small congress on this machine, recorded: about two minutes"
@@ -16,6 +16,7 @@ help:
 	@echo "make soak    a congress day of SOAK_MINUTES=60 on a server that misbehaves, with SOAK_KILLS=30 times kill -9"
 	@echo "make simulate  SEEDS=3000 congress days of trouble in simulated time"
 	@echo "make bench   the measurements of docs/BENCHMARKS.md (installs what it compares with; forty minutes)"
+	@echo "make deb     a Debian package in target/debian (installs cargo-deb where it is missing)"
 	@echo "make lint    formatting, clippy, licences"
 	@echo "make fmt     formats the code"
 	@echo "make clean   removes what was built"
@@ -54,6 +55,24 @@ simulate:
 bench:
 	@.ci/install-deps bench
 	$(CARGO) bench --locked
+
+deb:
+	@.ci/install-deps deb
+	$(CARGO) build --locked --release
+	@.ci/deb release
+
+# A package of the development build: installed, upgraded, removed and purged, where root may do that (a test machine).
+test-deb:
+	@if [ "$$(id -u)" -ne 0 ] || ! command -v dpkg >/dev/null; then \
+		echo "skipped: a package is installed by root, on Debian"; \
+	else \
+		set -e; \
+		.ci/install-deps deb; \
+		$(CARGO) build --locked; \
+		rm -rf $(TARGET)/debian-test; \
+		.ci/deb dev $(TARGET)/debian-test; \
+		.ci/test-deb $(TARGET)/debian-test/*.deb; \
+	fi
 
 fmt:
 	$(CARGO) fmt --all

@@ -1,7 +1,5 @@
 //! The real program on a disk that is full for a while, and then is not.
 
-#![allow(clippy::print_stderr, reason = "a skipped test says why")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use streamrip_lab::schedule::{Talk, calendar, halls_file, in_seconds};
 use streamrip_lab::{
-    Daemon, Encoder, FaultServer, Format, PATIENCE, Recipe, Route, SmallDisk, Streamrip, now_ms, wait_for, wait_until,
+    Daemon, Encoder, FaultServer, Format, PATIENCE, Recipe, Route, SmallDisk, Streamrip, now_ms, skipped, wait_for,
+    wait_until,
 };
 
 const SETTINGS: &str = "\
@@ -43,7 +42,7 @@ impl Bench {
         let streamrip = Streamrip::new(env!("CARGO_BIN_EXE_streamrip"));
         fs::create_dir_all(streamrip.data_dir()).expect("a data directory");
         let Some(disk) = SmallDisk::mount(&streamrip.data_dir(), 24) else {
-            eprintln!("skipped: this user may not mount a tmpfs");
+            skipped("this user may not mount a tmpfs");
             return None;
         };
         fs::write(streamrip.data_dir().join("streamrip.toml"), settings).expect("settings");

@@ -2,7 +2,7 @@
 
 mod bench;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use streamrip::app::clock::SystemClock;
@@ -125,10 +125,10 @@ async fn how_it_ended_is_said_exactly() {
         ("/ssh", raw("SSH-2.0-OpenSSH_9.2\r\n"), EndReason::NotMedia, "no answer of a web server"),
         ("/loop", Some(Answer::redirect(302, "/loop")), EndReason::Http(302), "more than 10 redirects"),
         ("/nowhere", raw("HTTP/1.1 301 Moved\r\nContent-Length: 0\r\n\r\n"), EndReason::Http(301), "nowhere"),
-        ("/file", Some(Answer::redirect(302, "file:///etc/passwd")), EndReason::Http(302), "not allowed"),
+        ("/file", Some(Answer::redirect(302, "file:///etc/passwd")), EndReason::Http(302), "not followed"),
         ("/mms", Some(Answer::redirect(302, "mms://127.0.0.1/x")), EndReason::Http(302), "only http and https"),
         ("/hls", raw("HTTP/1.1 200 OK\r\n\r\n#EXTM3U\n#EXT-X-VERSION:3\n"), EndReason::NotMedia, "playlist"),
-        ("/m3u", Some(Answer::m3u("file:///etc/passwd")), EndReason::NotMedia, "not allowed"),
+        ("/m3u", Some(Answer::m3u("file:///etc/passwd")), EndReason::NotMedia, "not followed"),
         ("/rings.m3u", Some(Answer::m3u("/rings.m3u")), EndReason::NotMedia, "3 deep"),
         ("/none.pls", raw("HTTP/1.1 200 OK\r\n\r\n[playlist]\n"), EndReason::NotMedia, "without an address"),
     ];
@@ -394,6 +394,35 @@ fn tls_server(media: Vec<u8>) -> std::net::SocketAddr {
     address
 }
 
+/// A proxy that leads to whatever it is asked for; gives its address, and what it was asked.
+fn connect_proxy() -> (std::net::SocketAddr, Arc<Mutex<Vec<String>>>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    listener.set_nonblocking(true).expect("set");
+    let address = listener.local_addr().expect("address");
+    let listener = tokio::net::TcpListener::from_std(listener).expect("listens");
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heads = asked.clone();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let heads = heads.clone();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(client.read_u8().await?);
+                }
+                let head = String::from_utf8_lossy(&head).into_owned();
+                let to = head.split(' ').nth(1).unwrap_or_default().to_owned();
+                heads.lock().expect("lock").push(head);
+                let mut server = tokio::net::TcpStream::connect(to).await?;
+                client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    (address, asked)
+}
+
 #[tokio::test]
 async fn https_is_taken_from_a_server_that_is_trusted_and_from_no_other() {
     let media = Recipe::new(Format::MpegTs).seconds(2.0).flat_out().bytes();
@@ -407,7 +436,8 @@ async fn https_is_taken_from_a_server_that_is_trusted_and_from_no_other() {
         .with_root_certificates(roots)
         .with_no_client_auth();
     let mut bench = new_bench();
-    bench.sources = source(&Setup { tls: Some(Arc::new(trusting)), ..Setup::default() });
+    let setup = Setup { tls: Some(Arc::new(trusting)), ..Setup::default() };
+    bench.sources = source(&setup);
     let stranger = new_bench();
     let mut tape = bench.start(order_of(&format!("https://{address}/saal1")));
     let mut other = stranger.start(order_of(&format!("https://{address}/saal1")));
@@ -420,4 +450,16 @@ async fn https_is_taken_from_a_server_that_is_trusted_and_from_no_other() {
     let (reason, detail) = stranger.ends().remove(0);
     assert_eq!(reason, EndReason::Tls, "{detail}");
     assert!(detail.to_lowercase().contains("certificate"), "{detail}");
+
+    // Through a proxy, which sees nothing but where it leads.
+    let (proxy, asked) = connect_proxy();
+    let mut behind = new_bench();
+    behind.sources = source(&Setup { proxy: Some(format!("http://me:secret@{proxy}")), ..setup });
+    let mut tape = behind.start(order_of(&format!("https://{address}/saal1")));
+    eventually("it to end", PATIENCE, || !behind.ends().is_empty()).await;
+    behind.stop(&mut tape).await;
+    assert!(behind.segments()[0].content == media, "{:?}", behind.ends());
+    let head = asked.lock().expect("lock")[0].clone();
+    assert!(head.starts_with(&format!("CONNECT {address} HTTP/1.1\r\n")), "{head}");
+    assert!(head.to_ascii_lowercase().contains("proxy-authorization: basic bwu6c2vjcmv0"), "{head}");
 }

@@ -1,7 +1,5 @@
 //! What a real daemon tells Prometheus, checked by Prometheus' own tool; and the rules and the dashboard that use it.
 
-#![allow(clippy::print_stderr, reason = "a skipped test says why")]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
@@ -11,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use streamrip_lab::schedule::{Talk, calendar, halls_file, in_seconds};
-use streamrip_lab::{Encoder, FaultServer, Format, PATIENCE, Recipe, Streamrip, get, has_program, wait_for};
+use streamrip_lab::{Encoder, FaultServer, Format, PATIENCE, Recipe, Streamrip, get, has_program, skipped, wait_for};
 
 fn docs(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)
@@ -77,7 +75,7 @@ fn promtool_has_no_objection_and_rules_and_dashboard_ask_for_what_there_is() {
     assert_eq!(ids.len(), panels.len());
     daemon.wait(PATIENCE);
     if !has_program("promtool") {
-        eprintln!("skipped: promtool is not installed");
+        skipped("promtool is not installed");
         return;
     }
     promtool(&["check", "metrics"], &text).unwrap_or_else(|said| panic!("{said}\n{text}"));

@@ -1,4 +1,5 @@
-//! Two mirrors of one encoder, taped at the same time by the real program; they fail at different times.
+//! Two mirrors of one encoder, taped at the same time by the real program; they fail at different times. Once by one
+//! recorder, once each by a recorder of its own, which are merged.
 
 use std::collections::HashMap;
 use std::fs;
@@ -60,6 +61,17 @@ fn check_whole(file: &Path, encoder: &Encoder, streamrip: &Streamrip) {
     }
 }
 
+/// Nothing comes between these seconds of a talk that begins at `start`.
+fn outage(start: i64, from: i64, to: i64) -> [(Duration, Act); 3] {
+    let after =
+        |seconds: i64| Duration::from_millis(u64::try_from(start + seconds * 1000 - now_ms()).expect("still to come"));
+    [
+        (after(from), Act::Always(Answer::Status(503))),
+        (after(from), Act::Cut(End::Rst)),
+        (after(to), Act::Always(Answer::stream())),
+    ]
+}
+
 #[test]
 fn two_mirrors_that_fail_at_different_times_leave_no_gap() {
     let encoder = Recipe::new(Format::MpegTs).start().ready();
@@ -75,17 +87,8 @@ fn two_mirrors_that_fail_at_different_times_leave_no_gap() {
     let talk = Talk::new("Saal 1", "Both mirrors fail", start, 30);
     streamrip.ok(&["import", &streamrip.write("congress.ics", calendar(&[talk]))]);
 
-    let after =
-        |seconds: i64| Duration::from_millis(u64::try_from(start + seconds * 1000 - now_ms()).expect("still to come"));
-    let outage = |from: i64, to: i64| {
-        [
-            (after(from), Act::Always(Answer::Status(503))),
-            (after(from), Act::Cut(End::Rst)),
-            (after(to), Act::Always(Answer::stream())),
-        ]
-    };
-    routes[0].script(outage(5, 8));
-    routes[1].script(outage(18, 20));
+    routes[0].script(outage(start, 5, 8));
+    routes[1].script(outage(start, 18, 20));
     let mut daemon = streamrip.spawn(&["run", "--until-done"]);
     wait_until("both mirrors", PATIENCE, || now_ms() > start && routes.iter().all(|r| r.open() > 0));
     let status = streamrip.json(&["status", "--json"]);
@@ -120,4 +123,53 @@ fn two_mirrors_that_fail_at_different_times_leave_no_gap() {
         // The daemon looks at each stream before it begins.
         assert!(overlaps.count() <= 1, "{connections:#?}");
     }
+}
+
+#[test]
+fn two_recorders_that_fail_at_different_times_are_merged_into_a_file_without_a_gap() {
+    let encoder = Recipe::new(Format::MpegTs).start().ready();
+    let start = in_seconds(LEAD);
+    let servers = [FaultServer::start(), FaultServer::start()];
+    let machines = [(5, 8), (18, 20)].map(|_| Streamrip::new(env!("CARGO_BIN_EXE_streamrip")));
+    let mut daemons = Vec::new();
+    for ((streamrip, server), (from, to)) in machines.iter().zip(&servers).zip([(5, 8), (18, 20)]) {
+        let route = server.live("/live.ts", Format::MpegTs.kind(), encoder.live());
+        fs::create_dir_all(streamrip.data_dir()).expect("a data directory");
+        let settings = SETTINGS.replace("redundancy = 2\n", "");
+        fs::write(streamrip.data_dir().join("streamrip.toml"), settings).expect("settings");
+        streamrip.write("congress.toml", halls_file(2, 2, &[("Saal 1", &[route.url()], 2)]));
+        let talk = Talk::new("Saal 1", "Both recorders fail", start, 30);
+        streamrip.ok(&["import", &streamrip.write("congress.ics", calendar(&[talk]))]);
+        route.script(outage(start, from, to));
+        daemons.push(streamrip.spawn(&["run", "--until-done"]));
+    }
+    for daemon in &mut daemons {
+        // Something is missing.
+        assert_eq!(daemon.wait(Duration::from_secs(120)).code(), Some(4), "{}", daemon.said());
+    }
+    let [ours, theirs] = &machines;
+    let gaps = |streamrip: &Streamrip| streamrip.json(&["show", "1", "--json"])["gaps"].as_array().map(Vec::len);
+    assert_eq!((gaps(ours), gaps(theirs)), (Some(1), Some(1)));
+
+    let other = theirs.data_dir().to_string_lossy().into_owned();
+    let planned = ours.json(&["merge", &other, "--dry-run", "--json"]);
+    assert_eq!((planned["segments"].as_array().map(Vec::len), gaps(ours)), (Some(1), Some(1)), "{planned}");
+    assert!(planned["segments"][0]["shared_packets"].as_i64().is_some_and(|n| n > 100), "{planned}");
+    let done = ours.json(&["merge", &other, "--json"]);
+    assert_eq!((&done["taken"], &done["refused"]), (&1.into(), &Value::Array(Vec::new())), "{done}");
+
+    let shown = ours.json(&["show", "1", "--json"]);
+    assert_eq!((&shown["state"], &shown["gaps"]), (&"complete".into(), &Value::Array(Vec::new())), "{shown}");
+    let merged: Vec<bool> =
+        shown["parts"].as_array().expect("parts").iter().map(|part| !part["merged_from"].is_null()).collect();
+    assert_eq!(merged, [false, true, false], "{shown}");
+    assert!(ours.ok(&["show", "1"]).stdout.contains(&other), "it says where from");
+    check_whole(&ours.data_dir().join(shown["assembly"]["path"].as_str().expect("a file")), &encoder, ours);
+    for streamrip in &machines {
+        streamrip.ok(&["verify"]);
+    }
+    // Again there is nothing to do.
+    let again = ours.ok(&["merge", &other]).stdout;
+    assert!(again.contains("nothing there"), "{again}");
+    assert_eq!(gaps(theirs), Some(1), "it stayed as it was");
 }

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::net::TcpListener;
 use std::path::Path;
 
+use rusqlite::Connection;
 use serde_json::Value;
 use streamrip_lab::schedule::{Talk, calendar, halls_file, in_seconds};
 use streamrip_lab::{Encoder, FaultServer, Format, PATIENCE, Recipe, Streamrip, wait_for, wait_until};
@@ -76,6 +77,51 @@ fn a_command_that_hangs_and_a_webhook_that_never_answers_cost_no_second() {
     assert!(Path::new(path).exists() && !streamrip.data_dir().join("pwned").exists());
 }
 
+/// Three talks end together and the first upload takes long; then the machine is restarted.
+#[test]
+fn joined_files_that_the_hook_has_not_taken_are_handed_over_after_a_restart() {
+    let streamrip = Streamrip::new(env!("CARGO_BIN_EXE_streamrip"));
+    let talks = ["First", "Second", "Third"].map(|title| Talk::new(title, title, in_seconds(-7200), 600));
+    let file = streamrip.write("past.ics", calendar(&talks));
+    streamrip.ok(&["import", &file]);
+    fs::create_dir_all(streamrip.data_dir().join("talks")).expect("a folder");
+    let db = Connection::open(streamrip.data_dir().join("catalog.db")).expect("the catalog");
+    db.busy_timeout(PATIENCE).expect("set");
+    for id in 1..=3 {
+        let path = format!("talks/{id}.mkv");
+        fs::write(streamrip.data_dir().join(&path), "x").expect("a file");
+        db.execute(
+            "INSERT INTO assembly (talk_id, path, bytes, sha256, duration_ms, made_ms, inputs, told_ms)
+             VALUES (?1, ?2, 1, zeroblob(32), 0, 0, zeroblob(32), iif(?1 = 3, 1, NULL))",
+            (id, path),
+        )
+        .expect("a row");
+    }
+    let [begun, go, taken] = ["begun", "go", "taken"].map(|name| streamrip.folder().join(name));
+    let script = format!("echo x >> {begun:?}; [ -e {go:?} ] || exec sleep 30; echo \"$STREAMRIP_TITLE\" >> {taken:?}");
+    settings(&streamrip, &format!("on_talk_done = [\"sh\", \"-c\", {script:?}]"));
+    let lines = |file: &Path| {
+        let mut lines: Vec<_> = fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+
+    let mut first = streamrip.spawn(&["run", "--no-check"]);
+    wait_until("the hook to begin", PATIENCE, || !lines(&begun).is_empty());
+    first.term();
+    assert!(first.wait(PATIENCE).success());
+    assert!(first.said().contains("has not taken 2 joined file(s) yet"), "{}", first.said());
+
+    fs::write(&go, "").expect("written");
+    // It ends only when the hook has taken what there is.
+    let mut second = streamrip.spawn(&["run", "--no-check", "--until-done"]);
+    second.wait(PATIENCE);
+    assert_eq!(lines(&taken), ["First", "Second"], "{}", second.said());
+    let mut third = streamrip.spawn(&["run", "--no-check", "--until-done"]);
+    third.wait(PATIENCE);
+    assert_eq!(lines(&taken), ["First", "Second"], "each once: {}", third.said());
+}
+
 #[test]
 fn a_daemon_that_was_killed_and_a_schedule_that_changes_are_told() {
     let (streamrip, _encoder, _server) = congress("A talk", 600, 86_400);
@@ -124,7 +170,22 @@ fn check_sends_a_test_message_reads_the_schedule_again_and_names_codecs() {
     fs::remove_file(streamrip.folder().join("congress.ics")).expect("removed");
     let output = streamrip.run(&["check"]);
     assert_eq!(output.code, Some(0), "{output:?}");
-    for words in ["mpegts of ", "begins in 1", "warning  refresh congress: its schedule cannot be read again"] {
-        assert!(output.stdout.contains(words), "{words} is not in {}", output.stdout);
+    let said = output.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    let forecast = " x 2 (1 stream as recorded, and the joined files) = ";
+    for words in ["mpegts of ", "begins in 1", forecast, "warning refresh congress its schedule cannot be read again"] {
+        assert!(said.contains(words), "{words} is not in {}", output.stdout);
     }
+}
+
+#[test]
+fn an_event_is_meant_by_its_short_name_too() {
+    let streamrip = Streamrip::new(env!("CARGO_BIN_EXE_streamrip"));
+    let talks = [Talk::new("Saal 1", "A talk", in_seconds(86_400), 600)];
+    let file = streamrip.write("congress.ics", calendar(&talks));
+    streamrip.ok(&["import", "--event", "The Congress", &file]);
+    let output = streamrip.run(&["check", "--json", "--event", "the-congress"]);
+    let said: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    let refreshed = |f: &Value| f["kind"] == "refresh" && f["what"] == "The Congress";
+    assert!(said["findings"].as_array().is_some_and(|all| all.iter().any(refreshed)), "{said}");
+    assert_eq!(streamrip.json(&["halls", "--json", "--event", "the-congress"])[0]["event"], "The Congress");
 }

@@ -108,7 +108,8 @@ fn the_unit_file_is_sound() {
     // It looks for the program, which is not installed here.
     let dir = tempfile::tempdir().expect("dir");
     let unit = dir.path().join("streamrip.service");
-    fs::write(&unit, text.replace("/usr/local/bin/streamrip", env!("CARGO_BIN_EXE_streamrip"))).expect("written");
+    fs::write(&unit, text.replace("ExecStart=streamrip ", concat!("ExecStart=", env!("CARGO_BIN_EXE_streamrip"), " ")))
+        .expect("written");
     let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output().expect("started");
     let said = String::from_utf8_lossy(&output.stderr);
     // It also complains of other units of the machine.

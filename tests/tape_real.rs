@@ -1,7 +1,5 @@
 //! Tapes on real mplayer and ffmpeg, real streams on loopback, and children that behave badly.
 
-#![allow(clippy::print_stderr, reason = "a skipped test says why")]
-
 mod bench;
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -20,7 +18,9 @@ use streamrip::source::mplayer::Mplayer;
 use streamrip::source::{ProcessId, Sources};
 use streamrip::tape::events::TapeEvent;
 use streamrip::tape::{self, TapeDeps, TapeOrder};
-use streamrip_lab::{Act, Answer, End, FaultServer, Feed, Format, Live, PATIENCE, Recipe, SmallDisk, eventually};
+use streamrip_lab::{
+    Act, Answer, End, FaultServer, Feed, Format, Live, PATIENCE, Recipe, SmallDisk, eventually, skipped,
+};
 
 use bench::{Bench, Told};
 
@@ -251,7 +251,7 @@ fn helper_that_tapes_until_it_is_killed() {
             tokio::time::sleep(Duration::from_millis(20)).await;
             let events = told.events();
             let flows = events.iter().any(|e| matches!(e, TapeEvent::Progress { .. }));
-            for event in events.iter() {
+            for event in &events {
                 if let TapeEvent::ConnectionOpened { process: Some(process), .. } = event
                     && flows
                     && !shown
@@ -307,7 +307,7 @@ fn find_file(dir: &Path) -> Option<PathBuf> {
 async fn on_a_disk_that_stays_full_the_file_keeps_what_it_has_and_the_next_one_begins_when_there_is_space() {
     let (server, feed, mut bench) = (FaultServer::start(), Feed::start(14), new_bench());
     let Some(disk) = SmallDisk::mount(bench.dir.path(), 4) else {
-        eprintln!("skipped: this user may not mount a tmpfs");
+        skipped("this user may not mount a tmpfs");
         return;
     };
     bench.buffer_bytes = Some(100_000);

@@ -296,8 +296,7 @@ fn recorded(streamrip: &Streamrip, talks: &[Talk]) -> Vec<PathBuf> {
 
 #[test]
 fn what_was_taped_of_an_opted_out_talk_is_put_aside_and_deleted_when_asked() {
-    let mut streamrip = streamrip("[assemble]\nsettle = \"0s\"\n[disk]\nreserve = \"10MiB\"\n");
-    streamrip.env("RUST_LOG", "info");
+    let streamrip = streamrip("[assemble]\nsettle = \"0s\"\n[disk]\nreserve = \"10MiB\"\n");
     let start = in_seconds(0) - 3_600_000;
     let talks = [Talk::new("Saal 1", "Private", start, 10), Talk::new("Saal 1", "Public", start + 1_200_000, 10)];
     let file = streamrip.write("congress.ics", calendar(&talks));

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use streamrip_lab::schedule::{Talk, calendar, halls_file, in_seconds};
-use streamrip_lab::{Act, Encoder, End, FaultServer, Format, PATIENCE, Recipe, Route, Streamrip, wait_until};
+use streamrip_lab::{
+    Act, Encoder, End, FaultServer, Format, Icecast, PATIENCE, Recipe, Relay, Route, Streamrip, wait_until,
+};
 
 const SETTINGS: &str = "\
 [record]
@@ -88,6 +90,114 @@ fn a_talk_is_watched_from_its_start_across_reconnects_to_its_end() {
     assert!(joined.stdout == fs::read(path).expect("the file"), "not the joined file");
     let later = streamrip.run(&["watch", "Closing", "-o", "-"]);
     assert_eq!(later.code, Some(6), "{later:?}");
+}
+
+/// Hashes of the packets of a file's first pictures (or sound, where `stream` is `a`), in their order, and their times.
+fn packets(path: &Path, stream: &str) -> Vec<(i64, String)> {
+    let map = format!("0:{stream}:0");
+    let arguments = ["-c", "copy", "-copyinkf", "-copyts", "-f", "framemd5", "-"];
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(path)
+        .args(["-map", &map])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("ffmpeg");
+    // A segment may end torn; what is shown is asked below.
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let fields = text.lines().filter(|line| !line.starts_with('#'));
+    fields
+        .map(|line| {
+            let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+            (fields[2].parse().expect("a time"), fields[5].to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn what_does_not_join_by_bytes_is_watched_while_it_is_recorded_across_a_reconnect() {
+    const HALLS: [(&str, Format, &str); 3] =
+        [("/saal1.webm", Format::WebM, "v"), ("/saal2.ogg", Format::Ogg, "v"), ("/saal3.mp3", Format::Mp3, "a")];
+    let icecast = Icecast::start(32 << 10);
+    let relay = Relay::to(icecast.port());
+    let encoders = HALLS.map(|(mount, format, _)| {
+        let encoder = Recipe::new(format).start().ready();
+        icecast.mount(mount, &encoder);
+        encoder
+    });
+    let streamrip = Streamrip::new(env!("CARGO_BIN_EXE_streamrip"));
+    fs::create_dir_all(streamrip.data_dir()).expect("a data directory");
+    fs::write(streamrip.data_dir().join("streamrip.toml"), SETTINGS).expect("settings");
+    let urls = HALLS.map(|(mount, ..)| [relay.url(mount)]);
+    let halls: Vec<(&str, &[String], u32)> =
+        HALLS.iter().zip(&urls).map(|((mount, ..), url)| (*mount, &url[..], 2)).collect();
+    streamrip.write("congress.toml", halls_file(3, 3, &halls));
+    let start = in_seconds(8);
+    let talks = HALLS.map(|(mount, ..)| Talk::new(mount, &format!("Talk {mount}"), start, TALK_SECONDS));
+    let file = streamrip.write("congress.ics", calendar(&talks));
+    streamrip.ok(&["import", &file]);
+    let mut daemon = streamrip.spawn(&["run", "--no-check", "--until-done"]);
+    daemon.expect("recording http", PATIENCE);
+
+    let files = [0, 1, 2].map(|n| streamrip.folder().join(format!("watched-{n}")));
+    let mut watches: Vec<_> = HALLS
+        .iter()
+        .zip(&files)
+        .map(|((mount, ..), file)| {
+            let title = format!("Talk {mount}");
+            wait_until("the talk to begin", PATIENCE, || {
+                streamrip.json(&["show", &title, "--json"])["segments"].as_array().is_some_and(|s| !s.is_empty())
+            });
+            let out = File::create(file).expect("a file");
+            streamrip.command(&["watch", &title, "-o", "-"]).stdout(out).spawn().expect("it starts")
+        })
+        .collect();
+    let sizes = || files.each_ref().map(|file| fs::metadata(file).map_or(0, |m| m.len()));
+    wait_until("all to be watched", PATIENCE, || sizes().iter().all(|size| *size > 10_000));
+    relay.cut();
+    let before = sizes();
+    wait_until("more after the cut", PATIENCE, || {
+        sizes().iter().zip(before).all(|(now, before)| *now > before + 30_000)
+    });
+    for watch in &mut watches {
+        let ended = wait_for(watch);
+        assert!(ended.success(), "{ended}");
+    }
+    assert!(daemon.wait(PATIENCE).code().is_some_and(|code| code == 0 || code == 4), "{}", daemon.said());
+    drop(encoders);
+
+    for ((mount, _, stream), file) in HALLS.iter().zip(&files) {
+        let talk = streamrip.json(&["show", &format!("Talk {mount}"), "--json"]);
+        assert!(segments(&talk).count() >= 2, "{talk}");
+        let seen = packets(file, stream);
+        let times: Vec<i64> = seen.iter().map(|(at, _)| *at).collect();
+        assert!(times.windows(2).all(|w| w[0] < w[1]), "{mount}: {times:?}");
+        let shown: BTreeSet<&String> = seen.iter().map(|(_, hash)| hash).collect();
+        // A frame of MP3 may be torn where a connection ends or begins.
+        let torn = if *stream == "a" { 4 } else { 0 };
+        assert!(seen.len() - shown.len() <= torn, "{mount}: of {} packets {} are different", seen.len(), shown.len());
+        let recorded: Vec<(i64, String)> =
+            segments(&talk).flat_map(|path| packets(&streamrip.data_dir().join(path), stream)).collect();
+        let first = recorded.iter().position(|(_, hash)| shown.contains(hash)).expect("something recorded is shown");
+        let missing = recorded[first..].iter().filter(|(_, hash)| !shown.contains(hash)).count();
+        // After a gap it goes on at a key picture, of which there is one a second.
+        assert!(missing <= 26, "{mount}: {missing} of {} were not shown", recorded.len() - first);
+        let decoded = Command::new("ffmpeg")
+            .args(["-v", "error", "-xerror", "-i"])
+            .arg(file)
+            .args(["-f", "null", "-"])
+            .stdin(Stdio::null())
+            .output()
+            .expect("ffmpeg");
+        let words = String::from_utf8_lossy(&decoded.stderr).into_owned();
+        assert!(*stream == "a" || (decoded.status.success() && words.is_empty()), "{mount}: {words}");
+        let seconds = match *stream {
+            "v" => seen.len() as f64 / 25.0,
+            _ => seen.len() as f64 * 1152.0 / 44_100.0,
+        };
+        assert!(seconds > TALK_SECONDS as f64 - 4.0, "{mount}: {seconds} s of {TALK_SECONDS}");
+    }
 }
 
 fn segments(talk: &Value) -> impl Iterator<Item = &str> {

@@ -72,6 +72,17 @@ fn three_hundred_slow_clients_cost_no_second() {
     let list = streamrip.json(&["list", "--json"]);
     assert_eq!(list[0]["state"], "complete", "{list}");
     assert_eq!(list[0]["segments"].as_array().map(Vec::len), Some(1), "one connection for the whole talk: {list}");
+
+    // What the page's API says of it is what the command says.
+    let mut daemon = streamrip.spawn(&["run", "--no-check", "--listen", &address.to_string()]);
+    daemon.expect("the page: http://", PATIENCE);
+    wait_until("the page to answer", PATIENCE, answers);
+    let shown = streamrip.json(&["show", "1", "--json"]);
+    assert_eq!(shown["parts"].as_array().map(Vec::len), Some(1), "{shown}");
+    assert_eq!(json(address, "/api/v1/talks/1"), shown);
+    assert_eq!(json(address, "/api/v1/talks"), list);
+    daemon.term();
+    assert!(daemon.wait(PATIENCE).success());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use streamrip::app::recover::{Recovery, recover};
 use streamrip::app::verify::{VerifyRequest, verify};
 use streamrip::catalog::open_writer;
 use streamrip::domain::settings::Settings;
+use streamrip::media::CancellationToken;
 
 use crate::measure::{Figure, Reached, median, seconds};
 
@@ -33,8 +34,9 @@ pub fn figures() -> Vec<Figure> {
         let found = std::process::Command::new("find").arg(dir.path()).args(["-type", "f"]).output().expect("find");
         assert!(found.stdout.len() > 1000);
     });
-    let recovered =
-        median(RUNS, nothing, |()| assert_eq!(recover(&env, &mut db).expect("recovered"), Recovery::default()));
+    let recovered = median(RUNS, nothing, |()| {
+        assert_eq!(recover(&env, &mut db, &CancellationToken::new()).expect("recovered"), Recovery::default());
+    });
     let looked = median(RUNS, nothing, |()| {
         let request = VerifyRequest { fast: true, repair: false };
         let done = verify(&env, request, &mut |_, _| ()).expect("verified");

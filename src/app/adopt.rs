@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::assemble::{TALKS, file_prefix};
 use super::env::Env;
 use super::failure::Result;
-use super::recover::{Content, read_for_good};
+use super::recover::{Content, read_for_good, stopped};
 use super::tree::Tree;
 use crate::catalog::assemblies::{self, NewAssembly};
 use crate::catalog::schedule::{self, TalkFilter};
@@ -36,11 +36,11 @@ const FIRST_MS: u64 = 300;
 const LONGEST_MS: i64 = 24 * HOUR;
 
 /// Takes in what it can of these files (paths relative to the data directory), each in a transaction of
-/// its own, so that a kill in the middle of many gigabytes loses no work. Says how many.
+/// its own, so that a kill in the middle of many gigabytes loses no work. Says how many. `cancel` ends it.
 ///
 /// # Errors
-/// When the catalog cannot be used. A file that cannot be read is left for the next time.
-pub(super) fn adopt(db: &mut Db, env: &Env, unknown: &[String]) -> Result<usize> {
+/// When the catalog cannot be used, or it was cancelled. A file that cannot be read is left for the next time.
+pub(super) fn adopt(db: &mut Db, env: &Env, unknown: &[String], cancel: &CancellationToken) -> Result<usize> {
     if unknown.is_empty() {
         return Ok(0);
     }
@@ -63,8 +63,9 @@ pub(super) fn adopt(db: &mut Db, env: &Env, unknown: &[String]) -> Result<usize>
             strangers.push(path);
             continue;
         };
-        let file = match read_for_good(&env.data_dir.join(path)) {
+        let file = match read_for_good(&env.data_dir.join(path), cancel) {
             Ok(file) => file,
+            Err(_) if cancel.is_cancelled() => return Err(stopped()),
             Err(e) => {
                 tracing::warn!("{path} cannot be read, it is looked at again at the next start: {e}");
                 continue;
@@ -161,8 +162,11 @@ pub(super) fn adopt_assemblies(db: &mut Db, env: &Env, cancel: &CancellationToke
         }
         let [talk] = fits.as_slice() else { continue };
         let full = env.data_dir.join(&path);
-        let measured = read_for_good(&full).ok().zip(probe::probe(&full, cancel).ok());
+        let measured = read_for_good(&full, cancel).ok().zip(probe::probe(&full, cancel).ok());
         let Some((file, probed)) = measured else {
+            if cancel.is_cancelled() {
+                break;
+            }
             tracing::warn!("{path} cannot be read: it is not taken in");
             continue;
         };
@@ -177,6 +181,8 @@ pub(super) fn adopt_assemblies(db: &mut Db, env: &Env, cancel: &CancellationToke
             // Of no plan: the next look makes it anew, or keeps it where it has more.
             inputs: [0; 32],
             parts: Vec::new(),
+            // Whoever waited for it was told when it was made.
+            told: true,
         };
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         assemblies::replace(&tx, &new, "replaced", env.clock.now())?;

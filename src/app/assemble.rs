@@ -12,7 +12,7 @@ use super::failure::{Failure, Kind, Result};
 use super::index::{Looked, Reader, arrivals, index_file, index_segment, media, media_failure, read};
 use super::report::{self, TalkView};
 use super::{folders, optout};
-use crate::catalog::assemblies::{self, Assembly, NewAssembly, Part};
+use crate::catalog::assemblies::{self, Assembly, NewAssembly, Part, PrunedAssembly};
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, media_index, schedule, seams, segments, todo};
 use crate::domain::event::Event;
@@ -23,6 +23,7 @@ use crate::domain::media::MediaIndex;
 use crate::domain::name::{MAX_FILE_NAME, slug};
 use crate::domain::segment::{Segment, Verdict};
 use crate::domain::talk::{Talk, TalkStatus};
+use crate::domain::time::Ms;
 use crate::media::{MediaError, join};
 use crate::plan::assembly::{AssemblyPlan, Inputs, plan};
 use crate::plan::wanted::forbidden_slots;
@@ -54,6 +55,8 @@ pub enum AssembleOutcome {
     UpToDate(PathBuf),
     /// It is there and has more than could be made now.
     Kept(PathBuf),
+    /// It was deleted by `prune.keep_assemblies`, and nothing was recorded since: it is not made again.
+    Pruned(PrunedAssembly),
     /// There is nothing to make a file of, and why.
     Nothing(String),
 }
@@ -93,6 +96,9 @@ pub async fn assemble_talk(
         // What was made before stays until the user removes it.
         let why = talk_row.status.as_str().to_owned();
         return done(writer, &facts, AssembleOutcome::Nothing(why)).await;
+    }
+    if let Some(pruned) = facts.view.pruned.clone().filter(|p| !force && !facts.recorded_since(p.at)) {
+        return done(writer, &facts, AssembleOutcome::Pruned(pruned)).await;
     }
     for attempt in 0.. {
         let plan = match look_closer(env, writer, &mut facts).await {
@@ -275,6 +281,11 @@ impl Facts {
             });
             !used && !there
         })
+    }
+
+    /// True where something of the talk was recorded after `at`.
+    fn recorded_since(&self, at: Ms) -> bool {
+        self.view.segments.iter().any(|s| s.closed.is_none_or(|closed| closed > at))
     }
 
     /// True where the old file was made for the same place and time.
@@ -478,6 +489,7 @@ async fn make(
         duration_ms: joined.duration_ms,
         inputs,
         parts,
+        told: env.settings.notify.on_talk_done.is_empty(),
     };
     let moved = old.as_ref().is_some_and(|old| !facts.same_place(old, &path));
     let reason = match (moved, has_lost) {

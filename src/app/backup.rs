@@ -90,8 +90,9 @@ pub fn restore(env: &Env, file: Option<&Path>) -> Result<Restored> {
             Err(e) => return Err(e.into()),
         };
         let mut db = catalog::open_writer(&env.data_dir)?;
-        let recovery = recover::recover(env, &mut db)?;
-        let joined = adopt_assemblies(&mut db, env, &CancellationToken::new())?;
+        let never = CancellationToken::new();
+        let recovery = recover::recover(env, &mut db, &never)?;
+        let joined = adopt_assemblies(&mut db, env, &never)?;
         troubles::note(&db, None, "restored", &format!("the catalog was restored from {}", from.display()), now)?;
         return Ok(Restored { from, aside: done.aside, skipped, recovery, joined });
     }

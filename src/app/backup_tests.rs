@@ -80,10 +80,10 @@ async fn what_was_taped_since_the_backup_is_taken_in() {
     let name = |n: u32| format!("{DIR}/saal-1_2010-12-27_20-0{n}-00.000_000{n}.ts");
     place.write(&name(1));
     let mut db = open_writer(place.dir.path()).expect("db");
-    recover::recover(&place.env, &mut db).expect("recovered");
+    recover::recover(&place.env, &mut db, &CancellationToken::new()).expect("recovered");
     hourly(&place.env).expect("made");
     place.write(&name(2));
-    recover::recover(&place.env, &mut db).expect("recovered");
+    recover::recover(&place.env, &mut db, &CancellationToken::new()).expect("recovered");
     let known = "SELECT path FROM segment ORDER BY path";
     assert_eq!(place.paths(known), [name(1), name(2)]);
     place.write(&name(3));

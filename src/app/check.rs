@@ -1,5 +1,6 @@
 //! Before the congress: does everything work, now?
 
+mod forecast;
 mod services;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,11 +11,13 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use forecast::Need;
 pub use services::check_services;
 
 use super::disk;
 use super::env::Env;
 use super::failure::Result;
+use super::words::{count, size};
 use crate::catalog;
 use crate::catalog::schedule::{Snapshot, TalkFilter, snapshot};
 use crate::domain::hall::{Hall, Recorder, Stream};
@@ -25,7 +28,6 @@ use crate::domain::sniff::{self, Sniff};
 use crate::domain::time::{HOUR, MINUTE, Ms, SECOND};
 use crate::media::CancellationToken;
 use crate::media::sample::{self, Sample};
-use crate::plan::lanes::lanes;
 use crate::plan::overlap::overlaps;
 use crate::plan::wanted::wanted;
 use crate::source::{SourceEnd, Sources, gate};
@@ -65,7 +67,7 @@ pub struct Finding {
     /// How good.
     pub level: Level,
     /// What was looked at: `program`, `stream`, `hall`, `disk`, `overlap`, `clock`, `schedule`, `soon`,
-    /// `mirror`, `refresh`, `notify`.
+    /// `mirror`, `forecast`, `refresh`, `notify`.
     pub kind: &'static str,
     /// Which one.
     pub what: String,
@@ -159,8 +161,9 @@ pub async fn check(
         tell(Level::Warning, "hall", &hall.name, message);
     }
     for (a, b) in overlaps(&coming) {
-        let message = format!("{:?} is at the same time; both get the shared minutes", b.title);
-        tell(Level::Warning, "overlap", &a.title, message);
+        let hall = used.iter().find(|h| h.id == a.hall).map(|h| h.name.as_str()).unwrap_or_default();
+        let message = format!("{:?} and {:?} are at the same time; both get the shared minutes", a.title, b.title);
+        tell(Level::Warning, "overlap", hall, message);
     }
     programs(env, &used, &tell).await;
 
@@ -180,20 +183,22 @@ pub async fn check(
     let mut rates: BTreeMap<_, u64> = BTreeMap::new();
     let mut mirrors: BTreeMap<HallId, BTreeMap<usize, Heard>> = BTreeMap::new();
     while let Some(Ok((hall, nth, stream, heard))) = listening.join_next().await {
-        let what = format!("{} {}", hall.name, stream.url);
+        // Of a hall's mirrors each has its line, with the address in it.
+        let (what, url) = (&hall.name, &stream.url);
         let bad = if nth == 0 { Level::Problem } else { Level::Warning };
         match heard {
-            None => tell(Level::Good, "stream", &what, "is being recorded: not opened a second time".to_owned()),
+            None => tell(Level::Good, "stream", what, format!("{url} is being recorded: not opened a second time")),
             Some(Ok(heard @ Heard { container: Some(container), bytes_per_second, .. })) => {
                 let kbits = bytes_per_second * 8 / 1000;
                 let codecs = heard.codecs();
                 let of = if codecs.is_empty() { String::new() } else { format!(" of {codecs}") };
-                tell(Level::Good, "stream", &what, format!("{}{of}, {kbits} kbit/s", container.as_str()));
+                tell(Level::Good, "stream", what, format!("{url} {}{of}, {kbits} kbit/s", container.as_str()));
                 let sample = heard.sample.clone().unwrap_or_default();
                 for (is, word) in [(sample.black, "its picture is black"), (sample.silent, "it is silent")] {
                     if is == Some(true) {
-                        let message = format!("{word}, all {} s of it: is that the right stream?", LISTEN.as_secs());
-                        tell(Level::Warning, "stream", &what, message);
+                        let seconds = LISTEN.as_secs();
+                        let message = format!("{url} {word}, all {seconds} s of it: is that the right stream?");
+                        tell(Level::Warning, "stream", what, message);
                     }
                 }
                 let rate = rates.entry(hall.id).or_default();
@@ -201,9 +206,9 @@ pub async fn check(
                 mirrors.entry(hall.id).or_default().insert(nth, heard);
             }
             Some(Ok(Heard { container: None, .. })) => {
-                tell(Level::Warning, "stream", &what, "delivers something, but no media that is known".to_owned());
+                tell(Level::Warning, "stream", what, format!("{url} delivers something, but no media that is known"));
             }
-            Some(Err(why)) => tell(bad, "stream", &what, why),
+            Some(Err(why)) => tell(bad, "stream", what, format!("{url} {why}")),
         }
     }
 
@@ -214,19 +219,11 @@ pub async fn check(
         }
     }
 
-    let needed: u64 = plan
-        .tapes
-        .iter()
-        .map(|t| {
-            let seconds = t.window.intersect(Interval::new(now, Ms(i64::MAX))).len_ms().unsigned_abs() / 1000;
-            // Segments, of each mirror that is taped, and assemblies both stay.
-            let hall = schedule.halls.iter().find(|h| h.id == t.hall);
-            let copies = 1 + hall.map_or(1, |h| lanes(redundancy(h), h.streams.len()) as u64);
-            copies * seconds * rates.get(&t.hall).copied().unwrap_or(0)
-        })
-        .sum();
-    let unknown = used.iter().filter(|h| !h.streams.is_empty() && !rates.contains_key(&h.id)).count();
-    disk_space(env, needed, unknown, &plan, &tell);
+    let needs = forecast::needs(now, &plan, &used, &env.settings.record, &rates);
+    for need in &needs {
+        tell(Level::Good, "forecast", &need.hall, need.formula());
+    }
+    disk_space(env, &needs, &tell);
     Ok(())
 }
 
@@ -297,33 +294,25 @@ fn read(env: &Env, event: Option<&str>) -> Result<Snapshot> {
     Ok(schedule)
 }
 
-fn disk_space(
-    env: &Env,
-    needed: u64,
-    unknown: usize,
-    plan: &crate::plan::wanted::Wanted,
-    tell: &impl Fn(Level, &'static str, &str, String),
-) {
+fn disk_space(env: &Env, needs: &[Need], tell: &impl Fn(Level, &'static str, &str, String)) {
     let Some(free) = disk::free_bytes(&env.data_dir) else {
-        return tell(
-            Level::Warning,
-            "disk",
-            &env.data_dir.display().to_string(),
-            "the free space cannot be told".to_owned(),
-        );
+        let message = format!("the free space of {} cannot be told", env.data_dir.display());
+        return tell(Level::Warning, "disk", "space", message);
     };
-    let hours = plan.tapes.iter().map(|t| t.window.len_ms()).sum::<i64>() as f64 / HOUR as f64;
-    let gb = |bytes: u64| bytes as f64 / 1e9;
-    let without = match unknown {
+    let needed: u64 = needs.iter().map(Need::bytes).sum();
+    let hours = needs.iter().map(|n| n.ms).sum::<i64>() as f64 / HOUR as f64;
+    let without = match needs.iter().filter(|n| n.bytes_per_second.is_none()).count() {
         0 => String::new(),
-        n => format!(", without {n} hall(s) whose rate could not be measured"),
+        n => format!(", without {} whose rate could not be measured", count(n, "hall")),
     };
-    let usable = free.saturating_sub(env.settings.disk.reserve_bytes);
+    let reserve = env.settings.disk.reserve_bytes;
+    let usable = free.saturating_sub(reserve);
     let message = format!(
-        "{:.1} GB free; {hours:.1} hours to record need about {:.1} GB (2 x measured rate x hours: segments and joined files both stay){without}, {:.1} GB are kept in reserve",
-        gb(free),
-        gb(needed),
-        gb(env.settings.disk.reserve_bytes)
+        "{} free in {}; {hours:.1} h to record need about {} (the forecasts together){without}; {} are kept in reserve",
+        size(free),
+        env.data_dir.display(),
+        size(needed),
+        size(reserve)
     );
     let level = if usable == 0 || needed > 2 * usable {
         Level::Problem
@@ -332,7 +321,7 @@ fn disk_space(
     } else {
         Level::Good
     };
-    tell(level, "disk", &env.data_dir.display().to_string(), message);
+    tell(level, "disk", "space", message);
 }
 
 /// The programs that the halls' streams need, and what joining needs.
@@ -411,7 +400,9 @@ async fn listen(env: &Env, sources: &Sources, hall: &Hall, stream: &Stream) -> s
         (None, None) => "it ended without a byte".to_owned(),
     };
     let source = sources.for_stream(chosen_recorder(env, hall), &stream.url).map_err(|e| why(&e))?;
-    gate::check(&stream.url).await.map_err(|e| why(&e))?;
+    if !source.checks_addresses() {
+        gate::check(&stream.url).await.map_err(|e| why(&e))?;
+    }
     let mut running = source.open(&stream.url, &format!("{} check", hall.name)).map_err(|e| why(&e))?;
     let patience = Duration::from_millis(env.settings.record.first_byte_timeout_ms.unsigned_abs());
     let (mut head, mut bytes, mut buffer) = (Vec::new(), 0_u64, vec![0; 64 * 1024]);
@@ -427,18 +418,20 @@ async fn listen(env: &Env, sources: &Sources, hall: &Hall, stream: &Stream) -> s
         head.extend_from_slice(&buffer[..n.min(sniff::MAX.saturating_sub(head.len()))]);
         taken.extend_from_slice(&buffer[..n.min(SAMPLE.saturating_sub(taken.len()))]);
     }
+    // Before its end is waited for, which may take longer than all of it.
+    let took = first.map(|first| first.elapsed());
     running.stop.cancel();
     drop(running.bytes);
     let end =
         timeout(Duration::from_secs(8), running.ended).await.ok().and_then(std::result::Result::ok).unwrap_or_default();
-    let Some(first) = first else {
+    let Some(took) = took else {
         return Err(if end.reason.is_some() {
             why(&end)
         } else {
             format!("not a byte within {} s", patience.as_secs())
         });
     };
-    let seconds = first.elapsed().as_secs_f64().max(0.1);
+    let seconds = took.as_secs_f64().max(0.1);
     match sniff::sniff(&head, true) {
         Sniff::NotMedia(what) => Err(what.to_string()),
         found => {
@@ -454,33 +447,4 @@ async fn listen(env: &Env, sources: &Sources, hall: &Hall, stream: &Stream) -> s
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::media::TrackKind;
-
-    fn heard(container: Container, codec: &str, bytes_per_second: u64) -> Heard {
-        let sample = Sample { tracks: vec![(TrackKind::Video, codec.to_owned())], ..Sample::default() };
-        Heard { container: Some(container), bytes_per_second, sample: Some(sample) }
-    }
-
-    #[test]
-    fn mirrors_are_compared_with_the_first_one() {
-        let first = heard(Container::MpegTs, "h264", 100_000);
-        for (other, want) in [
-            (heard(Container::MpegTs, "h264", 150_000), None),
-            (heard(Container::MpegTs, "h264", 201_000), Some("another rate")),
-            (heard(Container::MpegTs, "h264", 49_000), Some("another rate")),
-            (heard(Container::MpegTs, "hevc", 100_000), Some("another format")),
-            (heard(Container::Ogg, "h264", 100_000), Some("another format")),
-        ] {
-            let found = unlike(&BTreeMap::from([(0, first.clone()), (2, other.clone())]));
-            match want {
-                None => assert!(found.is_empty(), "{found:?}"),
-                Some(words) => {
-                    assert!(found.len() == 1 && found[0].contains(words) && found[0].contains("stream 3"), "{found:?}");
-                }
-            }
-        }
-        assert!(unlike(&BTreeMap::new()).is_empty());
-    }
-}
+mod tests;

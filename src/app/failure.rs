@@ -78,6 +78,8 @@ impl From<CatalogError> for Failure {
             CatalogError::Newer { .. } => Self::new(Kind::Catalog, message).hint("install the newer streamrip that wrote it"),
             CatalogError::Older { .. } => Self::new(Kind::Catalog, message)
                 .hint("bring it up to date with this streamrip: streamrip list --data-dir THAT_DIRECTORY"),
+            CatalogError::LogUnread(_) => Self::new(Kind::Failed, message)
+                .hint("mount the disk so that it can be written to, or copy catalog.db, catalog.db-wal and the folders to one that can"),
             CatalogError::Corrupt { .. } => Self::new(Kind::Catalog, message)
                 .hint("move the file aside and keep it; the recordings in segments/ and talks/ are untouched, and a new catalog adopts them"),
             CatalogError::Missing(_) => Self::new(Kind::NotFound, message).hint("begin with: streamrip import SCHEDULE.ics"),

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::failure::{Failure, Kind, Result};
+use super::report;
 use crate::catalog::halls::{known_halls, set_public_only, set_streams, talk_counts};
 use crate::catalog::schedule;
 use crate::domain::event::Event;
@@ -107,12 +108,6 @@ fn find(db: &Connection, event: Option<&str>, hall: &str) -> Result<HallReport> 
 fn events(db: &Connection, name: Option<&str>) -> Result<Vec<Event>> {
     let all = schedule::events(db)?;
     let Some(name) = name else { return Ok(all) };
-    let names: Vec<_> = all.iter().map(|e| e.name.clone()).collect();
-    let found: Vec<_> = all.into_iter().filter(|e| e.name == name).collect();
-    if found.is_empty() {
-        let hint =
-            if names.is_empty() { "there are none yet".to_owned() } else { format!("events: {}", names.join(", ")) };
-        return Err(Failure::new(Kind::NotFound, format!("there is no event {name:?}")).hint(hint));
-    }
-    Ok(found)
+    let id = report::find_event(&all, name)?;
+    Ok(all.into_iter().filter(|e| e.id == id).collect())
 }

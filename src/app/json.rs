@@ -1,9 +1,12 @@
 //! The shapes of `--json` and of the page's API, documented in the README.
 
+use rusqlite::Connection as Db;
 use serde_json::{Value, json};
 
-use super::report::TalkView;
-use crate::catalog::seams::SeamRow;
+use super::failure::Result;
+use super::report::{self, Foreign, TalkView};
+use crate::catalog::assemblies::Part;
+use crate::catalog::seams::{self, SeamRow};
 use crate::domain::time::Ms;
 
 /// One talk as JSON: the shape that the README documents.
@@ -67,7 +70,34 @@ pub fn talk(view: &TalkView) -> Value {
         "segments": segments,
         "gaps": gaps,
         "assembly": assembly,
+        "assembly_pruned_at": view.pruned.as_ref().map(|p| time(p.at)),
     })
+}
+
+/// One talk with all that `show` tells of it: also its seams, and what its file was made of.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn shown(db: &Db, view: &TalkView) -> Result<Value> {
+    let mut all = talk(view);
+    all["seams"] = seams::between(db, &view.segments)?.iter().map(seam).collect();
+    let (parts, foreign) = (report::parts(db, view)?, report::foreign(db, view)?);
+    all["parts"] = parts.iter().filter_map(|one| part(view, one, &foreign)).collect();
+    Ok(all)
+}
+
+/// One piece of a talk's file; `None`: it was left out of it.
+fn part(view: &TalkView, part: &Part, foreign: &Foreign) -> Option<Value> {
+    let (from, to) = part.place?;
+    Some(json!({
+        "segment": part.segment.0,
+        "stream": view.stream_of(part.segment),
+        "merged_from": foreign.get(&part.segment).map(|origin| &origin.data_dir),
+        "from_seconds": from as f64 / 1000.0,
+        "to_seconds": to as f64 / 1000.0,
+        "start": part.wall.map(|w| w.start.rfc3339(view.event.zone)),
+        "end": part.wall.map(|w| w.end.rfc3339(view.event.zone)),
+    }))
 }
 
 /// What is known of one seam.

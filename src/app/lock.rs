@@ -25,6 +25,11 @@ pub struct DaemonLock {
 /// # Errors
 /// `Busy` when a daemon runs there.
 pub fn take(data_dir: &Path) -> Result<DaemonLock> {
+    take_waiting(data_dir, || std::thread::sleep(TRY_AGAIN))
+}
+
+/// As [`take`]; `wait` is what is done between two tries.
+fn take_waiting(data_dir: &Path, wait: impl Fn()) -> Result<DaemonLock> {
     let path = data_dir.join(FILE_NAME);
     let io = |e: std::io::Error| {
         Failure::new(Kind::Failed, format!("cannot use {}", path.display()))
@@ -39,7 +44,7 @@ pub fn take(data_dir: &Path) -> Result<DaemonLock> {
             // `status` and `list` hold it for an instant to see whether somebody does.
             Err(TryLockError::WouldBlock) if tries < TRIES => {
                 tries += 1;
-                std::thread::sleep(TRY_AGAIN);
+                wait();
             }
             result => break result,
         }
@@ -91,19 +96,21 @@ mod tests {
     fn who_only_looks_keeps_no_daemon_from_starting() {
         let dir = tempfile::tempdir().expect("dir");
         drop(take(dir.path()).expect("free"));
-        let over = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    while !over.load(std::sync::atomic::Ordering::SeqCst) {
-                        let _ = is_taken(dir.path());
-                        std::thread::yield_now();
-                    }
-                });
+        let look = File::open(dir.path().join(FILE_NAME)).expect("there");
+        look.try_lock_shared().expect("free");
+        // While somebody looks it waits, and it has the lock as soon as he has looked.
+        let tries = std::cell::Cell::new(0);
+        let wait = || {
+            tries.set(tries.get() + 1);
+            if tries.get() == 2 {
+                look.unlock().expect("ours");
             }
-            let refused = (0..200).filter(|_| take(dir.path()).is_err()).count();
-            over.store(true, std::sync::atomic::Ordering::SeqCst);
-            assert_eq!(refused, 0);
-        });
+        };
+        take_waiting(dir.path(), wait).expect("free again");
+        assert_eq!(tries.get(), 2);
+        // Who holds it for longer is no looker.
+        look.try_lock_shared().expect("free");
+        let busy = take_waiting(dir.path(), || tries.set(tries.get() + 1)).expect_err("held");
+        assert_eq!((busy.kind, tries.get()), (Kind::Busy, 2 + TRIES));
     }
 }

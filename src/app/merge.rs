@@ -391,6 +391,12 @@ fn copy(
     written
 }
 
+/// True while some process merges into this data directory.
+pub(super) fn is_at_work(data_dir: &Path) -> bool {
+    File::open(data_dir.join(LOCK))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
+}
+
 fn lock_file(data_dir: &Path) -> std::io::Result<File> {
     OpenOptions::new().create(true).truncate(false).write(true).open(data_dir.join(LOCK))
 }

@@ -5,8 +5,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::app::clock::TestClock;
-use crate::app::recover::recover;
+use crate::app::recover::{Recovery, recover};
 use crate::app::report;
+use crate::app::verify::{VerifyRequest, verify};
 use crate::catalog::segments::{
     ClosedSegment, NewConnection, close_connection, close_segment, open_connection, open_segment,
 };
@@ -15,6 +16,8 @@ use crate::domain::segment::{Container, EndReason, Mark, Verdict};
 use crate::domain::settings::Settings;
 use crate::domain::talk::TalkState;
 use crate::domain::time::{MINUTE, Ms};
+use crate::media::CancellationToken;
+use crate::plan::verify::Fault;
 
 /// Start of the talk.
 const START: Ms = Ms(1_293_478_200_000);
@@ -59,6 +62,16 @@ impl Machine {
         settings.list.complete_tolerance_ms = 400;
         let env = Env { clock: Arc::new(clock), ..Env::real(dir.path().to_owned(), settings) };
         Self { dir, env, ahead }
+    }
+
+    /// What `verify` finds wrong.
+    fn faults(&self) -> Vec<Fault> {
+        let found = verify(&self.env, VerifyRequest::default(), &mut |_, _| ()).expect("verified");
+        found.problems.iter().map(|p| p.fault).collect()
+    }
+
+    fn recover(&self) -> Recovery {
+        recover(&self.env, &mut self.db(), &CancellationToken::new()).expect("recovered")
     }
 
     fn db(&self) -> Db {
@@ -221,7 +234,7 @@ async fn gaps_are_filled_from_the_other_machine_whatever_its_clock_says() {
     assert_eq!(ours.merge(&theirs).await.segments, 0);
     assert_eq!(ours.content(), after);
     // Both are valid catalogs, also for the way back.
-    assert_eq!(recover(&ours.env, &mut ours.db()).expect("recovered"), crate::app::recover::Recovery::default());
+    assert_eq!(ours.recover(), Recovery::default());
     let back = theirs.plan(&ours);
     assert_eq!(back.fillings.len(), 1, "only what is ours and fills theirs: {:?}", back.notes);
 }
@@ -252,23 +265,24 @@ async fn a_merge_that_was_killed_is_ended_at_the_next_start() {
     // Killed after the copy: no row, so it goes.
     copy(ours.dir.path(), &from, &path, wanted, &|_| ()).expect("copied");
     let before = ours.content().0;
-    assert_eq!(recover(&ours.env, &mut ours.db()).expect("recovered").merged, 1);
+    assert_eq!(ours.recover().merged, 1);
     assert_eq!((ours.half_made(), ours.content().0), (0, before));
     // While a merge is at work its copy is left alone.
     copy(ours.dir.path(), &from, &path, wanted, &|_| ()).expect("copied");
     let lock = lock(ours.dir.path()).expect("locked");
-    assert_eq!(recover(&ours.env, &mut ours.db()).expect("recovered"), crate::app::recover::Recovery::default());
-    assert_eq!(ours.half_made(), 1);
+    assert_eq!(ours.recover(), Recovery::default());
+    assert_eq!((ours.half_made(), ours.faults()), (1, vec![]));
     // Killed between the row and the name: the file gets its name.
     let db = ours.db();
     let row = merged::begin(&db, theirs.dir.path(), START).expect("row");
     merged::insert(&db, &filling.foreign, &Taken { merge: row, ..filling.taken }, START).expect("rows");
-    assert_eq!(recover(&ours.env, &mut ours.db()).expect("recovered"), crate::app::recover::Recovery::default());
+    assert_eq!((ours.recover(), ours.faults()), (Recovery::default(), vec![]));
     drop(lock);
-    let recovered = recover(&ours.env, &mut ours.db()).expect("recovered");
+    assert_eq!(ours.faults(), [Fault::HalfMade], "and not a file that is missing");
+    let recovered = ours.recover();
     assert_eq!((recovered.merged, recovered.lost, recovered.adopted), (1, 0, 0));
     assert!(ours.dir.path().join(&path).exists() && ours.half_made() == 0);
-    assert_eq!(recover(&ours.env, &mut ours.db()).expect("recovered"), crate::app::recover::Recovery::default());
+    assert_eq!(ours.recover(), Recovery::default());
     // And the rest is merged as if nothing had been.
     assert_eq!(ours.merge(&theirs).await.segments, 1);
     assert_eq!(ours.view().report.state, TalkState::Complete);

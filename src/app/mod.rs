@@ -24,6 +24,7 @@ pub mod prune;
 pub mod recover;
 pub mod refresh;
 pub mod report;
+pub mod retention;
 pub mod source_log;
 pub mod timeshift;
 mod tree;

@@ -9,12 +9,15 @@ use super::failure::{Failure, Kind, Result};
 use super::index::{Reader, read};
 use super::optout::QUARANTINE;
 use super::recover::read_all;
+use crate::catalog::assemblies::Assembly;
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::writer::Writer;
 use crate::catalog::{assemblies, segments, todo};
 use crate::domain::event::Event;
-use crate::domain::ids::SegmentId;
+use crate::domain::ids::{SegmentId, TalkId};
+use crate::domain::interval::Interval;
 use crate::domain::segment::{Segment, Verdict};
+use crate::domain::talk::Talk;
 use crate::domain::time::HOUR;
 use crate::plan::prune::{Candidate, TalkUse, may_go};
 use crate::plan::wanted::window_of;
@@ -22,7 +25,7 @@ use crate::plan::wanted::window_of;
 /// One file that may go, or went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pruned {
-    /// Its segment; `None`: the assembly of an opted-out talk.
+    /// Its segment; `None`: it is an assembly.
     pub segment: Option<SegmentId>,
     /// Relative to the data directory.
     pub path: PathBuf,
@@ -61,15 +64,24 @@ pub async fn prune(env: &Env, reader: &Reader, writer: &Writer, request: PruneRe
             let reason = gone.reason.clone();
             writer.call(move |db| segments::set_verdict(db, id, Verdict::Pruned, &reason, now)).await?;
         }
-        match std::fs::remove_file(env.data_dir.join(&gone.path)) {
-            Ok(()) => tracing::info!("pruned {} ({})", gone.path.display(), gone.reason),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => {
-                return Err(Failure::new(Kind::Failed, format!("cannot delete {}", gone.path.display())).because(e));
-            }
-        }
+        remove(env, gone)?;
     }
     Ok(list)
+}
+
+/// Deletes a file whose row says by now that it is pruned.
+///
+/// # Errors
+/// When it is there and cannot be deleted.
+pub(super) fn remove(env: &Env, gone: &Pruned) -> Result<()> {
+    match std::fs::remove_file(env.data_dir.join(&gone.path)) {
+        Ok(()) => {
+            tracing::info!("pruned {} ({})", gone.path.display(), gone.reason);
+            Ok(())
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(Failure::new(Kind::Failed, format!("cannot delete {}", gone.path.display())).because(e)),
+    }
 }
 
 fn fragments(db: &Connection, env: &Env) -> Result<Vec<Pruned>> {
@@ -98,29 +110,41 @@ fn is_the_file(path: &Path, segment: &Segment) -> bool {
     same_size && read_all(path).is_ok_and(|file| Some(file.sha256) == segment.sha256)
 }
 
-fn pruned(segment: &Segment, reason: String) -> Pruned {
+pub(super) fn pruned(segment: &Segment, reason: String) -> Pruned {
     Pruned { segment: Some(segment.id), path: segment.path.clone(), bytes: segment.bytes, reason }
 }
 
 /// What the talks whose windows a segment touches have made of it.
 fn uses(db: &Connection, env: &Env, events: &[Event], segment: &Segment) -> Result<Vec<TalkUse>> {
-    let near =
-        TalkFilter { hall: Some(segment.hall), within: Some(segment.at.padded(24 * HOUR, 24 * HOUR)), event: None };
     let mut out = Vec::new();
-    for talk in schedule::talks(db, near)?.into_iter().filter(crate::domain::talk::Talk::is_on) {
+    for talk in talks_near(db, segment)?.into_iter().filter(Talk::is_on) {
         let window = window_of(&talk, events.iter().find(|e| e.id == talk.event), &env.settings.record);
-        if window.overlaps(segment.at) || window.contains(segment.at.start) {
-            // A file that is not there, or not whole, is no copy of anything.
-            let file = assemblies::current(db, talk.id)?;
-            let there = file
-                .is_some_and(|a| std::fs::metadata(env.data_dir.join(&a.path)).is_ok_and(|file| file.len() == a.bytes));
-            // What changed since it was made may have made it wrong about the segment.
-            let is_newest = there && todo::stamp(db, talk.id)?.is_none();
+        if touches(window, segment) {
+            let is_newest = newest_file(db, env, talk.id)?.is_some();
             let seen = if is_newest { assemblies::seen(db, talk.id, segment.id)? } else { None };
             out.push(TalkUse { talk: talk.id, window, seen });
         }
     }
     Ok(out)
+}
+
+/// The talks of a segment's hall around it, also those that are off.
+pub(super) fn talks_near(db: &Connection, segment: &Segment) -> Result<Vec<Talk>> {
+    let within = Some(segment.at.padded(24 * HOUR, 24 * HOUR));
+    Ok(schedule::talks(db, TalkFilter { hall: Some(segment.hall), within, event: None })?)
+}
+
+/// True where a talk's window has a part of a segment.
+pub(super) fn touches(window: Interval, segment: &Segment) -> bool {
+    window.overlaps(segment.at) || window.contains(segment.at.start)
+}
+
+/// The file of a talk, where it is there and nothing changed since it was made that may have made it wrong about a
+/// segment. (A file that is not there, or not whole, is no copy of anything.)
+pub(super) fn newest_file(db: &Connection, env: &Env, talk: TalkId) -> Result<Option<Assembly>> {
+    let there = |a: &Assembly| std::fs::metadata(env.data_dir.join(&a.path)).is_ok_and(|file| file.len() == a.bytes);
+    let Some(file) = assemblies::current(db, talk)?.filter(there) else { return Ok(None) };
+    Ok(todo::stamp(db, talk)?.is_none().then_some(file))
 }
 
 /// What was put aside of opted-out talks.

@@ -15,12 +15,13 @@ use sha2::{Digest, Sha256};
 
 use super::adopt::adopt;
 use super::env::Env;
-use super::failure::Result;
+use super::failure::{Failure, Kind, Result};
 use super::merge;
 use super::tree::Tree;
 use crate::catalog::{relative_path, troubles};
 use crate::domain::sniff;
 use crate::domain::time::{Ms, SECOND};
+use crate::media::CancellationToken;
 use crate::source::ProcessId;
 use crate::source::child::is_running;
 
@@ -74,12 +75,13 @@ impl Recovery {
     }
 }
 
-/// Recovers the data directory of `env`. Blocking; to be called with the daemon's lock held, before any
-/// tape runs.
+/// Recovers the data directory of `env`. Blocking; to be called with the daemon's lock held until it returns, before
+/// any tape runs. `cancel` ends it between two files, and while one is read; the next start goes on there.
 ///
 /// # Errors
-/// When the catalog cannot be read or written. A file that cannot be read is left for the next time.
-pub fn recover(env: &Env, db: &mut Db) -> Result<Recovery> {
+/// When the catalog cannot be read or written, or it was cancelled. A file that cannot be read is left for the next
+/// time.
+pub fn recover(env: &Env, db: &mut Db, cancel: &CancellationToken) -> Result<Recovery> {
     let now = env.clock.now();
     let mut done = Recovery { ended: end_survivors(db)?, ..Recovery::default() };
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -93,7 +95,7 @@ pub fn recover(env: &Env, db: &mut Db) -> Result<Recovery> {
         [],
     )?;
     tx.execute("UPDATE trouble SET until_ms = max(from_ms, ?1) WHERE until_ms IS NULL", [now.0])?;
-    done.closed = close_open(&tx, env, now)?;
+    done.closed = close_open(&tx, env, now, cancel)?;
     // Whoever writes files waits for us, so what is read now stays so.
     let mut tree = Tree::read(&env.data_dir, SEGMENTS);
     let half: Vec<String> = tree.files.iter().filter(|f| f.ends_with(merge::TEMP_SUFFIX)).cloned().collect();
@@ -117,11 +119,16 @@ pub fn recover(env: &Env, db: &mut Db) -> Result<Recovery> {
     for path in &tree.odd {
         tracing::warn!("{} has a name that is no text: it is left alone", path.display());
     }
-    done.adopted = adopt(db, env, &unknown)?;
+    done.adopted = adopt(db, env, &unknown, cancel)?;
     if let Some(what) = done.describe() {
         troubles::note(db, None, "recovered", &what, now)?;
     }
     Ok(done)
+}
+
+/// What a recovery says that was cancelled.
+pub(super) fn stopped() -> Failure {
+    Failure::new(Kind::Failed, "stopped while the catalog was made true about the disk; the next start goes on")
 }
 
 /// Ends children of a daemon that was killed, where it is certain that they are ours.
@@ -161,14 +168,14 @@ fn has_ended(process: ProcessId, until: Instant) -> bool {
 }
 
 /// Closes segments that a crash left open, from what is on disk.
-fn close_open(db: &Db, env: &Env, now: Ms) -> Result<usize> {
+fn close_open(db: &Db, env: &Env, now: Ms, cancel: &CancellationToken) -> Result<usize> {
     let mut query = db.prepare("SELECT id, path, start_ms, end_ms FROM segment WHERE verdict = 'open'")?;
     let rows = query
         .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, Ms(row.get(2)?), Ms(row.get(3)?))))?;
     let open = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     for (id, path, start, end) in &open {
         let inside = relative_path(path.clone()).map_err(std::io::Error::other);
-        match inside.and_then(|path| read_for_good(&env.data_dir.join(path))) {
+        match inside.and_then(|path| read_for_good(&env.data_dir.join(path), cancel)) {
             Ok(file) => {
                 // The file was written to until its last byte came; a copied file's time means nothing.
                 let end = file.modified.filter(|at| *at > *end && at.since(*end) < 60 * SECOND).unwrap_or(*end);
@@ -190,7 +197,20 @@ fn close_open(db: &Db, env: &Env, now: Ms) -> Result<usize> {
                     (id, start.0, now.0),
                 )?;
             }
-            Err(e) => tracing::error!("{path} cannot be read now, it is looked at again at the next start: {e}"),
+            Err(_) if cancel.is_cancelled() => return Err(stopped()),
+            // Nobody writes to it any more. A row that stayed open would keep its talk from being joined, and
+            // `--until-done` from ending; as one that waits to be looked at it is given up after a while, and had when
+            // the file can be read again.
+            Err(e) => {
+                tracing::error!(
+                    "{path} cannot be read now: its row is closed without a sum (verify --repair takes one): {e}"
+                );
+                db.execute(
+                    "UPDATE segment SET verdict = 'unchecked', end_reason = 'crash', closed_ms = max(start_ms, end_ms),
+                       verdict_ms = ?2 WHERE id = ?1",
+                    (id, now.0),
+                )?;
+            }
         }
     }
     Ok(open.len())
@@ -208,16 +228,21 @@ pub(super) struct Content {
 
 /// Reads a file whole whose size and sum are about to be written down, and makes sure of it first: whoever
 /// wrote it was killed, and what is read may still be in memory only. A power cut would make the row untrue.
-pub(super) fn read_for_good(path: &Path) -> std::io::Result<Content> {
+/// `cancel` ends it.
+pub(super) fn read_for_good(path: &Path, cancel: &CancellationToken) -> std::io::Result<Content> {
     File::open(path)?.sync_all()?;
     if let Some(folder) = path.parent() {
         File::open(folder)?.sync_all()?;
     }
-    read_all(path)
+    read_until(path, cancel)
 }
 
 /// Reads a file whole.
 pub(super) fn read_all(path: &Path) -> std::io::Result<Content> {
+    read_until(path, &CancellationToken::new())
+}
+
+fn read_until(path: &Path, cancel: &CancellationToken) -> std::io::Result<Content> {
     let mut file = File::open(path)?;
     let modified = file.metadata()?.modified().ok().and_then(|t| {
         let since = t.duration_since(std::time::UNIX_EPOCH).ok()?;
@@ -226,6 +251,9 @@ pub(super) fn read_all(path: &Path) -> std::io::Result<Content> {
     let (mut hash, mut bytes, mut head) = (Sha256::new(), 0_u64, Vec::new());
     let mut buffer = vec![0; 1 << 20];
     loop {
+        if cancel.is_cancelled() {
+            return Err(std::io::Error::other("stopped"));
+        }
         let n = match file.read(&mut buffer) {
             Ok(0) => break,
             Ok(n) => n,

@@ -65,7 +65,7 @@ impl Place {
     }
 
     fn recover(&mut self) -> Recovery {
-        recover(&self.env, &mut self.db).expect("recovered")
+        recover(&self.env, &mut self.db, &CancellationToken::new()).expect("recovered")
     }
 
     fn segments(&self) -> Vec<crate::domain::segment::Segment> {
@@ -174,7 +174,7 @@ fn a_sound_catalog_is_not_written_to() {
         studio: Arc::new(crate::media::studio::Ffmpeg),
     };
     let before = db.total_changes();
-    assert_eq!(recover(&env, &mut db).expect("recovered"), Recovery::default());
+    assert_eq!(recover(&env, &mut db, &CancellationToken::new()).expect("recovered"), Recovery::default());
     assert_eq!(db.total_changes(), before);
 }
 
@@ -249,4 +249,31 @@ fn a_short_adopted_file_did_not_come_all_at_once() {
     let marks = crate::catalog::marks::of_segment(&place.db, place.segments()[0].id).expect("marks");
     let marks: Vec<_> = marks.iter().map(|m| (m.at.0 - 1_293_476_687_132, m.offset)).collect();
     assert_eq!(marks, [(0, 300), (7000, 7000)]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_does_not_stay_open_for_ever() {
+    let place = Place::new();
+    // Reading it fails, and not because it is not there.
+    let path = format!("{DIR}/saal-1_2010-12-27_20-04-47.132_0001.ts");
+    std::fs::create_dir(place.dir.path().join(&path)).expect("made");
+    place.open(&path, None);
+    let close = || close_open(&place.db, &place.env, Ms(1_293_476_800_000), &CancellationToken::new()).expect("closed");
+    assert_eq!(close(), 1);
+    let row = &place.segments()[0];
+    assert_eq!((row.verdict, row.sha256, row.bytes), (Verdict::Unchecked, None, 3));
+    assert_eq!(row.closed, Some(row.at.end));
+    assert_eq!(close(), 0, "and is not closed again at each start");
+}
+
+#[test]
+fn a_recovery_that_is_stopped_says_so_and_the_next_one_goes_on() {
+    let mut place = Place::new();
+    place.open(&place.write("saal-1_2010-12-27_20-04-47.132_0001.ts", b"abc"), None);
+    place.write("saal-1_2010-12-27_21-04-47.132_0001.ts", b"unknown");
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    recover(&place.env, &mut place.db, &cancel).expect_err("stopped");
+    assert_eq!(place.segments().iter().map(|s| s.verdict).collect::<Vec<_>>(), [Verdict::Open], "nothing half done");
+    assert_eq!(place.recover(), Recovery { closed: 1, adopted: 1, ..Recovery::default() });
 }

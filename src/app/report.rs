@@ -8,12 +8,12 @@ use rusqlite::Connection as Db;
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
 use super::{disk, lock};
-use crate::catalog::assemblies::{self, Assembly};
+use crate::catalog::assemblies::{self, Assembly, Part, PrunedAssembly};
 use crate::catalog::schedule::{self, TalkFilter};
-use crate::catalog::{daemon_runs, seams, segments, troubles};
+use crate::catalog::{daemon_runs, merged, seams, segments, troubles};
 use crate::domain::event::Event;
 use crate::domain::hall::Hall;
-use crate::domain::ids::{EventId, HallId, StreamId, TalkId};
+use crate::domain::ids::{EventId, HallId, SegmentId, StreamId, TalkId};
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::segment::{Connection, Segment, Verdict};
 use crate::domain::settings::Settings;
@@ -44,6 +44,42 @@ pub struct TalkView {
     pub streams: BTreeMap<StreamId, String>,
     /// The file made for it.
     pub assembly: Option<Assembly>,
+    /// There was one, and it was deleted as the user wished.
+    pub pruned: Option<PrunedAssembly>,
+}
+
+/// Segments that another recorder taped, and where they come from.
+pub type Foreign = BTreeMap<SegmentId, merged::Origin>;
+
+impl TalkView {
+    /// The address that a segment was taped from, without password.
+    #[must_use]
+    pub fn stream_of(&self, segment: SegmentId) -> Option<&str> {
+        let stream = self.segments.iter().find(|s| s.id == segment)?.stream?;
+        self.streams.get(&stream).map(String::as_str)
+    }
+}
+
+/// What a talk's file was made of, and what was left out; nothing where there is none.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn parts(db: &Db, view: &TalkView) -> Result<Vec<Part>> {
+    view.assembly.as_ref().map_or(Ok(Vec::new()), |assembly| Ok(assemblies::parts(db, assembly.id)?))
+}
+
+/// Which of a talk's segments were merged from another recorder.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn foreign(db: &Db, view: &TalkView) -> Result<Foreign> {
+    let mut foreign = Foreign::new();
+    for segment in &view.segments {
+        if let Some(origin) = merged::origin(db, segment.id)? {
+            foreign.insert(segment.id, origin);
+        }
+    }
+    Ok(foreign)
 }
 
 /// Which talks a person asks for.
@@ -273,8 +309,20 @@ impl<'a> Reader<'a> {
         };
         let report = report(&facts, self.now, self.env.settings.list.complete_tolerance_ms);
         let assembly = assemblies::current(self.db, talk.id)?;
+        let pruned = if assembly.is_none() { assemblies::pruned(self.db, talk.id)? } else { None };
         connections.retain(|c| c.closed.is_none_or(|closed| closed >= window.start));
-        Ok(TalkView { talk, event, hall, window, report, segments: found, connections, streams: urls, assembly })
+        Ok(TalkView {
+            talk,
+            event,
+            hall,
+            window,
+            report,
+            segments: found,
+            connections,
+            streams: urls,
+            assembly,
+            pruned,
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use super::failure::{Failure, Kind, Result};
 use super::optout::QUARANTINE;
 use super::recover::{self, SEGMENTS, read_all};
 use super::tree::Tree;
-use super::{assemble, lock};
+use super::{assemble, lock, merge};
 use crate::catalog::files::{self, FileRow, Owner};
 use crate::catalog::{self, troubles};
 use crate::media::CancellationToken;
@@ -131,6 +131,10 @@ fn known_files(
     let mut seen = 0;
     progress(0, total);
     for row in rows {
+        // A merge writes the row before its copy has that name; the copy is looked at below.
+        if half_merged(env, &row.path) {
+            continue;
+        }
         let (fault, why) = match look(env, &row, request.fast, &mut done.bytes_read) {
             Ok(found) => match judge(&row.claim, found, is_live) {
                 Some(fault) => (fault, describe(fault, &row, found)),
@@ -149,6 +153,13 @@ fn known_files(
         done.problems.push(Problem { fault, path: Some(row.path), owner: Some(row.owner), message: why });
     }
     Ok(())
+}
+
+/// True where the file has yet, or still, the name that a merge copies under.
+fn half_merged(env: &Env, path: &Path) -> bool {
+    let mut temp = env.data_dir.join(path).into_os_string();
+    temp.push(merge::TEMP_SUFFIX);
+    Path::new(&temp).exists() && !env.data_dir.join(path).exists()
 }
 
 /// A look at a row's file; reads it only where that says more.
@@ -197,7 +208,7 @@ fn describe(fault: Fault, row: &FileRow, found: Option<Found>) -> String {
 
 /// Files that no row names.
 fn orphans(env: &Env, db: &Connection, done: &mut Verified) -> Result<()> {
-    let at_work = assemble::is_at_work(&env.data_dir);
+    let (joins, merges) = (assemble::is_at_work(&env.data_dir), merge::is_at_work(&env.data_dir));
     for folder in [SEGMENTS, assemble::TALKS, QUARANTINE] {
         let tree = Tree::read(&env.data_dir, folder);
         let add = |fault, path: PathBuf, message: &str| Problem {
@@ -211,8 +222,14 @@ fn orphans(env: &Env, db: &Connection, done: &mut Verified) -> Result<()> {
         done.problems.extend(tree.odd.iter().map(|path| add(Fault::Unknown, path.clone(), "its name is no text")));
         for path in tree.files.iter().collect::<BTreeSet<_>>() {
             if folder != SEGMENTS && path.ends_with(TEMP_SUFFIX) {
-                if !at_work {
+                if !joins {
                     let why = "what a join that was killed left behind; the next run removes it";
+                    done.problems.push(add(Fault::HalfMade, path.into(), why));
+                }
+            } else if folder == SEGMENTS && path.ends_with(merge::TEMP_SUFFIX) {
+                // It may have got its name since the folder was read.
+                if !merges && Path::new(&env.data_dir).join(path).exists() {
+                    let why = "what a merge that was killed left behind; the next run, or --repair, ends it";
                     done.problems.push(add(Fault::HalfMade, path.into(), why));
                 }
             } else if !files::is_named(db, path)? && Path::new(&env.data_dir).join(path).exists() {
@@ -235,7 +252,7 @@ fn repair(env: &Env, done: &mut Verified) -> Result<()> {
     if !files::integrity(&db).is_ok_and(|lines| lines.is_empty()) {
         return Ok(());
     }
-    done.repaired.extend(recover::recover(env, &mut db)?.describe());
+    done.repaired.extend(recover::recover(env, &mut db, &CancellationToken::new())?.describe());
     let (mut sums, mut gone) = (0, 0);
     for row in files::segments(&db)? {
         if let Owner::Segment(id) = row.owner

@@ -1,15 +1,20 @@
 //! `streamrip watch`: which talk is meant, and its bytes one after the other while they are recorded.
 
+mod remux;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::NaiveTime;
 use rusqlite::Connection as Db;
 
+pub use remux::remux;
+
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
 use super::report::{self, TalkView};
-use super::timeshift::{self, PieceBytes, Scans};
+use super::timeshift::{self, PieceBytes, Scans, Shift};
+use crate::catalog::assemblies::{self, Part};
 use crate::catalog::{open_reader, schedule};
 use crate::domain::talk::Talk;
 use crate::domain::time::Ms;
@@ -75,6 +80,25 @@ pub fn joined(view: &TalkView, env: &Env) -> Option<PathBuf> {
     view.assembly.as_ref().filter(|_| over).map(|a| env.data_dir.join(&a.path))
 }
 
+/// Where an instant lies in a talk's joined file, seconds from its start: what was recorded before it, without the gaps,
+/// which the file has not.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn place_in_file(db: &Db, view: &TalkView, at: Ms) -> Result<f64> {
+    let parts = view.assembly.as_ref().map(|a| assemblies::parts(db, a.id)).transpose()?;
+    Ok(place(&parts.unwrap_or_default(), at) as f64 / 1000.0)
+}
+
+fn place(parts: &[Part], at: Ms) -> i64 {
+    let mut stretches: Vec<_> = parts.iter().filter_map(|p| p.place.zip(p.wall)).collect();
+    stretches.sort_unstable_by_key(|(place, _)| *place);
+    let end = stretches.last().map_or(0, |((_, to), _)| *to);
+    // In the gap before a stretch, or before all, it is the stretch's start.
+    let here = stretches.into_iter().find(|(_, wall)| at < wall.end);
+    here.map_or(end, |((from, to), wall)| to.min(from + at.since(wall.start).max(0)))
+}
+
 /// What comes next.
 #[derive(Debug)]
 pub enum Step {
@@ -96,7 +120,6 @@ pub struct Follow {
     from: From,
     /// What was given last.
     last: Option<Chunk>,
-    given: Option<usize>,
     folder: Option<PathBuf>,
 }
 
@@ -107,34 +130,28 @@ impl Follow {
     /// When the catalog cannot be opened, or the talk's container cannot be cut.
     pub fn new(env: &Env, talk: i64, from: From) -> Result<Self> {
         let (db, scans) = (open_reader(&env.data_dir)?, Scans::default());
-        if let Some(obstacle) = timeshift::shift(&db, env, &scans, talk)?.obstacle {
-            return Err(Failure::new(
-                Kind::Failed,
-                format!("this talk cannot be followed while it is recorded: {obstacle}"),
-            )
-            .hint("it can be watched when it is joined; its segments are shown by: streamrip show"));
-        }
+        playable(&timeshift::shift(&db, env, &scans, talk)?)?;
         let env = env.clone();
-        Ok(Self { env, db, scans, talk, from, last: None, given: None, folder: None })
+        Ok(Self { env, db, scans, talk, from, last: None, folder: None })
     }
 
     /// The next bytes, if there are any.
     ///
     /// # Errors
-    /// When the catalog or a segment cannot be read.
+    /// When the catalog or a segment cannot be read, or nothing that was recorded can be cut.
     pub fn step(&mut self) -> Result<Step> {
         let shift = timeshift::shift(&self.db, &self.env, &self.scans, self.talk)?;
+        playable(&shift)?;
         let newest = shift.view.segments.iter().max_by_key(|s| s.opened);
         self.folder = newest.and_then(|s| self.env.data_dir.join(&s.path).parent().map(Path::to_owned));
-        let next = match self.given {
-            Some(given) => given + 1,
+        let next = match &self.last {
+            Some(last) => after(&shift.chunks, last),
             None => begin(&shift.chunks, self.from, &shift.view),
         };
         let Some(chunk) = shift.chunks.get(next).copied() else {
             return Ok(if shift.ended { Step::End } else { Step::Wait });
         };
         let piece = timeshift::open(&self.env, &self.scans, &shift, &chunk)?;
-        self.given = Some(next);
         self.last = Some(chunk);
         Ok(Step::Piece(piece))
     }
@@ -147,6 +164,19 @@ impl Follow {
             std::thread::sleep(LOOK_AGAIN);
         }
     }
+}
+
+fn playable(shift: &Shift) -> Result<()> {
+    let Some(obstacle) = &shift.obstacle else { return Ok(()) };
+    Err(Failure::new(Kind::Failed, format!("this talk cannot be followed while it is recorded: {obstacle}"))
+        .hint("it can be watched when it is joined; its segments are shown by: streamrip show"))
+}
+
+/// Where the chunk after this one stands. The list only grows; but the schedule may change, and then it is another.
+fn after(chunks: &[Chunk], last: &Chunk) -> usize {
+    let same = chunks.iter().position(|c| (c.segment, c.to) == (last.segment, last.to));
+    let end = last.wall.plus(last.length_us / 1000);
+    same.map_or_else(|| chunks.partition_point(|c| c.wall < end), |at| at + 1)
 }
 
 fn begin(chunks: &[Chunk], from: From, view: &TalkView) -> usize {
@@ -181,3 +211,33 @@ fn changed(folder: &Path, most: Duration) -> std::io::Result<()> {
     poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&most))?;
     Ok(())
 }
+
+/// How a talk that is being recorded can be followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// In pieces of its segments, as [`Follow`] and the page give them.
+    Pieces,
+    /// Taken apart and put together again, as [`remux`] does.
+    Remux,
+}
+
+/// Waits until something of a talk is there, and says how it can be followed.
+///
+/// # Errors
+/// When the catalog cannot be read, or the talk must not be shown.
+pub fn way(env: &Env, talk: i64) -> Result<Way> {
+    let (db, scans) = (open_reader(&env.data_dir)?, Scans::default());
+    loop {
+        let shift = timeshift::shift(&db, env, &scans, talk)?;
+        if shift.obstacle.is_some() {
+            return Ok(Way::Remux);
+        }
+        if shift.ended || !shift.chunks.is_empty() {
+            return Ok(Way::Pieces);
+        }
+        std::thread::sleep(LOOK_AGAIN / 4);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,12 @@ pub fn percent(share: f64) -> String {
     if share >= 1.0 { "100 %".to_owned() } else { format!("{:.1} %", (share * 1000.0).floor() / 10.0) }
 }
 
+/// The time of day of an RFC 3339 instant, as it is written there.
+#[must_use]
+pub fn clock(instant: &str) -> &str {
+    instant.get(11..19).unwrap_or(instant)
+}
+
 /// `1 talk`, `2 talks`.
 #[must_use]
 pub fn count(n: usize, what: &str) -> String {
@@ -73,6 +79,7 @@ mod tests {
         ] {
             assert_eq!(size(bytes), want);
         }
+        assert_eq!((clock("2010-12-27T20:30:05+01:00"), clock("soon")), ("20:30:05", "soon"));
         assert_eq!(percent(0.99999), "99.9 %");
         assert_eq!(percent(1.0), "100 %");
     }

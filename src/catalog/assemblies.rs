@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::Result;
 use crate::domain::ids::{AssemblyId, SegmentId, TalkId};
@@ -34,27 +34,88 @@ pub struct Assembly {
 /// # Errors
 /// When SQLite cannot answer.
 pub fn current(db: &Connection, talk: TalkId) -> Result<Option<Assembly>> {
-    let mut query = db.prepare_cached(
-        "SELECT id, path, bytes, sha256, duration_ms, made_ms, inputs FROM assembly
-         WHERE talk_id = ?1 AND gone_ms IS NULL ORDER BY id DESC LIMIT 1",
+    let mut query =
+        db.prepare_cached(&format!("{SELECT} WHERE talk_id = ?1 AND gone_ms IS NULL ORDER BY id DESC LIMIT 1"))?;
+    let mut rows = query.query([talk.0])?;
+    Ok(rows.next()?.map(read).transpose()?.map(|(_, assembly)| assembly))
+}
+
+const SELECT: &str = "SELECT id, path, bytes, sha256, duration_ms, made_ms, inputs, talk_id FROM assembly";
+
+fn read(row: &Row<'_>) -> Result<(TalkId, Assembly)> {
+    let assembly = Assembly {
+        id: AssemblyId(row.get(0)?),
+        path: super::relative_path(row.get(1)?)?,
+        bytes: row.get::<_, i64>(2)?.cast_unsigned(),
+        sha256: row.get(3)?,
+        duration_ms: row.get(4)?,
+        made: Ms(row.get(5)?),
+        inputs: row.get(6)?,
+    };
+    Ok((TalkId(row.get(7)?), assembly))
+}
+
+/// The assemblies that are there, and whose they are.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn all(db: &Connection) -> Result<Vec<(TalkId, Assembly)>> {
+    list(db, "gone_ms IS NULL")
+}
+
+/// Assemblies that were pruned and whose path no other one has taken since.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn all_pruned(db: &Connection) -> Result<Vec<(TalkId, Assembly)>> {
+    list(db, "gone_reason LIKE 'pruned: %' AND path NOT IN (SELECT path FROM assembly WHERE gone_ms IS NULL)")
+}
+
+fn list(db: &Connection, condition: &str) -> Result<Vec<(TalkId, Assembly)>> {
+    let mut query = db.prepare_cached(&format!("{SELECT} WHERE {condition} ORDER BY id"))?;
+    let mut rows = query.query([])?;
+    let mut out = Vec::new();
+    while let Some(row) = rows.next()? {
+        out.push(read(row)?);
+    }
+    Ok(out)
+}
+
+/// The file of an assembly is deleted on purpose, for this reason: it is not to be made again.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn prune(db: &Connection, assembly: AssemblyId, reason: &str, now: Ms) -> Result<()> {
+    db.execute(
+        "UPDATE assembly SET gone_ms = ?2, gone_reason = 'pruned: ' || ?3 WHERE id = ?1 AND gone_ms IS NULL",
+        (assembly.0, now.0, reason),
     )?;
-    let row = query.query_row([talk.0], |row| {
-        let path: String = row.get(1)?;
-        Ok((
-            path,
-            Assembly {
-                id: AssemblyId(row.get(0)?),
-                path: PathBuf::new(),
-                bytes: row.get::<_, i64>(2)?.cast_unsigned(),
-                sha256: row.get(3)?,
-                duration_ms: row.get(4)?,
-                made: Ms(row.get(5)?),
-                inputs: row.get(6)?,
-            },
-        ))
-    });
-    let Some((path, assembly)) = row.optional()? else { return Ok(None) };
-    Ok(Some(Assembly { path: super::relative_path(path)?, ..assembly }))
+    Ok(())
+}
+
+/// The end of a talk's file that was deleted on purpose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrunedAssembly {
+    /// When.
+    pub at: Ms,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// When and why the last file of a talk was pruned; `None`: there is one, there was none, or it went otherwise.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn pruned(db: &Connection, talk: TalkId) -> Result<Option<PrunedAssembly>> {
+    let mut query = db.prepare_cached(
+        "SELECT gone_ms, coalesce(gone_reason, '') FROM assembly WHERE talk_id = ?1 ORDER BY gone_ms IS NULL DESC, id DESC LIMIT 1",
+    )?;
+    let row =
+        query.query_row([talk.0], |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, String>(1)?))).optional()?;
+    Ok(row.and_then(|(at, reason)| {
+        let reason = reason.strip_prefix("pruned: ")?.to_owned();
+        Some(PrunedAssembly { at: Ms(at?), reason })
+    }))
 }
 
 /// A new assembly and what it was made of.
@@ -74,6 +135,8 @@ pub struct NewAssembly {
     pub inputs: [u8; 32],
     /// What was looked at: used, then left out.
     pub parts: Vec<Part>,
+    /// Nobody waits to be told of it: no hook is set, or it is no news.
+    pub told: bool,
 }
 
 /// One segment that an assembly used or left out.
@@ -98,7 +161,7 @@ pub struct Part {
 pub fn replace(db: &Connection, new: &NewAssembly, old_is: &str, now: Ms) -> Result<()> {
     gone(db, new.talk, old_is, now)?;
     db.execute(
-        "INSERT INTO assembly (talk_id, path, bytes, sha256, duration_ms, made_ms, inputs) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO assembly (talk_id, path, bytes, sha256, duration_ms, made_ms, inputs, told_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         (
             new.talk.0,
             new.path.to_string_lossy(),
@@ -107,6 +170,7 @@ pub fn replace(db: &Connection, new: &NewAssembly, old_is: &str, now: Ms) -> Res
             new.duration_ms,
             now.0,
             new.inputs,
+            new.told.then_some(now.0),
         ),
     )?;
     let id = db.last_insert_rowid();
@@ -161,6 +225,26 @@ pub fn moved(db: &Connection, talk: TalkId, from: &Path, to: &Path) -> Result<()
         (talk.0, from.to_string_lossy(), to.to_string_lossy()),
     )?;
     Ok(())
+}
+
+/// The user's hook has taken an assembly.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn told(db: &Connection, assembly: AssemblyId, now: Ms) -> Result<()> {
+    db.execute("UPDATE assembly SET told_ms = ?2 WHERE id = ?1 AND told_ms IS NULL", (assembly.0, now.0))?;
+    Ok(())
+}
+
+/// Assemblies that are there and that the user's hook has not taken, oldest first.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn untold(db: &Connection) -> Result<Vec<(TalkId, AssemblyId)>> {
+    let mut query =
+        db.prepare_cached("SELECT talk_id, id FROM assembly WHERE told_ms IS NULL AND gone_ms IS NULL ORDER BY id")?;
+    let rows = query.query_map([], |row| Ok((TalkId(row.get(0)?), AssemblyId(row.get(1)?))))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// The assembly stays as it is though the plan is another one by now; perhaps under another name.

@@ -75,6 +75,9 @@ pub enum CatalogError {
     /// Someone else holds the lock for longer than we wait.
     #[error("the catalog is locked by another program")]
     Locked,
+    /// On a disk that cannot be written to, beside a log that holds its newest rows and cannot be read there.
+    #[error("the newest rows of the catalog {0} are in its log, which cannot be read on a disk that is read-only")]
+    LogUnread(PathBuf),
     /// A stored word that this program does not know.
     #[error("the catalog holds a value that this streamrip does not understand: {0}")]
     Value(String),

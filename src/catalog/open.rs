@@ -11,6 +11,9 @@ use crate::domain::time::Ms;
 
 static MIGRATIONS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/migrations");
 
+/// File name of SQLite's write-ahead log beside the catalog.
+const WAL_NAME: &str = "catalog.db-wal";
+
 /// How long a writer or reader waits for a lock before it says `Locked`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -95,7 +98,8 @@ pub fn open_reader(data_dir: &Path) -> Result<Connection> {
 /// Opens another recorder's catalog for reading: whatever it is, it is left as it is.
 ///
 /// # Errors
-/// When there is none, it is damaged, or it is of another version.
+/// When there is none, it is damaged, it is of another version, or not all of it can be read from a disk that cannot be
+/// written to.
 pub fn open_foreign(data_dir: &Path) -> Result<Connection> {
     let path = data_dir.join(FILE_NAME);
     if !path.exists() {
@@ -114,6 +118,11 @@ pub fn open_foreign(data_dir: &Path) -> Result<Connection> {
         // On a disk that cannot be written to, SQLite has no place for the index of its log: then nobody else
         // writes there either.
         Err(e) if matches!(e.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)) => {
+            // What is in the log, the newest rows, is passed over so: where the recorder was killed, or still runs on
+            // a machine that shares the disk.
+            if std::fs::metadata(path.with_file_name(WAL_NAME)).is_ok_and(|log| log.len() > 0) {
+                return Err(CatalogError::LogUnread(path));
+            }
             let text = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
             let uri = format!("file:{text}?immutable=1");
             let flags = flags | OpenFlags::SQLITE_OPEN_URI;
@@ -315,6 +324,34 @@ mod tests {
         let db = open_reader(&data).expect("opened");
         assert_eq!(version(&db).expect("version"), newest());
         assert!(db.execute("DELETE FROM meta", []).is_err(), "a reader can write");
+    }
+
+    #[test]
+    fn another_recorders_catalog_is_read_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().expect("dir");
+        let db = open_writer(dir.path()).expect("made");
+        db.pragma_update(None, "wal_autocheckpoint", 0).expect("set");
+        db.execute("UPDATE meta SET schedule_version = 42", []).expect("set");
+        let version = |db: &Connection| -> i64 {
+            db.query_row("SELECT schedule_version FROM meta", [], |r| r.get(0)).expect("read")
+        };
+        assert_eq!(version(&open_foreign(dir.path()).expect("opened")), 42);
+        // As on a disk that is mounted read-only, after a kill: the log is there, and no index of it can be made.
+        let copy = tempfile::tempdir().expect("dir");
+        for name in [FILE_NAME, WAL_NAME] {
+            std::fs::copy(dir.path().join(name), copy.path().join(name)).expect("copied");
+        }
+        std::os::unix::fs::symlink("/nonexistent/shm", copy.path().join("catalog.db-shm")).expect("in the way");
+        let refused = open_foreign(copy.path());
+        assert!(matches!(refused, Err(CatalogError::LogUnread(_))), "{refused:?}");
+        // After an orderly end the log is empty, or not there.
+        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("checkpoint");
+        for name in [FILE_NAME, WAL_NAME] {
+            std::fs::copy(dir.path().join(name), copy.path().join(name)).expect("copied");
+        }
+        assert_eq!(version(&open_foreign(copy.path()).expect("opened")), 42);
+        std::fs::remove_file(copy.path().join(WAL_NAME)).expect("removed");
+        assert_eq!(version(&open_foreign(copy.path()).expect("opened")), 42);
     }
 
     #[test]

@@ -92,6 +92,12 @@ impl SeamRow {
             "overlap" if self.matched_packets == 0 && self.shared_ms == 0 => {
                 format!("{between}  nothing is missing between them (found by {})", self.method)
             }
+            // Clocks and arrival say it as well as they agree, and no better.
+            "overlap" if self.matched_packets == 0 => format!(
+                "{between}  about {:.1} s stand in both, by {} (no packets are equal)",
+                self.shared_ms as f64 / 1000.0,
+                if self.method == "clock" { "the clock" } else { &self.method },
+            ),
             "overlap" => format!(
                 "{between}  exact: {:.1} s stand in both, {} equal packets (found by {})",
                 self.shared_ms as f64 / 1000.0,
@@ -133,4 +139,39 @@ pub fn between(db: &Connection, segments: &[Segment]) -> Result<Vec<SeamRow>> {
         }
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_equal_packets_are_called_exact() {
+        for (kind, method, shared_ms, missing_ms, matched_packets, want) in [
+            (
+                "overlap",
+                "packets",
+                2100,
+                0,
+                143,
+                "5 | 7  exact: 2.1 s stand in both, 143 equal packets (found by packets)",
+            ),
+            ("overlap", "clock", 2100, 0, 0, "5 | 7  about 2.1 s stand in both, by the clock (no packets are equal)"),
+            ("overlap", "arrival", 2100, 0, 0, "5 | 7  about 2.1 s stand in both, by arrival (no packets are equal)"),
+            ("overlap", "clock", 0, 0, 0, "5 | 7  nothing is missing between them (found by clock)"),
+            ("gap", "clock", 0, 3040, 0, "5 | 7  3.0 s are missing between them"),
+            ("format", "none", 0, 0, 0, "5 | 7  cannot be joined (format)"),
+        ] {
+            let seam = SeamRow {
+                first: SegmentId(5),
+                second: SegmentId(7),
+                kind: kind.to_owned(),
+                method: method.to_owned(),
+                shared_ms,
+                missing_ms,
+                matched_packets,
+            };
+            assert_eq!(seam.describe(), want);
+        }
+    }
 }

@@ -259,6 +259,14 @@ pub fn prunable(db: &Db, min_bytes: u64) -> Result<Vec<Segment>> {
     Ok(found)
 }
 
+/// Media that was closed by `at`, oldest first.
+///
+/// # Errors
+/// As [`segments_of_hall`].
+pub fn media_closed_by(db: &Db, at: Ms) -> Result<Vec<Segment>> {
+    select(db, "verdict = 'media' AND segment.closed_ms <= ?1", [at.0])
+}
+
 /// All segments of a verdict, oldest first.
 ///
 /// # Errors

@@ -48,6 +48,15 @@ pub fn stamp(db: &Connection, talk: TalkId) -> Result<Option<i64>> {
     Ok(query.query_row([talk.0], |row| row.get(0)).optional()?)
 }
 
+/// Whether a talk is on the list, and then why the last attempt failed, if one did.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn of(db: &Connection, talk: TalkId) -> Result<Option<Option<String>>> {
+    let mut query = db.prepare_cached("SELECT problem FROM assembly_todo WHERE talk_id = ?1")?;
+    Ok(query.query_row([talk.0], |row| row.get(0)).optional()?)
+}
+
 /// Takes a talk off the list: its assembly is as it should be, or there is nothing to make one of. A talk
 /// that changed since `stamp` was asked for stays.
 ///

@@ -113,6 +113,9 @@ pub(super) fn outcome_text(outcome: &Result<AssembleOutcome>) -> String {
         }
         Ok(AssembleOutcome::UpToDate(path)) => format!("up to date: {}", path.display()),
         Ok(AssembleOutcome::Kept(path)) => format!("kept, it has more than could be made now: {}", path.display()),
+        Ok(AssembleOutcome::Pruned(gone)) => {
+            format!("its file was deleted by prune ({}); --force makes it of what is left", gone.reason)
+        }
         Ok(AssembleOutcome::Nothing(why)) => format!("nothing to join: {why}"),
         Err(failure) => match &failure.hint {
             Some(hint) => format!("failed: {failure} (hint: {hint})"),
@@ -126,6 +129,7 @@ pub(super) fn outcome_json(id: TalkId, title: &str, outcome: &Result<AssembleOut
         Ok(AssembleOutcome::Made { path, .. }) => ("made", Some(path), None),
         Ok(AssembleOutcome::UpToDate(path)) => ("up-to-date", Some(path), None),
         Ok(AssembleOutcome::Kept(path)) => ("kept", Some(path), None),
+        Ok(AssembleOutcome::Pruned(gone)) => ("pruned", None, Some(gone.reason.clone())),
         Ok(AssembleOutcome::Nothing(why)) => ("nothing", None, Some(why.clone())),
         Err(failure) => ("failed", None, Some(failure.to_string())),
     };

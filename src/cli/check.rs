@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::sync::mpsc;
 
 use super::printing;
-use super::render::{clean, count};
+use super::render::{Align, Table, clean, count};
 use crate::app::check::{Finding, Level, check, check_services};
 use crate::app::env::Env;
 use crate::app::failure::{Kind, Result};
@@ -37,7 +37,6 @@ pub async fn run(env: &Env, args: &CheckArgs, out: &mut dyn Write) -> Result<Exi
     let (tell, mut found) = mpsc::unbounded_channel();
     let daemon = lock::is_taken(&env.data_dir);
     let mut all = Vec::new();
-    let mut printed = Ok(());
     let everything = async {
         check(env, &sources, args.event.as_deref(), daemon, tell.clone()).await?;
         check_services(env, args.event.as_deref(), &tell).await?;
@@ -46,15 +45,10 @@ pub async fn run(env: &Env, args: &CheckArgs, out: &mut dyn Write) -> Result<Exi
     };
     let (checked, ()) = tokio::join!(everything, async {
         while let Some(finding) = found.recv().await {
-            if !args.json && printed.is_ok() {
-                printed = writeln!(out, "{:7}  {}", finding.level.as_str(), finding_line(&finding))
-                    .and_then(|()| out.flush());
-            }
             all.push(finding);
         }
     });
     checked?;
-    printed.map_err(printing)?;
     let of = |level| all.iter().filter(|f| f.level == level).count();
     let (problems, warnings) = (of(Level::Problem), of(Level::Warning));
     if args.json {
@@ -65,9 +59,29 @@ pub async fn run(env: &Env, args: &CheckArgs, out: &mut dyn Write) -> Result<Exi
         let all = serde_json::json!({"problems": problems, "warnings": warnings, "findings": findings});
         writeln!(out, "{all}").map_err(printing)?;
     } else {
+        print(all, out).map_err(printing)?;
         writeln!(out, "\n{}, {}", count(problems, "problem"), count(warnings, "warning")).map_err(printing)?;
     }
     Ok(if problems == 0 { ExitCode::SUCCESS } else { ExitCode::from(Kind::Incomplete as u8) })
+}
+
+/// A table: what is about all of it, then hall by hall, then what recording leaves behind.
+fn print(mut all: Vec<Finding>, out: &mut dyn Write) -> std::io::Result<()> {
+    all.sort_by_key(|finding| {
+        let hall = || finding.what.clone();
+        match finding.kind {
+            "soon" | "hall" | "overlap" | "stream" | "mirror" | "forecast" => (1, hall()),
+            "disk" | "refresh" | "notify" => (2, String::new()),
+            _ => (0, String::new()),
+        }
+    });
+    let columns = [("", Align::Left), ("KIND", Align::Left), ("WHAT", Align::Left), ("FOUND", Align::Left)];
+    let mut table = Table::new(&columns, 3);
+    for finding in all {
+        table.row([finding.level.as_str().to_owned(), finding.kind.to_owned(), finding.what, finding.message]);
+    }
+    // What was found is to be read, and addresses are for copying: nothing is cut, whatever the width.
+    table.lines(usize::MAX).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
 /// One finding in one line.

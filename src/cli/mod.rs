@@ -21,6 +21,7 @@ pub mod run;
 pub mod show;
 pub mod status;
 pub mod verify;
+pub mod version;
 pub mod watch;
 
 use std::ffi::OsString;
@@ -36,7 +37,7 @@ use crate::config::settings;
 
 /// Records whole conferences unattended: a schedule in, one playable file per talk out.
 #[derive(Debug, Parser)]
-#[command(name = "streamrip", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "streamrip", version = version::SHORT.as_str(), long_version = version::LONG.as_str(), max_term_width = 100, after_help = AFTER_HELP)]
 pub struct Cli {
     /// Where the catalog and the recordings are [default: streamrip in the XDG data directory]
     #[arg(long, global = true, value_name = "DIR", env = "STREAMRIP_DATA_DIR", hide_env_values = true)]
@@ -95,7 +96,7 @@ enum Command {
     Assemble(assemble::AssembleArgs),
     /// Fill gaps from another recorder's data directory
     Merge(merge::MergeArgs),
-    /// Delete fragments that were joined, and what is no media
+    /// Delete fragments that were joined, what is no media, and what is older than you keep it
     Prune(prune::PruneArgs),
     /// Is every file there, and as it was recorded?
     Verify(verify::VerifyArgs),

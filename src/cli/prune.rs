@@ -12,6 +12,7 @@ use crate::app::assemble;
 use crate::app::env::Env;
 use crate::app::failure::Result;
 use crate::app::prune::{PruneRequest, prune};
+use crate::app::retention::retain;
 use crate::catalog::open_reader;
 
 /// Options of `prune`.
@@ -28,7 +29,7 @@ pub struct PruneArgs {
     json: bool,
 }
 
-/// Deletes fragments and files that are no media, of talks that are joined.
+/// Deletes fragments and files that are no media, of talks that are joined, and what is older than the settings keep.
 ///
 /// # Errors
 /// When the catalog cannot be used, or a file cannot be deleted.
@@ -36,7 +37,10 @@ pub async fn run(env: &Env, args: &PruneArgs, out: &mut dyn Write) -> Result<Exi
     drop(open_reader(&env.data_dir)?);
     let (reader, writer) = assemble::open(env)?;
     let request = PruneRequest { dry_run: args.dry_run, opted_out: args.opted_out };
-    let list = prune(env, &reader, &writer, request).await?;
+    let mut list = prune(env, &reader, &writer, request).await?;
+    if !args.opted_out {
+        list.extend(retain(env, &reader, &writer, args.dry_run).await?);
+    }
     if args.json {
         let files: Vec<_> = list
             .iter()

@@ -1,6 +1,5 @@
 //! `streamrip show TALK`.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -11,10 +10,9 @@ use super::render::{Align, Table, clean, length, percent, size, width};
 use crate::app::env::Env;
 use crate::app::failure::Result;
 use crate::app::json;
-use crate::app::report::{self, TalkView};
-use crate::catalog::assemblies::{self, Part};
-use crate::catalog::{merged, open_reader, schedule_changes, seams};
-use crate::domain::ids::SegmentId;
+use crate::app::report::{self, Foreign, TalkView};
+use crate::catalog::assemblies::Part;
+use crate::catalog::{open_reader, schedule_changes, seams};
 use crate::domain::segment::Segment;
 use crate::domain::time::Ms;
 
@@ -35,49 +33,15 @@ pub struct ShowArgs {
 pub fn run(env: &Env, args: &ShowArgs, out: &mut dyn Write) -> Result<ExitCode> {
     let db = open_reader(&env.data_dir)?;
     let view = report::one(&db, env, &args.talk)?;
-    let seams = seams::between(&db, &view.segments)?;
-    let parts = match &view.assembly {
-        Some(assembly) => assemblies::parts(&db, assembly.id)?,
-        None => Vec::new(),
-    };
-    let mut foreign = BTreeMap::new();
-    for segment in &view.segments {
-        if let Some(origin) = merged::origin(&db, segment.id)? {
-            foreign.insert(segment.id, origin);
-        }
-    }
     if args.json {
-        let mut all = json::talk(&view);
-        all["seams"] = seams.iter().map(json::seam).collect();
-        all["parts"] = parts.iter().filter_map(|part| part_json(&view, part, &foreign)).collect();
-        writeln!(out, "{all}").map_err(printing)?;
+        writeln!(out, "{}", json::shown(&db, &view)?).map_err(printing)?;
     } else {
+        let seams = seams::between(&db, &view.segments)?;
+        let (parts, foreign) = (report::parts(&db, &view)?, report::foreign(&db, &view)?);
         let changes = schedule_changes::of_talk(&db, view.talk.id)?;
         print(&view, &seams, (&parts, &foreign), &changes, env.clock.now(), env, out).map_err(printing)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The address that a segment was taped from.
-fn stream_of(view: &TalkView, segment: SegmentId) -> Option<&str> {
-    let stream = view.segments.iter().find(|s| s.id == segment)?.stream?;
-    view.streams.get(&stream).map(String::as_str)
-}
-
-/// Segments that another recorder taped.
-type Foreign = BTreeMap<SegmentId, merged::Origin>;
-
-fn part_json(view: &TalkView, part: &Part, foreign: &Foreign) -> Option<serde_json::Value> {
-    let (from, to) = part.place?;
-    Some(serde_json::json!({
-        "segment": part.segment.0,
-        "stream": stream_of(view, part.segment),
-        "merged_from": foreign.get(&part.segment).map(|origin| &origin.data_dir),
-        "from_seconds": from as f64 / 1000.0,
-        "to_seconds": to as f64 / 1000.0,
-        "start": part.wall.map(|w| w.start.rfc3339(view.event.zone)),
-        "end": part.wall.map(|w| w.end.rfc3339(view.event.zone)),
-    }))
 }
 
 fn print(
@@ -115,13 +79,14 @@ fn print(
         length(missing)
     );
     field("state", recorded)?;
-    match &view.assembly {
-        Some(a) => field(
-            "file",
-            format!("{} ({}, {})", env.data_dir.join(&a.path).display(), length(a.duration_ms), size(a.bytes)),
-        )?,
-        None => field("file", "none yet".to_owned())?,
-    }
+    let file = match (&view.assembly, &view.pruned) {
+        (Some(a), _) => {
+            format!("{} ({}, {})", env.data_dir.join(&a.path).display(), length(a.duration_ms), size(a.bytes))
+        }
+        (None, Some(p)) => format!("deleted {}: {}", p.at.in_zone(zone).format("%Y-%m-%d %H:%M"), p.reason),
+        (None, None) => "none yet".to_owned(),
+    };
+    field("file", file)?;
     writeln!(out, "\n{} {} {}", time(slot.start), picture(view, now), time(slot.end))?;
     writeln!(out, "         # recorded   ! missing   . not yet")?;
     if !view.report.gaps.is_empty() {
@@ -152,7 +117,7 @@ fn print(
         writeln!(out, "\nMade of")?;
         for (part, (from, to)) in used {
             let wall = part.wall.map(|w| format!("{} - {}  ", time(w.start), time(w.end))).unwrap_or_default();
-            let stream = stream_of(view, part.segment).map(|s| format!(", {s}")).unwrap_or_default();
+            let stream = view.stream_of(part.segment).map(|s| format!(", {s}")).unwrap_or_default();
             let from_other =
                 foreign.get(&part.segment).map(|o| format!(", merged from {}", o.data_dir)).unwrap_or_default();
             let line = format!("  {wall}{:>9} of segment {}{stream}{from_other}", length(to - from), part.segment);

@@ -10,6 +10,7 @@ use super::render::{clean, count, size};
 use crate::app::daemon::status::{Status, read};
 use crate::app::env::Env;
 use crate::app::failure::{Kind, Result};
+use crate::app::words::clock;
 
 /// Options of `status`.
 #[derive(Debug, Args)]
@@ -34,11 +35,6 @@ pub fn run(env: &Env, args: &StatusArgs, out: &mut dyn Write) -> Result<ExitCode
     Ok(if status.alive { ExitCode::SUCCESS } else { ExitCode::from(Kind::Incomplete as u8) })
 }
 
-/// The time of day of an RFC 3339 instant, as it is written there.
-fn time(instant: &str) -> &str {
-    instant.get(11..19).unwrap_or(instant)
-}
-
 fn print(status: &Status, env: &Env, out: &mut dyn Write) -> std::io::Result<()> {
     if !status.alive {
         return writeln!(out, "no daemon runs on {}; start one with: streamrip run", env.data_dir.display());
@@ -49,9 +45,16 @@ fn print(status: &Status, env: &Env, out: &mut dyn Write) -> std::io::Result<()>
         .as_deref()
         .map(|t| format!(" since {} UTC", t.get(..19).unwrap_or(t).replace('T', " ")))
         .unwrap_or_default();
-    writeln!(out, "streamrip {} runs{since}{pid}", status.version)?;
+    if status.is_starting() {
+        writeln!(out, "a daemon is starting: it looks at what was left from before")?;
+    } else {
+        writeln!(out, "streamrip {} runs{since}{pid}", status.version)?;
+    }
     for problem in &status.problems {
         writeln!(out, "! {}", clean(problem))?;
+    }
+    if status.is_starting() {
+        return Ok(());
     }
     writeln!(out, "\n{}", if status.tapes.is_empty() { "Nothing is being recorded." } else { "Recording" })?;
     for t in &status.tapes {
@@ -62,8 +65,8 @@ fn print(status: &Status, env: &Env, out: &mut dyn Write) -> std::io::Result<()>
             "  {}: {}, since {}, until {}, {}, {rate} kbit/s, {connections}",
             t.hall,
             flow.state,
-            time(&t.since),
-            time(&t.until),
+            clock(&t.since),
+            clock(&t.until),
             size(flow.bytes),
         );
         writeln!(out, "{}", clean(&head))?;
@@ -74,7 +77,7 @@ fn print(status: &Status, env: &Env, out: &mut dyn Write) -> std::io::Result<()>
             let from = lane.stream.as_deref().map(|s| format!(" from {s}")).unwrap_or_default();
             let rate = lane.bytes_per_second * 8 / 1000;
             let trouble = lane.last_trouble.as_deref().zip(lane.last_trouble_at.as_deref());
-            let trouble = trouble.map(|(what, at)| format!("; last trouble {}: {what}", time(at))).unwrap_or_default();
+            let trouble = trouble.map(|(what, at)| format!("; last trouble {}: {what}", clock(at))).unwrap_or_default();
             let line = format!("    {}{from}, {}, {rate} kbit/s{trouble}", lane.state, size(lane.bytes));
             writeln!(out, "{}", clean(&line))?;
         }
@@ -85,7 +88,7 @@ fn print(status: &Status, env: &Env, out: &mut dyn Write) -> std::io::Result<()>
             writeln!(out, "    from {}", clean(stream))?;
         }
         if let (Some(trouble), Some(at)) = (&flow.last_trouble, &flow.last_trouble_at) {
-            writeln!(out, "    last trouble {}: {}", time(at), clean(trouble))?;
+            writeln!(out, "    last trouble {}: {}", clock(at), clean(trouble))?;
         }
     }
     if !status.next.is_empty() {

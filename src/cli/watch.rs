@@ -17,9 +17,9 @@ use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::app::report::TalkView;
 use crate::app::timeshift::{self, Scans, place_of};
-use crate::app::watch::{self as watching, Follow, From, Step, find, joined};
+use crate::app::watch::{self as watching, Follow, From, Step, Way, find, joined};
 use crate::catalog::open_reader;
-use crate::web::{self, Access};
+use crate::web;
 
 /// Options of `watch`.
 #[derive(Debug, Args)]
@@ -92,6 +92,11 @@ pub async fn run(env: &Env, args: &WatchArgs, out: &mut dyn Write) -> Result<Exi
             );
         }
         return match file {
+            Some(_) if from != From::Start => Err(Failure::new(
+                Kind::Usage,
+                "this talk is over: its file is written as a whole, so --at and --live say nothing",
+            )
+            .hint("without -o a player begins at that time")),
             Some(file) => copy(&file, out),
             None => follow(env, &view, from, out),
         };
@@ -109,16 +114,18 @@ pub async fn run(env: &Env, args: &WatchArgs, out: &mut dyn Write) -> Result<Exi
     tracing::info!("{}: {} plays {}", view.hall.name, player.program(), clean(&view.talk.title));
     match (file, player) {
         (Some(file), player) => {
-            // A joined file is the whole window, from its start.
-            let start = match from {
-                From::Start => view.talk.slot.start.since(view.window.start),
-                From::At(time) => watching::instant(time, &view).since(view.window.start),
-                From::Live => 0,
+            let at = match from {
+                From::At(time) => watching::instant(time, &view),
+                From::Start | From::Live => view.talk.slot.start,
             };
-            play(player, file.into_os_string(), start.max(0) as f64 / 1000.0, from, &view)
+            let start = watching::place_in_file(&open_reader(&env.data_dir)?, &view, at)?;
+            play(player, file.into_os_string(), start, from, &view)
         }
-        (None, Player::Mplayer) => pipe_to_mplayer(env, &view, from),
-        (None, player) => by_hls(env, player, &view, from),
+        (None, Player::Mplayer) => pipe_to(player, env, &view, from),
+        (None, player) => match watching::way(env, view.talk.id.0)? {
+            Way::Pieces => by_hls(env, player, &view, from),
+            Way::Remux => pipe_to(player, env, &view, from),
+        },
     }
 }
 
@@ -131,6 +138,11 @@ fn copy(file: &Path, out: &mut dyn Write) -> Result<ExitCode> {
 
 /// Writes what was recorded, then what is being recorded, until the talk is over.
 fn follow(env: &Env, view: &TalkView, from: From, out: &mut dyn Write) -> Result<ExitCode> {
+    if watching::way(env, view.talk.id.0)? == Way::Remux {
+        let mut give = |bytes: &[u8]| out.write_all(bytes).and_then(|()| out.flush()).map_err(printing);
+        watching::remux(env, view.talk.id.0, from, &mut give)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut follow = Follow::new(env, view.talk.id.0, from)?;
     loop {
         match follow.step()? {
@@ -150,19 +162,30 @@ fn unreadable(e: std::io::Error) -> Failure {
     Failure::new(Kind::Failed, "a segment cannot be read").because(e)
 }
 
-/// MPlayer knows no HLS: it gets the bytes, and what it has cached it can seek in.
-fn pipe_to_mplayer(env: &Env, view: &TalkView, from: From) -> Result<ExitCode> {
-    let mut command = Command::new("mplayer");
-    command.args(["-really-quiet", "-nolirc", "-cache", "524288", "-cache-min", "0.1", "-demuxer", "lavf", "-"]);
-    let mut child = command.stdin(Stdio::piped()).spawn().map_err(|e| not_started("mplayer", e))?;
-    let Some(mut pipe) = child.stdin.take() else { return Err(Failure::new(Kind::Failed, "mplayer has no input")) };
+/// A player that gets the bytes: it can seek in what it has cached. MPlayer knows no HLS, and what is taken apart is
+/// none.
+fn pipe_to(player: Player, env: &Env, view: &TalkView, from: From) -> Result<ExitCode> {
+    let program = player.program();
+    let mut command = Command::new(program);
+    let title = clean(&view.talk.title);
+    match player {
+        Player::Mpv => command.arg(format!("--force-media-title={title}")).args(["--cache=yes", "-"]),
+        Player::Vlc => command.args(["--play-and-exit", "--meta-title"]).arg(title).arg("-"),
+        Player::Mplayer => {
+            command.args(["-really-quiet", "-nolirc", "-cache", "524288", "-cache-min", "0.1", "-demuxer", "lavf", "-"])
+        }
+    };
+    let mut child = command.stdin(Stdio::piped()).spawn().map_err(|e| not_started(program, e))?;
+    let Some(mut pipe) = child.stdin.take() else {
+        return Err(Failure::new(Kind::Failed, format!("{program} has no input")));
+    };
     let fed = follow(env, view, from, &mut pipe);
     drop(pipe);
     let status = child.wait();
     // A player that was closed before the end is no failure.
     match (fed, status) {
         (Err(e), _) if e.cause.as_deref() != Some(super::READER_GONE) => Err(e),
-        (_, status) => ended("mplayer", status),
+        (_, status) => ended(program, status),
     }
 }
 
@@ -171,19 +194,16 @@ fn pipe_to_mplayer(env: &Env, view: &TalkView, from: From) -> Result<ExitCode> {
 fn by_hls(env: &Env, player: Player, view: &TalkView, from: From) -> Result<ExitCode> {
     let id = view.talk.id.0;
     let shift = timeshift::shift(&open_reader(&env.data_dir)?, env, &Scans::default(), id)?;
-    if let Some(obstacle) = shift.obstacle {
-        return Err(Failure::new(Kind::Failed, format!("this talk cannot be played while it is recorded: {obstacle}"))
-            .hint("it can be watched when it is joined"));
-    }
     let at = match from {
         From::Live => 0.0,
         From::Start => place_of(&shift.chunks, view.talk.slot.start),
         From::At(time) => place_of(&shift.chunks, watching::instant(time, view)),
     };
     let free = |e: std::io::Error| Failure::new(Kind::Failed, "cannot serve the talk to the player").because(e);
-    let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(free)?;
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(free)?;
+    let address = listener.local_addr().map_err(free)?;
     let (alive, status) = watch::channel(Status::default());
-    web::start(env.clone(), address, Access::default(), status)?;
+    web::start_on(env.clone(), listener, status)?;
     let result = play(player, format!("http://{address}/talks/{id}/play.m3u8").into(), at, from, view);
     drop(alive);
     result
@@ -209,9 +229,7 @@ fn play(player: Player, what: OsString, start_seconds: f64, from: From, view: &T
         }
         Player::Mplayer => {
             command.args(["-really-quiet", "-nolirc"]);
-            if from != From::Live {
-                command.args(["-ss", &start]);
-            }
+            command.args(["-ss", &start]);
         }
     }
     // An absolute path or an address: never an option.

@@ -82,7 +82,7 @@ macro_rules! key {
     };
 }
 
-const KEYS: [Key; 24] = [
+const KEYS: [Key; 26] = [
     key!(record.recorder recorder: word, "source of halls that name none: auto, mplayer, ffmpeg, http or hls"),
     key!(record.quality quality: word, "rendition of HLS streams of halls that name none: best, worst, audio or a height such as 1080p"),
     key!(record.pre_padding pre_padding_ms: duration, "recorded before each talk, where the halls file says nothing"),
@@ -95,6 +95,8 @@ const KEYS: [Key; 24] = [
     key!(assemble.settle settle_ms: duration, "how long after a talk's padding it is joined"),
     key!(assemble.chapters chapters: boolean, "mark the slot and its gaps with chapters"),
     key!(prune.min_segment min_segment_bytes: size, "smaller segments may be deleted once they were joined"),
+    key!(prune.keep_segments keep_segments_ms: age, "any segment may be deleted so long after its talks were joined, such as 7d; empty: never"),
+    key!(prune.keep_assemblies keep_assemblies: age_or_total, "joined files are deleted when older (30d), or the oldest when all are larger (200GB); empty: never"),
     key!(list.complete_tolerance complete_tolerance_ms: duration, "so much may be missing in a complete talk"),
     key!(list.day_starts_at day_starts_at_min: time_of_day, "when a congress day begins"),
     key!(disk.reserve reserve_bytes: size, "kept free: below it joining pauses"),
@@ -123,10 +125,63 @@ mod duration {
     }
 }
 
+/// A length of time; empty: none.
+mod age {
+    use super::DeValue;
+
+    pub(super) fn write(ms: &Option<i64>) -> String {
+        ms.as_ref().map_or_else(|| "\"\"".to_owned(), super::duration::write)
+    }
+
+    pub(super) fn read(value: &DeValue<'_>) -> Result<Option<i64>, String> {
+        if value.as_str().is_some_and(|text| text.trim().is_empty()) {
+            return Ok(None);
+        }
+        super::duration::read(value).map(Some)
+    }
+}
+
+/// A length of time or a size, which never look alike; empty: none.
+mod age_or_total {
+    use super::DeValue;
+    use crate::domain::settings::KeepAssemblies;
+
+    pub(super) fn write(keep: &Option<KeepAssemblies>) -> String {
+        match keep {
+            None => "\"\"".to_owned(),
+            Some(KeepAssemblies::Age(ms)) => super::duration::write(ms),
+            Some(KeepAssemblies::Total(bytes)) => super::size::write(bytes),
+        }
+    }
+
+    pub(super) fn read(value: &DeValue<'_>) -> Result<Option<KeepAssemblies>, String> {
+        if let Some(ms) = super::age::read(value).ok().map(|age| age.map(KeepAssemblies::Age)) {
+            return Ok(ms);
+        }
+        let wanted = "a length of time or a size in quotes is wanted, such as \"30d\" or \"200GB\"";
+        // A number without a unit could be either.
+        match value.as_str() {
+            Some(text) if text.trim().ends_with(|c: char| c.is_ascii_alphabetic()) => {
+                super::size::read(value).map(|bytes| Some(KeepAssemblies::Total(bytes))).map_err(|_| wanted.to_owned())
+            }
+            _ => Err(wanted.to_owned()),
+        }
+    }
+}
+
 mod size {
     use super::DeValue;
 
-    const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    const UNITS: [(&str, u64); 8] = [
+        ("TiB", 1 << 40),
+        ("GiB", 1 << 30),
+        ("TB", 1_000_000_000_000),
+        ("GB", 1_000_000_000),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+        ("MB", 1_000_000),
+        ("kB", 1000),
+    ];
 
     pub(super) fn write(bytes: &u64) -> String {
         match UNITS.into_iter().find(|(_, unit)| *bytes > 0 && bytes.is_multiple_of(*unit)) {
@@ -457,6 +512,30 @@ mod tests {
         assert_eq!(settings.disk.reserve_bytes, 100 << 20);
         assert_eq!(settings.list.day_starts_at_min, 270);
         assert!(!settings.assemble.chapters);
+    }
+
+    #[test]
+    fn what_is_kept_is_an_age_or_a_total_and_off_by_default() {
+        use crate::domain::settings::KeepAssemblies::{Age, Total};
+        let kept = |value: &str| {
+            let text = format!("[prune]\nkeep_assemblies = {value}\nkeep_segments = \"7d\"\n");
+            let settings = parse(&text, Path::new("s.toml")).expect(value).settings;
+            assert_eq!(settings.prune.keep_segments_ms, Some(7 * 24 * 60 * MINUTE));
+            let printed = entries(&settings).into_iter().find(|e| e.name == "prune.keep_assemblies").expect("it").value;
+            let again = parse(&format!("[prune]\nkeep_assemblies = {printed}\n"), Path::new("s.toml")).expect(&printed);
+            assert_eq!(again.settings.prune.keep_assemblies, settings.prune.keep_assemblies, "{printed}");
+            settings.prune.keep_assemblies
+        };
+        assert_eq!(kept("\"30d\""), Some(Age(30 * 24 * 60 * MINUTE)));
+        assert_eq!(kept("\"200 GB\""), Some(Total(200_000_000_000)));
+        assert_eq!(kept("\"1TiB\""), Some(Total(1 << 40)));
+        assert_eq!(kept("\"\""), None);
+        assert_eq!(Settings::default().prune.keep_segments_ms, None);
+        for bad in
+            ["keep_assemblies = 5", "keep_assemblies = \"200\"", "keep_assemblies = \"x\"", "keep_segments = \"5GB\""]
+        {
+            wrong(&format!("[prune]\n{bad}\n"));
+        }
     }
 
     #[test]

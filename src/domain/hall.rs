@@ -62,6 +62,9 @@ pub enum Recorder {
 }
 
 impl Recorder {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 5] = [Self::Auto, Self::Mplayer, Self::Ffmpeg, Self::Http, Self::Hls];
+
     /// The word used in settings, halls files and the catalog.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -202,6 +202,15 @@ pub enum Key {
 }
 
 impl Key {
+    /// Where it is, if it can be used.
+    #[must_use]
+    pub fn url(&self) -> Option<&Url> {
+        match self {
+            Self::Aes128 { url, .. } => Some(url),
+            Self::Other(_) => None,
+        }
+    }
+
     /// True where both encrypt in the same way, whatever the address of the key.
     fn is_like(&self, other: &Self) -> bool {
         match (self, other) {

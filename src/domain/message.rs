@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::ids::TalkId;
+use super::ids::{AssemblyId, TalkId};
 use super::time::Ms;
 
 /// Whether a message begins something, ends it, or is news by itself.
@@ -111,4 +111,6 @@ pub struct TalkNews {
     pub coverage: f64,
     /// Its file, absolute; `None`: there is none.
     pub path: Option<PathBuf>,
+    /// The row of that file; not told.
+    pub assembly: Option<AssemblyId>,
 }

@@ -108,17 +108,30 @@ impl Default for Assemble {
     }
 }
 
-/// Deleting fragments.
+/// Deleting fragments, and what is old.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prune {
     /// Segments smaller than this may be deleted once the assembly used or rejected them.
     pub min_segment_bytes: u64,
+    /// Segments of any size may be deleted so long after all of their talks were joined; `None`: never.
+    pub keep_segments_ms: Option<i64>,
+    /// Which joined files stay; `None`: all of them.
+    pub keep_assemblies: Option<KeepAssemblies>,
+}
+
+/// Which joined files stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepAssemblies {
+    /// Those that were made within so many milliseconds.
+    Age(i64),
+    /// The newest, of so many bytes together.
+    Total(u64),
 }
 
 impl Default for Prune {
     fn default() -> Self {
         // Two seconds of a 2 Mbit/s stream.
-        Self { min_segment_bytes: 512 * 1024 }
+        Self { min_segment_bytes: 512 * 1024, keep_segments_ms: None, keep_assemblies: None }
     }
 }
 

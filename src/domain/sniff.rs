@@ -56,7 +56,7 @@ impl fmt::Display for NotMedia {
         f.write_str(match self {
             Self::Empty => "nothing came",
             Self::Html => "a web page came instead of media",
-            Self::Playlist => "a playlist came instead of media (for HLS, set recorder = \"ffmpeg\")",
+            Self::Playlist => "a playlist came instead of media (for HLS, set recorder = \"hls\")",
             Self::AsxRedirect => "a Windows Media redirect file came instead of media (try the address with mmsh://)",
             Self::Xml => "an XML document came instead of media",
             Self::Json => "a JSON document came instead of media",

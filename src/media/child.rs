@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::thread::JoinHandle;
 
@@ -32,6 +32,21 @@ pub struct Child {
 /// # Errors
 /// When it is missing or cannot be started.
 pub fn spawn(program: &'static str, args: &[OsString]) -> Result<(Child, ChildStdout)> {
+    start(program, args, Stdio::null()).map(|(child, _, stdout)| (child, stdout))
+}
+
+/// The same with its standard input as a pipe too. Both must be worked at by different threads: it does not read while
+/// nobody takes what it writes.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn spawn_fed(program: &'static str, args: &[OsString]) -> Result<(Child, ChildStdin, ChildStdout)> {
+    let (child, stdin, stdout) = start(program, args, Stdio::piped())?;
+    let no_pipe = || MediaError::Spawn { program, source: io::Error::other("no pipe") };
+    Ok((child, stdin.ok_or_else(no_pipe)?, stdout))
+}
+
+fn start(program: &'static str, args: &[OsString], stdin: Stdio) -> Result<(Child, Option<ChildStdin>, ChildStdout)> {
     let path = find(program).ok_or(MediaError::ProgramMissing(program))?;
     // A session of its own has no terminal, also for a program that opens `/dev/tty` by name.
     let mut words: Vec<OsString> = find("setsid").into_iter().collect();
@@ -51,11 +66,12 @@ pub fn spawn(program: &'static str, args: &[OsString]) -> Result<(Child, ChildSt
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("LC_ALL", "C")
         .env("AV_LOG_FORCE_NOCOLOR", "1")
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(fail)?;
+    let stdin = child.stdin.take();
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(fail(io::Error::other("no pipe")));
     };
@@ -63,7 +79,7 @@ pub fn spawn(program: &'static str, args: &[OsString]) -> Result<(Child, ChildSt
     let mut child = Child { inner: child, stderr: None };
     let reader = std::thread::Builder::new().name("stderr".to_owned()).spawn(move || tail(stderr)).map_err(fail)?;
     child.stderr = Some(reader);
-    Ok((child, stdout))
+    Ok((child, stdin, stdout))
 }
 
 impl Child {
@@ -140,6 +156,15 @@ fn find(program: &'static str) -> Option<OsString> {
         Some(at) => FOUND[at].get_or_init(look).clone(),
         None => look(),
     }
+}
+
+/// Options for an input that comes through standard input while it is recorded.
+#[must_use]
+pub fn fed_input() -> Vec<OsString> {
+    // As [`input`], but what is not known after some seconds is not waited for: somebody watches.
+    let options = ["-protocol_whitelist", "pipe", "-format_whitelist", FORMATS];
+    let search = ["-probesize", "4M", "-analyzeduration", "3M", "-fflags", "+genpts", "-i", "pipe:0"];
+    options.into_iter().chain(search).map(Into::into).collect()
 }
 
 /// Options common to both programs, and the input: never an option, whatever the file's name, and never

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::ChildStdout;
+use std::process::{ChildStdin, ChildStdout};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -124,6 +124,36 @@ impl Demux {
             }
         }
         Ok(demux)
+    }
+
+    /// Reads what is written into the pipe that is returned, of its first pictures and its first sound: for files that
+    /// are being recorded. The pipe must be written to, and closed at the end, by another thread than the one that asks
+    /// for packets. Its tracks are known with the first packet.
+    ///
+    /// # Errors
+    /// When ffmpeg is missing or cannot be started.
+    pub fn fed(path: &Path, cancel: &CancellationToken) -> Result<(Self, ChildStdin)> {
+        let mut args: Vec<OsString> = ["-nostdin", "-v", "error", "-copyts"].map(Into::into).into();
+        args.extend(child::fed_input());
+        args.extend(["-map", "0:v:0?", "-map", "0:a:0?"].map(Into::into));
+        // Each cluster soon, and each through the pipe at once.
+        args.extend(["-cluster_time_limit", "300", "-flush_packets", "1"].map(Into::into));
+        args.extend(OUTPUT.map(Into::into));
+        let (child, stdin, stdout) = child::spawn_fed("ffmpeg", &args)?;
+        let reader = Reader::new(BufReader::with_capacity(1 << 16, stdout));
+        let pipe = Pipe { child, reader, shift_ms: 0, scale: 1_000_000, cluster: 0 };
+        let demux = Self {
+            path: path.to_owned(),
+            picks: vec![Pick { stream: 0, adts: false }, Pick { stream: 1, adts: false }],
+            raw_adts: false,
+            parts: VecDeque::new(),
+            live: Some(Live::Ffmpeg(Box::new(pipe))),
+            tracks: Vec::new(),
+            queue: VecDeque::new(),
+            cancel: cancel.clone(),
+            trouble: None,
+        };
+        Ok((demux, stdin))
     }
 
     /// Heads of the tracks, in the order of the picks.
@@ -356,6 +386,24 @@ struct Extra {
     padding_ns: Option<i64>,
 }
 
+/// Every packet, as it is, into a pipe: also pictures before the first key picture, and times below zero.
+const OUTPUT: [&str; 14] = [
+    "-c",
+    "copy",
+    "-copyinkf",
+    "-map_metadata",
+    "-1",
+    "-map_chapters",
+    "-1",
+    "-avoid_negative_ts",
+    "disabled",
+    "-write_crc32",
+    "0",
+    "-f",
+    "matroska",
+    "pipe:1",
+];
+
 fn start(path: &Path, picks: &[Pick], part: Part) -> Result<Pipe> {
     let mut args: Vec<OsString> = ["-nostdin", "-v", "error", "-copyts"].map(Into::into).into();
     for pick in picks.iter().filter(|p| p.adts) {
@@ -368,28 +416,8 @@ fn start(path: &Path, picks: &[Pick], part: Part) -> Result<Pipe> {
         args.push("-map".into());
         args.push(format!("0:{}", pick.stream).into());
     }
-    // Every packet, as it is: also pictures before the first key picture, and times below zero.
-    args.extend(
-        [
-            "-c",
-            "copy",
-            "-copyinkf",
-            "-map_metadata",
-            "-1",
-            "-map_chapters",
-            "-1",
-            "-avoid_negative_ts",
-            "disabled",
-            "-write_crc32",
-            "0",
-            "-flush_packets",
-            "0",
-            "-f",
-            "matroska",
-            "pipe:1",
-        ]
-        .map(Into::into),
-    );
+    args.extend(["-flush_packets", "0"].map(Into::into));
+    args.extend(OUTPUT.map(Into::into));
     let (child, stdout) = child::spawn("ffmpeg", &args)?;
     let reader = Reader::new(BufReader::with_capacity(1 << 18, stdout));
     Ok(Pipe { child, reader, shift_ms: part.shift_ms, scale: 1_000_000, cluster: 0 })

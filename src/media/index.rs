@@ -4,6 +4,7 @@
 //! arrived), [`super::demux`] for the packets exactly as an assembly will see them.
 
 mod ends;
+mod windows;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -11,8 +12,10 @@ use std::path::Path;
 use super::demux::{Demux, Demuxed, Pick};
 use super::probe::{Place, Probe, Stream, probe};
 use super::{CancellationToken, MediaError, Result};
-use crate::domain::media::{EDGE_MS, MediaIndex, MediaSpan, Packet, Part, Track, TrackKind, Window};
+use crate::domain::media::{EDGE_MS, MediaIndex, MediaSpan, Packet, Part, Track, TrackKind};
 use crate::domain::segment::Mark;
+
+pub use windows::windows;
 
 /// Media that pauses for longer than this (beyond the duration of the packet before) begins a new span.
 /// Below it lie the jitter of encoders, the skew between sound and pictures in a multiplex (0.7 s in
@@ -174,54 +177,6 @@ fn read(
         problem,
         windows: Vec::new(),
     })
-}
-
-/// Reads packets from the middle of a segment that was indexed: those shown in each of the stretches
-/// `[from, to)`, which are in its own clock, milliseconds. Reads no further than to the last of them.
-///
-/// # Errors
-/// As [`index`], and when ffmpeg makes nothing of the file any more.
-pub fn windows(
-    path: &Path,
-    index: &MediaIndex,
-    stretches: &[(i64, i64)],
-    cancel: &CancellationToken,
-) -> Result<Vec<Window>> {
-    let tracks = index.tracks.len();
-    let mut out: Vec<Window> = stretches
-        .iter()
-        .map(|(from_ms, to_ms)| Window { from_ms: *from_ms, to_ms: *to_ms, before: vec![0; tracks], packets: vec![] })
-        .collect();
-    // Of each window: which tracks have begun, and which are past it.
-    let mut begun = vec![vec![false; tracks]; out.len()];
-    let mut past = begun.clone();
-    let mut demux = Demux::open(path, &index.format, &picks_of(index), &index.parts, cancel)?;
-    while let Some(Demuxed { mut packet, ordinal, .. }) = demux.next_packet()? {
-        let track = packet.track as usize - 1;
-        let Some(known) = index.tracks.get(track) else { continue };
-        if packet.duration_ms == 0 {
-            packet.duration_ms = known.packet_ms;
-        }
-        for (n, window) in out.iter_mut().enumerate() {
-            // A picture may be shown after one that is decoded later: the first that is late ends it.
-            past[n][track] |= packet.pts_ms >= window.to_ms;
-            if past[n][track] || (!begun[n][track] && packet.pts_ms < window.from_ms) {
-                continue;
-            }
-            if !std::mem::replace(&mut begun[n][track], true) {
-                window.before[track] = ordinal;
-            }
-            if window.packets.len() < MAX_EDGE_PACKETS {
-                window.packets.push(packet);
-            } else {
-                past[n][track] = true;
-            }
-        }
-        if past.iter().flatten().all(|past| *past) {
-            break;
-        }
-    }
-    Ok(out)
 }
 
 /// What is gathered of a track while its packets pass.

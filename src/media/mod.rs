@@ -14,6 +14,7 @@ pub mod ebml;
 pub mod index;
 pub mod join;
 pub mod keyframe;
+pub mod live_mux;
 pub mod mpegts;
 pub mod mux;
 pub mod probe;

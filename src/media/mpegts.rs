@@ -72,8 +72,8 @@ pub struct Cut {
     pub byte: u64,
     /// Presentation time there, in ticks; the wrap after 26.5 hours is taken out.
     pub ticks: i64,
-    /// The clock was set between the cut before it and this one.
-    pub jump: bool,
+    /// The clock was set between the cut before it and this one: where the media ended by the clock before, ticks.
+    pub jump: Option<i64>,
     /// Hash of the picture (or frame): the same time in two files may be another picture's, where an encoder
     /// began anew.
     pub hash: u64,
@@ -98,7 +98,8 @@ pub struct Scan {
     last: Option<i64>,
     /// Between the two last ones.
     step: i64,
-    jumped: bool,
+    /// The clock was set since the last cut: where the media ended by the one before.
+    jumped: Option<i64>,
     /// The latest since the clock was last set.
     end: i64,
 }
@@ -132,7 +133,9 @@ impl Scan {
     /// Where the media ends for now, in the clock of the last cut, ticks.
     #[must_use]
     pub fn end_ticks(&self) -> i64 {
-        self.end
+        // A clock that no cut has yet is not the last one's.
+        let pending = self.pending.as_ref().and_then(|(cut, _)| cut.jump);
+        pending.or(self.jumped).unwrap_or(self.end)
     }
 
     /// The tables that a piece must begin with; empty until they were seen.
@@ -201,16 +204,13 @@ impl Scan {
         let ticks = self.unwrapped(raw);
         if !lead.is_video() || head.random_access || begins_key_picture(lead.kind, payload) {
             // Two cuts without the other streams beginning anything between them: the first was none.
-            let cut = Cut { byte: at, ticks, jump: std::mem::take(&mut self.jumped), hash: 0 };
+            let mut cut = Cut { byte: at, ticks, jump: self.jumped.take(), hash: 0 };
+            if let Some((before, _)) = self.pending.take() {
+                cut.jump = before.jump.or(cut.jump);
+            }
             self.hash.reset();
             self.hash.update(payload);
-            let all = self.streams.iter().map(|s| s.pid).collect();
-            if let Some((before, _)) = self.pending.replace((cut, all)) {
-                self.jumped |= before.jump;
-                if let Some((now, _)) = &mut self.pending {
-                    now.jump |= std::mem::take(&mut self.jumped);
-                }
-            }
+            self.pending = Some((cut, self.streams.iter().map(|s| s.pid).collect()));
         }
     }
 
@@ -237,7 +237,7 @@ impl Scan {
         let ticks = last + step;
         self.last = Some(ticks);
         if step.abs() > JUMP {
-            self.jumped = true;
+            self.jumped = self.jumped.or(Some(self.end));
             self.end = ticks;
         } else {
             // Pictures that are shown out of order step back and forth: the smallest step is a picture's.

@@ -235,8 +235,8 @@ impl<W: Write + Seek> Mux<W> {
     }
 }
 
-/// Everything before the first cluster, and where the content of the Segment element begins.
-fn head_bytes(head: &Head, tracks: &[MuxTrack], segment_bytes: u64, end_ms: i64, cues_at: u64) -> (Vec<u8>, u64) {
+/// What a file begins with.
+pub(super) fn ebml_head() -> Vec<u8> {
     let mut out = Vec::new();
     ebml::put_master(&mut out, id::EBML, |out| {
         for (id, value) in [
@@ -251,6 +251,12 @@ fn head_bytes(head: &Head, tracks: &[MuxTrack], segment_bytes: u64, end_ms: i64,
         ebml::put_small_uint(out, id::DOC_TYPE_VERSION, 4);
         ebml::put_small_uint(out, id::DOC_TYPE_READ_VERSION, 2);
     });
+    out
+}
+
+/// Everything before the first cluster, and where the content of the Segment element begins.
+fn head_bytes(head: &Head, tracks: &[MuxTrack], segment_bytes: u64, end_ms: i64, cues_at: u64) -> (Vec<u8>, u64) {
+    let mut out = ebml_head();
     ebml::put_id(&mut out, id::SEGMENT);
     ebml::put_wide_size(&mut out, segment_bytes);
     let segment = out.len() as u64;

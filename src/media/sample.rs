@@ -32,14 +32,29 @@ pub fn look(path: &Path, cancel: &CancellationToken) -> Result<Sample> {
     let streams = probe.streams.iter().filter(|s| !s.cover && s.kind != TrackKind::Other);
     let tracks: Vec<_> = streams.map(|s| (s.kind, s.codec.clone())).collect();
     let has = |kind| tracks.iter().any(|(k, _)| *k == kind);
-    let silent = has(TrackKind::Audio)
-        .then(|| throughout(path, ["-map", "0:a:0", "-af"], "silencedetect=n=-60dB:d=0.5,ametadata", "silence"));
-    let black = has(TrackKind::Video)
-        .then(|| throughout(path, ["-map", "0:V:0", "-vf"], "blackdetect=d=0.5:pix_th=0.05,metadata", "black"));
+    let silent = has(TrackKind::Audio).then(|| {
+        throughout(
+            path,
+            ["-map", "0:a:0", "-af"],
+            "asetpts=PTS-STARTPTS,silencedetect=n=-60dB:d=0.5,ametadata",
+            "silence",
+        )
+    });
+    let black = has(TrackKind::Video).then(|| {
+        throughout(
+            path,
+            ["-map", "0:V:0", "-vf"],
+            "setpts=PTS-STARTPTS,blackdetect=d=0.5:pix_th=0.05,metadata",
+            "black",
+        )
+    });
     Ok(Sample { silent: silent.transpose()?, black: black.transpose()?, tracks })
 }
 
-/// True where a detector says that what it looks for begins, and not that it ends, and nothing came before.
+/// What a detector looks for may begin this much after the sample, seconds: tracks begin a little apart.
+const LATE: f64 = 0.5;
+
+/// True where a detector says that what it looks for is there from the beginning, and not that it ends.
 fn throughout(path: &Path, map: [&str; 3], filter: &str, what: &str) -> Result<bool> {
     let mut args: Vec<OsString> = ["-nostdin", "-v", "error"].map(Into::into).into();
     args.extend(input(path, Part { from_byte: 0, to_byte: None, shift_ms: 0, start_ms: 0 }));
@@ -55,12 +70,14 @@ fn throughout(path: &Path, map: [&str; 3], filter: &str, what: &str) -> Result<b
     Ok(read.is_ok() && says_throughout(&report, what))
 }
 
-/// Reads the report of a detector: `lavfi.<what>_start=<seconds>` and `..._end=` below lines `frame:... pts_time:<seconds>`.
+/// Reads the report of a detector: `lavfi.<what>_start=<seconds>` and `..._end=` below lines `frame:... pts_time:<seconds>`;
+/// seconds count from the first frame.
 fn says_throughout(report: &str, what: &str) -> bool {
     let (start, end) = (format!("lavfi.{what}_start="), format!("lavfi.{what}_end="));
     // The last packet of sound may be reported as the end of a silence.
-    let starts = report.lines().filter(|l| l.starts_with(&start)).count();
-    starts == 1 && !report.lines().any(|l| l.starts_with(&end))
+    let starts: Vec<_> = report.lines().filter_map(|l| l.strip_prefix(&start)).collect();
+    let from_the_beginning = matches!(starts.as_slice(), [at] if at.parse::<f64>().is_ok_and(|at| at <= LATE));
+    from_the_beginning && !report.lines().any(|l| l.starts_with(&end))
 }
 
 #[cfg(test)]
@@ -87,12 +104,16 @@ mod tests {
         // A second of silence in a tone is music.
         let pause = "aevalsrc='if(between(t,1,2),0,sin(2764*t))':s=48000";
         let fades = "color=black:s=128x96:r=25,drawbox=t=fill:c=white:enable='gt(t,2)'";
+        let ends = "color=black:s=128x96:r=25,drawbox=t=fill:c=white:enable='lt(t,1.5)'";
+        let stops = "aevalsrc='if(lt(t,1.5),sin(2764*t),0)':s=48000";
         for (picture, sound, is_black, is_silent) in [
             (bars, tone, false, false),
             (black, none, true, true),
             (black, tone, true, false),
             (bars, none, false, true),
             (fades, pause, false, false),
+            // What is black or silent only at the end was not so before.
+            (ends, stops, false, false),
         ] {
             let sample = look(&made(dir.path(), picture, sound), &CancellationToken::new()).expect("looked");
             let codecs: Vec<_> = sample.tracks.iter().map(|(_, codec)| codec.as_str()).collect();

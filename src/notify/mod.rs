@@ -4,22 +4,24 @@
 
 mod program;
 mod shape;
+mod under_way;
 mod web;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 
 pub use shape::json;
+pub use under_way::UnderWay;
 
+use crate::domain::ids::AssemblyId;
 use crate::domain::message::{Message, Phase, Topic};
 use crate::domain::settings::Notify;
 use crate::domain::text::shortened;
 use crate::domain::time::Ms;
 use crate::plan::pace::Pace;
+use under_way::Count;
 
 /// So many messages wait for each way; more are counted and dropped.
 const QUEUE: usize = 256;
@@ -36,6 +38,9 @@ const HEARTBEAT: Duration = Duration::from_secs(60);
 /// A daemon that has not reconciled for so long does not work: ticks come every second.
 const WORKS: Duration = Duration::from_secs(15);
 
+/// Between two looks at whether everything is delivered.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// So many messages are put into one that stands for all.
 const SEVERAL: usize = 50;
 
@@ -51,15 +56,37 @@ pub struct Sender {
 /// The way to people. Cheap to clone; sending never waits.
 #[derive(Clone, Debug, Default)]
 pub struct Post {
-    ways: Vec<mpsc::Sender<Message>>,
-    hook: Option<mpsc::Sender<Message>>,
+    ways: Vec<mpsc::Sender<Sent>>,
+    hook: Option<mpsc::Sender<Sent>>,
     /// Messages that are not delivered (or given up) yet.
-    under_way: Arc<AtomicUsize>,
+    messages: Count,
+    /// Joined files that the hook has not taken (or given up) yet.
+    files: Count,
+}
+
+/// A message in a queue.
+type Sent = (Message, UnderWay);
+
+/// The hook has taken a joined file. It counts as under way until this is dropped: after it was written down.
+#[derive(Debug)]
+pub struct Taken {
+    /// Which.
+    pub assembly: AssemblyId,
+    _under_way: UnderWay,
+}
+
+/// What was not delivered when nobody waited any longer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Messages: they are lost.
+    pub messages: usize,
+    /// Joined files that the hook has not taken.
+    pub files: usize,
 }
 
 impl Post {
     /// Starts the thread, where anything is set; without one, messages go nowhere. `age` says how long ago the daemon
-    /// reconciled. The thread ends when the process does.
+    /// reconciled; `taken` hears of each joined file that the hook has taken. The thread ends when the process does.
     ///
     /// # Errors
     /// When there is no thread to be had.
@@ -67,6 +94,7 @@ impl Post {
         settings: &Notify,
         sender: &Sender,
         age: impl Fn() -> Duration + Send + 'static,
+        taken: mpsc::UnboundedSender<Taken>,
     ) -> std::io::Result<Self> {
         let mut post = Self::default();
         let mut work: Vec<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::new();
@@ -74,19 +102,19 @@ impl Post {
             let (way, queue) = mpsc::channel(QUEUE);
             post.ways.push(way);
             let how = How::Command(settings.command.clone(), COMMAND_TIME);
-            work.push(Box::pin(deliver(how, queue, sender.clone(), true, Arc::clone(&post.under_way))));
+            work.push(Box::pin(deliver(how, queue, sender.clone())));
         }
         if let Some(url) = &settings.webhook {
             let (way, queue) = mpsc::channel(QUEUE);
             post.ways.push(way);
             let how = How::Webhook(url.0.clone());
-            work.push(Box::pin(deliver(how, queue, sender.clone(), true, Arc::clone(&post.under_way))));
+            work.push(Box::pin(deliver(how, queue, sender.clone())));
         }
         if !settings.on_talk_done.is_empty() {
             let (way, queue) = mpsc::channel(QUEUE);
             post.hook = Some(way);
             let how = How::Command(settings.on_talk_done.clone(), HOOK_TIME);
-            work.push(Box::pin(deliver(how, queue, sender.clone(), false, Arc::clone(&post.under_way))));
+            work.push(Box::pin(hand_over(how, queue, sender.clone(), taken)));
         }
         if let Some(url) = &settings.heartbeat {
             work.push(Box::pin(beat(url.0.clone(), age)));
@@ -115,29 +143,53 @@ impl Post {
         !self.ways.is_empty() || self.hook.is_some()
     }
 
+    /// Something that may become a joined file to hand over: [`Self::files_taken`] waits for it too.
+    #[must_use]
+    pub fn expect_file(&self) -> UnderWay {
+        self.files.one_more()
+    }
+
     /// Sends a message on all ways; a talk's file also to its hook. Waits for nothing.
     pub fn send(&self, message: &Message) {
+        for way in &self.ways {
+            queue(way, message, self.messages.one_more(), "is lost");
+        }
+        self.hand_over(message);
+    }
+
+    /// Gives a talk's file to its hook, where there are both, and tells nobody else. Waits for nothing.
+    pub fn hand_over(&self, message: &Message) {
         let has_file = message.topic == Topic::TalkDone && message.talk.as_ref().is_some_and(|t| t.path.is_some());
-        for way in self.ways.iter().chain(self.hook.iter().filter(|_| has_file)) {
-            self.under_way.fetch_add(1, Ordering::SeqCst);
-            match way.try_send(message.clone()) {
-                Ok(()) => {}
-                Err(e) => {
-                    self.under_way.fetch_sub(1, Ordering::SeqCst);
-                    let why =
-                        if matches!(e, TrySendError::Full(_)) { "too many wait" } else { "nobody sends any more" };
-                    tracing::warn!("a message is not sent, {why}: {}", message.text);
-                }
-            }
+        if let Some(hook) = self.hook.as_ref().filter(|_| has_file) {
+            queue(hook, message, self.files.one_more(), "goes to the hook at the next start");
         }
     }
 
-    /// Waits until everything is delivered or given up, at most `patience`.
-    pub async fn flush(&self, patience: Duration) {
-        let until = Instant::now() + patience;
-        while self.under_way.load(Ordering::SeqCst) > 0 && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+    /// Waits until the hook has taken (or given up) all files, however long it takes; without a hook not at all.
+    pub async fn files_taken(&self) {
+        while self.hook.is_some() && self.files.left() > 0 {
+            tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Waits until everything is delivered or given up, at most `patience`, and says what is left.
+    pub async fn flush(&self, patience: Duration) -> Left {
+        let until = Instant::now() + patience;
+        loop {
+            let files = if self.hook.is_some() { self.files.left() } else { 0 };
+            let left = Left { messages: self.messages.left(), files };
+            if left == Left::default() || Instant::now() >= until {
+                return left;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+fn queue(way: &mpsc::Sender<Sent>, message: &Message, under_way: UnderWay, so: &str) {
+    if let Err(e) = way.try_send((message.clone(), under_way)) {
+        let why = if matches!(e, TrySendError::Full(_)) { "too many wait" } else { "nobody sends any more" };
+        tracing::warn!("a message {so}, {why}: {}", message.text);
     }
 }
 
@@ -156,43 +208,48 @@ impl How {
     }
 
     /// Its setting.
-    fn name(&self, paced: bool) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
-            Self::Command(..) if paced => "notify.command",
-            Self::Command(..) => "notify.on_talk_done",
+            Self::Command(..) => "notify.command",
             Self::Webhook(_) => "notify.webhook",
         }
     }
 }
 
-/// Delivers one after another. `paced`: when there are too many, those that wait go as one.
-async fn deliver(
-    how: How,
-    mut queue: mpsc::Receiver<Message>,
-    sender: Sender,
-    paced: bool,
-    under_way: Arc<AtomicUsize>,
-) {
+/// Delivers one after another; when there are too many, those that wait go as one.
+async fn deliver(how: How, mut queue: mpsc::Receiver<Sent>, sender: Sender) {
     let began = Instant::now();
     let now = || Ms(i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX));
     let mut pace = Pace::new(now());
-    while let Some(first) = queue.recv().await {
-        let mut waiting = vec![first];
-        if paced {
-            let mut waited = false;
-            while let wait @ 1.. = pace.take(now()) {
-                waited = true;
-                tokio::time::sleep(Duration::from_millis(wait.unsigned_abs())).await;
-            }
-            while let Some(next) = waited.then(|| queue.try_recv().ok()).flatten() {
-                waiting.push(next);
-            }
+    while let Some((first, first_under_way)) = queue.recv().await {
+        let (mut waiting, mut under_way) = (vec![first], vec![first_under_way]);
+        let mut waited = false;
+        while let wait @ 1.. = pace.take(now()) {
+            waited = true;
+            tokio::time::sleep(Duration::from_millis(wait.unsigned_abs())).await;
+        }
+        while let Some((next, one_more)) = waited.then(|| queue.try_recv().ok()).flatten() {
+            waiting.push(next);
+            under_way.push(one_more);
         }
         let message = together(&waiting);
         if let Err(why) = how.send(&message, &sender).await {
-            tracing::error!("{}: {why}; not told: {}", how.name(paced), message.text);
+            tracing::error!("{}: {why}; not told: {}", how.name(), message.text);
         }
-        under_way.fetch_sub(waiting.len(), Ordering::SeqCst);
+        drop(under_way);
+    }
+}
+
+/// Hands joined files to the hook, one after another, and tells which it has taken.
+async fn hand_over(how: How, mut queue: mpsc::Receiver<Sent>, sender: Sender, taken: mpsc::UnboundedSender<Taken>) {
+    while let Some((message, under_way)) = queue.recv().await {
+        match (how.send(&message, &sender).await, message.talk.as_ref().and_then(|talk| talk.assembly)) {
+            (Ok(()), Some(assembly)) => drop(taken.send(Taken { assembly, _under_way: under_way })),
+            (Ok(()), None) => {}
+            (Err(why), _) => {
+                tracing::error!("notify.on_talk_done: {why}; tried again at the next start: {}", message.text);
+            }
+        }
     }
 }
 
@@ -242,7 +299,7 @@ pub async fn try_all(settings: &Notify, sender: &Sender, message: &Message) -> V
             How::Webhook(url) => web::once(url, &json(message, sender)).await.map_err(|e| e.why),
             How::Command(..) => how.send(message, sender).await,
         };
-        out.push((how.name(true), answer.map_err(|why| shortened(&why, 300))));
+        out.push((how.name(), answer.map_err(|why| shortened(&why, 300))));
     }
     out
 }

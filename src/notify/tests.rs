@@ -1,7 +1,8 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc as std_mpsc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc as std_mpsc};
 
 use serde_json::Value;
 
@@ -23,6 +24,7 @@ fn done(title: &str) -> Message {
         state: "complete".to_owned(),
         coverage: 1.0,
         path: Some(PathBuf::from("/talks/7.mkv")),
+        assembly: Some(AssemblyId(9)),
     };
     let text = format!("{title}: done");
     Message { talk: Some(news), ..Message::new(Topic::TalkDone, Phase::News, text, Ms(1_293_440_400_000)) }
@@ -149,7 +151,8 @@ async fn a_webhook_that_never_answers_keeps_nothing_from_the_command() {
         on_talk_done: appending(&hooks),
         ..Notify::default()
     };
-    let post = Post::start(&settings, &sender(dir.path()), || Duration::ZERO).expect("started");
+    let post =
+        Post::start(&settings, &sender(dir.path()), || Duration::ZERO, mpsc::unbounded_channel().0).expect("started");
     for n in 0..2 * QUEUE {
         post.send(&Message::new(Topic::HallSilent, Phase::Raised, format!("message {n}"), Ms(0)));
     }
@@ -174,35 +177,60 @@ fn many_messages_become_one() {
     assert_eq!(together(&all[..1]), all[0]);
 }
 
+#[tokio::test]
+async fn what_the_hook_has_taken_is_told_and_what_it_refused_is_not() {
+    let dir = tempfile::tempdir().expect("dir");
+    let refuses_one = ["sh", "-c", "test \"$STREAMRIP_TITLE\" != refused"].map(str::to_owned).to_vec();
+    let settings = Notify { on_talk_done: refuses_one, ..Notify::default() };
+    let (tell, mut taken) = mpsc::unbounded_channel();
+    let post = Post::start(&settings, &sender(dir.path()), || Duration::ZERO, tell).expect("started");
+    post.send(&done("refused"));
+    post.hand_over(&done("good"));
+    let file = tokio::time::timeout(PATIENCE, taken.recv()).await.expect("in time").expect("taken");
+    assert_eq!(file.assembly, AssemblyId(9));
+    assert_eq!(post.flush(Duration::ZERO).await, Left { messages: 0, files: 1 }, "not before it is written down");
+    drop(file);
+    tokio::time::timeout(PATIENCE, post.files_taken()).await.expect("nothing is left");
+    assert!(taken.try_recv().is_err(), "one was refused");
+}
+
 #[test]
 fn the_heart_beats_only_while_the_daemon_works() {
     let (url, asked) = server(vec!["500 Oh", "200 OK"]);
-    let works = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let works = Arc::new(AtomicBool::new(true));
+    let looks = Arc::new(AtomicUsize::new(0));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-    let seen = Arc::clone(&works);
-    let age = move || if seen.load(Ordering::SeqCst) { Duration::ZERO } else { WORKS };
+    let (seen, counted) = (Arc::clone(&works), Arc::clone(&looks));
+    let age = move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        if seen.load(Ordering::SeqCst) { Duration::ZERO } else { WORKS }
+    };
     runtime.block_on(async move {
         let beating = tokio::spawn(beat(url, age));
-        let wait = async |beats: usize| {
-            let until = std::time::Instant::now() + PATIENCE;
-            let mut heard = 0;
+        let until = std::time::Instant::now() + PATIENCE;
+        let mut heard = 0;
+        let mut hear = async |beats: usize| {
             while heard < beats {
                 heard += usize::from(asked.try_recv().is_ok_and(|(head, _)| head.starts_with("GET /secret-path ")));
                 assert!(std::time::Instant::now() < until, "no heartbeat");
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
+            heard += asked.try_iter().count();
+            heard
         };
-        wait(1).await;
+        assert_eq!(hear(1).await, 1);
         works.store(false, Ordering::SeqCst);
         // Minutes pass in no time, while nothing is sent.
         tokio::time::pause();
-        tokio::time::advance(HEARTBEAT * 10).await;
-        tokio::task::yield_now().await;
-        assert!(asked.try_recv().is_err(), "it does not work, and its heart beats");
+        let before = looks.load(Ordering::SeqCst);
+        while looks.load(Ordering::SeqCst) < before + 3 {
+            assert!(std::time::Instant::now() < until, "it does not look");
+            tokio::time::advance(HEARTBEAT / 4).await;
+        }
         works.store(true, Ordering::SeqCst);
         tokio::time::advance(HEARTBEAT).await;
         tokio::time::resume();
-        wait(1).await;
+        assert_eq!(hear(2).await, 2, "it does not work, and its heart beats");
         beating.abort();
     });
 }

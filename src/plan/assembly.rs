@@ -2,6 +2,7 @@
 //! in time. Pure: the join carries it out.
 
 mod build;
+mod holes;
 mod labels;
 
 use std::collections::HashSet;
@@ -227,6 +228,7 @@ pub fn plan(inputs: &Inputs<'_>) -> AssemblyPlan {
         match (usable_index(segment, *index, inputs.window), index) {
             (Ok(()), Some(index)) => usable.push(Unit {
                 id: segment.id,
+                segment: segment.id,
                 index,
                 stream: segment.stream,
                 came: Interval::new(segment.opened, segment.closed.unwrap_or(segment.at.end).max(segment.opened)),
@@ -249,7 +251,7 @@ pub fn plan(inputs: &Inputs<'_>) -> AssemblyPlan {
         fits
     });
     let template = usable.iter().find(|u| u.tracks.len() == tracks.len()).map(|u| u.id);
-    let build::Built { pieces, rejected, seams, wanted } = build::build(&usable, inputs.window, inputs.gaps, rejected);
+    let build::Built { pieces, rejected, seams, wanted } = put_together(&usable, inputs, &rejected);
     let used: HashSet<u32> = pieces.iter().flat_map(|p| &p.tracks).map(|t| t.out_track).collect();
     let title = inputs.talk.title.clone();
     let mut plan = AssemblyPlan {
@@ -269,6 +271,28 @@ pub fn plan(inputs: &Inputs<'_>) -> AssemblyPlan {
         plan.chapters = labels::chapters(&plan.pieces, inputs);
     }
     plan
+}
+
+/// As [`build::build`], and where a segment has a hole that another one does not have, with that one's media.
+fn put_together(units: &[Unit<'_>], inputs: &Inputs<'_>, rejected: &[Rejected]) -> build::Built {
+    let whole = build::build(units, inputs.window, inputs.gaps, rejected.to_vec());
+    let holes = holes::fillable(units);
+    if !holes::is_any_used(&whole.pieces, &holes, units) {
+        return whole;
+    }
+    match holes::build(units, &holes, inputs.window, inputs.gaps, rejected.to_vec()) {
+        Err(mut wanted) => {
+            wanted.extend(whole.wanted);
+            build::Built { wanted, ..whole }
+        }
+        // With what it wants it may be better.
+        Ok(filled)
+            if !filled.wanted.is_empty() || holes::missing_ms(&filled.pieces) < holes::missing_ms(&whole.pieces) =>
+        {
+            filled
+        }
+        Ok(_) => whole,
+    }
 }
 
 fn usable_index(segment: &Segment, index: Option<&MediaIndex>, window: Interval) -> Result<(), (String, bool)> {

@@ -15,6 +15,10 @@ pub const WAIT_MS: i64 = 20 * SECOND;
 /// Media that begins no more than this after what was shown is its continuation, in one clock.
 const SAME_CLOCK_MS: i64 = 5 * SECOND;
 
+/// Where two clocks differ from the wall's by more than this, they are two: no burst reaches back so far that it brings
+/// the same picture again.
+const OTHER_CLOCK_MS: i64 = 120 * SECOND;
+
 /// A place in a segment where a chunk may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyPoint {
@@ -22,10 +26,10 @@ pub struct KeyPoint {
     pub byte: u64,
     /// Presentation time in the segment's clock, in microseconds: milliseconds would not tell pictures apart.
     pub media_us: i64,
-    /// Wall time, as well as it is known.
+    /// Wall time, decided once: it does not change when more is known of the segment.
     pub wall: Ms,
-    /// The clock was set before it.
-    pub jump: bool,
+    /// The clock was set before it, and this is where the media ended by the clock before, in microseconds.
+    pub jump: Option<i64>,
     /// Hash of its picture.
     pub hash: u64,
 }
@@ -33,6 +37,11 @@ pub struct KeyPoint {
 impl KeyPoint {
     fn is_same_picture(&self, other: &Self) -> bool {
         (self.media_us, self.hash) == (other.media_us, other.hash)
+    }
+
+    /// By how many milliseconds the two clocks differ from the wall's; about 0 where they are one.
+    fn drift_ms(&self, media_us: i64, wall: Ms) -> i64 {
+        ((self.media_us - media_us) / 1000 - self.wall.since(wall)).abs()
     }
 }
 
@@ -47,10 +56,13 @@ pub struct Strip {
     pub closed: Option<Ms>,
     /// Bytes so far.
     pub bytes: u64,
-    /// Where chunks may begin, in order.
+    /// Where chunks may begin, in order; none while their wall time is not decided.
     pub keys: Vec<KeyPoint>,
-    /// End of its media so far, in its clock, microseconds.
+    /// End of its media so far, in the clock of the last key point, microseconds.
     pub end_us: i64,
+    /// By so many milliseconds its media lies later in wall time than its key points say, as is known when it was looked
+    /// into. What must not be shown is not shown by either.
+    pub late_ms: i64,
 }
 
 /// A piece that a player fetches as one.
@@ -78,51 +90,48 @@ pub struct Chunk {
 #[must_use]
 pub fn chunks(strips: &[Strip], within: Interval, forbidden: &IntervalSet, now: Ms) -> Vec<Chunk> {
     let strips: Vec<&Strip> = strips.iter().filter(|s| !s.keys.is_empty() || s.closed.is_none()).collect();
+    let over = is_over(strips.iter().copied(), within, now);
     let mut out = Vec::new();
     let mut done: Option<Done> = None;
     for (nth, strip) in strips.iter().enumerate() {
-        if strip.keys.is_empty() {
-            // It has just been opened: what follows must wait for it.
-            break;
-        }
         // The one that was shown last: of one between them nothing may have been shown.
         let shown = done.as_ref().map(|d| d.segment);
         let before = strips[..nth].iter().find(|s| Some(s.segment) == shown).copied();
         let from = begin(strip, before, done.as_ref(), within);
-        let next = strips.get(nth + 1);
         let (mut listed, rest) = whole(strip, from);
+        let mut waits = strip.closed.is_none();
         if let (Some(rest), Some(closed)) = (rest, strip.closed) {
-            let soon = next.filter(|next| next.opened.since(closed) <= WAIT_MS);
-            let decided = match soon {
-                // It goes on there with the very picture with which the rest begins.
-                Some(next) => !next.keys.is_empty() && !next.keys.iter().any(|k| k.is_same_picture(&rest)),
-                None => is_over(strips.iter().copied(), within, now) || now.since(closed) > WAIT_MS,
-            };
-            if decided {
-                listed.push((rest, None));
+            match what_follows(strip, &rest, closed, &strips[nth + 1..]) {
+                Next::BringsIt => {}
+                Next::DoesNot => listed.push(Whole { start: rest, to: strip.bytes, end_us: strip.end_us }),
+                Next::None if over || now.since(closed) > WAIT_MS => {
+                    listed.push(Whole { start: rest, to: strip.bytes, end_us: strip.end_us });
+                }
+                Next::None | Next::Unknown => waits = true,
             }
         }
-        for (key, to) in listed {
-            let (to, end_us) = to.map_or((strip.bytes, strip.end_us), |to: KeyPoint| (to.byte, to.media_us));
+        for Whole { start: key, to, end_us } in listed {
             let length_us = end_us - key.media_us;
-            let wall_end = key.wall.plus(length_us / 1000);
-            // A clock that was set inside a chunk, or a torn end.
-            if length_us <= 0 || to <= key.byte || key.wall >= within.end || wall_end <= within.start {
+            let at = Interval::new(key.wall, key.wall.plus(length_us / 1000));
+            // A torn end.
+            if length_us <= 0 || to <= key.byte || at.start >= within.end || at.end <= within.start {
                 continue;
             }
-            if forbidden.iter().any(|slot| slot.overlaps(Interval::new(key.wall, wall_end))) {
-                done = Some(Done { segment: strip.segment, shown: false, media_us: end_us, wall: wall_end });
+            let known = Interval::new(at.start.plus(strip.late_ms), at.end.plus(strip.late_ms));
+            if forbidden.iter().any(|slot| slot.overlaps(at) || slot.overlaps(known)) {
+                done = Some(Done { segment: strip.segment, shown: false, media_us: end_us, wall: at.end });
                 continue;
             }
-            let goes_on = done
-                .as_ref()
-                .is_some_and(|d| !key.jump && d.media_us == key.media_us && d.shown && d.segment == strip.segment);
+            let goes_on = done.as_ref().is_some_and(|d| {
+                key.jump.is_none() && d.media_us == key.media_us && d.shown && d.segment == strip.segment
+            });
             let chunk =
                 Chunk { segment: strip.segment, from: key.byte, to, length_us, wall: key.wall, breaks: !goes_on };
             out.push(chunk);
-            done = Some(Done { segment: strip.segment, shown: true, media_us: end_us, wall: wall_end });
+            done = Some(Done { segment: strip.segment, shown: true, media_us: end_us, wall: at.end });
         }
-        if strip.closed.is_none() && next.is_none() {
+        if waits {
+            // Where the next one begins depends on where this one ends, also where both grow at the same time.
             break;
         }
     }
@@ -147,40 +156,101 @@ struct Done {
     wall: Ms,
 }
 
+/// What the segments after a closed one say of its rest.
+enum Next {
+    /// One of them has all of it too, and goes on.
+    BringsIt,
+    /// The one that goes on has other pictures there.
+    DoesNot,
+    /// One of them has not come so far.
+    Unknown,
+    /// There is none that could.
+    None,
+}
+
+/// Looks only as far as is needed, so that the answer is the same when they have grown: a burst may begin long before
+/// the rest, and come slowly.
+fn what_follows(strip: &Strip, rest: &KeyPoint, closed: Ms, later: &[&Strip]) -> Next {
+    let Some(last) = strip.keys.last() else { return Next::None };
+    for next in later.iter().take_while(|next| next.opened.since(closed) <= WAIT_MS) {
+        let mut brings = false;
+        // Where its media ends by the clock of the rest.
+        let mut end_us = next.end_us;
+        for key in &next.keys {
+            if brings {
+                if let Some(end) = key.jump {
+                    end_us = end;
+                    break;
+                }
+                if key.media_us > last.media_us {
+                    return Next::BringsIt;
+                }
+                continue;
+            }
+            brings = key.is_same_picture(rest);
+            let is_past = if key.drift_ms(rest.media_us, rest.wall) > OTHER_CLOCK_MS {
+                key.wall >= rest.wall
+            } else {
+                key.media_us >= rest.media_us || key.wall.since(rest.wall) >= WAIT_MS
+            };
+            if is_past && !brings {
+                return Next::DoesNot;
+            }
+        }
+        if next.closed.is_none() {
+            return Next::Unknown;
+        }
+        if brings && end_us >= strip.end_us {
+            return Next::BringsIt;
+        }
+        // It ended before: the one after it tells.
+    }
+    Next::None
+}
+
 /// The first key point of a segment that is not shown yet.
 fn begin(strip: &Strip, before: Option<&Strip>, done: Option<&Done>, within: Interval) -> usize {
     let Some(done) = done else {
         // The last one at or before the start, so that the start is there.
         return strip.keys.iter().rposition(|k| k.wall <= within.start).unwrap_or(0);
     };
-    let shared = |k: &KeyPoint| before.is_some_and(|b| b.keys.iter().any(|other| k.is_same_picture(other)));
-    let same_clock = strip.keys.iter().any(shared)
-        || strip.keys.iter().any(|k| {
-            let (media_ms, wall_ms) = ((k.media_us - done.media_us) / 1000, k.wall.since(done.wall));
-            (media_ms - wall_ms).abs() <= SAME_CLOCK_MS
-        });
-    let shown = |k: &KeyPoint| {
-        if same_clock { k.media_us < done.media_us } else { k.wall.plus(SECOND) < done.wall }
-    };
-    strip.keys.iter().position(|k| !shown(k)).unwrap_or(strip.keys.len())
+    // What was shown last, in the clock that it ended with.
+    let last = before.map_or(&[][..], |b| &b.keys[b.keys.iter().rposition(|k| k.jump.is_some()).unwrap_or(0)..]);
+    let is_known = |k: &KeyPoint| last.iter().any(|other| k.is_same_picture(other));
+    let mut from = 0;
+    for clock in strip.keys.chunk_by(|_, k| k.jump.is_none()) {
+        let same_clock = clock.iter().any(|k| is_known(k) || k.drift_ms(done.media_us, done.wall) <= SAME_CLOCK_MS);
+        let shown = |k: &KeyPoint| {
+            if same_clock { k.media_us < done.media_us } else { k.wall.plus(SECOND) < done.wall }
+        };
+        match clock.iter().position(|k| !shown(k)) {
+            Some(at) => return from + at,
+            None => from += clock.len(),
+        }
+    }
+    from
+}
+
+/// A chunk by its segment's clock.
+struct Whole {
+    start: KeyPoint,
+    /// First byte after.
+    to: u64,
+    end_us: i64,
 }
 
 /// The chunks that are whole, and where the rest begins: up to a segment's end, or as far as it has grown.
-fn whole(strip: &Strip, from: usize) -> (Vec<(KeyPoint, Option<KeyPoint>)>, Option<KeyPoint>) {
+fn whole(strip: &Strip, from: usize) -> (Vec<Whole>, Option<KeyPoint>) {
     let mut listed = Vec::new();
     let mut keys = strip.keys.iter().skip(from).copied();
     let Some(mut start) = keys.next() else { return (listed, None) };
-    let mut last = start;
     for key in keys {
-        if key.jump {
-            // What lies before a clock that was set ends where the next begins; how long it is, its keys say.
-            listed.push((start, Some(KeyPoint { byte: key.byte, ..last })));
-            start = key;
-        } else if key.media_us - start.media_us >= CHUNK_MS * 1000 {
-            listed.push((start, Some(key)));
+        // A chunk has one clock: it ends where that is set.
+        let end_us = key.jump.unwrap_or(key.media_us);
+        if key.jump.is_some() || end_us - start.media_us >= CHUNK_MS * 1000 {
+            listed.push(Whole { start, to: key.byte, end_us });
             start = key;
         }
-        last = key;
     }
     (listed, Some(start))
 }

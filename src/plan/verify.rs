@@ -54,7 +54,7 @@ pub enum Fault {
     Undeleted,
     /// A file that no row names.
     Unknown,
-    /// What a join that was killed left behind.
+    /// What a join or a merge that was killed left behind.
     HalfMade,
     /// A file or folder that cannot be read.
     Unreadable,

@@ -39,19 +39,25 @@ impl Ffmpeg {
     pub fn at(program: impl Into<PathBuf>, log: Arc<dyn LineLog>) -> Self {
         Self { program: program.into(), log, matroska: Arc::default() }
     }
-}
 
-impl Source for Ffmpeg {
-    fn name(&self) -> &'static str {
-        "ffmpeg"
+    /// Starts it on two streams over http, the picture of the first and the sound of the second. What is to be said
+    /// when asking for each goes to whatever server it leads to.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub(super) fn open_both(&self, picture: &StreamUrl, sound: &StreamUrl, label: &str) -> Result<Running, SourceEnd> {
+        self.start(picture, arguments(&[picture, sound], self.is_matroska(picture)), label)
     }
 
-    fn open(&self, url: &StreamUrl, label: &str) -> Result<Running, SourceEnd> {
-        let matroska = self.matroska.lock().unwrap_or_else(PoisonError::into_inner).contains(url);
+    fn is_matroska(&self, url: &StreamUrl) -> bool {
+        self.matroska.lock().unwrap_or_else(PoisonError::into_inner).contains(url)
+    }
+
+    fn start(&self, url: &StreamUrl, args: Vec<OsString>, label: &str) -> Result<Running, SourceEnd> {
         child::start(Job {
             program: self.program.clone(),
             package: "ffmpeg",
-            args: arguments(url, matroska),
+            args,
             label: format!("{label} ffmpeg"),
             log: self.log.clone(),
             judge: judge(url, &self.matroska),
@@ -60,27 +66,52 @@ impl Source for Ffmpeg {
     }
 }
 
+impl Source for Ffmpeg {
+    fn name(&self) -> &'static str {
+        "ffmpeg"
+    }
+
+    fn open(&self, url: &StreamUrl, label: &str) -> Result<Running, SourceEnd> {
+        self.start(url, arguments(&[url], self.is_matroska(url)), label)
+    }
+}
+
 /// Knows its lines.
 pub(super) fn judge(url: &StreamUrl, matroska: &Arc<Mutex<HashSet<StreamUrl>>>) -> Box<dyn Judge> {
     Box::new(Lines { url: url.clone(), matroska: matroska.clone(), found: None, last: None })
 }
 
-/// Its command line. The address is the argument of `-i`, so it is never taken for an option.
-fn arguments(url: &StreamUrl, matroska: bool) -> Vec<OsString> {
+/// Its command line: all of one address, or the picture of the first and the sound of the second. What comes from
+/// outside is the argument of an option, so it is never taken for one.
+fn arguments(inputs: &[&StreamUrl], matroska: bool) -> Vec<OsString> {
     let mut args: Vec<OsString> = Vec::new();
-    let mut add = |words: &str| args.extend(words.split(' ').map(OsString::from));
-    add("-hide_banner -nostats -loglevel warning -nostdin");
-    add("-protocol_whitelist");
-    add(PROTOCOLS);
-    if url.is_rtsp() {
-        // Over UDP every lost datagram is a lost picture; where TCP is not to be had it takes UDP.
-        add("-rtsp_flags prefer_tcp");
+    let add = |args: &mut Vec<OsString>, words: &str| args.extend(words.split(' ').map(OsString::from));
+    let give = |args: &mut Vec<OsString>, option: &str, value: &str| args.extend([option.into(), value.into()]);
+    add(&mut args, "-hide_banner -nostats -loglevel warning -nostdin -copyts");
+    for url in inputs {
+        give(&mut args, "-protocol_whitelist", PROTOCOLS);
+        if url.is_rtsp() {
+            // Over UDP every lost datagram is a lost picture; where TCP is not to be had it takes UDP.
+            add(&mut args, "-rtsp_flags prefer_tcp");
+        }
+        if inputs.len() > 1 {
+            if let Some(agent) = url.request().user_agent() {
+                give(&mut args, "-user_agent", agent);
+            }
+            let headers: String =
+                url.request().headers().iter().map(|(n, value)| format!("{n}: {value}\r\n")).collect();
+            if !headers.is_empty() {
+                give(&mut args, "-headers", &headers);
+            }
+        }
+        give(&mut args, "-i", url.secret());
     }
-    add("-copyts -i");
-    add(url.secret());
+    if inputs.len() > 1 {
+        add(&mut args, "-map 0:v:0 -map 1:a:0");
+    }
     // Each packet at once: otherwise 32 KiB of a quiet audio stream wait in its buffer for seconds.
-    add("-c copy -muxdelay 0 -muxpreload 0 -flush_packets 1");
-    add(if matroska { "-f matroska pipe:0" } else { "-mpegts_copyts 1 -f mpegts pipe:0" });
+    add(&mut args, "-c copy -muxdelay 0 -muxpreload 0 -flush_packets 1");
+    add(&mut args, if matroska { "-f matroska pipe:0" } else { "-mpegts_copyts 1 -f mpegts pipe:0" });
     args
 }
 
@@ -234,15 +265,32 @@ mod tests {
     #[test]
     fn its_command_line_keeps_the_clock_and_to_the_network() {
         let words = |url: &str, matroska| {
-            let args = arguments(&StreamUrl::parse(url).expect("valid"), matroska);
+            let args = arguments(&[&StreamUrl::parse(url).expect("valid")], matroska);
             args.iter().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         };
         let ts = words("https://h/a.m3u8", false);
-        assert!(ts.contains("-copyts -i https://h/a.m3u8 -c copy -muxdelay 0 -muxpreload 0"), "{ts}");
+        assert!(
+            ts.contains(" -copyts ") && ts.contains(" -i https://h/a.m3u8 -c copy -muxdelay 0 -muxpreload 0"),
+            "{ts}"
+        );
         assert!(ts.ends_with("-mpegts_copyts 1 -f mpegts pipe:0"), "{ts}");
         assert!(
             !PROTOCOLS.split(',').any(|p| ["file", "pipe", "fd", "data", "concat", "subfile", "unix"].contains(&p))
         );
+        let mut asked = crate::domain::stream_request::StreamRequest::default();
+        asked.set_user_agent("-y").expect("fine");
+        asked.add_header("X-Key", "a b").expect("fine");
+        let url = |text: &str| StreamUrl::parse(text).expect("valid").asked_with(asked.clone());
+        let args = arguments(&[&url("https://h/v.m3u8"), &url("https://h/a.m3u8")], false);
+        let after = |option: &str| {
+            args.windows(2).filter(|w| w[0] == option).map(|w| w[1].to_string_lossy().into_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(after("-i"), ["https://h/v.m3u8", "https://h/a.m3u8"]);
+        assert_eq!(
+            (after("-user_agent"), after("-map")),
+            (vec!["-y".to_owned(); 2], vec!["0:v:0".into(), "1:a:0".into()])
+        );
+        assert_eq!((after("-headers"), after("-protocol_whitelist").len()), (vec!["x-key: a b\r\n".to_owned(); 2], 2));
         assert!(words("https://h/a.m3u8", true).ends_with("-f matroska pipe:0"));
         assert!(words("rtsp://h/a", false).contains("-rtsp_flags prefer_tcp"));
     }

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::SourceEnd;
+use super::{SourceEnd, net};
 use crate::domain::segment::EndReason;
 use crate::domain::stream_url::StreamUrl;
 
@@ -23,16 +23,14 @@ pub async fn check(url: &StreamUrl) -> Result<(), SourceEnd> {
     if !url.is_public_only() {
         return Ok(());
     }
-    let failed = |why: String| SourceEnd {
-        reason: Some(EndReason::Dns),
-        detail: Some(format!("{} cannot be looked up: {why}", url.host())),
-    };
+    let failed =
+        |why: String| SourceEnd { reason: Some(EndReason::Dns), detail: Some(format!("{}: {why}", url.host())) };
     // An IPv6 address stands in brackets in an address.
     let host = url.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-    match tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host, url.port()))).await {
-        Ok(Ok(found)) => judge(url, found.map(|at| at.ip())),
+    match tokio::time::timeout(PATIENCE, net::look_up(&host, url.port(), false)).await {
+        Ok(Ok(found)) => judge(url, found.into_iter().map(|at| at.ip())),
         Ok(Err(e)) => Err(failed(e.to_string())),
-        Err(_) => Err(failed("no answer in time".to_owned())),
+        Err(_) => Err(failed("the name cannot be looked up: no answer in time".to_owned())),
     }
 }
 

@@ -20,6 +20,7 @@ use std::task::{Context, Poll};
 
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use hyper_util::client::proxy::matcher::Matcher;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::oneshot;
 use tokio_rustls::rustls::ClientConfig;
@@ -56,13 +57,29 @@ pub struct Setup {
     pub tls: Option<Arc<ClientConfig>>,
 }
 
+impl Setup {
+    /// What the machine has: proxies of the environment (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`), the
+    /// user's netrc, the certificates that it trusts.
+    #[must_use]
+    pub fn of_machine() -> Self {
+        Self { environment: true, netrc: credentials::netrc_path(), ..Self::default() }
+    }
+
+    /// Which addresses are asked for through a proxy.
+    pub(super) fn proxies(&self) -> Matcher {
+        match &self.proxy {
+            Some(proxy) => Matcher::builder().all(proxy.clone()).build(),
+            None if self.environment => Matcher::from_env(),
+            None => Matcher::builder().build(),
+        }
+    }
+}
+
 impl Http {
-    /// As the user's other programs do it: proxies of the environment (`http_proxy`, `https_proxy`, `all_proxy`,
-    /// `no_proxy`), the user's netrc, the certificates that this machine trusts.
+    /// As the user's other programs do it, see [`Setup::of_machine`].
     #[must_use]
     pub fn new(log: Arc<dyn LineLog>) -> Self {
-        let netrc = credentials::netrc_path();
-        Self::with(log, &Setup { environment: true, netrc, ..Setup::default() })
+        Self::with(log, &Setup::of_machine())
     }
 
     /// With nothing of the machine but what `setup` says.
@@ -78,6 +95,10 @@ impl Source for Http {
     }
 
     fn knows_its_end(&self) -> bool {
+        true
+    }
+
+    fn checks_addresses(&self) -> bool {
         true
     }
 

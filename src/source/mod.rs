@@ -11,6 +11,7 @@ pub mod http;
 mod lines;
 pub mod log;
 pub mod mplayer;
+mod net;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -118,6 +119,12 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// True where what it says of its end is exact, also after bytes came. A program's last words may be about
     /// a try before.
     fn knows_its_end(&self) -> bool {
+        false
+    }
+
+    /// True where it does by itself what [`gate::check`] does before a program starts, at each step and with the
+    /// addresses that it really connects to.
+    fn checks_addresses(&self) -> bool {
         false
     }
 

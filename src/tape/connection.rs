@@ -200,7 +200,7 @@ impl Life {
     async fn run(mut self, over: oneshot::Sender<Over>) {
         let at = self.plan.shelf.clock.now();
         let running = match &self.plan.source {
-            Ok(source) => match self.may_open().await {
+            Ok(source) => match self.may_open(source.as_ref()).await {
                 Ok(()) => source.open_for(&Ask {
                     url: self.plan.stream.url.clone(),
                     label: self.plan.label.clone(),
@@ -248,8 +248,12 @@ impl Life {
         self.send(TapeEvent::ConnectionClosed { connection: self.plan.id, bytes: live.bytes, reason, detail, at });
     }
 
-    /// Asks where the address leads, for as long as the connection is wanted.
-    async fn may_open(&self) -> Result<(), SourceEnd> {
+    /// Asks where the address leads, for as long as the connection is wanted; unless the source does that itself,
+    /// which may know a proxy that knows the name.
+    async fn may_open(&self, source: &dyn Source) -> Result<(), SourceEnd> {
+        if source.checks_addresses() {
+            return Ok(());
+        }
         let mut asked = self.asked.clone();
         tokio::select! {
             biased;

@@ -14,7 +14,6 @@ use super::site::Site;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::app::json;
 use crate::app::report::{self, Selection};
-use crate::catalog::seams;
 
 /// Which talks.
 #[derive(Debug, Default, Deserialize)]
@@ -67,9 +66,7 @@ pub(super) async fn talks(State(site): State<Arc<Site>>, Query(which): Query<Whi
 pub(super) async fn talk(State(site): State<Arc<Site>>, Path(id): Path<i64>) -> Response {
     let read = move |db: &rusqlite::Connection, site: &Site| {
         let view = report::by_id(db, &site.env, id)?;
-        let mut all = json::talk(&view);
-        all["seams"] = seams::between(db, &view.segments)?.iter().map(json::seam).collect();
-        Ok(all)
+        json::shown(db, &view)
     };
     answer(site.read(read).await)
 }

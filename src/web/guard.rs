@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::site::Site;
 use crate::app::failure::{Failure, Kind, Result};
+use crate::app::json::hex;
 
 /// A token shorter than this could be guessed.
 const TOKEN_LENGTH: usize = 16;
@@ -46,6 +47,11 @@ impl Access {
             Some(token) if token.len() < TOKEN_LENGTH => {
                 Err(Failure::new(Kind::Usage, "web.token is too short").hint(hint))
             }
+            // No header carries it.
+            Some(token) if !token.bytes().all(|b| b.is_ascii_graphic()) => {
+                let what = "web.token has blanks or letters beyond ASCII: no browser could send it";
+                Err(Failure::new(Kind::Usage, what).hint("openssl rand -hex 16 makes a good one"))
+            }
             None if !listen.ip().is_loopback() => {
                 let what = format!("others can reach {listen}: the page needs a token there");
                 Err(Failure::new(Kind::Usage, what).hint(hint))
@@ -72,8 +78,14 @@ impl Access {
         let bearer = headers.get(AUTHORIZATION).and_then(|h| h.to_str().ok()?.strip_prefix("Bearer "));
         let cookies = headers.get_all(COOKIE).iter().filter_map(|h| h.to_str().ok()).flat_map(|h| h.split(';'));
         let cookie = cookies.filter_map(|c| c.trim().split_once('=')).filter(|(name, _)| *name == COOKIE_NAME);
-        bearer.into_iter().chain(cookie.map(|(_, value)| value)).any(|given| same(given, token))
+        let in_cookie = cookie_value(token);
+        bearer.is_some_and(|given| same(given, token)) || cookie.into_iter().any(|(_, value)| same(value, &in_cookie))
     }
+}
+
+/// What the cookie holds: a hash, since a token may have characters that a cookie may not.
+fn cookie_value(token: &str) -> String {
+    hex(&Sha256::digest(token.as_bytes()))
 }
 
 /// Compared as hashes, so that the time it takes says nothing of the token.
@@ -103,7 +115,8 @@ fn enter(access: &Access, uri: &Uri) -> Option<Response> {
     let token = access.token.as_ref()?;
     let query: Vec<(String, String)> = url::form_urlencoded::parse(uri.query()?.as_bytes()).into_owned().collect();
     let (_, given) = query.iter().find(|(name, _)| name == "token")?;
-    if !same(given, token) {
+    // A plus sign that was not escaped means a blank in an address, and no token has a blank.
+    if !same(&given.replace(' ', "+"), token) {
         return None;
     }
     let mut rest = url::form_urlencoded::Serializer::new(String::new());
@@ -112,12 +125,10 @@ fn enter(access: &Access, uri: &Uri) -> Option<Response> {
     let path = if rest.is_empty() { uri.path().to_owned() } else { format!("{}?{rest}", uri.path()) };
     // A path of two slashes would be another host's address.
     let path = format!("/{}", path.trim_start_matches('/'));
-    let value: String = url::form_urlencoded::byte_serialize(token.as_bytes()).collect();
-    // A token that needs escapes in a cookie is sent by header only.
-    let cookie = (value == *token).then(|| format!("{COOKIE_NAME}={token}; HttpOnly; SameSite=Strict; Path=/"));
+    let cookie = format!("{COOKIE_NAME}={}; HttpOnly; SameSite=Strict; Path=/", cookie_value(token));
     let mut answer = StatusCode::SEE_OTHER.into_response();
     answer.headers_mut().insert(LOCATION, HeaderValue::from_str(&path).ok()?);
-    answer.headers_mut().insert(SET_COOKIE, HeaderValue::from_str(&cookie?).ok()?);
+    answer.headers_mut().insert(SET_COOKIE, HeaderValue::from_str(&cookie).ok()?);
     Some(answer)
 }
 
@@ -181,6 +192,10 @@ mod tests {
         assert!(with(None).check(open).is_err());
         assert!(with(Some("short")).check(open).is_err());
         assert!(with(Some("0123456789abcdef")).check(open).is_ok());
+        assert!(with(Some("kRk+7/9Zt0l4Tg2qf0bTyQ==")).check(open).is_ok());
+        for unfit in ["0123456789 abcdef", "0123456789äbcdef", "0123456789abcdef\n"] {
+            assert!(with(Some(unfit)).check(loopback).is_err(), "{unfit:?}");
+        }
         assert!(!format!("{:?}", with(Some("0123456789abcdef"))).contains("0123"));
     }
 
@@ -192,7 +207,7 @@ mod tests {
             (AUTHORIZATION, "Bearer 0123456789abcdef", true),
             (AUTHORIZATION, "Bearer 0123456789abcdeX", false),
             (AUTHORIZATION, "0123456789abcdef", false),
-            (COOKIE, "a=b; streamrip-token=0123456789abcdef", true),
+            (COOKIE, "streamrip-token=0123456789abcdef", false),
             (COOKIE, "streamrip-token=", false),
         ] {
             let mut headers = HeaderMap::new();
@@ -202,5 +217,28 @@ mod tests {
         let entered = enter(&access, &Uri::from_static("//evil.example/x?a=1&token=0123456789abcdef")).expect("works");
         assert_eq!(entered.headers()[LOCATION], "/evil.example/x?a=1");
         assert!(enter(&access, &Uri::from_static("/?token=wrong")).is_none());
+    }
+
+    #[test]
+    fn any_token_that_is_allowed_opens_the_page_in_a_browser() {
+        for (token, in_address) in [
+            ("0123456789abcdef", "0123456789abcdef"),
+            // As openssl rand -base64 makes them; the plus sign with and without its escape.
+            ("kRk+7/9Zt0l4Tg2qf0bTyQ==", "kRk+7/9Zt0l4Tg2qf0bTyQ=="),
+            ("kRk+7/9Zt0l4Tg2qf0bTyQ==", "kRk%2B7%2F9Zt0l4Tg2qf0bTyQ%3D%3D"),
+            ("a;b,c\"d\\e!f$g'h(i)", "a;b,c%22d%5Ce!f$g'h(i)"),
+        ] {
+            let access = Access { token: Some(token.to_owned()), hosts: Vec::new() };
+            access.check("0.0.0.0:1".parse().expect("works")).expect("allowed");
+            let address: Uri = format!("/?token={in_address}").parse().expect("an address");
+            let entered = enter(&access, &address).unwrap_or_else(|| panic!("{token} is let in"));
+            let cookie = entered.headers()[SET_COOKIE].to_str().expect("works");
+            let (value, rest) = cookie.split_once(';').expect("works");
+            assert_eq!(rest, " HttpOnly; SameSite=Strict; Path=/");
+            assert!(!value.contains(token), "{value}");
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, HeaderValue::from_str(&format!("a=b; {value}")).expect("works"));
+            assert!(access.is_let_in(&headers), "{token}");
+        }
     }
 }

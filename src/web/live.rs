@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Query, State};
+use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use futures_util::stream::{self, Stream};
+use futures_util::stream;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -32,15 +33,12 @@ struct Reader {
 }
 
 /// Server-sent events: `part` with an element's id and its new content.
-pub(super) async fn events(
-    State(site): State<Arc<Site>>,
-    Query(view): Query<View>,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+pub(super) async fn events(State(site): State<Arc<Site>>, Query(view): Query<View>) -> impl IntoResponse {
     let reader = Reader { site, view, sent: HashMap::new(), waiting: Vec::new(), next_look: Instant::now() };
     let news = stream::unfold(reader, |mut reader| async move {
         loop {
             if let Some(event) = reader.waiting.pop() {
-                return Some((Ok(event), reader));
+                return Some((Ok::<_, Infallible>(event), reader));
             }
             reader.look().await;
             if reader.waiting.is_empty() {
@@ -48,7 +46,9 @@ pub(super) async fn events(
             }
         }
     });
-    Sse::new(news).keep_alive(KeepAlive::new().interval(ALIVE).event(Event::default().event("alive").data("")))
+    let alive = KeepAlive::new().interval(ALIVE).event(Event::default().event("alive").data(""));
+    // A proxy (nginx) would keep news back until it has a page full.
+    ([("x-accel-buffering", "no")], Sse::new(news).keep_alive(alive))
 }
 
 impl Reader {

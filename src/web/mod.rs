@@ -38,6 +38,9 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(5);
 /// Connections at once; more wait to be accepted. Each is a descriptor that a tape might need.
 const CONNECTIONS: usize = 256;
 
+/// A connection on which nothing moves for so long is ended: an open page is told something every two seconds.
+const IDLE: Duration = Duration::from_secs(60);
+
 /// Threads that read the catalog and files for the page.
 const READERS: usize = 4;
 
@@ -49,6 +52,32 @@ const READERS: usize = 4;
 /// When `access` does not allow this address (`Usage`), or there is no thread to be had.
 pub fn start(env: Env, listen: SocketAddr, access: Access, status: watch::Receiver<Status>) -> Result<()> {
     access.check(listen)?;
+    in_thread(move || async move {
+        let Some(listener) = bind(listen, &mut status.clone()).await else { return };
+        tracing::info!("the page: http://{}/", listener.local_addr().unwrap_or(listen));
+        serve(env, listener, access, status).await;
+    })
+}
+
+/// Serves the page without a word on a listener of this machine's own address that its caller has bound already, as
+/// [`start`] does.
+///
+/// # Errors
+/// When there is no thread to be had, or the listener cannot be used.
+pub fn start_on(env: Env, listener: std::net::TcpListener, status: watch::Receiver<Status>) -> Result<()> {
+    let access = Access::default();
+    let failed = |e: std::io::Error| Failure::new(Kind::Failed, "cannot start the page").because(e);
+    access.check(listener.local_addr().map_err(failed)?)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    in_thread(move || async move {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => serve(env, listener, access, status).await,
+            Err(e) => tracing::error!("the page cannot be served: {e}"),
+        }
+    })
+}
+
+fn in_thread<F: Future<Output = ()>>(run: impl FnOnce() -> F + Send + 'static) -> Result<()> {
     let failed = |e: std::io::Error| Failure::new(Kind::Failed, "cannot start the page").because(e);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -56,17 +85,17 @@ pub fn start(env: Env, listen: SocketAddr, access: Access, status: watch::Receiv
         .thread_name("web")
         .build()
         .map_err(failed)?;
-    let run = move || runtime.block_on(serve(env, listen, access, status));
-    std::thread::Builder::new().name("web".to_owned()).spawn(run).map_err(failed)?;
+    let work = move || runtime.block_on(run());
+    std::thread::Builder::new().name("web".to_owned()).spawn(work).map_err(failed)?;
     Ok(())
 }
 
-async fn serve(env: Env, listen: SocketAddr, access: Access, mut status: watch::Receiver<Status>) {
-    let site = Arc::new(Site::new(env, access, status.clone()));
+/// `None`: the daemon ended before the address was free.
+async fn bind(listen: SocketAddr, status: &mut watch::Receiver<Status>) -> Option<TcpListener> {
     let mut said = false;
-    let listener = loop {
+    loop {
         match TcpListener::bind(listen).await {
-            Ok(listener) => break listener,
+            Ok(listener) => return Some(listener),
             Err(e) if !std::mem::replace(&mut said, true) => {
                 tracing::error!("the page cannot listen on {listen}: {e}; trying again every few seconds");
             }
@@ -74,13 +103,14 @@ async fn serve(env: Env, listen: SocketAddr, access: Access, mut status: watch::
         }
         tokio::select! {
             () = tokio::time::sleep(LISTEN_AGAIN) => {}
-            () = gone(&mut status) => return,
+            () = gone(status) => return None,
         }
-    };
-    let address = listener.local_addr().unwrap_or(listen);
-    tracing::info!("the page: http://{address}/");
-    let app = router(site);
-    let served = axum::serve(Limited::new(listener, CONNECTIONS), app);
+    }
+}
+
+async fn serve(env: Env, listener: TcpListener, access: Access, mut status: watch::Receiver<Status>) {
+    let site = Arc::new(Site::new(env, access, status.clone()));
+    let served = axum::serve(Limited::new(listener, CONNECTIONS, IDLE), router(site));
     tokio::select! {
         ended = async { served.await } => if let Err(e) = ended {
             tracing::error!("the page has ended: {e}");

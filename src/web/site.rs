@@ -30,9 +30,10 @@ impl Site {
         Self { env, access, scans: Scans::default(), status, idle: Mutex::default() }
     }
 
-    /// What the daemon did a second ago.
+    /// What the daemon did a second ago, or when it last said anything. It is there: the page is a part of it.
     pub(super) fn status(&self) -> Status {
-        self.status.borrow().clone()
+        let last = self.status.borrow().clone();
+        Status { alive: true, ..last.seen_at(self.env.clock.now()) }
     }
 
     /// Reads the catalog in a thread that may wait.

@@ -9,6 +9,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::app::clock::TestClock;
+use crate::app::daemon::status::{Flow, Tape};
 use crate::catalog::open_writer;
 use crate::domain::settings::Settings;
 use crate::domain::time::Ms;
@@ -54,6 +55,10 @@ impl Place {
         let env = Env { clock: Arc::new(clock), ..Env::real(dir.path().to_owned(), Settings::default()) };
         let (tell, status) = watch::channel(Status { alive: true, ..Status::default() });
         Self { dir, app: router(Arc::new(Site::new(env, access, status))), tell }
+    }
+
+    fn sql(&self, text: &str) {
+        open_writer(self.dir.path()).expect("works").execute_batch(text).expect("works");
     }
 
     async fn get(&self, path: &str, more: &[(axum::http::HeaderName, &str)]) -> (StatusCode, HeaderMap, String) {
@@ -114,8 +119,6 @@ async fn the_api_says_what_list_and_show_say() {
     let one = place.json("/api/v1/talks/1").await;
     assert_eq!((&one["title"], &one["seams"]), (&all[0]["title"], &Value::Array(Vec::new())));
     assert_eq!(place.json("/api/v1/status").await["alive"], true);
-    place.tell.send_replace(Status::default());
-    assert_eq!(place.json("/api/v1/status").await["alive"], false);
     let (status, _, body) = place.get("/api/v1/talks?state=fine", &[]).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(body.contains("use one of"), "{body}");
@@ -184,9 +187,123 @@ async fn nothing_of_an_opted_out_talk_is_served_and_no_path_leads_elsewhere() {
 #[tokio::test]
 async fn passwords_of_streams_are_not_shown() {
     let place = Place::new(Access::default());
-    for path in ["/", "/talks/1", "/api/v1/talks", "/api/v1/talks/1"] {
-        assert!(!place.get(path, &[]).await.2.contains("secret@"), "{path}");
+    place.sql(&format!(
+        "INSERT INTO connection (id, uuid, hall_id, stream_id, source, opened_ms, first_byte_ms, closed_ms, bytes, end_reason)
+           VALUES (1, '00000000-0000-7000-8000-000000000001', 1, 1, 'http', {START}, {START}, {START} + 60000, 1000, 'eof');
+         INSERT INTO segment (id, uuid, hall_id, connection_id, path, container, start_ms, end_ms, opened_ms, closed_ms, bytes, verdict, end_reason)
+           VALUES (1, '00000000-0000-7000-8000-000000000002', 1, 1, 'segments/27c3/saal-1/x.ts', 'mpegts', {START}, {START} + 60000, {START}, {START} + 60000, 1000, 'media', 'eof');
+         INSERT INTO assembly_part (assembly_id, seq, segment_id, used, redundant, out_start_ms, out_end_ms) VALUES (1, 0, 1, 1, 1, 0, 60000);"
+    ));
+    let flow = Flow {
+        state: "recording".to_owned(),
+        stream: Some(crate::domain::stream_url::redact_text("http://u:secret@h.example/x")),
+        bytes: 1,
+        bytes_per_second: 1,
+        connections: 1,
+        last_trouble: None,
+        last_trouble_at: None,
+        silent_seconds: None,
+    };
+    place.tell.send_replace(recording(flow.clone(), vec![flow]));
+    for path in ["/", "/talks/1", "/api/v1/talks", "/api/v1/talks/1", "/api/v1/status"] {
+        let (status, _, body) = place.get(path, &[]).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        assert!(body.contains("h.example"), "{path} shows the stream: {body}");
+        assert!(!body.contains("secret@"), "{path}");
     }
+    assert_eq!(place.json("/api/v1/talks/1").await["parts"][0]["to_seconds"], 60.0);
+}
+
+/// A status of a second ago with one tape.
+fn recording(flow: Flow, lanes: Vec<Flow>) -> Status {
+    let tape = Tape {
+        event: "27c3".to_owned(),
+        hall: "Saal 1".to_owned(),
+        talks: Vec::new(),
+        titles: Vec::new(),
+        since: "2010-12-27T20:30:00+01:00".to_owned(),
+        until: "2010-12-27T21:30:00+01:00".to_owned(),
+        flow,
+        lanes,
+    };
+    Status { alive: true, written_ms: START + 50 * MINUTE - 1000, tapes: vec![tape], ..Status::default() }
+}
+
+#[tokio::test]
+async fn each_mirror_that_is_taped_is_shown_with_its_trouble() {
+    let flow = |host: &str, silent: f64| Flow {
+        state: "recording".to_owned(),
+        stream: Some(format!("http://{host}.example/x")),
+        bytes: 5_000_000,
+        bytes_per_second: 100_000,
+        connections: 1,
+        last_trouble: (silent > 1.0).then(|| "stalled: <nothing>".to_owned()),
+        last_trouble_at: (silent > 1.0).then(|| "2010-12-27T21:19:30+01:00".to_owned()),
+        silent_seconds: Some(silent),
+    };
+    let place = Place::new(Access::default());
+    place.tell.send_replace(recording(flow("one", 0.1), vec![flow("one", 0.1), flow("two", 29.6)]));
+    let page = place.get("/", &[]).await.2;
+    for text in [
+        "http://one.example/x",
+        "http://two.example/x",
+        "silent for 30 s",
+        "last trouble 21:19:30: stalled: &lt;nothing&gt;",
+        "800 kbit/s",
+    ] {
+        assert!(page.contains(text), "{text} in {page}");
+    }
+}
+
+#[tokio::test]
+async fn a_recorder_that_hangs_is_not_shown_as_recording_and_one_that_starts_is_not_gone() {
+    let place = Place::new(Access::default());
+    let page = place.get("/", &[]).await.2;
+    assert!(page.contains("The recorder is starting") && !page.contains("No recorder"), "{page}");
+    assert_eq!(place.json("/api/v1/status").await["alive"], true);
+    let status = |age: i64| Status { alive: true, written_ms: START + 50 * MINUTE - age, ..Status::default() };
+    place.tell.send_replace(status(9_000));
+    let page = place.get("/", &[]).await.2;
+    assert!(page.contains("Nothing is being recorded") && !page.contains("has written no status"), "{page}");
+    place.tell.send_replace(status(11_000));
+    let said = "the daemon has written no status for 11 s";
+    let page = place.get("/", &[]).await.2;
+    assert!(page.contains(said), "{page}");
+    assert_eq!(place.json("/api/v1/status").await["problems"][0], said);
+}
+
+#[tokio::test]
+async fn a_talk_without_a_file_says_why() {
+    let place = Place::new(Access::default());
+    let says = async |talk: i64, text: &str| {
+        let page = place.get(&format!("/talks/{talk}"), &[]).await.2;
+        assert!(page.contains(text), "{text} in {page}");
+    };
+    says(2, "it is made when the window is over, at 21:45").await;
+    place.sql("UPDATE talk SET status = 'cancelled' WHERE id = 2");
+    says(2, "There is no file: the talk is cancelled.").await;
+    place.sql(&format!(
+        "UPDATE talk SET status = 'scheduled', start_ms = {START} - 7200000, end_ms = {START} - 3600000 WHERE id = 2"
+    ));
+    says(2, "nothing of this talk was recorded").await;
+    place.sql(&format!(
+        "INSERT INTO segment (id, uuid, hall_id, path, container, start_ms, end_ms, opened_ms, closed_ms, bytes, verdict)
+           VALUES (1, '00000000-0000-7000-8000-000000000003', 2, 'segments/x.ts', 'mpegts', {START} - 7200000, {START} - 7100000, {START} - 7200000, {START} - 7100000, 1, 'media')"
+    ));
+    says(2, "the talk waits to be joined").await;
+    place.sql("UPDATE assembly_todo SET problem = 'ffmpeg died' WHERE talk_id = 2");
+    says(2, "joining failed and is tried again (ffmpeg died)").await;
+    place.sql("DELETE FROM assembly_todo");
+    says(2, "nothing of what was recorded can be joined").await;
+}
+
+#[tokio::test]
+async fn no_proxy_keeps_news_back() {
+    let place = Place::new(Access::default());
+    let request = Request::get("/live").header(HOST, "127.0.0.1").body(Body::empty()).expect("works");
+    let answer = place.app.clone().oneshot(request).await.expect("works");
+    assert_eq!(answer.headers()["x-accel-buffering"], "no");
+    assert_eq!(answer.headers()[CONTENT_TYPE], "text/event-stream");
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ use streamrip::domain::segment::{Container, EndReason, Mark};
 use streamrip::domain::settings::Record;
 use streamrip::domain::stream_url::StreamUrl;
 use streamrip::source::child::start_ticks;
+use streamrip::source::hls::Hls;
+use streamrip::source::http::Setup;
 use streamrip::source::log::LineLog;
 use streamrip::source::{ProcessId, Sources};
 use streamrip::tape::events::{TapeEvent, TapeSink};
@@ -86,6 +88,14 @@ impl Bench {
             record: Record::default(),
             buffer_bytes: None,
         }
+    }
+
+    /// With HLS alone, and a proxy for everything.
+    pub fn behind(proxy: &str) -> Self {
+        let mut bench = Self::new();
+        let setup = Setup { proxy: Some(proxy.to_owned()), ..Setup::default() };
+        bench.sources = Sources::of(vec![Arc::new(Hls::with(bench.lines.clone(), setup))]);
+        bench
     }
 
     /// One stream for ten minutes, and all that its server holds of the last ten.

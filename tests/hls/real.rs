@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use streamrip::domain::hls::Quality;
 use streamrip::domain::media::{MediaIndex, TrackKind};
 use streamrip::domain::segment::EndReason;
+use streamrip::domain::stream_request::StreamRequest;
 use streamrip::media::{CancellationToken, index};
 use streamrip::plan::cut::{From, To};
 use streamrip::plan::seam::{self, Method, SeamKind};
 use streamrip_lab::child::OwnedChild;
-use streamrip_lab::{Nginx, PATIENCE, eventually, wait_for_file};
+use streamrip_lab::{Nginx, PATIENCE, Trouble, WebServer, eventually, wait_for_file};
 
 use crate::bench::Bench;
 
@@ -68,17 +70,14 @@ async fn ffmpeg_behind_nginx_with_an_outage_a_missing_chunk_and_a_restart_is_rec
     std::fs::remove_file(root.join("life2_001.ts")).expect("removed before it was offered");
     wait_for_file(&root.join("life2_006.ts"));
     second.end();
-    let last = |life: &str| files(&root, life).pop().expect("some").0;
-    let newest = last("life2_");
-    eventually("the last one", PATIENCE, || nginx.requests(&newest).iter().any(|line| line.contains("\" 200 "))).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let all: Vec<(String, Vec<u8>)> = files(&root, "life1_").into_iter().chain(files(&root, "life2_")).collect();
+    bench.bytes(&tape, all.iter().map(|(_, chunk)| chunk.len()).sum()).await;
     bench.stop(&mut tape).await;
 
     let segments = bench.segments();
     let words = format!("{:?} {:?}", bench.ends(), bench.lines());
     assert_eq!(segments.len(), 1, "{words}");
     let mut rest = segments[0].content.as_slice();
-    let all: Vec<(String, Vec<u8>)> = files(&root, "life1_").into_iter().chain(files(&root, "life2_")).collect();
     assert!(made >= 11 && all.len() >= made + 6);
     for (name, chunk) in &all {
         assert!(rest.starts_with(chunk), "{name} is not the next one in the recording: {words}");
@@ -155,25 +154,59 @@ async fn real_byte_ranges_and_real_encryption() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sound_that_stands_apart_is_joined_with_the_rendition_and_asked_for_in_the_way_that_was_asked_for() {
+    let (bench, server, root) = (Bench::new(), WebServer::start(), tempfile::tempdir().expect("dir"));
+    server.folder(root.path());
+    let apart = ["-map", "0:v", "-map", "1:a", "-var_stream_map", "v:0,agroup:a a:0,agroup:a", "-t", "6", "%v.m3u8"];
+    let made = encoder(root.path(), false, "-hls_playlist_type vod").args(apart).status();
+    assert!(made.expect("ffmpeg").success());
+    let master = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"x\",DEFAULT=YES,URI=\"1.m3u8\"\n\
+        #EXT-X-STREAM-INF:BANDWIDTH=900000,RESOLUTION=1280x720,AUDIO=\"a\"\nlarge.m3u8\n\
+        #EXT-X-STREAM-INF:BANDWIDTH=300000,RESOLUTION=320x180,AUDIO=\"a\"\n0.m3u8\n";
+    server.put("/master.m3u8", master);
+    let mut asked = StreamRequest::default();
+    asked.add_header("Authorization", "Bearer s3cret").expect("fine");
+    let mut order = Bench::order(&server.url("/master.m3u8"));
+    order.streams[0].url = order.streams[0].url.clone().asked_with(asked);
+    order.quality = Quality::Worst;
+    let mut tape = bench.start(order);
+    eventually("its end", PATIENCE, || !bench.ends().is_empty()).await;
+    bench.stop(&mut tape).await;
+    let words = format!("{:?} {:?}", bench.ends(), bench.lines());
+    assert_eq!(bench.ends()[0].0, EndReason::Eof, "{words}");
+    let found = indexed(&bench);
+    assert_eq!(count(&found, TrackKind::Video), 150, "{words}");
+    assert!((255..=262).contains(&count(&found, TrackKind::Audio)), "{words}");
+    assert!(server.requests("large").is_empty(), "{words}");
+    let all = server.requests("");
+    assert!(all.len() > 12 && all.iter().all(|r| r.authorization.as_deref() == Some("Bearer s3cret")), "{all:?}");
+    assert!(!words.contains("s3cret"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_connections_share_a_chunk_and_their_seam_is_found_by_its_packets() {
-    let (bench, nginx) = (Bench::new(), Nginx::start());
-    let root = nginx.root();
-    let made = encoder(&root, false, "-hls_list_size 0").arg("-t").arg("6").arg("all.m3u8").status();
+    let (bench, server, root) = (Bench::new(), WebServer::start(), tempfile::tempdir().expect("dir"));
+    let root = root.path();
+    server.folder(root);
+    let made = encoder(root, false, "-hls_list_size 0").arg("-t").arg("6").arg("all.m3u8").status();
     assert!(made.expect("ffmpeg").success());
     let all = std::fs::read_to_string(root.join("all.m3u8")).expect("a playlist");
     // As long as it goes on it says no end; the second connection comes when there are two chunks more.
     let live = all.replace("#EXT-X-ENDLIST", "");
     let first_four = live.split_inclusive(".ts\n").take(4).collect::<String>();
-    for playlist in [first_four, live] {
+    // A fifth one of which no more than an empty packet ever comes: who has that was told that the fourth is whole.
+    let empty = [&[0x47, 0x1f, 0xff, 0x10], [0xff; 184].as_slice()].concat();
+    server.put("/empty.ts", empty.repeat(2));
+    server.trouble("empty", 1, Trouble::Cut(188));
+    server.trouble("empty", usize::MAX, Trouble::Silence);
+    for playlist in [first_four + "#EXTINF:1,\nempty.ts\n", live] {
         std::fs::write(root.join("index.m3u8"), playlist).expect("written");
         let taped = bench.segments().iter().map(|s| s.content.len()).sum::<usize>();
-        let mut tape = bench.start(Bench::order(&nginx.url("/index.m3u8")));
-        let chunks = if taped == 0 { 0..4 } else { 3..6 };
+        let mut tape = bench.start(Bench::order(&server.url("/index.m3u8")));
+        let (chunks, more) = if taped == 0 { (0..4, 188) } else { (3..6, 0) };
         let wanted: usize =
             chunks.map(|n| std::fs::metadata(root.join(format!("all{n}.ts"))).expect("a chunk").len() as usize).sum();
-        bench.bytes(&tape, wanted).await;
-        // Told of it once it was read; a stop before that would only make the overlap longer.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        bench.bytes(&tape, wanted + more).await;
         bench.stop(&mut tape).await;
     }
     let found: Vec<MediaIndex> = bench

@@ -7,7 +7,7 @@ use streamrip::domain::stream_url::StreamUrl;
 use streamrip::source::Source as _;
 use streamrip::source::log::LineLog;
 use streamrip::source::mplayer::Mplayer;
-use streamrip_lab::{PATIENCE, Streamrip, has_program};
+use streamrip_lab::{PATIENCE, Streamrip, has_program, skipped};
 
 #[derive(Debug, Default)]
 pub struct Lines(pub Mutex<Vec<String>>);
@@ -68,7 +68,7 @@ fn a_child_has_its_pipes_and_no_other_descriptor_and_no_terminal() {
 #[test]
 fn a_child_cannot_open_the_terminal() {
     if !has_program("script") {
-        eprintln!("skipped: script (package bsdutils) is not installed");
+        skipped("script (package bsdutils) is not installed");
         return;
     }
     let mut streamrip = Streamrip::new(env!("CARGO_BIN_EXE_streamrip"));

@@ -17,6 +17,7 @@ use streamrip::catalog::writer::Writer;
 use streamrip::catalog::{open_reader, open_writer};
 use streamrip::domain::settings::Settings;
 use streamrip::domain::time::{MINUTE, Ms};
+use streamrip::media::CancellationToken;
 use streamrip::plan::verify::Fault as Wrong;
 
 use crate::calendar::Calendar;
@@ -100,11 +101,12 @@ fn after_any_cut_the_catalog_is_true_about_the_files() {
         .output();
     let output = match traced {
         Ok(output) => output,
-        Err(e) => return println!("skipped: strace cannot be started: {e}"),
+        Err(e) => return streamrip_lab::skipped(&format!("strace cannot be started: {e}")),
     };
     let text = std::fs::read_to_string(&trace).unwrap_or_default();
     if text.is_empty() {
-        return println!("skipped: strace may not trace here: {}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8_lossy(&output.stderr);
+        return streamrip_lab::skipped(&format!("strace may not trace here: {said}"));
     }
     assert!(output.status.success(), "the day itself failed: {}", String::from_utf8_lossy(&output.stderr));
     let log = Log::read(&text, &root);
@@ -199,8 +201,12 @@ fn judge(log: &Log, given: &BTreeMap<usize, Given>, at: usize, cut: Cut) {
     // What was in it before the migration still is, once it was there at all.
     let before: i64 = db.query_row("SELECT count(*) FROM event WHERE name = 'before'", [], |r| r.get(0)).expect("read");
     assert!(before == 1 || at < BORN, "the migration lost a row");
-    recover(&env, &mut db).expect("recovered");
-    assert_eq!(recover(&env, &mut db).expect("recovered"), Recovery::default(), "a second recovery did something");
+    recover(&env, &mut db, &CancellationToken::new()).expect("recovered");
+    assert_eq!(
+        recover(&env, &mut db, &CancellationToken::new()).expect("recovered"),
+        Recovery::default(),
+        "a second recovery did something"
+    );
     remove_half_made(&env.data_dir);
     // What is between two steps of a prune or a join is finished, or done again, by the next one.
     let aside = |path: &Path| path.file_name().is_some_and(|n| env.data_dir.join("quarantine").join(n).exists());

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use streamrip::app::assemble::{AssembleOutcome, assemble_talk, no_progress, plan_talk};
+use streamrip::app::clock::TestClock;
 use streamrip::app::prune::{PruneRequest, prune};
 use streamrip::app::report::{self, Selection, TalkView};
+use streamrip::app::retention::retain;
 use streamrip::catalog::schedule::TalkFilter;
 use streamrip::catalog::writer::Writer;
 use streamrip::catalog::{assemblies, open_reader};
@@ -13,7 +15,7 @@ use streamrip::domain::ids::SegmentId;
 use streamrip::domain::interval::IntervalSet;
 use streamrip::domain::segment::{Segment, Verdict};
 use streamrip::domain::talk::TalkStatus;
-use streamrip::domain::time::Ms;
+use streamrip::domain::time::{HOUR, Ms};
 use streamrip::plan::assembly::AssemblyPlan;
 use streamrip::plan::route::Route;
 use streamrip::plan::wanted::forbidden_slots;
@@ -55,11 +57,40 @@ pub fn plans(sim: &Sim) {
         assert!(again.is_empty(), "a second prune found something to do: {again:?}");
         assert_eq!(before, rows(sim), "a second prune changed something");
     }
+    old_things_go(sim, &runtime, &reader, &writer);
     drop(writer);
     thread.join().expect("ended");
     crate::checks::files(sim, true);
     crate::checks::bytes(sim);
     only_copies(sim, &views);
+}
+
+/// Deletes each segment that all of its talks' files hold, as `prune.keep_segments` does: no talk is worse for it.
+/// (What is deleted must stand in a file: [`only_copies`] looks.)
+fn old_things_go(
+    sim: &Sim,
+    runtime: &tokio::runtime::Runtime,
+    reader: &Arc<Mutex<rusqlite::Connection>>,
+    writer: &Writer,
+) {
+    let mut env = sim.env.clone();
+    env.settings.prune.keep_segments_ms = Some(0);
+    env.clock = Arc::new(TestClock::starting_at(sim.env.clock.now().plus(HOUR)));
+    let reports = || -> Vec<_> {
+        let views = report::select(&sim.db, &sim.env, &Selection::default()).expect("read");
+        views.into_iter().map(|v| (v.talk.id, v.report.covered, v.report.gaps, v.assembly.map(|a| a.sha256))).collect()
+    };
+    for round in 0..3 {
+        let before = reports();
+        let gone = runtime.block_on(retain(&env, reader, writer, false)).expect("pruned");
+        for (id, ..) in &before {
+            let outcome = runtime.block_on(assemble_talk(&sim.env, reader, writer, *id, false, no_progress()));
+            let outcome = outcome.unwrap_or_else(|e| panic!("talk {id} cannot be joined: {e}"));
+            let is_new = matches!(outcome, AssembleOutcome::Made { .. });
+            assert!(!is_new || gone.is_empty(), "talk {id} is made anew in round {round} after {gone:?} went");
+        }
+        assert_eq!(before, reports(), "in round {round}, after {gone:?} went");
+    }
 }
 
 /// What the catalog says of files, and what is to be done.

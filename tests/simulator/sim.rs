@@ -21,6 +21,7 @@ use streamrip::catalog::{open_reader, open_writer};
 use streamrip::domain::segment::{EndReason, Verdict};
 use streamrip::domain::settings::Settings;
 use streamrip::domain::time::{MINUTE, Ms};
+use streamrip::media::CancellationToken;
 use streamrip::source::Sources;
 use streamrip::tape::TapeDeps;
 use streamrip::tape::events::{TapeEvent, TapeSink};
@@ -196,9 +197,9 @@ impl Sim {
 
     /// Recovers; a second recovery must find nothing to do.
     fn recovered(&mut self) {
-        recover(&self.env, &mut self.db).expect("recovered");
+        recover(&self.env, &mut self.db, &CancellationToken::new()).expect("recovered");
         checks::files(self, false);
-        let again = recover(&self.env, &mut self.db).expect("recovered");
+        let again = recover(&self.env, &mut self.db, &CancellationToken::new()).expect("recovered");
         assert_eq!(again, Recovery::default(), "a second recovery found something to do");
     }
 

@@ -103,7 +103,7 @@ impl Site {
         f(&self.reader.lock().expect("reader"))
     }
 
-    async fn sql(&self, sql: &'static str) {
+    pub(in crate::app) async fn sql(&self, sql: &'static str) {
         self.writer.call(move |db| Ok(db.execute_batch(sql)?)).await.expect("sql");
     }
 
@@ -195,7 +195,7 @@ async fn more_media_replaces_a_file_and_less_never_does() {
 #[tokio::test]
 async fn pruning_waits_for_the_assembly_and_does_not_undo_it() {
     let site = Site::new();
-    let fragment = site.tape(-1.0, 1.5).await;
+    let fragment = site.tape(-0.4, 1.5).await;
     site.tape(3.0, 21.5).await;
     let inside = site.tape(5.0, 6.0).await;
     let page = site.tape_bytes(b"<html><body>Not found</body></html>".repeat(9), 2.0, 2.5).await;

@@ -8,7 +8,7 @@ use super::{Finding, Level};
 use crate::app::daemon::sender;
 use crate::app::env::Env;
 use crate::app::failure::Result;
-use crate::app::refresh;
+use crate::app::{refresh, report};
 use crate::catalog;
 use crate::domain::message::{Message, Phase, Topic};
 use crate::notify;
@@ -16,19 +16,21 @@ use crate::notify;
 /// Fetches each event's schedule as a refresh would, and sends a test message on every way that is set. Changes nothing.
 ///
 /// # Errors
-/// When the catalog cannot be read.
+/// When the catalog cannot be read, or there is no such event.
 pub async fn check_services(env: &Env, event: Option<&str>, tell: &mpsc::UnboundedSender<Finding>) -> Result<()> {
     let say = |level, kind, what: &str, message: String| {
         let _ = tell.send(Finding { level, kind, what: what.to_owned(), message });
     };
     let now = env.clock.now();
-    let remembered = {
+    let (remembered, asked) = {
         let db = catalog::open_reader(&env.data_dir)?;
-        refresh::remembered(&db, now)?
+        let events = catalog::schedule::events(&db)?;
+        let asked = event.map(|name| report::find_event(&events, name)).transpose()?;
+        (refresh::remembered(&db, now)?, asked)
     };
     let cache = Arc::default();
     for one in remembered {
-        if event.is_some_and(|name| name != one.name) {
+        if asked.is_some_and(|id| id != one.id) {
             continue;
         }
         let name = one.name.clone();

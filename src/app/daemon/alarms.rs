@@ -10,22 +10,26 @@ use tokio::time::Instant;
 
 use super::core::Core;
 use super::status::trouble;
-use super::worker::Done;
+use super::worker::{Done, News};
+use crate::app::clock::Clock;
 use crate::app::env::Env;
 use crate::app::failure::Result;
 use crate::app::index::read;
 use crate::app::refresh::is_current;
+use crate::app::report::TalkView;
 use crate::app::words::percent;
 use crate::app::{disk, report};
 use crate::catalog::daemon_runs::DaemonRun;
-use crate::catalog::schedule;
 use crate::catalog::schedule_changes::{self, NewChange};
+use crate::catalog::writer::Writer;
+use crate::catalog::{assemblies, schedule};
+use crate::domain::ids::{AssemblyId, TalkId};
 use crate::domain::message::{Message, Phase, TalkNews, Topic};
 use crate::domain::stream_url::redact_text;
 use crate::domain::talk::TalkState;
 use crate::domain::text::one_line;
 use crate::domain::time::{Ms, SECOND};
-use crate::notify::{Post, Sender};
+use crate::notify::{Post, Sender, Taken, UnderWay};
 use crate::plan::alarms::{Alarms, Facts, HallFact};
 use crate::plan::wanted::window_of;
 use crate::tape::TapeStatus;
@@ -47,11 +51,26 @@ pub fn sender(env: &Env) -> Sender {
 }
 
 /// The post as it is set. Where it cannot be had, that is logged and done without: taping must not depend on it.
-pub(super) fn post(env: &Env, age: impl Fn() -> Duration + Send + 'static) -> Post {
-    Post::start(&env.settings.notify, &sender(env), age).unwrap_or_else(|e| {
+pub(super) fn post(
+    env: &Env,
+    age: impl Fn() -> Duration + Send + 'static,
+    taken: mpsc::UnboundedSender<Taken>,
+) -> Post {
+    Post::start(&env.settings.notify, &sender(env), age, taken).unwrap_or_else(|e| {
         tracing::error!("nobody will be told of anything: {e}");
         Post::default()
     })
+}
+
+/// Writes down which joined files the hook has taken, as long as anybody may tell.
+pub(super) async fn note(writer: Writer, clock: Arc<dyn Clock>, mut taken: mpsc::UnboundedReceiver<Taken>) {
+    while let Some(file) = taken.recv().await {
+        let (assembly, now) = (file.assembly, clock.now());
+        if let Err(e) = writer.call(move |db| assemblies::told(db, assembly, now)).await {
+            tracing::warn!("that the hook has taken a file is not written down, it gets it again: {e}");
+        }
+        drop(file);
+    }
 }
 
 /// Tells that the daemon runs again, where one ran before.
@@ -82,6 +101,8 @@ pub(super) struct Caller {
     /// The schedule's version when its changes were told, and the number of the last of them.
     version: Option<i64>,
     last_change: i64,
+    /// Joined files that the daemon before this one did not hand over.
+    untold: Option<(Vec<(TalkId, AssemblyId)>, UnderWay)>,
 }
 
 impl Caller {
@@ -94,19 +115,31 @@ impl Caller {
         started: Ms,
         last_change: i64,
     ) -> Self {
-        let (alarms, refreshed) = (Alarms::default(), Vec::new());
-        let origin = Instant::now();
-        Self { env, core, reader, post, alarms, started, origin, refreshed, asked: None, version: None, last_change }
+        let (alarms, refreshed, origin) = (Alarms::default(), Vec::new(), Instant::now());
+        let (asked, version, untold) = (None, None, None);
+        Self { env, core, reader, post, alarms, started, origin, refreshed, asked, version, last_change, untold }
+    }
+
+    /// Hands these joined files over first: the daemon before this one did not come to it.
+    #[must_use]
+    pub fn handing_over(mut self, untold: Vec<(TalkId, AssemblyId)>) -> Self {
+        self.untold = Some((untold, self.post.expect_file()));
+        self
     }
 
     /// Looks once a second until the worker is gone, which sends `done`.
-    pub async fn run(mut self, mut done: mpsc::UnboundedReceiver<Done>) {
+    pub async fn run(mut self, mut done: mpsc::UnboundedReceiver<News>) {
+        if let Some((untold, _under_way)) = self.untold.take() {
+            for (talk, assembly) in untold {
+                self.hand_over(talk, assembly).await;
+            }
+        }
         let mut look = tokio::time::interval(Duration::from_secs(1));
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 talk = done.recv() => match talk {
-                    Some(talk) => self.talk_done(talk).await,
+                    Some((talk, _under_way)) => self.talk_done(talk).await,
                     None => return,
                 },
                 _ = look.tick() => {
@@ -201,20 +234,36 @@ impl Caller {
         if view.talk.opted_out || !(done.made || missed) {
             return;
         }
+        self.post.send(&self.news(view, done.made));
+    }
+
+    async fn hand_over(&self, talk: TalkId, assembly: AssemblyId) {
+        let env = self.env.clone();
+        match read(&self.reader, move |db| report::by_id(db, &env, talk.0)).await {
+            // Since replaced by one that is handed over in its place, or not to be shown.
+            Ok(view) if view.talk.opted_out || view.assembly.as_ref().is_none_or(|a| a.id != assembly) => {}
+            Ok(view) => self.post.hand_over(&self.news(view, true)),
+            Err(e) => tracing::warn!("talk {talk}: its file goes to the hook at the next start: {e}"),
+        }
+    }
+
+    /// What became of a talk, with its file if that is `made`.
+    fn news(&self, view: TalkView, made: bool) -> Message {
         let (title, hall) = (one_line(&view.talk.title), one_line(&view.hall.name));
         let state = view.report.state.to_string();
-        let path = view.assembly.as_ref().filter(|_| done.made).map(|a| self.env.data_dir.join(&a.path));
+        let file = view.assembly.as_ref().filter(|_| made);
+        let (assembly, path) = file.map(|a| (a.id, self.env.data_dir.join(&a.path))).unzip();
         let file = path.as_ref().map(|p| format!(": {}", p.display())).unwrap_or_default();
         let text = format!("{hall}: {title:?} is {state}, {} recorded{file}", percent(view.report.coverage));
         let message = Message::new(Topic::TalkDone, Phase::News, text, self.env.clock.now());
-        let talk = TalkNews { id: view.talk.id, title, state, coverage: view.report.coverage, path };
-        self.post.send(&Message {
+        let talk = TalkNews { id: view.talk.id, title, state, coverage: view.report.coverage, path, assembly };
+        Message {
             since: view.talk.slot.start.min(message.at),
             event: Some(view.event.name),
             hall: Some(hall),
             talk: Some(talk),
             ..message
-        });
+        }
     }
 }
 

@@ -19,15 +19,17 @@ use super::worker::{self, Doing, Worker};
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::app::journal::Journal;
+use crate::app::lock::{self, DaemonLock};
 use crate::app::report::{self, Selection, TalkView};
-use crate::app::{backup, disk, folders, lock, recover, refresh};
+use crate::app::{backup, disk, folders, recover, refresh};
 use crate::catalog::daemon_runs::DaemonRun;
 use crate::catalog::writer::Writer;
-use crate::catalog::{self, daemon_runs, schedule_changes};
-use crate::domain::ids::EventId;
+use crate::catalog::{self, assemblies, daemon_runs, schedule_changes};
+use crate::domain::ids::{AssemblyId, EventId, TalkId};
 use crate::domain::segment::EndReason;
 use crate::domain::talk::TalkState;
 use crate::domain::time::Ms;
+use crate::media::CancellationToken;
 use crate::source::Sources;
 use crate::source::log::{FileLog, LineLog, NoLog};
 use crate::tape::TapeDeps;
@@ -84,10 +86,10 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<Outcome> {
     folders::check(&env.data_dir)?;
-    let _lock = lock::take(&env.data_dir)?;
+    let lock = Arc::new(lock::take(&env.data_dir)?);
     let mut shutdown = pin!(shutdown);
-    let Begun { db, run_id, recovery, before, last_change } = tokio::select! {
-        begun = begin(env, options.scope) => begun?,
+    let Begun { db, run_id, recovery, before, last_change, untold } = tokio::select! {
+        begun = begin(env, options.scope, &lock) => begun?,
         () = &mut shutdown => return Ok(Outcome::Stopped),
     };
     let started = env.clock.now();
@@ -110,9 +112,11 @@ pub async fn run(
     let core = Core::new(env.clone(), reader()?, deps, options.scope);
     let (worker, doing) = Worker::new(env.clone(), reader()?, writer.clone(), options.scope, closed_segments);
     let (tell_done, done_talks) = mpsc::unbounded_channel();
-    let worker = worker.telling(tell_done);
     let reconciled = core.reconciliations();
-    let post = alarms::post(env, move || reconciled.borrow().elapsed());
+    let (tell_taken, taken) = mpsc::unbounded_channel();
+    let post = alarms::post(env, move || reconciled.borrow().elapsed(), tell_taken);
+    let noting = tokio::spawn(alarms::note(writer.clone(), Arc::clone(&env.clock), taken));
+    let worker = worker.telling(tell_done, post.clone());
     alarms::restarted(&post, before, recovery.describe(), started);
     let watcher = Arc::new(Mutex::new(reader()?));
 
@@ -127,13 +131,15 @@ pub async fn run(
     add_backup(&ticker, env).await.map_err(failed)?;
     let working = tokio::spawn(worker.run());
     let telling = tokio::spawn(tell(Arc::clone(&core), env.clone(), started, options.problems, doing.clone(), seen));
-    let caller = Caller::new(env.clone(), Arc::clone(&core), Arc::clone(&watcher), post.clone(), started, last_change);
+    let caller = Caller::new(env.clone(), Arc::clone(&core), Arc::clone(&watcher), post.clone(), started, last_change)
+        .handing_over(untold);
     let calling = post.has_ways().then(|| tokio::spawn(caller.run(done_talks)));
     let beating = tokio::spawn(beat(Heart::new(writer.clone(), run_id, Arc::clone(&env.clock))));
 
     let done = async {
         if options.until_done {
             until_done(&core, env, &watcher, options.scope, &doing).await;
+            post.files_taken().await;
         } else {
             std::future::pending::<()>().await;
         }
@@ -161,6 +167,19 @@ pub async fn run(
     if let Some(calling) = calling {
         let _ = tokio::time::timeout(LAST_WRITES, calling).await;
     }
+    // Before the writer ends: what the hook takes yet is written down.
+    let left = post.flush(if finished { LAST_MESSAGES } else { SOON }).await;
+    if left.messages > 0 {
+        tracing::warn!("{} message(s) could not be delivered in time", left.messages);
+    }
+    if left.files > 0 {
+        tracing::warn!(
+            "notify.on_talk_done has not taken {} joined file(s) yet: the next start hands them over",
+            left.files
+        );
+    }
+    noting.abort();
+    let _ = noting.await;
     ticker.stop().await;
     let _ = std::fs::remove_file(env.data_dir.join(status::FILE_NAME));
     let stopped = env.clock.now();
@@ -171,7 +190,6 @@ pub async fn run(
         drop((core, writer));
         let _ = tokio::time::timeout(LAST_WRITES, tokio::task::spawn_blocking(move || thread.join())).await;
     }
-    post.flush(if finished { LAST_MESSAGES } else { SOON }).await;
     if !finished {
         return Ok(Outcome::Stopped);
     }
@@ -198,22 +216,29 @@ struct Begun {
     before: Option<DaemonRun>,
     /// The number of the schedule's last change; later ones are news.
     last_change: i64,
+    /// Joined files that the run before this one did not hand to the hook.
+    untold: Vec<(TalkId, AssemblyId)>,
 }
 
 /// Opens the catalog, recovers, and writes that a daemon runs. On a full disk none of that can be, nor any taping:
-/// there it waits for space, since nobody may be there to start it again.
-async fn begin(env: &Env, scope: Option<EventId>) -> Result<Begun> {
+/// there it waits for space, since nobody may be there to start it again. Dropping the future stops it soon; until then
+/// it holds the lock, so that no other daemon takes in the same files.
+async fn begin(env: &Env, scope: Option<EventId>, lock: &Arc<DaemonLock>) -> Result<Begun> {
     let mut told = false;
+    let cancel = CancellationToken::new();
+    let _stop = cancel.clone().drop_guard();
     loop {
         // Before: a catalog that is closed gives some space back.
         let full = disk::is_full(&env.data_dir);
-        let job = env.clone();
+        let (job, cancel, lock) = (env.clone(), cancel.clone(), Arc::clone(lock));
         let begun = blocking(move || {
+            let _lock = lock;
             let mut db = catalog::open_writer(&job.data_dir)?;
             let (before, last_change) = (daemon_runs::newest(&db)?, schedule_changes::newest(&db)?);
-            let recovery = recover::recover(&job, &mut db)?;
+            let recovery = recover::recover(&job, &mut db, &cancel)?;
             let run_id = daemon_runs::begin(&db, Uuid::now_v7(), scope, job.clock.now())?;
-            Ok(Begun { db, run_id, recovery, before, last_change })
+            let untold = assemblies::untold(&db)?;
+            Ok(Begun { db, run_id, recovery, before, last_change, untold })
         });
         match begun.await {
             Err(e) if full || disk::is_full(&env.data_dir) => {
@@ -366,3 +391,7 @@ async fn until_done(
         }
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

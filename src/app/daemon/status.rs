@@ -100,6 +100,25 @@ pub struct Flow {
     pub silent_seconds: Option<f64>,
 }
 
+impl Status {
+    /// The same, with what its age says on top: a daemon that hangs, and one that has not got so far, say nothing
+    /// themselves.
+    #[must_use]
+    pub fn seen_at(mut self, now: Ms) -> Self {
+        let age = now.since(Ms(self.written_ms));
+        if age > STALE_MS && !self.is_starting() {
+            self.problems.insert(0, format!("the daemon has written no status for {} s", age / SECOND));
+        }
+        self
+    }
+
+    /// True where no daemon has written it yet: it begins with a look at what the last one left.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        self.written_ms == 0
+    }
+}
+
 impl Flow {
     fn of(status: &TapeStatus, zone: chrono_tz::Tz) -> Self {
         Self {
@@ -307,11 +326,10 @@ pub fn read(data_dir: &Path, clock: &dyn Clock) -> Result<Status> {
     let path = data_dir.join(FILE_NAME);
     let locked = lock::is_taken(data_dir);
     let mut status = read_file(&path)?.unwrap_or_default();
-    let age = clock.now().since(Ms(status.written_ms));
-    if !locked {
+    if locked {
+        status = status.seen_at(clock.now());
+    } else {
         status = Status { written_at: status.written_at, written_ms: status.written_ms, ..Status::default() };
-    } else if age > STALE_MS && status.written_ms != 0 {
-        status.problems.insert(0, format!("the daemon has written no status for {} s", age / 1000));
     }
     // A daemon that begins on a full disk cannot write its status at all.
     if locked && disk::is_full(data_dir) && !status.problems.iter().any(|p| p.starts_with("disk-full")) {

@@ -16,7 +16,7 @@ use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::app::index::{Looked, read};
 use crate::app::prune::PruneRequest;
-use crate::app::{adopt, disk, index, prune};
+use crate::app::{adopt, disk, index, prune, retention};
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, segments, todo, troubles};
@@ -26,6 +26,7 @@ use crate::domain::segment::Verdict;
 use crate::domain::talk::Talk;
 use crate::domain::time::{Ms, SECOND};
 use crate::media::CancellationToken;
+use crate::notify::{Post, UnderWay};
 use crate::plan::wanted::window_of;
 
 /// Without news the worker looks this often: settling times run out by themselves.
@@ -34,6 +35,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A talk whose assembly failed so often no longer holds up `--until-done`; a segment that could not be looked
 /// at so often no longer holds up its talk, which is joined again should it succeed later.
 const GIVE_UP: u32 = 4;
+
+/// How often it is looked what is old enough to be deleted: ages are days, and sizes grow by a file at a time.
+const RETAIN: Duration = Duration::from_secs(3600);
 
 /// The longest wait before a segment that could not be looked at is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
@@ -47,9 +51,10 @@ pub struct Worker {
     scope: Option<EventId>,
     closed: mpsc::UnboundedReceiver<Uuid>,
     doing: watch::Sender<Doing>,
-    done: Option<mpsc::UnboundedSender<Done>>,
+    done: Option<(mpsc::UnboundedSender<News>, Post)>,
     disk_low: bool,
     hard: HashMap<SegmentId, Hard>,
+    retained: Option<Instant>,
 }
 
 /// A segment that cannot be looked at: its file, the programs, or we ourselves failed.
@@ -67,6 +72,9 @@ pub struct Done {
     /// Its file was made just now; else there is nothing to make one of.
     pub made: bool,
 }
+
+/// A talk that the worker is done with. Until the other half is dropped, its file counts as not handed over yet.
+pub type News = (Done, UnderWay);
 
 /// What the worker is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,19 +102,19 @@ impl Worker {
         let (doing, seen) = watch::channel(Doing::default());
         let reader = Arc::new(Mutex::new(reader));
         let hard = HashMap::new();
-        (Self { env, reader, writer, scope, closed, doing, done: None, disk_low: false, hard }, seen)
+        (Self { env, reader, writer, scope, closed, doing, done: None, disk_low: false, hard, retained: None }, seen)
     }
 
-    /// Tells `done` of each talk that it is done with. Nobody has to listen.
+    /// Tells `done` of each talk that it is done with, whose file is to go by `post`. Nobody has to listen.
     #[must_use]
-    pub fn telling(mut self, done: mpsc::UnboundedSender<Done>) -> Self {
-        self.done = Some(done);
+    pub fn telling(mut self, done: mpsc::UnboundedSender<News>, post: Post) -> Self {
+        self.done = Some((done, post));
         self
     }
 
     fn tell(&self, talk: TalkId, made: bool) {
-        if let Some(done) = &self.done {
-            let _ = done.send(Done { talk, made });
+        if let Some((done, post)) = &self.done {
+            let _ = done.send((Done { talk, made }, post.expect_file()));
         }
     }
 
@@ -137,10 +145,12 @@ impl Worker {
     async fn take_in(&self) -> Result<usize> {
         self.say("looking for joined files that the catalog does not know".to_owned());
         // A file that another process is about to enter is none of these.
-        let _turn = assemble::turn(&self.env).await?;
+        let turn = assemble::turn(&self.env).await?;
         let (env, cancel) = (self.env.clone(), CancellationToken::new());
         let _stop = cancel.clone().drop_guard();
         let look = tokio::task::spawn_blocking(move || {
+            // Until it has ended, also where nobody waits for it any more.
+            let _turn = turn;
             let mut db = catalog::open_writer(&env.data_dir)?;
             let taken = adopt::adopt_assemblies(&mut db, &env, &cancel)?;
             if taken > 0 {
@@ -190,6 +200,21 @@ impl Worker {
             left -= 1;
         }
         self.doing.send_modify(|d| d.waiting = left);
+        if left == 0 && self.retained.is_none_or(|last| last.elapsed() >= RETAIN) {
+            self.retain().await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what is older than the user keeps it.
+    async fn retain(&mut self) -> Result<()> {
+        self.retained = Some(Instant::now());
+        if retention::is_on(&self.env) {
+            self.say("looking for what is old enough to be deleted".to_owned());
+            let (env, reader, writer) = (self.env.clone(), Arc::clone(&self.reader), self.writer.clone());
+            let done = apart(async move { retention::retain(&env, &reader, &writer, false).await }).await;
+            done.unwrap_or_else(|panic| Err(Failure::new(Kind::Failed, panic)))?;
+        }
         Ok(())
     }
 
@@ -211,6 +236,7 @@ impl Worker {
             if low {
                 tracing::error!("disk-full: less than the reserve is free: joining waits, recording goes on");
                 prune::prune(&self.env, &self.reader, &self.writer, PruneRequest::default()).await?;
+                self.retain().await?;
             } else {
                 tracing::info!("there is space on the disk again: joining goes on");
             }

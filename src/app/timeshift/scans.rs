@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::ids::SegmentId;
 use crate::domain::segment::Segment;
+use crate::domain::time::Ms;
 use crate::media::mpegts::Scan;
 
 /// Segments whose cuts are remembered; of more, those that were looked at last. A cut takes 48 bytes, and one a second of
@@ -21,15 +22,24 @@ const READ_BYTES: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub struct Scans(Mutex<Known>);
 
+/// What is known of a segment.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    /// Where it may be cut.
+    pub scan: Scan,
+    /// Wall time of its first cut, once that is decided.
+    pub begin: Option<Ms>,
+}
+
 #[derive(Debug, Default)]
 struct Known {
-    all: HashMap<SegmentId, (u64, Arc<Mutex<Scan>>)>,
+    all: HashMap<SegmentId, (u64, Arc<Mutex<Looked>>)>,
     /// Counts looks, which tells the one that was longest ago.
     looks: u64,
 }
 
 impl Known {
-    fn of(&mut self, segment: SegmentId, remembered: usize) -> Arc<Mutex<Scan>> {
+    fn of(&mut self, segment: SegmentId, remembered: usize) -> Arc<Mutex<Looked>> {
         self.looks += 1;
         if self.all.len() >= remembered
             && !self.all.contains_key(&segment)
@@ -37,20 +47,20 @@ impl Known {
         {
             self.all.remove(&oldest);
         }
-        let (look, scan) = self.all.entry(segment).or_default();
+        let (look, looked) = self.all.entry(segment).or_default();
         *look = self.looks;
-        Arc::clone(scan)
+        Arc::clone(looked)
     }
 }
 
 impl Scans {
     /// Looks at a segment as far as it has been written. `None`: its file cannot be read; the gap and its cause are told
     /// elsewhere.
-    pub(super) fn look<T>(&self, data_dir: &Path, segment: &Segment, then: impl FnOnce(&Scan) -> T) -> Option<T> {
-        let scan = self.0.lock().unwrap_or_else(PoisonError::into_inner).of(segment.id, REMEMBERED);
-        let mut scan = scan.lock().unwrap_or_else(PoisonError::into_inner);
-        go_on(&mut scan, &data_dir.join(&segment.path)).ok()?;
-        Some(then(&scan))
+    pub(super) fn look<T>(&self, data_dir: &Path, segment: &Segment, then: impl FnOnce(&mut Looked) -> T) -> Option<T> {
+        let looked = self.0.lock().unwrap_or_else(PoisonError::into_inner).of(segment.id, REMEMBERED);
+        let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
+        go_on(&mut looked.scan, &data_dir.join(&segment.path)).ok()?;
+        Some(then(&mut looked))
     }
 }
 

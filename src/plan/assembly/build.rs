@@ -24,6 +24,8 @@ const SURE_MS: i64 = SECOND;
 /// A segment that may be used.
 pub(super) struct Unit<'a> {
     pub(super) id: SegmentId,
+    /// The segment that it is, or is a part of: for people, and to tell parts of one segment.
+    pub(super) segment: SegmentId,
     pub(super) index: &'a MediaIndex,
     /// From which stream.
     pub(super) stream: Option<StreamId>,
@@ -42,7 +44,10 @@ impl Unit<'_> {
 
     /// True where the two were taped at the same time, each from a mirror of its own; a handover is no such
     /// thing, unless it changes the mirror.
-    fn is_beside(&self, other: &Unit<'_>) -> bool {
+    pub(super) fn is_beside(&self, other: &Unit<'_>) -> bool {
+        if self.segment == other.segment {
+            return false;
+        }
         let together = self.came.intersect(other.came).len_ms();
         let other_stream = self.stream.zip(other.stream).is_some_and(|(a, b)| a != b);
         together > HANDOVER_MS || (other_stream && together > 0)
@@ -104,20 +109,20 @@ impl Builder<'_> {
             }
             if self.reaches_end(last) {
                 let stands = stands_in(last, unit, &seam);
-                self.reject(unit.id, format!("segment {} goes on to the end of the window", last.id), stands);
+                self.reject(unit.id, format!("segment {} goes on to the end of the window", last.segment), stands);
                 continue;
             }
             if let Some(better) = further(last, unit, &queue) {
                 // One seam less, where a mirror has both.
                 let stands = stands_in(better, unit, &seam::find_taped(better.index, unit.index, Taped::Beside).seam);
-                self.reject(unit.id, format!("segment {} has more of the same time", better.id), stands);
+                self.reject(unit.id, format!("segment {} has more of the same time", better.segment), stands);
                 continue;
             }
             self.wanted.extend(wanted.map(|(from, to)| (unit.id, from, to)));
             self.seams.push((last.id, unit.id, seam.clone()));
             if seam.contained {
                 let stands = stands_in(last, unit, &seam);
-                self.reject(unit.id, format!("all of it stands in segment {}", last.id), stands);
+                self.reject(unit.id, format!("all of it stands in segment {}", last.segment), stands);
                 continue;
             }
             self.follow(last, unit, &seam);

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::ids::{HallId, StreamId};
-use crate::domain::media::{Packet, Window};
+use crate::domain::media::{MediaSpan, Packet, Window};
 use crate::domain::segment::Container;
 use crate::plan::fixtures;
 use crate::plan::media_fixtures::{Content, Dump, dump, original};
@@ -20,10 +20,50 @@ const ZERO: i64 = 1_000_000;
 struct Taped {
     lane: i64,
     dump: Dump,
+    /// Holes: for each track, so many packets of it came before, so many are missing.
+    holes: Vec<[(u64, u64); 2]>,
+}
+
+impl Taped {
+    fn new(lane: i64, dump: Dump) -> Self {
+        Self { lane, dump, holes: Vec::new() }
+    }
+
+    /// Takes out what is shown between these times of its own clock.
+    fn lose(&mut self, from: i64, to: i64) {
+        let dump = &mut self.dump;
+        let lost = |p: &Packet| (from..to).contains(&p.pts_ms);
+        let of = |track: u32, what: &dyn Fn(&Packet) -> bool| {
+            dump.packets.iter().filter(|p| p.track == track && what(p)).count() as u64
+        };
+        let hole = [1, 2].map(|track| (of(track, &|p| p.pts_ms < from), of(track, &lost)));
+        self.holes.push(hole);
+        dump.packets.retain(|p| !lost(p));
+        let index = &mut dump.index;
+        for packets in [&mut index.head, &mut index.tail] {
+            packets.retain(|p| !lost(p));
+        }
+        index.keys_ms.retain(|at| !(from..to).contains(at));
+        for (track, (_, lost)) in index.tracks.iter_mut().zip(hole) {
+            track.packets -= lost;
+        }
+        let at = index.spans.iter().position(|s| s.media_start_ms < from && to < s.media_end_ms).expect("inside");
+        let span = index.spans[at];
+        index.spans[at].media_end_ms = from;
+        index.spans.insert(at + 1, MediaSpan { media_start_ms: to, ..span });
+    }
+
+    /// Number of a packet in the original.
+    fn number(&self, track: usize, ordinal: u64) -> u64 {
+        let lost: u64 =
+            self.holes.iter().map(|hole| hole[track]).filter(|(at, _)| *at <= ordinal).map(|(_, n)| n).sum();
+        self.dump.from[track] + ordinal + lost
+    }
 }
 
 fn segment(n: usize, taped: &Taped) -> Segment {
-    let wall = taped.dump.index.spans[0].wall();
+    let spans = &taped.dump.index.spans;
+    let wall = Interval::new(spans[0].wall().start, spans[spans.len() - 1].wall().end);
     Segment {
         id: SegmentId(n as i64 + 1),
         uuid: Uuid::nil(),
@@ -88,7 +128,8 @@ fn plan_of(taped: &mut [Taped], slot: Interval) -> AssemblyPlan {
 fn carried_out(plan: &AssemblyPlan, taped: &[Taped]) -> Vec<Vec<(u64, i64)>> {
     let mut out = vec![Vec::new(); 2];
     for run in plan.pieces.chunk_by(|a, b| a.segment == b.segment) {
-        let dump = &taped[run[0].segment.0 as usize - 1].dump;
+        let taped = &taped[run[0].segment.0 as usize - 1];
+        let dump = &taped.dump;
         let mut route = Route::new(run);
         let mut ordinals = [0_u64; 2];
         for p in &dump.packets {
@@ -96,7 +137,7 @@ fn carried_out(plan: &AssemblyPlan, taped: &[Taped]) -> Vec<Vec<(u64, i64)>> {
             let ordinal = ordinals[track];
             ordinals[track] += 1;
             if let Some((to, at)) = route.takes(p.track, ordinal, p.pts_ms, p.key) {
-                out[to as usize - 1].push((dump.from[track] + ordinal, at));
+                out[to as usize - 1].push((taped.number(track, ordinal), at));
             }
         }
     }
@@ -120,7 +161,7 @@ fn lane(
     for (begin, length) in failures.iter().copied().chain([(seconds * 1000, 0)]) {
         if begin - from > 2000 {
             let (a, b) = (at(from, video, all), at(begin, video, all));
-            out.push(Taped { lane, dump: dump(all, a, b, own_clock, late, torn) });
+            out.push(Taped::new(lane, dump(all, a, b, own_clock, late, torn)));
         }
         from = begin + length;
     }
@@ -168,6 +209,8 @@ proptest! {
     #[test]
     fn mirrors_that_fail_at_different_times_have_no_gap(
         video: bool, own_clock: bool, torn: bool,
+        // The failures are holes inside segments, or end them.
+        inside: bool,
         // Whose turn it is to fail, after how long, for how long.
         failures in prop::collection::vec((any::<bool>(), 3_000_i64..250_000, 500_i64..60_000), 0..9),
         late in (0_i64..700, 0_i64..700),
@@ -176,7 +219,7 @@ proptest! {
         let video = video && !own_clock;
         let content = match still {
             // Where there is no clock, minutes of silence cannot be told apart.
-            Some((from, length)) if !own_clock => Content::Still(from, from + length),
+            Some((from, length)) if !own_clock && !inside => Content::Still(from, from + length),
             _ => Content::Unique,
         };
         let all = original(SECONDS, content, video);
@@ -189,8 +232,13 @@ proptest! {
             }
             if *first { &mut a } else { &mut b }.push((begin, *length));
         }
-        let mut taped = lane(1, &all, SECONDS, &a, (video, own_clock, late.0, torn));
-        taped.extend(lane(2, &all, SECONDS, &b, (video, own_clock, late.1, torn)));
+        let cuts = |failures: &[(i64, i64)]| if inside { Vec::new() } else { failures.to_vec() };
+        let mut taped = lane(1, &all, SECONDS, &cuts(&a), (video, own_clock, late.0, torn));
+        taped.extend(lane(2, &all, SECONDS, &cuts(&b), (video, own_clock, late.1, torn)));
+        for (taped, failures) in taped.iter_mut().zip([&a, &b]).filter(|_| inside) {
+            // What is shorter is no hole.
+            failures.iter().for_each(|(from, length)| taped.lose(*from, from + length.max(&1500)));
+        }
         let made = all_of_it(&mut taped, &all, video);
         prop_assert!(made.is_ok(), "{}", made.err().unwrap_or_default());
     }
@@ -248,8 +296,8 @@ fn the_format_that_covers_most_is_chosen_and_two_mirrors_of_one_count_once() {
     let how = (false, false, 0, false);
     // Two mirrors have the first 120 s in one format, a third one 200 s in another.
     let mut taped = vec![
-        Taped { lane: 1, dump: dump(&all, 0, at(120_000, false, &all), false, 0, false) },
-        Taped { lane: 2, dump: dump(&all, 0, at(120_000, false, &all), false, 0, false) },
+        Taped::new(1, dump(&all, 0, at(120_000, false, &all), false, 0, false)),
+        Taped::new(2, dump(&all, 0, at(120_000, false, &all), false, 0, false)),
     ];
     let mut third = lane(3, &all, 200, &[], how);
     third[0].dump.index.tracks[0].format_hash = 99;
@@ -258,4 +306,46 @@ fn the_format_that_covers_most_is_chosen_and_two_mirrors_of_one_count_once() {
     assert_eq!(plan.pieces.iter().map(|p| p.segment.0).collect::<Vec<_>>(), [3]);
     assert_eq!(plan.rejected.len(), 2);
     assert!(plan.rejected.iter().all(|r| !r.redundant), "they stay");
+}
+
+#[test]
+fn a_hole_inside_a_segment_is_filled_from_the_other_mirror() {
+    for (video, own_clock) in [(true, false), (false, false), (false, true)] {
+        for (ours, theirs, want) in [
+            // The other one goes on to the end: no seam back is needed.
+            (vec![(300_000, 320_000)], vec![], vec![1, 2]),
+            // It breaks off later, inside itself: then back to what lies behind our hole.
+            (vec![(300_000, 320_000)], vec![(600_000, 620_000)], vec![1, 2, 1]),
+            // Near each other, near an end, and several in one.
+            (vec![(300_000, 303_000), (340_000, 350_000)], vec![(320_000, 324_000)], vec![1, 2, 1, 2]),
+            (vec![(15_000, 17_000)], vec![(890_000, 892_000)], vec![1, 2, 1]),
+        ] {
+            let all = original(SECONDS, Content::Unique, video);
+            let how = (video, own_clock, 100, true);
+            let mut taped = lane(1, &all, SECONDS, &[], how);
+            taped.extend(lane(2, &all, SECONDS, &[], (video, own_clock, 300, true)));
+            for (taped, holes) in taped.iter_mut().zip([&ours, &theirs]) {
+                holes.iter().for_each(|(from, to)| taped.lose(*from, *to));
+            }
+            let plan = all_of_it(&mut taped, &all, video).expect("whole");
+            let order: Vec<i64> = plan.pieces.iter().map(|p| p.segment.0).collect();
+            assert_eq!(order, want, "{plan:#?}");
+            assert!(plan.seams.iter().all(|(a, b, s)| a != b && s.method == Method::Packets), "{:#?}", plan.seams);
+            assert!(plan.rejected.is_empty(), "both are used: {:?}", plan.rejected);
+        }
+    }
+}
+
+#[test]
+fn a_hole_that_both_mirrors_have_stays_a_gap() {
+    let all = original(SECONDS, Content::Unique, true);
+    let how = (true, false, 100, false);
+    let mut taped = lane(1, &all, SECONDS, &[], how);
+    taped.extend(lane(2, &all, SECONDS, &[], how));
+    taped[0].lose(300_000, 320_000);
+    taped[1].lose(310_000, 330_000);
+    let slot = Interval::new(Ms(ZERO + 5_000), Ms(ZERO + SECONDS * 1000 - 5_000));
+    let plan = plan_of(&mut taped, slot);
+    assert_eq!(plan.pieces.iter().filter(|p| p.before.is_some()).count(), 1, "{plan:#?}");
+    assert!(taped.iter().all(|t| t.dump.index.windows.is_empty()), "nobody looks closer for nothing");
 }

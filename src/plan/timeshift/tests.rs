@@ -21,11 +21,12 @@ fn strip(id: i64, from: i64, to: i64, closed: Option<i64>, clock: i64) -> Strip 
                 byte: u64::try_from(s - from).expect("rising") * 1000,
                 media_us: (s + clock) * 1_000_000,
                 wall: wall(s),
-                jump: false,
+                jump: None,
                 hash: (s + clock).unsigned_abs(),
             })
             .collect(),
         end_us: (to + clock) * 1_000_000,
+        late_ms: 0,
     }
 }
 
@@ -118,45 +119,135 @@ fn a_clock_that_is_set_breaks() {
     for key in &mut one.keys[6..] {
         key.media_us += 900_000_000;
     }
-    one.keys[6].jump = true;
+    one.keys[6].jump = Some(6_000_000);
     one.end_us += 900_000_000;
+    let all = shown(std::slice::from_ref(&one), within(0, 100), 90);
+    assert_eq!(all, [(1, 0, 4, false), (1, 4, 6, false), (1, 6, 10, true), (1, 10, 12, false)]);
+    // Also right after the first picture of a chunk, and back.
+    one.keys[5].jump = Some(5_000_000);
+    one.keys[5].media_us -= 4_000_000;
+    one.keys[6].jump = Some(2_000_000);
     let all = shown(&[one], within(0, 100), 90);
-    assert_eq!(all, [(1, 0, 4, false), (1, 4, 5, false), (1, 6, 10, true), (1, 10, 12, false)]);
+    assert_eq!(all, [(1, 0, 4, false), (1, 4, 5, false), (1, 5, 6, true), (1, 6, 10, true), (1, 10, 12, false)]);
+}
+
+#[test]
+fn after_a_clock_that_is_set_in_both_of_two_segments_the_second_goes_on() {
+    // An encoder that began anew at 6 s, recorded by two connections; the second lived longer.
+    let set = |mut strip: Strip| {
+        for key in strip.keys.iter_mut().filter(|k| k.wall >= wall(6)) {
+            key.media_us -= 5_000_000_000;
+        }
+        let first = strip.keys.iter_mut().find(|k| k.wall >= wall(6)).expect("there");
+        first.jump = Some(6_000_000 + 5_000_000_000);
+        strip.end_us -= 5_000_000_000;
+        strip
+    };
+    let (first, second) = (set(strip(1, 0, 12, Some(12), 5000)), set(strip(2, 2, 24, Some(24), 5000)));
+    assert_eq!(
+        shown(&[first, second], within(0, 100), 90),
+        [
+            (1, 0, 4, false),
+            (1, 4, 6, false),
+            (1, 6, 10, true),
+            (2, 10, 14, true),
+            (2, 14, 18, false),
+            (2, 18, 22, false),
+            (2, 22, 24, false)
+        ]
+    );
+}
+
+#[test]
+fn of_two_that_grow_at_the_same_time_the_first_is_shown() {
+    let (first, second) = (strip(1, 0, 10, None, 0), strip(2, 1, 10, None, 0));
+    assert_eq!(shown(&[first, second], within(0, 100), 10), [(1, 0, 4, false), (1, 4, 8, false)]);
+    // It ends; the second has been there for long.
+    let (first, second) = (strip(1, 0, 10, Some(10), 0), strip(2, 1, 14, None, 0));
+    assert_eq!(shown(&[first, second], within(0, 100), 14)[2..], [(2, 8, 12, true)]);
+    // A third is the one that goes on: the second ended before.
+    let (first, second, third) = (strip(1, 0, 10, Some(10), 0), strip(2, 1, 5, Some(5), 0), strip(3, 6, 14, None, 0));
+    assert_eq!(shown(&[first, second, third], within(0, 100), 14)[2..], [(3, 8, 12, true)]);
+}
+
+#[test]
+fn a_burst_is_waited_for_until_it_has_reached_the_rest() {
+    let closed = strip(1, 0, 10, Some(10), 0);
+    // What has come of it so far are pictures of the fifth second; it goes on to the eighth.
+    let slow = |to: i64| Strip { opened: wall(11), closed: None, ..strip(2, 5, to, None, 0) };
+    assert_eq!(shown(&[closed.clone(), slow(7)], within(0, 100), 12).len(), 2);
+    assert_eq!(shown(&[closed.clone(), slow(13)], within(0, 100), 13)[2..], [(2, 8, 12, true)]);
+    // An encoder that counts from elsewhere is none of that.
+    let other = Strip { opened: wall(11), ..strip(2, 11, 13, None, 5000) };
+    assert_eq!(shown(&[closed, other], within(0, 100), 13)[2..], [(1, 8, 10, false)]);
+}
+
+#[test]
+fn what_must_not_be_shown_is_not_shown_by_either_time() {
+    let forbidden: IntervalSet = within(8, 12).into();
+    let late = Strip { late_ms: 4000, ..strip(1, 0, 20, Some(20), 0) };
+    let all = chunks(&[late], within(0, 100), &forbidden, wall(90));
+    let walls: Vec<_> = all.iter().map(|c| c.wall.since(wall(0)) / SECOND).collect();
+    assert_eq!(walls, [0, 12, 16]);
+}
+
+/// A segment of the property below.
+#[derive(Clone, Copy, Debug)]
+struct Life {
+    id: i64,
+    /// First and end of what it has, seconds.
+    from: i64,
+    end: i64,
+    opened: i64,
+    clock: i64,
+    /// Seconds of media that come in a second until it has caught up.
+    pace: i64,
+}
+
+impl Life {
+    fn at(&self, now: i64) -> Option<Strip> {
+        let has = self.end.min(now).min(self.from + self.pace * (now - self.opened)).max(self.from);
+        // What a slow burst did not bring in time is never there.
+        let closed = (self.end <= now).then_some(self.end);
+        let to = if closed.is_some() { self.whole() } else { has.min(self.whole()) };
+        (self.opened <= now)
+            .then(|| Strip { opened: wall(self.opened), ..strip(self.id, self.from, to, closed, self.clock) })
+    }
+
+    /// How far it has come when it is closed.
+    fn whole(&self) -> i64 {
+        self.end.min(self.from + self.pace * (self.end - self.opened)).max(self.from)
+    }
 }
 
 proptest! {
-    /// Whatever was listed once stays, in its place, as segments grow, close and follow each other.
+    /// Whatever was listed once stays, in its place, as segments grow, close, follow each other and live at the same
+    /// time; and all that was recorded is shown.
     #[test]
-    fn the_list_only_grows(lengths in prop::collection::vec((1_i64..40, -6_i64..40, any::<bool>()), 1..5)) {
-        // The end state: segments with overlaps and gaps between them.
-        let (mut at, mut before_from, mut all) = (0, 0, Vec::new());
-        for (nth, (length, step, other_clock)) in (0_i64..).zip(&lengths) {
-            // A burst reaches back into the segment before it; what lies before that was decided long ago.
-            let from = (at + step).max(before_from);
-            let opened = at.max(from);
-            let clock = if *other_clock { 5000 * (nth + 1) } else { 0 };
-            let end = opened + length;
-            all.push((nth + 1, from, end, opened, clock));
-            (at, before_from) = (end, from);
+    fn the_list_only_grows(
+        lives in prop::collection::vec((1_i64..40, -15_i64..40, 0_i64..20, any::<bool>(), 2_i64..30), 1..6)
+    ) {
+        let (mut opened, mut earliest, mut all) = (0, 0, Vec::<Life>::new());
+        for (id, (length, step, back, other_clock, pace)) in (1_i64..).zip(lives) {
+            // Opened before or after the end of the one before, but not before that one was.
+            opened = all.last().map_or(0, |last| (last.end + step).max(last.opened));
+            // A burst reaches back, but not before all that was recorded: what lies there was decided long ago.
+            let from = (opened - back).max(earliest);
+            earliest = from;
+            let clock = if other_clock { 5000 * id } else { 0 };
+            all.push(Life { id, from, end: opened + length, opened, clock, pace });
         }
+        let end = all.iter().map(|l| l.end).max().unwrap_or(opened);
         let mut before: Vec<Chunk> = Vec::new();
-        for now in 0..at + 60 {
-            let strips: Vec<Strip> = all
-                .iter()
-                .filter(|(_, _, _, opened, _)| *opened <= now)
-                .map(|(id, from, end, opened, clock)| {
-                    let closed = (*end <= now).then_some(*end);
-                    Strip { opened: wall(*opened), ..strip(*id, *from, (*end).min(now).max(*from), closed, *clock) }
-                })
-                .collect();
-            let list = chunks(&strips, within(0, 10_000), &IntervalSet::new(), wall(now));
+        for now in 0..end + 60 {
+            let strips: Vec<Strip> = all.iter().filter_map(|life| life.at(now)).collect();
+            let list = chunks(&strips, within(-100, 10_000), &IntervalSet::new(), wall(now));
             prop_assert!(list.len() >= before.len(), "at {now}: {before:?} became {list:?}");
             prop_assert_eq!(&list[..before.len()], &before[..], "at {}", now);
             before = list;
         }
-        // And all of it is shown: each second that a segment has.
-        for (_, from, end, ..) in &all {
-            for second in *from..*end {
+        for life in &all {
+            for second in life.from..life.whole() {
                 let there = before.iter().any(|c| {
                     let start = c.wall.since(wall(0));
                     (start..start + c.length_us / 1000).contains(&(second * SECOND))

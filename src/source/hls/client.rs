@@ -1,23 +1,24 @@
 //! Requests of an HLS stream: playlists and keys whole, chunks as they come.
 
-use std::error::Error as _;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{LOCATION, RANGE, USER_AGENT};
-use reqwest::{Client, Response, StatusCode, redirect};
-use thiserror::Error;
+use reqwest::{Client, Proxy, Response, StatusCode, redirect};
 use url::Url;
 
-use super::super::SourceEnd;
-use super::playlist::join;
-use crate::domain::hls::ByteRange;
+use super::playlist::{self, join};
+use crate::domain::hls::{AnyPlaylist, ByteRange, Key};
 use crate::domain::segment::EndReason;
+use crate::domain::stream_request::StreamRequest;
 use crate::domain::stream_url::{StreamUrl, is_private_ip, redact_text};
 use crate::domain::text::{one_line, shortened};
+use crate::source::http::Setup;
+use crate::source::{SourceEnd, gate, net};
 
 /// A playlist of more bytes is none: 1 MiB is three days in chunks of 6 s.
 const MAX_PLAYLIST: usize = 1 << 20;
@@ -54,70 +55,93 @@ impl From<Failure> for SourceEnd {
 /// What makes requests for all streams: two pools of open connections.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    /// To the host that the user named.
+    /// To hosts that may be private.
     own: Client,
     /// To hosts that strangers named: looks no name up as a private address.
     public: Client,
+    proxies: Arc<Matcher>,
 }
 
 impl Clients {
-    /// Both.
+    /// Both. Of `setup` the proxies are used.
     ///
     /// # Errors
     /// When TLS cannot be set up.
-    pub fn new() -> Result<Self, Failure> {
+    pub fn new(setup: &Setup) -> Result<Self, Failure> {
         // Another part of the program may have chosen the same provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = |public: bool| {
-            let builder = Client::builder()
+        let proxies = Arc::new(setup.proxies());
+        let builder = |public_only: bool| {
+            let mut builder = Client::builder()
                 .user_agent(concat!("streamrip/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(CONNECT_TIMEOUT)
                 .read_timeout(READ_TIMEOUT)
+                .dns_resolver(Arc::new(Names { public_only, proxies: proxies.clone() }))
                 // Each step is looked at first, see `Requests::get`.
                 .redirect(redirect::Policy::none());
-            if public { builder.dns_resolver(Arc::new(PublicOnly)) } else { builder }
+            if !setup.environment {
+                builder = builder.no_proxy();
+            }
+            for proxy in setup.proxy.iter().filter_map(|proxy| Proxy::all(proxy).ok()) {
+                builder = builder.proxy(proxy);
+            }
+            builder
         };
         // A system without root certificates is refused even where none are needed; with none at all http works.
         let build = |public| builder(public).build().or_else(|_| builder(public).tls_certs_only([]).build());
         let client = |public| build(public).map_err(|e| failure(&e));
-        Ok(Self { own: client(false)?, public: client(true)? })
+        Ok(Self { own: client(false)?, public: client(true)?, proxies })
     }
 }
 
-/// Looks names up, and leaves out addresses at which no public server can be.
+/// Looks names up. `public_only`: leaves out addresses at which no public server can be.
 #[derive(Debug)]
-struct PublicOnly;
+struct Names {
+    public_only: bool,
+    proxies: Arc<Matcher>,
+}
 
-impl Resolve for PublicOnly {
+impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {
+        // The proxy is named by the user.
+        let public_only = self.public_only && !is_proxy(&self.proxies, name.as_str());
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> = found.filter(|at| !is_private_ip(at.ip())).collect();
-            if public.is_empty() {
-                return Err(PrivateAddress.into());
-            }
-            Ok(Box::new(public.into_iter()) as Addrs)
+            let found = net::look_up(name.as_str(), 0, public_only).await?;
+            Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
 }
 
-/// A name leads into a private network.
-#[derive(Debug, Error)]
-#[error("it is on this machine or in a private network, and not the host that the user named: it is not followed")]
-struct PrivateAddress;
+/// The proxy through which an address is asked for.
+fn proxy_for(proxies: &Matcher, url: &str) -> Option<String> {
+    let proxy = proxies.intercept(&url.parse().ok()?)?;
+    proxy.uri().host().map(str::to_owned)
+}
+
+/// True where a proxy has that name.
+fn is_proxy(proxies: &Matcher, name: &str) -> bool {
+    let public = ["http://proxied.example/", "https://proxied.example/"];
+    public.iter().filter_map(|url| proxy_for(proxies, url)).any(|host| host.eq_ignore_ascii_case(name))
+}
 
 /// The requests of one connection.
 #[derive(Clone, Debug)]
 pub struct Requests {
     clients: Clients,
     stream: StreamUrl,
+    /// Whether the stream's server is in a private network, and so may name its neighbours.
+    private: OnceLock<bool>,
 }
 
 impl Requests {
     /// For one stream.
     #[must_use]
     pub fn new(clients: Clients, stream: &StreamUrl) -> Self {
-        Self { clients, stream: stream.clone() }
+        let private = match stream.is_public_only() {
+            true => Some(false),
+            false => stream.is_private().then_some(true),
+        };
+        Self { clients, stream: stream.clone(), private: private.map(OnceLock::from).unwrap_or_default() }
     }
 
     /// Where the stream begins.
@@ -175,6 +199,44 @@ impl Requests {
         Ok(Body { answer, found, skip, left: wanted.map_or(u64::MAX, |w| w.length) })
     }
 
+    /// A playlist as another program gets it, which will ask for it and for all that it names: none of that may
+    /// lead where we would not go. What the user has set for the stream goes along if all of it is on the
+    /// stream's own server, since a program says it to whomever it asks; else only the user agent.
+    ///
+    /// # Errors
+    /// When it is not to be had, or leads where it must not.
+    pub async fn for_program(&self, url: &Url) -> Result<StreamUrl, Failure> {
+        let (bytes, found) = self.playlist(url).await?;
+        let Some(AnyPlaylist::Media(playlist)) = playlist::read(&bytes, &found) else {
+            let detail = format!("{}: no HLS playlist of chunks came", shown(url));
+            return Err(Failure { reason: EndReason::NotMedia, detail });
+        };
+        let mut names = vec![&found];
+        for chunk in &playlist.chunks {
+            names.push(&chunk.url);
+            names.extend(chunk.map.as_ref().map(|map| &map.url));
+            names.extend(chunk.key.as_ref().and_then(Key::url));
+        }
+        let (mut all_own, mut hosts) = (true, HashSet::new());
+        for name in names {
+            let trust = self.trust(name)?;
+            all_own &= self.is_own_server(name, trust);
+            if trust == Trust::Public && hosts.insert(name.host_str()) {
+                let public = StreamUrl::parse_from_schedule(name.as_str()).map_err(|e| unusable(&e))?;
+                gate::check(&public).await.map_err(|end| Failure {
+                    reason: end.reason.unwrap_or(EndReason::SourceFailed),
+                    detail: end.detail.unwrap_or_default(),
+                })?;
+            }
+        }
+        let own = self.stream.request();
+        let mut request = if all_own { own.clone() } else { StreamRequest::default() };
+        if let Some(agent) = own.user_agent().filter(|_| !all_own) {
+            request.set_user_agent(agent).map_err(|e| unusable(&e))?;
+        }
+        Ok(StreamUrl::parse(found.as_str()).map_err(|e| unusable(&e))?.asked_with(request))
+    }
+
     async fn small(&self, url: &Url, range: Option<ByteRange>, max: usize) -> Result<(Vec<u8>, Url), Failure> {
         let all = async {
             let mut body = self.chunk(url, range, 0).await?;
@@ -199,11 +261,10 @@ impl Requests {
     async fn get(&self, url: &Url, range: Option<ByteRange>) -> Result<(Response, Url), Failure> {
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let trusted = judge(&url, &self.stream)?;
-            let client = if trusted { &self.clients.own } else { &self.clients.public };
+            let trust = self.trust(&url)?;
+            let client = if trust == Trust::Public { &self.clients.public } else { &self.clients.own };
             let mut request = client.get(url.clone());
-            // What the user has set for the stream is for its own server.
-            if trusted && url.port_or_known_default() == Some(self.stream.port()) {
+            if self.is_own_server(&url, trust) {
                 let own = self.stream.request();
                 if let Some(agent) = own.user_agent() {
                     request = request.header(USER_AGENT, agent);
@@ -214,6 +275,12 @@ impl Requests {
                 request = request.header(RANGE, range_header(range));
             }
             let answer = request.send().await.map_err(|e| failure(&e))?;
+            if trust == Trust::Own {
+                // Where a proxy stands says nothing of the server.
+                let direct = proxy_for(&self.clients.proxies, url.as_str()).is_none();
+                let at = answer.remote_addr().filter(|_| direct);
+                self.private.get_or_init(|| at.is_some_and(|at| is_private_ip(at.ip())));
+            }
             let status = answer.status();
             if status == StatusCode::OK || status == StatusCode::PARTIAL_CONTENT {
                 return Ok((answer, url));
@@ -229,6 +296,42 @@ impl Requests {
         }
         Err(Failure { reason: EndReason::Network, detail: format!("{}: too many redirects", shown(&url)) })
     }
+}
+
+/// Whom an address leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// The host that the user named.
+    Own,
+    /// Another one, which may be private.
+    Neighbour,
+    /// One of the public network.
+    Public,
+}
+
+impl Requests {
+    /// True for the server that the user named: what is set for the stream is for that one.
+    fn is_own_server(&self, url: &Url, trust: Trust) -> bool {
+        trust == Trust::Own && url.port_or_known_default() == Some(self.stream.port())
+    }
+
+    /// Whom an address leads to, and whether it is asked at all: a public server may not send us to machines of our
+    /// network, and nobody to files.
+    fn trust(&self, url: &Url) -> Result<Trust, Failure> {
+        let own = url.host_str() == Some(self.stream.host()) && !self.stream.is_public_only();
+        let private = self.private.get().copied().unwrap_or(false);
+        let refused = |refusal: net::Refusal| Failure { reason: refusal.reason(), detail: refusal.to_string() };
+        net::may_follow(url, own || private).map_err(refused)?;
+        Ok(match (own, private) {
+            (true, _) => Trust::Own,
+            (false, true) => Trust::Neighbour,
+            (false, false) => Trust::Public,
+        })
+    }
+}
+
+fn unusable(why: &dyn std::fmt::Display) -> Failure {
+    Failure { reason: EndReason::SourceFailed, detail: format!("the address cannot be given to a program: {why}") }
 }
 
 fn range_header(range: ByteRange) -> String {
@@ -273,23 +376,6 @@ impl Body {
     }
 }
 
-/// Whether the user named the host of an address. A server may not send us to other machines of our network,
-/// or to files.
-fn judge(url: &Url, stream: &StreamUrl) -> Result<bool, Failure> {
-    let refused = |reason, why: String| Err(Failure { reason, detail: format!("{}: {why}", shown(url)) });
-    if !matches!(url.scheme(), "http" | "https") {
-        let why = format!("{:?} addresses are not followed", shortened(url.scheme(), 20));
-        return refused(EndReason::SourceFailed, why);
-    }
-    if url.host_str() == Some(stream.host()) && !stream.is_public_only() {
-        return Ok(true);
-    }
-    match StreamUrl::parse_from_schedule(url.as_str()) {
-        Ok(_) => Ok(false),
-        Err(_) => refused(EndReason::PrivateAddress, PrivateAddress.to_string()),
-    }
-}
-
 fn shown(url: &Url) -> String {
     // Without what may be a signature.
     let mut url = url.clone();
@@ -298,55 +384,35 @@ fn shown(url: &Url) -> String {
 }
 
 fn failure(e: &reqwest::Error) -> Failure {
-    let mut words: Vec<String> = Vec::new();
-    let (mut refused, mut private) = (false, false);
-    let mut next: Option<&dyn std::error::Error> = e.source();
-    while let Some(cause) = next {
-        let text = one_line(&redact_text(&cause.to_string()));
-        // Wrappers repeat what they wrap.
-        if !words.iter().any(|w| w.contains(&text)) {
-            words.push(text);
-        }
-        let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        private |= cause.is::<PrivateAddress>();
-        refused |= kind == Some(std::io::ErrorKind::ConnectionRefused);
-        next = cause.source();
-    }
-    let said = |word: &str| words.iter().any(|w| w.to_ascii_lowercase().contains(word));
-    let reason = if private {
-        EndReason::PrivateAddress
-    } else if refused {
-        EndReason::Refused
-    } else if said("dns error") || said("failed to lookup") {
-        EndReason::Dns
-    } else if e.is_builder() {
-        EndReason::SourceFailed
-    } else {
-        EndReason::Network
-    };
-    if e.is_timeout() {
-        words.insert(0, "no answer in time".to_owned());
-    }
-    if words.is_empty() {
-        words.push(one_line(&redact_text(&e.to_string())));
-    }
+    let reason = if e.is_builder() { EndReason::SourceFailed } else { net::meaning(e) };
+    // Its own words are "error sending request", with the address.
+    let cause = std::error::Error::source(e).map_or_else(|| one_line(&redact_text(&e.to_string())), net::words);
+    let late = if e.is_timeout() { "no answer in time: " } else { "" };
     let at = e.url().map(|url| format!("{}: ", shown(url))).unwrap_or_default();
-    Failure { reason, detail: shortened(&format!("{at}{}", words.join(": ")), 300) }
+    Failure { reason, detail: shortened(&format!("{at}{late}{cause}"), 300) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_playlist_leads_to_its_own_host_and_to_public_ones_only() {
-        let by_user = |host: &str| StreamUrl::parse(&format!("http://{host}/x.m3u8")).expect("an address");
-        let judged =
-            |url: &str, stream: &StreamUrl| judge(&Url::parse(url).expect("an address"), stream).map_err(|f| f.reason);
-        assert_eq!(judged("http://127.0.0.1:81/x.ts", &by_user("127.0.0.1")), Ok(true));
-        assert_eq!(judged("https://cdn.example/x.ts", &by_user("h.example")), Ok(false));
+    fn requests(stream: &StreamUrl, setup: &Setup) -> Requests {
+        Requests::new(Clients::new(setup).expect("TLS"), stream)
+    }
+
+    fn by_user(host: &str) -> StreamUrl {
+        StreamUrl::parse(&format!("http://{host}/x.m3u8")).expect("an address")
+    }
+
+    #[tokio::test]
+    async fn a_playlist_leads_to_its_own_host_and_to_public_ones_only() {
+        let own = requests(&by_user("h.example"), &Setup::default());
+        let judged = |of: &Requests, url: &str| of.trust(&Url::parse(url).expect("an address")).map_err(|f| f.reason);
+        assert_eq!(judged(&own, "http://h.example:81/x.ts"), Ok(Trust::Own));
+        assert_eq!(judged(&own, "https://cdn.example/x.ts"), Ok(Trust::Public));
         let by_schedule = StreamUrl::parse_from_schedule("http://h.example/x.m3u8").expect("an address");
-        assert_eq!(judged("http://h.example/x.ts", &by_schedule), Ok(false), "its name is looked up with care");
+        let schedule = requests(&by_schedule, &Setup::default());
+        assert_eq!(judged(&schedule, "http://h.example/x.ts"), Ok(Trust::Public), "its name is looked up with care");
         for bad in [
             "http://127.0.0.1/x",
             "http://localhost/x",
@@ -354,19 +420,28 @@ mod tests {
             "http://[::1]/",
             "http://10.0.0.1/",
         ] {
-            assert_eq!(judged(bad, &by_user("h.example")), Err(EndReason::PrivateAddress), "{bad}");
+            assert_eq!(judged(&own, bad), Err(EndReason::PrivateAddress), "{bad}");
+            assert_eq!(judged(&schedule, bad), Err(EndReason::PrivateAddress), "{bad}");
         }
+        let private = requests(&by_user("10.0.0.5"), &Setup::default());
+        assert_eq!(judged(&private, "http://10.0.0.6/x.ts"), Ok(Trust::Neighbour));
         for bad in ["file:///etc/passwd", "ftp://h.example/x", "data:text/plain,x", "rtsp://h.example/"] {
-            assert_eq!(judged(bad, &by_user("h.example")), Err(EndReason::SourceFailed), "{bad}");
+            assert_eq!(judged(&private, bad), Err(EndReason::SourceFailed), "{bad}");
         }
     }
 
     #[tokio::test]
-    async fn a_name_that_leads_into_a_private_network_is_not_followed() {
-        let requests =
-            Requests::new(Clients::new().expect("TLS"), &StreamUrl::parse("http://h.example/").expect("valid"));
-        // Only the look-up can tell: the name looks like any other.
-        let answer = requests.clients.public.get("http://localhost:9/").send().await;
-        assert_eq!(failure(&answer.expect_err("refused")).reason, EndReason::PrivateAddress);
+    async fn a_name_that_leads_into_a_private_network_is_not_followed_unless_it_is_the_proxys() {
+        let reason = async |setup: &Setup, url: &str| {
+            let requests = requests(&by_user("h.example"), setup);
+            // Only the look-up can tell: the name looks like any other.
+            let answer = requests.clients.public.get(url).send().await;
+            failure(&answer.expect_err("nobody listens there")).reason
+        };
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+        let at_home = format!("http://localhost:{nobody}/");
+        assert_eq!(reason(&Setup::default(), &at_home).await, EndReason::PrivateAddress);
+        let setup = Setup { proxy: Some(at_home), ..Setup::default() };
+        assert_eq!(reason(&setup, "http://h.example/").await, EndReason::Refused);
     }
 }

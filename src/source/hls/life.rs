@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use url::Url;
 
-use self::entry::{Again, Known};
+use self::entry::{Again, Found, Known};
 use super::client::{Body, Failure, MAX_CHUNK, Requests};
 use super::crypt::Cipher;
 use super::feed::Item;
@@ -42,6 +42,8 @@ const RETRY_MIN: Duration = Duration::from_millis(200);
 /// One connection.
 pub struct Life {
     ask: Ask,
+    /// A mere look at the stream: from its newest chunk on.
+    pub look: bool,
     http: Requests,
     out: mpsc::Sender<Item>,
     log: Arc<dyn LineLog>,
@@ -95,6 +97,7 @@ impl Life {
         let (lives, goes_on) = memo.begin();
         Self {
             ask,
+            look: false,
             http,
             out,
             log,
@@ -136,7 +139,10 @@ impl Life {
     }
 
     async fn fetch(&mut self) -> Result<SourceEnd, Failure> {
-        let Some(mut known) = self.enter_again().await? else { return self.by_ffmpeg().await };
+        let mut known = match self.enter_again().await? {
+            Found::Playlist(known) => known,
+            Found::Apart(picture, sound) => return self.by_ffmpeg(&picture, &sound).await,
+        };
         self.goes_on = true;
         // Signatures change, the path is the variant's.
         let variant = known.url.path().to_owned();
@@ -210,8 +216,7 @@ impl Life {
 
     fn next(&self, playlist: &Playlist, position: &Position) -> Start {
         match position {
-            // A mere look: the newest one.
-            Position::Begin(_) if self.ask.from < Ms(0) => {
+            Position::Begin(_) if self.look => {
                 Start { at: playlist.chunks.len().saturating_sub(1), ..Start::default() }
             }
             Position::Begin(taken) => hls::begin(playlist, taken.as_ref(), self.now(), self.ask.from),

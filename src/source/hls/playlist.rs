@@ -79,6 +79,8 @@ struct Reader<'a> {
     duration_ms: Option<i64>,
     range: Option<(u64, Option<u64>)>,
     made: Option<Ms>,
+    /// `made` is written with it, and not counted on from the one before.
+    dated_here: bool,
     discontinuity: bool,
     gap: bool,
     /// Of all chunks that follow.
@@ -101,6 +103,7 @@ impl<'a> Reader<'a> {
             duration_ms: None,
             range: None,
             made: None,
+            dated_here: false,
             discontinuity: false,
             gap: false,
             map: None,
@@ -133,8 +136,10 @@ impl<'a> Reader<'a> {
             Tag::Byterange(tag) => self.range = Some((tag.length(), tag.offset())),
             Tag::Discontinuity(_) => {
                 self.discontinuity = true;
-                // What is not dated anew after it has no date.
-                self.made = None;
+                // What is not dated anew has no date. (The order of tags is free.)
+                if !self.dated_here {
+                    self.made = None;
+                }
             }
             Tag::Gap(_) => self.gap = true,
             Tag::Key(tag) => self.key(&tag),
@@ -195,7 +200,10 @@ impl<'a> Reader<'a> {
                 self.is_media = true;
                 self.playlist.target_ms = value.trim().parse::<f64>().ok().and_then(milliseconds).unwrap_or(0);
             }
-            "#EXT-X-PROGRAM-DATE-TIME" => self.made = date(value.trim()),
+            "#EXT-X-PROGRAM-DATE-TIME" => {
+                self.made = date(value.trim());
+                self.dated_here = true;
+            }
             "#EXT-X-STREAM-INF" => {
                 // Without the rate, which it should have.
                 self.is_master = true;
@@ -218,6 +226,7 @@ impl<'a> Reader<'a> {
         let (range, made) = (self.range.take(), self.made);
         let (discontinuity, gap) = (std::mem::take(&mut self.discontinuity), std::mem::take(&mut self.gap));
         self.made = made.map(|made| made.plus(duration_ms));
+        self.dated_here = false;
         let Some(url) = url else { return };
         let range = range.map(|(length, offset)| {
             let follows = self.range_end.as_ref().filter(|(of, _)| *of == url).map_or(0, |(_, end)| *end);

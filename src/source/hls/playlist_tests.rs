@@ -60,6 +60,18 @@ fn a_live_playlist_is_read() {
 }
 
 #[test]
+fn a_date_counts_on_either_side_of_its_discontinuity_and_not_over_one() {
+    const DATE: &str = "#EXT-X-PROGRAM-DATE-TIME:2010-12-27T20:00:00Z\n";
+    let of_second = |tags: &str| {
+        let text = format!("#EXTM3U\n{DATE}#EXTINF:2,\n1.ts\n{tags}#EXTINF:2,\n2.ts\n");
+        media(&text).chunks[1].made.map(|made| made.0 - 1_293_480_000_000)
+    };
+    let broken = "#EXT-X-DISCONTINUITY\n";
+    assert_eq!((of_second(""), of_second(broken)), (Some(2000), None));
+    assert_eq!((of_second(&format!("{DATE}{broken}")), of_second(&format!("{broken}{DATE}"))), (Some(0), Some(0)));
+}
+
+#[test]
 fn ranges_and_maps_are_read() {
     let playlist = media(
         "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MAP:URI=\"init.mp4\",BYTERANGE=\"700@0\"\n\

@@ -34,6 +34,7 @@ use super::socket::{Hangup, Socket, Spoken, Wire};
 use crate::domain::segment::EndReason;
 use crate::domain::stream_url::is_private_ip;
 use crate::source::SourceEnd;
+use crate::source::net::{self, NameError};
 
 /// Time for a TCP connection, over all addresses of a host.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -81,7 +82,7 @@ pub(super) struct Answer {
     pub(super) body: Incoming,
     pub(super) connection: Pin<Box<Driven>>,
     pub(super) hangup: Arc<Hangup>,
-    /// The server (or proxy) is in a private network.
+    /// The server is known to be in a private network.
     pub(super) is_private: bool,
 }
 
@@ -91,12 +92,7 @@ impl Client {
         if let Some(known) = &setup.tls {
             let _ = tls.set(Ok(known.clone()));
         }
-        let proxies = match &setup.proxy {
-            Some(proxy) => Matcher::builder().all(proxy.clone()).build(),
-            None if setup.environment => Matcher::from_env(),
-            None => Matcher::builder().build(),
-        };
-        Self { tls, proxies, netrc: setup.netrc.clone() }
+        Self { tls, proxies: setup.proxies(), netrc: setup.netrc.clone() }
     }
 
     /// Asks, and waits for the head of the answer.
@@ -127,7 +123,8 @@ impl Client {
             Some(proxy) => direct.call(proxy.uri().clone()).await.map_err(|e| through_proxy(connecting(&e)))?,
         };
         let tcp: TcpStream = tcp.into_inner();
-        let is_private = tcp.peer_addr().is_ok_and(|peer| is_private_ip(peer.ip()));
+        // Where a proxy stands says nothing of the server.
+        let is_private = proxy.is_none() && tcp.peer_addr().is_ok_and(|peer| is_private_ip(peer.ip()));
         let socket = Socket::new(tcp, ask.hangup.clone());
         let wire = if is_tls { Wire::Tls(self.secured(host, socket).await?) } else { Wire::Plain(socket) };
 
@@ -172,7 +169,7 @@ impl Client {
         let name = ServerName::try_from(name).map_err(|e| tls(e.to_string()))?;
         match TlsConnector::from(config).connect(name, socket).await {
             Ok(stream) => Ok(Box::new(stream)),
-            Err(e) => Err(wire(&e).unwrap_or_else(|| tls(e.to_string()))),
+            Err(e) => Err(connecting(&e)),
         }
     }
 }
@@ -207,19 +204,10 @@ fn head(ask: &Ask<'_>, authority: &str) -> Result<HeaderMap, SourceEnd> {
     Ok(headers)
 }
 
-/// Looks names up, and leaves private addresses out where the name came from a server.
+/// Looks names up, and leaves private addresses out where the name came from a server or a schedule.
 #[derive(Clone, Debug)]
 struct Names {
     public_only: bool,
-}
-
-/// Why a name leads nowhere.
-#[derive(Debug, thiserror::Error)]
-enum NameError {
-    #[error("the name cannot be looked up: {0}")]
-    Unknown(io::Error),
-    #[error("a server sent us to an address in a private network, which is not followed")]
-    Private,
 }
 
 impl Service<Name> for Names {
@@ -233,44 +221,8 @@ impl Service<Name> for Names {
 
     fn call(&mut self, name: Name) -> Self::Future {
         let public_only = self.public_only;
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(NameError::Unknown)?;
-            let mut found: Vec<SocketAddr> = found.collect();
-            if public_only {
-                let before = found.len();
-                found.retain(|address| !is_private_ip(address.ip()));
-                if found.is_empty() && before > 0 {
-                    return Err(NameError::Private);
-                }
-            }
-            Ok(found.into_iter())
-        })
+        Box::pin(async move { Ok(net::look_up(name.as_str(), 0, public_only).await?.into_iter()) })
     }
-}
-
-/// The innermost error that is of type `T`.
-fn within<'e, T: std::error::Error + 'static>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e T> {
-    let mut error = Some(error);
-    let mut found = None;
-    while let Some(e) = error {
-        found = e.downcast_ref::<T>().or(found);
-        error = e.source();
-    }
-    found
-}
-
-/// All causes of an error in one line.
-fn words(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut out = error.to_string();
-    let mut source = error.source();
-    while let Some(e) = source {
-        let next = e.to_string();
-        if !out.contains(&next) {
-            out = format!("{out}: {next}");
-        }
-        source = e.source();
-    }
-    out
 }
 
 fn unusable(error: &dyn std::error::Error) -> SourceEnd {
@@ -286,24 +238,7 @@ fn through_proxy(end: SourceEnd) -> SourceEnd {
 
 /// What an error of connecting means.
 fn connecting(error: &(dyn std::error::Error + 'static)) -> SourceEnd {
-    let detail = Some(words(error));
-    if let Some(name) = within::<NameError>(error) {
-        let reason = match name {
-            NameError::Unknown(_) => EndReason::Dns,
-            NameError::Private => EndReason::PrivateAddress,
-        };
-        return SourceEnd { reason: Some(reason), detail: Some(name.to_string()) };
-    }
-    match within::<io::Error>(error).map(io::Error::kind) {
-        Some(io::ErrorKind::ConnectionRefused) => SourceEnd { reason: Some(EndReason::Refused), detail },
-        _ => SourceEnd { reason: Some(EndReason::Network), detail },
-    }
-}
-
-/// What an error of the socket below TLS means; `None` where it is one of TLS itself.
-fn wire(error: &io::Error) -> Option<SourceEnd> {
-    let is_tls = within::<rustls::Error>(error).is_some() || error.kind() == io::ErrorKind::InvalidData;
-    (!is_tls).then(|| SourceEnd { reason: Some(EndReason::Network), detail: Some(error.to_string()) })
+    SourceEnd { reason: Some(net::meaning(error)), detail: Some(net::words(error)) }
 }
 
 /// What an error of a transfer means.
@@ -313,15 +248,13 @@ pub(super) fn transfer(error: &hyper::Error) -> SourceEnd {
         return end(EndReason::Network, "the server closed the connection before its answer was whole".to_owned());
     }
     if error.is_parse() {
-        return end(EndReason::NotMedia, format!("what came is no answer of a web server: {}", words(error)));
+        return end(EndReason::NotMedia, format!("what came is no answer of a web server: {}", net::words(error)));
     }
-    match within::<io::Error>(error) {
-        Some(io) if io.kind() == io::ErrorKind::UnexpectedEof => {
-            end(EndReason::Eof, "the server closed the connection without a goodbye".to_owned())
-        }
-        Some(io) => wire(io).unwrap_or_else(|| end(EndReason::Tls, words(io))),
-        None => end(EndReason::Network, words(error)),
+    let ended = |e: &io::Error| e.kind() == io::ErrorKind::UnexpectedEof;
+    if net::causes(error).filter_map(|e| e.downcast_ref()).any(ended) {
+        return end(EndReason::Eof, "the server closed the connection without a goodbye".to_owned());
     }
+    end(net::meaning(error), net::words(error))
 }
 
 #[cfg(test)]
@@ -335,7 +268,5 @@ mod tests {
         assert!(found.all(|address| is_private_ip(address.ip())));
         let refused = Names { public_only: true }.call(name).await.expect_err("private");
         assert!(matches!(refused, NameError::Private));
-        let unknown: Name = "no.such.host.invalid".parse().expect("a name");
-        assert!(matches!(Names { public_only: true }.call(unknown).await, Err(NameError::Unknown(_))));
     }
 }

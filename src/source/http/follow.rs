@@ -14,7 +14,7 @@ use super::playlist::{self, List};
 use super::socket::Hangup;
 use crate::domain::segment::EndReason;
 use crate::domain::stream_url::StreamUrl;
-use crate::source::SourceEnd;
+use crate::source::{SourceEnd, net};
 
 /// Redirects followed from one address.
 const MAX_REDIRECTS: u32 = 10;
@@ -184,13 +184,7 @@ impl Way {
     /// An address that a server named, if we go there.
     fn next(&self, from: &Url, named: &str) -> Result<Url, String> {
         let joined = from.join(named.trim()).map_err(|e| format!("the server names an address that is none: {e}"))?;
-        let url = StreamUrl::parse(joined.as_str()).map_err(|e| e.to_string())?;
-        if !url.is_web() {
-            return Err(format!("the server names {url}: only http and https are followed; give that address instead"));
-        }
-        if self.may_be_private == Some(false) && url.is_private() {
-            return Err(format!("the server names {url}, which is in a private network"));
-        }
+        net::may_follow(&joined, self.may_be_private != Some(false)).map_err(|refusal| refusal.to_string())?;
         Ok(joined)
     }
 }

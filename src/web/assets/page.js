@@ -15,29 +15,59 @@
     gone.hidden = true;
   };
 
+  // Changes only what is another: what a person has opened, scrolled, pressed or moved the focus to stays, and what is
+  // read aloud when it changes is not read aloud again.
+  const become = (old, fresh) => {
+    if (old.isEqualNode(fresh)) return;
+    if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || old.id !== fresh.id) {
+      old.replaceWith(fresh);
+      return;
+    }
+    if (old.nodeType !== Node.ELEMENT_NODE) {
+      old.nodeValue = fresh.nodeValue;
+      return;
+    }
+    const isOpened = (name) => name === "open" && old.nodeName === "DETAILS";
+    for (const name of old.getAttributeNames()) {
+      if (!fresh.hasAttribute(name) && !isOpened(name)) old.removeAttribute(name);
+    }
+    for (const name of fresh.getAttributeNames()) {
+      const value = fresh.getAttribute(name);
+      if (old.getAttribute(name) !== value && !isOpened(name)) old.setAttribute(name, value);
+    }
+    children(old, fresh);
+  };
+
+  const children = (old, fresh) => {
+    const [before, after] = [[...old.childNodes], [...fresh.childNodes]];
+    after.forEach((node, n) => (n < before.length ? become(before[n], node) : old.append(node)));
+    before.slice(after.length).forEach((node) => node.remove());
+  };
+
   const put = (part) => {
     const place = document.getElementById(part.id);
     if (!place) return;
-    // What a person has opened or scrolled stays so.
-    const open = [...place.querySelectorAll("details[open][id]")].map((d) => d.id);
-    const grid = place.querySelector(".grid");
-    const left = grid ? grid.scrollLeft : 0;
-    place.innerHTML = part.html;
-    for (const id of open) {
-      const details = document.getElementById(id);
-      if (details) details.open = true;
-    }
-    const fresh = place.querySelector(".grid");
-    if (fresh) fresh.scrollLeft = left;
+    const fresh = document.createElement("template");
+    fresh.innerHTML = part.html;
+    children(place, fresh.content);
   };
 
-  const news = new EventSource(live);
-  news.addEventListener("open", alive);
-  news.addEventListener("alive", alive);
-  news.addEventListener("part", (event) => {
-    alive();
-    put(JSON.parse(event.data));
-  });
+  // A browser connects again by itself where a connection breaks, but not where something in between answers instead of
+  // the recorder.
+  const CONNECT_AGAIN = 3000;
+  const connect = () => {
+    const news = new EventSource(live);
+    news.addEventListener("open", alive);
+    news.addEventListener("alive", alive);
+    news.addEventListener("part", (event) => {
+      alive();
+      put(JSON.parse(event.data));
+    });
+    news.addEventListener("error", () => {
+      if (news.readyState === EventSource.CLOSED) setTimeout(connect, CONNECT_AGAIN);
+    });
+  };
+  connect();
 
   setInterval(() => {
     if (Date.now() - heard < GONE_AFTER || !gone.hidden) return;

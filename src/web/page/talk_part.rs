@@ -9,7 +9,8 @@ use crate::app::failure::Result;
 use crate::app::report::TalkView;
 use crate::app::source_log;
 use crate::app::words::{clean, length, percent, size};
-use crate::catalog::{schedule_changes, seams};
+use crate::catalog::{schedule_changes, seams, todo};
+use crate::domain::talk::TalkStatus;
 use crate::domain::time::Ms;
 use crate::web::site::Site;
 
@@ -44,7 +45,7 @@ pub(super) fn talk(db: &Db, site: &Site, view: &TalkView) -> Result<Markup> {
         }
         (bar(view))
         div.scale { span { (clock(slot.start)) } span { (clock(slot.end)) } }
-        (watch(view))
+        (file(db, site, view)?)
         @if !view.report.gaps.is_empty() { (gaps(view, &clock)) }
         @if !view.segments.is_empty() { (segments(view, &clock)) }
         (seams(db, view)?)
@@ -54,19 +55,38 @@ pub(super) fn talk(db: &Db, site: &Site, view: &TalkView) -> Result<Markup> {
     })
 }
 
-fn watch(view: &TalkView) -> Markup {
+/// The joined file; else why there is none.
+fn file(db: &Db, site: &Site, view: &TalkView) -> Result<Markup> {
     if view.talk.opted_out {
-        return html! { p.quiet { "This talk is opted out of recording: nothing of it is shown." } };
+        return Ok(html! { p.quiet { "This talk is opted out of recording: nothing of it is shown." } });
     }
-    html! {
-        @match &view.assembly {
-            Some(a) => p {
+    if let Some(a) = &view.assembly {
+        return Ok(html! {
+            p {
                 a.button href={ "/talks/" (view.talk.id) "/file" } { "Download" }
                 " " (length(a.duration_ms)) ", " (size(a.bytes))
-            },
-            None => p.quiet { "No joined file yet: it is made when the window is over, at " (view.window.end.in_zone(view.event.zone).format("%H:%M")) "." },
-        }
+            }
+        });
     }
+    let to_do = todo::of(db, view.talk.id)?;
+    let why = if view.pruned.is_some() {
+        "The joined file was deleted: it was old enough.".to_owned()
+    } else if view.talk.is_on() && view.window.end > site.env.clock.now() {
+        let end = view.window.end.in_zone(view.event.zone).format("%H:%M");
+        format!("No joined file yet: it is made when the window is over, at {end}.")
+    } else if view.segments.is_empty() {
+        match view.talk.status {
+            TalkStatus::Scheduled => "There is no file: nothing of this talk was recorded.".to_owned(),
+            gone => format!("There is no file: the talk is {}.", gone.as_str()),
+        }
+    } else {
+        match to_do {
+            Some(Some(problem)) => format!("No joined file yet: joining failed and is tried again ({problem})."),
+            Some(None) => "No joined file yet: the talk waits to be joined.".to_owned(),
+            None => "There is no file: nothing of what was recorded can be joined.".to_owned(),
+        }
+    };
+    Ok(html! { p.quiet { (clean(&why)) } })
 }
 
 fn gaps(view: &TalkView, clock: &dyn Fn(Ms) -> String) -> Markup {

@@ -87,6 +87,12 @@ impl Icecast {
         format!("http://127.0.0.1:{}{mount}", self.port)
     }
 
+    /// The port on which it listens.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Gives it an encoder's stream under `mount`, and waits until listeners are served.
     ///
     /// # Panics

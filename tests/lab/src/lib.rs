@@ -24,6 +24,7 @@ mod icecast;
 mod live;
 mod nginx;
 mod program;
+mod relay;
 pub mod schedule;
 mod serve;
 mod server;
@@ -43,6 +44,7 @@ pub use icecast::Icecast;
 pub use live::Live;
 pub use nginx::{Nginx, wait_for_file};
 pub use program::{Daemon, Output, Streamrip};
+pub use relay::Relay;
 pub use server::{ConnectionLog, Excess, FaultServer, Route};
 pub use small_disk::SmallDisk;
 pub use web::{Request, Trouble, WebServer};
@@ -91,6 +93,17 @@ pub async fn eventually(what: &str, deadline: Duration, mut condition: impl FnMu
         assert!(began.elapsed() < deadline, "waited {deadline:?} in vain for: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Says why a test tests nothing here. With `STREAMRIP_TESTS_MUST=1` it fails: where continuous integration runs
+/// everything can be had, and a test that is skipped there every time guards nothing.
+///
+/// # Panics
+/// With that variable.
+#[allow(clippy::print_stderr, reason = "a skipped test says why")]
+pub fn skipped(why: &str) {
+    assert!(std::env::var_os("STREAMRIP_TESTS_MUST").is_none_or(|must| must != "1"), "this test must run here: {why}");
+    eprintln!("skipped: {why}");
 }
 
 /// True where `program` can be found in PATH.

@@ -94,6 +94,12 @@ impl WebServer {
         lock(&self.shared.files).insert(path.to_owned(), bytes.into());
     }
 
+    /// What is served at a path.
+    #[must_use]
+    pub fn find(&self, path: &str) -> Option<Vec<u8>> {
+        self.shared.find(path)
+    }
+
     /// Forgets a path.
     pub fn remove(&self, path: &str) {
         lock(&self.shared.files).remove(path);

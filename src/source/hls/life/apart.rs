@@ -5,14 +5,15 @@ use tokio::io::AsyncReadExt as _;
 
 use super::{Failure, Item, Life};
 use crate::domain::segment::EndReason;
-use crate::source::{Source as _, SourceEnd};
+use crate::domain::stream_url::StreamUrl;
+use crate::source::SourceEnd;
 
 impl Life {
     /// Sound with a playlist of its own: ffmpeg puts the two together. It knows nothing of going on where
     /// the last connection stopped.
-    pub(super) async fn by_ffmpeg(&mut self) -> Result<SourceEnd, Failure> {
+    pub(super) async fn by_ffmpeg(&mut self, picture: &StreamUrl, sound: &StreamUrl) -> Result<SourceEnd, Failure> {
         self.say("its sound has a playlist of its own: recorded by ffmpeg");
-        let mut running = match self.ffmpeg.open(&self.ask.url, &self.ask.label) {
+        let mut running = match self.ffmpeg.open_both(picture, sound, &self.ask.label) {
             Ok(running) => running,
             Err(end) => return Ok(end),
         };

@@ -8,6 +8,7 @@ use url::Url;
 use super::{Failure, Life, RETRY_MAX, no_media};
 use crate::domain::hls::{AnyPlaylist, Playlist};
 use crate::domain::segment::EndReason;
+use crate::domain::stream_url::StreamUrl;
 use crate::plan::hls::{self, Choice};
 use crate::source::hls::playlist;
 
@@ -30,6 +31,14 @@ pub(super) struct Known {
     refusals: u32,
 }
 
+/// What a stream's address led to.
+pub(super) enum Found {
+    /// Its playlist.
+    Playlist(Known),
+    /// The playlists of its picture and of its sound, which stand apart: as ffmpeg gets them.
+    Apart(StreamUrl, StreamUrl),
+}
+
 /// Another reading of the playlist.
 pub(super) enum Again {
     /// Of the same one.
@@ -39,12 +48,12 @@ pub(super) enum Again {
 }
 
 impl Life {
-    /// Finds the media playlist. `None`: it has its sound apart, which is beyond this source.
-    async fn enter(&mut self, url: Url, depth: u32) -> Result<Option<Known>, Failure> {
+    /// Finds the media playlist.
+    async fn enter(&mut self, url: Url, depth: u32) -> Result<Found, Failure> {
         let at = Instant::now();
         let (bytes, found) = self.http.playlist(&url).await?;
         let master = match playlist::read(&bytes, &found) {
-            Some(AnyPlaylist::Media(playlist)) => return Ok(Some(self.known(url, playlist, at))),
+            Some(AnyPlaylist::Media(playlist)) => return Ok(Found::Playlist(self.known(url, playlist, at))),
             Some(AnyPlaylist::Master(master)) if depth + 1 < MAX_DEPTH => master,
             Some(AnyPlaylist::Master(_)) => return Err(no_media("a playlist of playlists of playlists")),
             None => return Err(no_media("no HLS playlist came")),
@@ -59,14 +68,15 @@ impl Life {
         }
         let mut failed = no_media("the playlist has no variants");
         for choice in choices {
-            if choice.sound.is_some() {
-                return Ok(None);
-            }
             let was_had = is_had(&choice);
-            match Box::pin(self.enter(choice.url, depth + 1)).await {
-                Ok(known) => {
+            let found = match &choice.sound {
+                Some(sound) => self.apart(&choice.url, sound).await,
+                None => Box::pin(self.enter(choice.url, depth + 1)).await,
+            };
+            match found {
+                Ok(found) => {
                     self.memo.found();
-                    return Ok(known);
+                    return Ok(found);
                 }
                 Err(failure) => failed = failure,
             }
@@ -80,6 +90,10 @@ impl Life {
         Err(failed)
     }
 
+    async fn apart(&self, picture: &Url, sound: &Url) -> Result<Found, Failure> {
+        Ok(Found::Apart(self.http.for_program(picture).await?, self.http.for_program(sound).await?))
+    }
+
     fn known(&self, url: Url, playlist: Playlist, at: Instant) -> Known {
         let dated = hls::dates_are_right(&playlist, self.now());
         Known { url, playlist, at, dated, news: false, refusals: 0 }
@@ -91,12 +105,12 @@ impl Life {
         let at = Instant::now();
         if known.refusals >= REFUSALS {
             let newer = self.enter(self.http.first()?, 0).await?;
-            return Ok(match newer.filter(|newer| newer.url.path() == known.url.path()) {
-                Some(newer) => {
+            return Ok(match newer {
+                Found::Playlist(newer) if newer.url.path() == known.url.path() => {
                     *known = newer;
                     Again::Same
                 }
-                None => Again::Other,
+                _ => Again::Other,
             });
         }
         let answer = self.http.playlist(&known.url).await;
@@ -114,10 +128,10 @@ impl Life {
 
     /// As [`Life::enter`]. A stream that was there a moment ago, and is the only one, is asked for again at
     /// once and often: what leaves its window meanwhile is lost.
-    pub(super) async fn enter_again(&mut self) -> Result<Option<Known>, Failure> {
+    pub(super) async fn enter_again(&mut self) -> Result<Found, Failure> {
         loop {
             let failure = match self.enter(self.http.first()?, 0).await {
-                Ok(known) => return Ok(known),
+                Ok(found) => return Ok(found),
                 Err(failure) => failure,
             };
             if !self.ask.alone || !self.memo.is_known() || self.is_over(&Playlist::default()) {

@@ -1,0 +1,400 @@
+//! Watching what cannot be joined by bytes while it is recorded: WebM, Matroska, Ogg, ASF, FLV, MP4.
+//!
+//! Each segment goes through ffmpeg as it grows, which takes it apart and codes nothing anew; its packets go on as one
+//! Matroska stream. MP3 and bare AAC need no ffmpeg: their bytes follow each other.
+
+use std::fs::File;
+use std::io::{Read as _, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rusqlite::Connection as Db;
+
+use super::{From, changed, instant};
+use crate::app::env::Env;
+use crate::app::failure::{Failure, Kind, Result};
+use crate::app::report::{self, TalkView};
+use crate::app::timeshift::{forbidden, near};
+use crate::catalog::{marks, open_reader, segments};
+use crate::domain::ids::SegmentId;
+use crate::domain::interval::{Interval, IntervalSet};
+use crate::domain::media::TrackKind;
+use crate::domain::segment::{Container, Mark, Segment};
+use crate::domain::time::{Ms, SECOND};
+use crate::media::CancellationToken;
+use crate::media::demux::{Demux, Demuxed};
+use crate::media::live_mux::LiveMux;
+use crate::media::mux::Block;
+use crate::plan::splice::Splice;
+use crate::plan::timeshift::WAIT_MS;
+
+/// Bytes read at once: little, so that what is new is shown soon, and a time belongs to it.
+const BLOCK: usize = 8 << 10;
+
+/// A change that nobody tells of is noticed after this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Live is so far behind the newest, milliseconds.
+const LIVE_MS: i64 = 8 * SECOND;
+
+/// A beginning may be so much earlier than asked for, milliseconds: it is a key picture's.
+const KEY_MS: i64 = 3 * SECOND;
+
+/// When media was made is known no better, while its segment is not looked into: a server sends the last seconds at once.
+/// What must not be shown is not shown so long before and after.
+const UNSURE_MS: i64 = 60 * SECOND;
+
+/// A step of a segment's clock that is larger than this is another clock. Milliseconds.
+const JUMP_MS: i64 = 10 * SECOND;
+
+/// So many of the last bytes are looked for where a connection begins, to go on after them.
+const TAIL: usize = 1024;
+
+/// Whatever a server sends again has come by this time after the first byte, milliseconds.
+const BURST_MS: i64 = 4 * SECOND;
+
+/// So many of the first bytes of a connection may be there already.
+const AGAIN: usize = 1 << 20;
+
+/// Writes a talk's bytes until it is over.
+///
+/// # Errors
+/// When the catalog cannot be read, ffmpeg is missing, or `out` fails.
+pub fn remux(env: &Env, talk: i64, from: From, out: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let db = open_reader(&env.data_dir)?;
+    let mut remux =
+        Remux { begins: None, env: env.clone(), from, splice: Splice::default(), mux: None, tail: Vec::new() };
+    let mut done: Option<(Ms, SegmentId)> = None;
+    loop {
+        let view = report::by_id(&db, env, talk)?;
+        if view.talk.opted_out {
+            return Ok(());
+        }
+        let all = near(&db, &view)?;
+        let next =
+            all.iter().find(|s| s.container != Container::MpegTs && done.is_none_or(|done| (s.opened, s.id) > done));
+        match next {
+            Some(segment) => {
+                done = Some((segment.opened, segment.id));
+                if !remux.segment(&db, &view, segment, out)? {
+                    return Ok(());
+                }
+            }
+            None if env.clock.now() >= view.window.end && all.iter().all(|s| s.closed.is_some()) => return Ok(()),
+            None => std::thread::sleep(LOOK_AGAIN),
+        }
+    }
+}
+
+struct Remux {
+    env: Env,
+    from: From,
+    /// Nothing is shown from before.
+    begins: Option<Ms>,
+    splice: Splice,
+    mux: Option<LiveMux>,
+    /// The last bytes given, of containers that are not taken apart.
+    tail: Vec<u8>,
+}
+
+impl Remux {
+    /// Gives what a segment has for the talk; false when the talk is over.
+    fn segment(
+        &mut self,
+        db: &Db,
+        view: &TalkView,
+        segment: &Segment,
+        out: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<bool> {
+        let begins = *self.begins.get_or_insert_with(|| match self.from {
+            From::Start => view.talk.slot.start,
+            From::Live => self.env.clock.now().minus(LIVE_MS),
+            From::At(time) => instant(time, view),
+        });
+        let when = When {
+            begins,
+            ends: view.window.end,
+            forbidden: forbidden(db, view)?,
+            late_ms: segment.spans.first().map(|span| span.wall().start.since(segment.opened)),
+        };
+        let file = Growing::open(&self.env, segment, view.window.end.plus(WAIT_MS))?;
+        match segment.container {
+            Container::Mp3 | Container::Adts => self.bytes(db, segment, file, &when, out),
+            _ => self.packets(segment, file, &when, out),
+        }
+    }
+
+    fn packets(
+        &mut self,
+        segment: &Segment,
+        mut file: Growing,
+        when: &When,
+        out: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<bool> {
+        let cannot = |e| Failure::new(Kind::Failed, "a segment cannot be taken apart").because(e);
+        let (mut demux, mut pipe) = Demux::fed(&file.path, &CancellationToken::new()).map_err(cannot)?;
+        let stop = Arc::clone(&file.stop);
+        let feeder = std::thread::Builder::new().name("feeder".to_owned()).spawn(move || {
+            while let Ok(Some(block)) = file.next() {
+                // A pipe that is closed: ffmpeg has ended, or is not wanted any more.
+                if pipe.write_all(&block).is_err() {
+                    break;
+                }
+            }
+        });
+        let feeder = feeder.map_err(|e| Failure::new(Kind::Failed, "there is no thread to be had").because(e))?;
+        self.splice.segment();
+        let mut given = Given { clock: None, begins: segment.opened };
+        let result = loop {
+            match demux.next_packet() {
+                Ok(Some(packet)) => match self.packet(&demux, packet, &mut given, when, out) {
+                    Ok(true) => {}
+                    ended => break ended,
+                },
+                Ok(None) => break Ok(true),
+                // What can be seen of a torn or odd file has been seen.
+                Err(e) => {
+                    tracing::debug!("{}: {e}", segment.path.display());
+                    break Ok(true);
+                }
+            }
+        };
+        // It wakes within a second.
+        stop.store(true, Ordering::Relaxed);
+        drop(demux);
+        let _ = feeder.join();
+        result
+    }
+
+    fn packet(
+        &mut self,
+        demux: &Demux,
+        packet: Demuxed,
+        given: &mut Given,
+        when: &When,
+        out: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<bool> {
+        let tracks: Vec<_> = demux.entries().collect();
+        let lead = (1..).zip(&tracks).find(|(_, t)| t.kind() == TrackKind::Video).map_or(1, |(n, _)| n);
+        let leads = packet.packet.track == lead;
+        match when.judge(given.wall(packet.packet.pts_ms)) {
+            Judgement::Shown => {}
+            Judgement::Early => return Ok(true),
+            Judgement::Forbidden => {
+                self.splice.skip();
+                return Ok(true);
+            }
+            Judgement::Late => return Ok(false),
+        }
+        let Some(pts_ms) = self.splice.take(&packet.packet, leads) else { return Ok(true) };
+        let mut bytes = Vec::new();
+        let failed = |e: std::io::Error| Failure::new(Kind::Failed, "a stream cannot be written").because(e);
+        let mux = match self.mux.as_mut().filter(|mux| mux.fits(&tracks)) {
+            Some(mux) => mux,
+            None => self.mux.insert(LiveMux::begin(&mut bytes, &tracks).map_err(failed)?),
+        };
+        let block = Block {
+            track: packet.packet.track,
+            pts_ms,
+            duration_ms: packet.packet.duration_ms,
+            key: packet.packet.key,
+            discard_padding_ns: packet.discard_padding_ns,
+            payload: packet.payload,
+        };
+        mux.write(&mut bytes, &block, leads).map_err(failed)?;
+        out(&bytes).map(|()| true)
+    }
+
+    /// Bytes that need no taking apart: decoders find the next frame by themselves.
+    fn bytes(
+        &mut self,
+        db: &Db,
+        segment: &Segment,
+        mut file: Growing,
+        when: &When,
+        out: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<bool> {
+        let mut at = 0_u64;
+        let mut came: Vec<Mark> = Vec::new();
+        // What a server sends again is passed over up to where it was before.
+        let mut again = (!self.tail.is_empty()).then(Vec::new);
+        while let Some(block) = file.next()? {
+            at += block.len() as u64;
+            if came.last().is_none_or(|mark| mark.offset < at) {
+                came = marks::of_segment(db, segment.id)?;
+            }
+            let wall = came.iter().find(|mark| mark.offset >= at).map_or_else(|| self.env.clock.now(), |mark| mark.at);
+            match when.judge(wall) {
+                Judgement::Shown => {}
+                Judgement::Early | Judgement::Forbidden => continue,
+                Judgement::Late => return Ok(false),
+            }
+            let bytes = match &mut again {
+                None => block,
+                Some(first) => {
+                    first.extend_from_slice(&block);
+                    let found = find_last(first, &self.tail);
+                    let may_come = !file.waited || self.env.clock.now().since(segment.opened) < BURST_MS;
+                    if found.is_none() && first.len() < AGAIN && may_come {
+                        continue;
+                    }
+                    let rest = first.split_off(found.unwrap_or(0));
+                    again = None;
+                    rest
+                }
+            };
+            out(&bytes)?;
+            self.tail.extend_from_slice(&bytes);
+            self.tail.drain(..self.tail.len().saturating_sub(TAIL));
+        }
+        if let Some(rest) = again.filter(|rest| !rest.is_empty()) {
+            out(&rest)?;
+        }
+        Ok(true)
+    }
+}
+
+/// Where the last occurrence of `what` ends.
+fn find_last(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len().max(1)).rposition(|window| window == what).map(|at| at + what.len())
+}
+
+/// Wall time of a segment's packets.
+struct Given {
+    /// A time of the segment's clock and the wall's.
+    clock: Option<(i64, Ms)>,
+    begins: Ms,
+}
+
+impl Given {
+    fn wall(&mut self, pts_ms: i64) -> Ms {
+        let (last, wall) = self.clock.unwrap_or((pts_ms, self.begins));
+        let step = pts_ms - last;
+        // Where the clock was set, right after what was before.
+        let wall = if step.abs() > JUMP_MS { wall } else { wall.plus(step) };
+        self.clock = Some((pts_ms, wall));
+        wall
+    }
+}
+
+/// What of a segment is shown.
+struct When {
+    begins: Ms,
+    ends: Ms,
+    forbidden: IntervalSet,
+    /// By so many milliseconds its media lies later than by arrival, where that is known.
+    late_ms: Option<i64>,
+}
+
+enum Judgement {
+    Early,
+    Shown,
+    Forbidden,
+    Late,
+}
+
+impl When {
+    fn judge(&self, wall: Ms) -> Judgement {
+        let here = match self.late_ms {
+            Some(late) => Interval::new(wall.plus(late.min(0)), wall.plus(late.max(0) + 1)),
+            None => Interval::new(wall.minus(UNSURE_MS), wall.plus(1)),
+        };
+        if self.forbidden.iter().any(|slot| slot.overlaps(here)) {
+            Judgement::Forbidden
+        } else if wall >= self.ends {
+            Judgement::Late
+        } else if wall < self.begins.minus(KEY_MS) {
+            Judgement::Early
+        } else {
+            Judgement::Shown
+        }
+    }
+}
+
+/// A file that is being written, to its end.
+struct Growing {
+    db: Db,
+    segment: SegmentId,
+    path: PathBuf,
+    file: File,
+    /// Nothing more is wanted.
+    stop: Arc<AtomicBool>,
+    /// It has given all that was there once.
+    waited: bool,
+    closed: bool,
+    /// Nothing more is waited for then: a recorder that died closes no segment.
+    env: Env,
+    until: Ms,
+}
+
+impl Growing {
+    fn open(env: &Env, segment: &Segment, until: Ms) -> Result<Self> {
+        let path = env.data_dir.join(&segment.path);
+        let gone = |e| Failure::new(Kind::Failed, "a segment cannot be read").because(e);
+        let file = File::open(&path).map_err(gone)?;
+        let db = open_reader(&env.data_dir)?;
+        let stop = Arc::default();
+        Ok(Self { db, segment: segment.id, path, file, stop, waited: false, closed: false, env: env.clone(), until })
+    }
+
+    /// The next bytes; `None` when it is closed and all of it was given.
+    fn next(&mut self) -> Result<Option<Vec<u8>>> {
+        let mut block = vec![0; BLOCK];
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let failed = |e| Failure::new(Kind::Failed, "a segment cannot be read").because(e);
+            match self.file.read(&mut block).map_err(failed)? {
+                0 if self.closed => return Ok(None),
+                0 => {
+                    self.waited = true;
+                    // What was written before it was closed is read once more.
+                    self.closed = self.env.clock.now() > self.until
+                        || segments::segment(&self.db, self.segment)?.is_none_or(|s| s.closed.is_some());
+                    let folder = self.path.parent().filter(|_| !self.closed);
+                    if let Some(folder) = folder
+                        && changed(folder, LOOK_AGAIN).is_err()
+                    {
+                        std::thread::sleep(LOOK_AGAIN);
+                    }
+                }
+                read => {
+                    block.truncate(read);
+                    return Ok(Some(block));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_come_again_are_found() {
+        assert_eq!(find_last(b"abcabcx", b"abc"), Some(6));
+        assert_eq!(find_last(b"abx", b"abc"), None);
+        assert_eq!(find_last(b"a", b"abc"), None);
+    }
+
+    #[test]
+    fn what_must_not_be_shown_is_not_shown_also_where_its_time_is_unsure() {
+        let at = |second: i64| Ms(1_000_000_000).plus(second * SECOND);
+        let when = |late_ms| When {
+            begins: at(0),
+            ends: at(1000),
+            forbidden: Interval::new(at(100), at(200)).into(),
+            late_ms,
+        };
+        let shown =
+            |when: When| -> Vec<i64> { (0..300).filter(|s| matches!(when.judge(at(*s)), Judgement::Shown)).collect() };
+        assert_eq!(shown(when(None)), (0..100).chain(260..300).collect::<Vec<_>>());
+        assert_eq!(shown(when(Some(-10 * SECOND))), (0..100).chain(210..300).collect::<Vec<_>>());
+        assert!(matches!(when(None).judge(at(1000)), Judgement::Late));
+        assert!(matches!(when(None).judge(at(-10)), Judgement::Early));
+    }
+}
