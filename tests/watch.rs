@@ -180,6 +180,10 @@ fn what_does_not_join_by_bytes_is_watched_while_it_is_recorded_across_a_reconnec
         let recorded: Vec<(i64, String)> =
             segments(&talk).flat_map(|path| packets(&streamrip.data_dir().join(path), stream)).collect();
         let first = recorded.iter().position(|(_, hash)| shown.contains(hash)).expect("something recorded is shown");
+        // From the first key picture on, and of sound some blocks that came before; how much an encoder makes on a busy
+        // machine is another matter.
+        let early = if *stream == "a" { 250 } else { 60 };
+        assert!(first <= early, "{mount}: the first {first} of {} were not shown", recorded.len());
         let missing = recorded[first..].iter().filter(|(_, hash)| !shown.contains(hash)).count();
         // After a gap it goes on at a key picture, of which there is one a second.
         assert!(missing <= 26, "{mount}: {missing} of {} were not shown", recorded.len() - first);
@@ -192,11 +196,6 @@ fn what_does_not_join_by_bytes_is_watched_while_it_is_recorded_across_a_reconnec
             .expect("ffmpeg");
         let words = String::from_utf8_lossy(&decoded.stderr).into_owned();
         assert!(*stream == "a" || (decoded.status.success() && words.is_empty()), "{mount}: {words}");
-        let seconds = match *stream {
-            "v" => seen.len() as f64 / 25.0,
-            _ => seen.len() as f64 * 1152.0 / 44_100.0,
-        };
-        assert!(seconds > TALK_SECONDS as f64 - 4.0, "{mount}: {seconds} s of {TALK_SECONDS}");
     }
 }
 

@@ -170,7 +170,7 @@ fn pipe_to(player: Player, env: &Env, view: &TalkView, from: From) -> Result<Exi
     let title = clean(&view.talk.title);
     match player {
         Player::Mpv => command.arg(format!("--force-media-title={title}")).args(["--cache=yes", "-"]),
-        Player::Vlc => command.args(["--play-and-exit", "--meta-title"]).arg(title).arg("-"),
+        Player::Vlc => command.args(vlc_arguments()).arg("--meta-title").arg(title).arg("-"),
         Player::Mplayer => {
             command.args(["-really-quiet", "-nolirc", "-cache", "524288", "-cache-min", "0.1", "-demuxer", "lavf", "-"])
         }
@@ -209,6 +209,12 @@ fn by_hls(env: &Env, player: Player, view: &TalkView, from: From) -> Result<Exit
     result
 }
 
+/// Without a display VLC takes commands from its standard input, which is the stream here, or nothing, and then it ends.
+fn vlc_arguments() -> &'static [&'static str] {
+    let has_display = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
+    if has_display { &["--play-and-exit"] } else { &["--play-and-exit", "-I", "dummy"] }
+}
+
 fn play(player: Player, what: OsString, start_seconds: f64, from: From, view: &TalkView) -> Result<ExitCode> {
     let mut command = Command::new(player.program());
     let title = clean(&view.talk.title);
@@ -222,7 +228,7 @@ fn play(player: Player, what: OsString, start_seconds: f64, from: From, view: &T
             }
         }
         Player::Vlc => {
-            command.args(["--play-and-exit", "--meta-title"]).arg(title);
+            command.args(vlc_arguments()).arg("--meta-title").arg(title);
             if from != From::Live {
                 command.arg(format!("--start-time={start}"));
             }

@@ -67,8 +67,9 @@ impl Splice {
     }
 
     /// When the packet is to be shown, milliseconds from the start of what is given; `None`: it is left out. `leads`: it
-    /// is of the track at whose key packets the stream may begin.
-    pub fn take(&mut self, packet: &Packet, leads: bool) -> Option<i64> {
+    /// is of the track at whose key packets the stream may begin. `again`: by the wall, what was made at its time was
+    /// given already, so that another connection of the same time does not begin there.
+    pub fn take(&mut self, packet: &Packet, leads: bool, again: bool) -> Option<i64> {
         let at = packet.pts_ms;
         let id = (packet.track, at, packet.hash);
         if let (Mode::Flow { .. }, Some(last)) = (self.mode, self.last_ms)
@@ -86,6 +87,8 @@ impl Splice {
             } else if at < oldest && oldest - at <= BEFORE_MS && last - oldest < REMEMBERED_MS / 2 {
                 // It reaches back before all that is known: what is known may follow.
                 return None;
+            } else if again {
+                return None;
             } else {
                 self.mode = Mode::Key;
             }
@@ -98,7 +101,7 @@ impl Splice {
             self.mode = if at - last <= JUMP_MS { Mode::Flow { from_ms: i64::MIN } } else { Mode::Key };
         }
         if self.mode == Mode::Key {
-            if !(leads && packet.key) {
+            if again || !(leads && packet.key) {
                 return None;
             }
             self.shift_ms = self.end_ms - at;
@@ -146,7 +149,7 @@ mod tests {
         for segment in segments {
             splice.segment();
             for packet in segment {
-                if let Some(at) = splice.take(packet, packet.track == 1) {
+                if let Some(at) = splice.take(packet, packet.track == 1, false) {
                     out[packet.track as usize - 1].push(at);
                 }
             }
@@ -185,6 +188,21 @@ mod tests {
     }
 
     #[test]
+    fn another_encoder_of_the_same_time_begins_where_the_first_one_ended() {
+        let (mut splice, mut pictures) = (Splice::default(), Vec::new());
+        // The second counts from elsewhere; it was opened with the first and lived longer.
+        for (encoder, from, to) in [(0, 0, 20_000), (1, 100_000, 130_000)] {
+            splice.segment();
+            for packet in media(from, to, encoder) {
+                let again = encoder == 1 && packet.pts_ms < 120_000;
+                let at = splice.take(&packet, packet.track == 1, again);
+                pictures.extend(at.filter(|_| packet.track == 1));
+            }
+        }
+        assert_eq!(pictures, all(30_000, 40));
+    }
+
+    #[test]
     fn a_clock_that_is_set_inside_a_segment_goes_on() {
         let segment = [media(50_000, 55_000, 0), media(1000, 4000, 1)].concat();
         let [pictures, _] = shown(&[segment]);
@@ -196,7 +214,7 @@ mod tests {
     fn after_what_must_not_be_shown_it_begins_at_a_key_picture() {
         let mut splice = Splice::default();
         let given = |splice: &mut Splice, packets: &[Packet]| {
-            packets.iter().filter_map(|p| splice.take(p, p.track == 1).map(|_| p.pts_ms)).collect::<Vec<_>>()
+            packets.iter().filter_map(|p| splice.take(p, p.track == 1, false).map(|_| p.pts_ms)).collect::<Vec<_>>()
         };
         assert!(!given(&mut splice, &media(0, 2000, 0)).is_empty());
         splice.skip();

@@ -17,7 +17,7 @@ use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::app::report::{self, TalkView};
 use crate::app::timeshift::{forbidden, near};
-use crate::catalog::{marks, open_reader, segments};
+use crate::catalog::{marks, open_reader, schedule, segments};
 use crate::domain::ids::SegmentId;
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::media::TrackKind;
@@ -36,6 +36,9 @@ const BLOCK: usize = 8 << 10;
 /// A change that nobody tells of is noticed after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// The schedule is looked at so often for what must not be shown, milliseconds.
+const LOOK_AT_SCHEDULE_MS: i64 = 5 * SECOND;
+
 /// Live is so far behind the newest, milliseconds.
 const LIVE_MS: i64 = 8 * SECOND;
 
@@ -48,6 +51,9 @@ const UNSURE_MS: i64 = 60 * SECOND;
 
 /// A step of a segment's clock that is larger than this is another clock. Milliseconds.
 const JUMP_MS: i64 = 10 * SECOND;
+
+/// A server sends no more than this again, milliseconds.
+const SENT_AGAIN_MS: i64 = 30 * SECOND;
 
 /// So many of the last bytes are looked for where a connection begins, to go on after them.
 const TAIL: usize = 1024;
@@ -64,8 +70,15 @@ const AGAIN: usize = 1 << 20;
 /// When the catalog cannot be read, ffmpeg is missing, or `out` fails.
 pub fn remux(env: &Env, talk: i64, from: From, out: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let db = open_reader(&env.data_dir)?;
-    let mut remux =
-        Remux { begins: None, env: env.clone(), from, splice: Splice::default(), mux: None, tail: Vec::new() };
+    let mut remux = Remux {
+        begins: None,
+        env: env.clone(),
+        from,
+        splice: Splice::default(),
+        mux: None,
+        tail: Vec::new(),
+        given: None,
+    };
     let mut done: Option<(Ms, SegmentId)> = None;
     loop {
         let view = report::by_id(&db, env, talk)?;
@@ -97,9 +110,17 @@ struct Remux {
     mux: Option<LiveMux>,
     /// The last bytes given, of containers that are not taken apart.
     tail: Vec<u8>,
+    /// Wall time of what was given last, by arrival.
+    given: Option<Ms>,
 }
 
 impl Remux {
+    /// True for what was made so long before the last that was given that no server sends it again: another connection
+    /// was open at the same time.
+    fn was_given(&self, wall: Ms) -> bool {
+        self.given.is_some_and(|given| given.since(wall) > SENT_AGAIN_MS)
+    }
+
     /// Gives what a segment has for the talk; false when the talk is over.
     fn segment(
         &mut self,
@@ -113,24 +134,37 @@ impl Remux {
             From::Live => self.env.clock.now().minus(LIVE_MS),
             From::At(time) => instant(time, view),
         });
-        let when = When {
+        let mut when = When {
             begins,
             ends: view.window.end,
             forbidden: forbidden(db, view)?,
+            looked: self.env.clock.now(),
             late_ms: segment.spans.first().map(|span| span.wall().start.since(segment.opened)),
         };
         let file = Growing::open(&self.env, segment, view.window.end.plus(WAIT_MS))?;
         match segment.container {
-            Container::Mp3 | Container::Adts => self.bytes(db, segment, file, &when, out),
-            _ => self.packets(segment, file, &when, out),
+            Container::Mp3 | Container::Adts => self.bytes((db, view), segment, file, &mut when, out),
+            _ => self.packets((db, view), segment, file, &mut when, out),
         }
+    }
+
+    /// What must not be shown is asked for again while a long segment is played; false when the talk itself must not.
+    fn look_again(&self, (db, view): (&Db, &TalkView), when: &mut When) -> Result<bool> {
+        let now = self.env.clock.now();
+        if now.since(when.looked).abs() < LOOK_AT_SCHEDULE_MS {
+            return Ok(true);
+        }
+        when.looked = now;
+        when.forbidden = forbidden(db, view)?;
+        Ok(schedule::talk(db, view.talk.id)?.is_some_and(|talk| !talk.opted_out))
     }
 
     fn packets(
         &mut self,
+        of: (&Db, &TalkView),
         segment: &Segment,
         mut file: Growing,
-        when: &When,
+        when: &mut When,
         out: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<bool> {
         let cannot = |e| Failure::new(Kind::Failed, "a segment cannot be taken apart").because(e);
@@ -149,10 +183,15 @@ impl Remux {
         let mut given = Given { clock: None, begins: segment.opened };
         let result = loop {
             match demux.next_packet() {
-                Ok(Some(packet)) => match self.packet(&demux, packet, &mut given, when, out) {
-                    Ok(true) => {}
-                    ended => break ended,
-                },
+                Ok(Some(packet)) => {
+                    let goes_on = match self.look_again(of, when) {
+                        Ok(true) => self.packet(&demux, packet, &mut given, when, out),
+                        ended => ended,
+                    };
+                    if !matches!(goes_on, Ok(true)) {
+                        break goes_on;
+                    }
+                }
                 Ok(None) => break Ok(true),
                 // What can be seen of a torn or odd file has been seen.
                 Err(e) => {
@@ -179,7 +218,11 @@ impl Remux {
         let tracks: Vec<_> = demux.entries().collect();
         let lead = (1..).zip(&tracks).find(|(_, t)| t.kind() == TrackKind::Video).map_or(1, |(n, _)| n);
         let leads = packet.packet.track == lead;
-        match when.judge(given.wall(packet.packet.pts_ms)) {
+        let wall = given.wall(packet.packet.pts_ms);
+        if self.was_given(wall) {
+            return Ok(true);
+        }
+        match when.judge(wall) {
             Judgement::Shown => {}
             Judgement::Early => return Ok(true),
             Judgement::Forbidden => {
@@ -188,7 +231,9 @@ impl Remux {
             }
             Judgement::Late => return Ok(false),
         }
-        let Some(pts_ms) = self.splice.take(&packet.packet, leads) else { return Ok(true) };
+        let again = self.given.is_some_and(|given| given.since(wall) > SECOND);
+        let Some(pts_ms) = self.splice.take(&packet.packet, leads, again) else { return Ok(true) };
+        self.given = self.given.max(Some(wall));
         let mut bytes = Vec::new();
         let failed = |e: std::io::Error| Failure::new(Kind::Failed, "a stream cannot be written").because(e);
         let mux = match self.mux.as_mut().filter(|mux| mux.fits(&tracks)) {
@@ -210,10 +255,10 @@ impl Remux {
     /// Bytes that need no taking apart: decoders find the next frame by themselves.
     fn bytes(
         &mut self,
-        db: &Db,
+        of: (&Db, &TalkView),
         segment: &Segment,
         mut file: Growing,
-        when: &When,
+        when: &mut When,
         out: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<bool> {
         let mut at = 0_u64;
@@ -222,11 +267,15 @@ impl Remux {
         let mut again = (!self.tail.is_empty()).then(Vec::new);
         while let Some(block) = file.next()? {
             at += block.len() as u64;
+            if !self.look_again(of, when)? {
+                return Ok(false);
+            }
             if came.last().is_none_or(|mark| mark.offset < at) {
-                came = marks::of_segment(db, segment.id)?;
+                came = marks::of_segment(of.0, segment.id)?;
             }
             let wall = came.iter().find(|mark| mark.offset >= at).map_or_else(|| self.env.clock.now(), |mark| mark.at);
             match when.judge(wall) {
+                Judgement::Shown if self.was_given(wall) => continue,
                 Judgement::Shown => {}
                 Judgement::Early | Judgement::Forbidden => continue,
                 Judgement::Late => return Ok(false),
@@ -246,6 +295,7 @@ impl Remux {
                 }
             };
             out(&bytes)?;
+            self.given = self.given.max(Some(wall));
             self.tail.extend_from_slice(&bytes);
             self.tail.drain(..self.tail.len().saturating_sub(TAIL));
         }
@@ -284,6 +334,8 @@ struct When {
     begins: Ms,
     ends: Ms,
     forbidden: IntervalSet,
+    /// When that was asked for.
+    looked: Ms,
     /// By so many milliseconds its media lies later than by arrival, where that is known.
     late_ms: Option<i64>,
 }
@@ -388,6 +440,7 @@ mod tests {
             begins: at(0),
             ends: at(1000),
             forbidden: Interval::new(at(100), at(200)).into(),
+            looked: at(0),
             late_ms,
         };
         let shown =
