@@ -35,7 +35,7 @@ pub fn figures() -> Vec<Figure> {
         assert!(found.stdout.len() > 1000);
     });
     let recovered = median(RUNS, nothing, |()| {
-        assert_eq!(recover(&env, &mut db, &CancellationToken::new()).expect("recovered"), Recovery::default())
+        assert_eq!(recover(&env, &mut db, &CancellationToken::new()).expect("recovered"), Recovery::default());
     });
     let looked = median(RUNS, nothing, |()| {
         let request = VerifyRequest { fast: true, repair: false };
