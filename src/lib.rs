@@ -10,7 +10,7 @@
 //!   starts a task or reads a clock.
 //! - Adapters do one kind of I/O each and do not know each other: [`ical`], [`schedule_xml`], [`streams_v2`] and [`config`]
 //!   read what people write, [`fetch`] gets it, [`catalog`] is the database, [`source`] turns a stream into
-//!   bytes that end, [`media`] looks into files and joins them, [`notify`] calls people. [`tape`] alone stands on another one: it
+//!   bytes that end, [`media`] looks into files and joins them, [`notify`] calls people, [`awake`] keeps the machine from sleeping. [`tape`] alone stands on another one: it
 //!   drives sources and turns their bytes into files.
 //! - [`app`]: one file a use case. It joins the adapters and follows the plans.
 //! - [`web`]: the page, and the same as JSON: it shows what the use cases say. [`cli`]: parses and prints. Neither
@@ -32,6 +32,7 @@
 //! More in `docs/ARCHITECTURE.md`.
 
 pub mod app;
+pub mod awake;
 pub mod catalog;
 pub mod cli;
 pub mod config;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer, and what it may use of the crate besides itself.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("plan", &["domain"]),
     ("ical", &["domain", "plan"]),
@@ -16,6 +16,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("source", &["domain", "plan"]),
     ("media", &["domain", "plan"]),
     ("notify", &["domain", "plan"]),
+    ("awake", &["domain"]),
     ("tape", &["domain", "plan", "source"]),
     (
         "app",
@@ -31,6 +32,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
             "source",
             "media",
             "notify",
+            "awake",
             "tape",
         ],
     ),

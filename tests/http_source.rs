@@ -1,14 +1,13 @@
 //! Tapes on the built-in HTTP source: real sockets on loopback, servers that behave badly, a real Icecast.
 
-use std::path::PathBuf;
+mod bench;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use streamrip::app::clock::SystemClock;
 use streamrip::domain::clock::Clock as _;
-use streamrip::domain::hall::{Recorder, Stream};
-use streamrip::domain::hls::Quality;
-use streamrip::domain::ids::{HallId, StreamId};
+use streamrip::domain::hall::Recorder;
 use streamrip::domain::segment::{Container, EndReason};
 use streamrip::domain::settings::Record;
 use streamrip::domain::stream_request::StreamRequest;
@@ -16,164 +15,35 @@ use streamrip::domain::stream_url::StreamUrl;
 use streamrip::source::Sources;
 use streamrip::source::http::{Http, Setup};
 use streamrip::source::log::NoLog;
-use streamrip::tape::events::{TapeEvent, TapeSink};
-use streamrip::tape::{self, TapeDeps, TapeHandle, TapeOrder};
+use streamrip::tape::TapeOrder;
 use streamrip_lab::{
-    Act, Answer, End, FaultServer, Format, Icecast, Limit, Live, PATIENCE, Recipe, Route, Streaming, eventually,
+    Act, Answer, End, FaultServer, Feed, Format, Icecast, Limit, Live, PATIENCE, Recipe, Route, Streaming, eventually,
+    packet,
 };
-use tokio::sync::oneshot;
 
-#[derive(Debug, Default)]
-struct Told(Mutex<Vec<TapeEvent>>);
+use bench::{Bench, Segment};
 
-impl TapeSink for Told {
-    fn send(&self, event: TapeEvent) -> oneshot::Receiver<()> {
-        let (tell, answer) = oneshot::channel();
-        self.0.lock().expect("lock").push(event);
-        tell.send(()).expect("just made");
-        answer
-    }
+fn source(setup: &Setup) -> Sources {
+    Sources::of(vec![Arc::new(Http::with(Arc::new(NoLog), setup))])
 }
 
-/// A closed segment.
-#[derive(Debug)]
-struct Segment {
-    content: Vec<u8>,
-    container: Container,
-    not_media: bool,
-    reason: EndReason,
+/// With the built-in source alone.
+fn new_bench() -> Bench {
+    let mut bench = Bench::new();
+    bench.sources = source(&Setup::default());
+    bench.record = Record { first_byte_timeout_ms: 3000, ..Record::default() };
+    bench
 }
 
-struct Bench {
-    dir: tempfile::TempDir,
-    told: Arc<Told>,
-    setup: Setup,
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self { dir: tempfile::tempdir().expect("dir"), told: Arc::default(), setup: Setup::default() }
-    }
-
-    fn order(url: &str) -> TapeOrder {
-        TapeOrder {
-            hall: HallId(1),
-            hall_name: "Saal 1".to_owned(),
-            event_slug: "27c3".to_owned(),
-            hall_slug: "saal-1".to_owned(),
-            zone: chrono_tz::Europe::Berlin,
-            streams: vec![Stream { id: StreamId(1), url: StreamUrl::parse(url).expect("valid") }],
-            recorder: Recorder::Http,
-            max_connections: 2,
-            from: SystemClock.now(),
-            quality: Quality::default(),
-            until: SystemClock.now().plus(600_000),
-            boundaries: Vec::new(),
-            handover_lead_ms: 0,
-        }
-    }
-
-    fn start(&self, order: TapeOrder) -> TapeHandle {
-        let record = Record { first_byte_timeout_ms: 3000, ..Record::default() };
-        let sources = Sources::of(vec![Arc::new(Http::with(Arc::new(NoLog), &self.setup))]);
-        let deps = TapeDeps::new(Arc::new(SystemClock), self.told.clone(), sources, self.dir.path().to_owned(), record);
-        tape::start(order, deps)
-    }
-
-    fn events(&self) -> Vec<TapeEvent> {
-        self.told.0.lock().expect("lock").clone()
-    }
-
-    /// Why each connection ended, in order of their ends, and the words to it.
-    fn ends(&self) -> Vec<(EndReason, String)> {
-        let ends = self.events().into_iter().filter_map(|e| match e {
-            TapeEvent::ConnectionClosed { reason, detail, .. } => Some((reason, detail.unwrap_or_default())),
-            _ => None,
-        });
-        ends.collect()
-    }
-
-    fn segments(&self) -> Vec<Segment> {
-        let events = self.events();
-        let path = |id| {
-            events.iter().find_map(|e| match e {
-                TapeEvent::SegmentOpened { segment, path, .. } if *segment == id => Some(path.clone()),
-                _ => None,
-            })
-        };
-        let closed = events.iter().filter_map(|e| match e {
-            TapeEvent::SegmentClosed { segment, container, not_media, reason, .. } => {
-                let path: PathBuf = self.dir.path().join(path(*segment).expect("opened"));
-                let content = std::fs::read(path).expect("a file");
-                Some(Segment { content, container: *container, not_media: *not_media, reason: *reason })
-            }
-            _ => None,
-        });
-        closed.collect()
-    }
-
-    async fn stop(&self, tape: &mut TapeHandle) {
-        tape.stop(EndReason::Shutdown);
-        tokio::time::timeout(PATIENCE, tape.finished()).await.expect("stuck");
-    }
-
-    async fn flows(&self, tape: &TapeHandle, connections: u32) {
-        eventually("bytes", PATIENCE, || {
-            let status = tape.status();
-            status.connections >= connections && status.bytes_per_second > 0.0 && !status.handover
-        })
-        .await;
-    }
-}
-
-/// A live MPEG-TS of numbered packets, fed for as long as it is held.
-struct Feed {
-    live: Live,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Feed {
-    /// About so many packets of 188 bytes every 50 ms.
-    fn start(packets: u64) -> Self {
-        let live = Live::new(188);
-        let fed = live.clone();
-        let task = tokio::spawn(async move {
-            for batch in 0_u64.. {
-                let mut bytes = Vec::new();
-                for n in 0..packets {
-                    let mut packet = [0xee_u8; 188];
-                    packet[..4].copy_from_slice(&[0x47, 0x40, 0x11, 0x10]);
-                    packet[4..12].copy_from_slice(&(batch * packets + n).to_be_bytes());
-                    bytes.extend(packet);
-                }
-                fed.push(&bytes);
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        });
-        Self { live, task }
-    }
-
-    /// Where a recording begins and ends in the stream; panics where it is no piece of it.
-    fn place(&self, content: &[u8]) -> (u64, u64) {
-        let stream = self.live.bytes();
-        let number = u64::from_be_bytes(content[4..12].try_into().expect("8 bytes"));
-        let from = usize::try_from(number * 188).expect("small");
-        assert!(stream.get(from..from + content.len()) == Some(content), "not a piece of the stream");
-        (from as u64, (from + content.len()) as u64)
-    }
-}
-
-impl Drop for Feed {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+fn order_of(url: &str) -> TapeOrder {
+    TapeOrder { recorder: Recorder::Http, ..Bench::order(url) }
 }
 
 #[tokio::test]
 async fn cut_reset_and_handed_over_it_leaves_pieces_of_the_stream_and_comes_back_at_once() {
-    let (server, feed, bench) = (FaultServer::start(), Feed::start(14), Bench::new());
+    let (server, feed, bench) = (FaultServer::start(), Feed::start(14), new_bench());
     let route = server.live("/saal1", "video/mp2t", &feed.live);
-    let mut order = Bench::order(&route.url());
+    let mut order = order_of(&route.url());
     let mut tape = bench.start(order.clone());
     bench.flows(&tape, 1).await;
     route.act(Act::Cut(End::Fin));
@@ -202,9 +72,9 @@ async fn cut_reset_and_handed_over_it_leaves_pieces_of_the_stream_and_comes_back
 
 #[tokio::test]
 async fn silence_is_hedged_after_about_a_second() {
-    let (server, feed, bench) = (FaultServer::start(), Feed::start(14), Bench::new());
+    let (server, feed, bench) = (FaultServer::start(), Feed::start(14), new_bench());
     let route = server.live("/saal1", "video/mp2t", &feed.live);
-    let mut tape = bench.start(Bench::order(&route.url()));
+    let mut tape = bench.start(order_of(&route.url()));
     eventually("a known stream", PATIENCE, || feed.live.len() > 14 * 188 * 20 * 7).await;
     bench.flows(&tape, 1).await;
     route.act(Act::SilenceOpen);
@@ -272,13 +142,13 @@ async fn how_it_ended_is_said_exactly() {
             }
             None => format!("http://{nobody}{path}"),
         };
-        let bench = Bench::new();
-        let tape = bench.start(Bench::order(&url));
+        let bench = new_bench();
+        let tape = bench.start(order_of(&url));
         running.push((path, bench, tape, want, words));
     }
     running.push({
-        let bench = Bench::new();
-        let tape = bench.start(Bench::order(&format!("https://{}/x", plain_speaker())));
+        let bench = new_bench();
+        let tape = bench.start(order_of(&format!("https://{}/x", plain_speaker())));
         ("https", bench, tape, EndReason::Tls, "")
     });
     for (path, bench, mut tape, want, words) in running {
@@ -305,8 +175,8 @@ fn plain_speaker() -> std::net::SocketAddr {
 
 /// What one tape of a route recorded in a second or so.
 async fn recorded(route: &Route, until: u64) -> Vec<Segment> {
-    let bench = Bench::new();
-    let mut tape = bench.start(Bench::order(&route.url()));
+    let bench = new_bench();
+    let mut tape = bench.start(order_of(&route.url()));
     eventually(&route.url(), PATIENCE, || {
         assert!(bench.ends().len() < 9, "{}: {:?}", route.url(), bench.ends());
         tape.status().bytes > until
@@ -343,14 +213,7 @@ async fn chunks_shoutcast_titles_redirects_and_playlists_all_give_the_stream() {
         feed.place(&segments[0].content);
     }
     // Titles between the bytes, though none were asked for.
-    let media: Vec<u8> = (0..200_u64)
-        .flat_map(|n| {
-            let mut packet = [0xee_u8; 188];
-            packet[..4].copy_from_slice(&[0x47, 0x40, 0x11, 0x10]);
-            packet[4..12].copy_from_slice(&n.to_be_bytes());
-            packet
-        })
-        .collect();
+    let media: Vec<u8> = (0..200).flat_map(packet).collect();
     let mut answer = b"ICY 200 OK\r\nicy-metaint:1000\r\n\r\n".to_vec();
     for (n, part) in media.chunks(1000).enumerate() {
         answer.extend_from_slice(part);
@@ -373,8 +236,8 @@ async fn chunks_shoutcast_titles_redirects_and_playlists_all_give_the_stream() {
 async fn twenty_megabits_a_second_are_read_as_fast_as_they_come() {
     let (server, feed) = (FaultServer::start(), Feed::start(665));
     let route = server.live("/saal1", "video/mp2t", &feed.live);
-    let bench = Bench::new();
-    let mut tape = bench.start(Bench::order(&route.url()));
+    let bench = new_bench();
+    let mut tape = bench.start(order_of(&route.url()));
     eventually("10 MB", PATIENCE, || tape.status().bytes > 10_000_000).await;
     // Whatever the machine is busy with: what is behind is what the sockets and one turn hold, not a growing heap.
     eventually("it to have caught up", PATIENCE, || {
@@ -397,9 +260,9 @@ async fn basic_auth_comes_from_the_address_and_goes_to_no_other_server() {
     route.act(Act::Always(Answer::redirect(302, "/here")));
     let here = server.live("/here", "video/mp2t", &feed.live);
     here.act(Act::Always(Answer::redirect(302, &stream.url())));
-    let bench = Bench::new();
+    let bench = new_bench();
     let url = route.url().replace("http://", "http://Aladdin:open%20sesame@");
-    let mut tape = bench.start(Bench::order(&url));
+    let mut tape = bench.start(order_of(&url));
     eventually("bytes", PATIENCE, || tape.status().bytes > 0).await;
     bench.stop(&mut tape).await;
     let has_login = |route: &Route| {
@@ -418,8 +281,8 @@ async fn a_real_icecast_gives_mp3_and_ogg_with_its_burst() {
     {
         let encoder = Recipe::new(format).start();
         icecast.mount(mount, &encoder);
-        let bench = Bench::new();
-        let mut tape = bench.start(Bench::order(&icecast.url(mount)));
+        let bench = new_bench();
+        let mut tape = bench.start(order_of(&icecast.url(mount)));
         eventually(mount, PATIENCE, || tape.status().bytes > 20_000).await;
         bench.stop(&mut tape).await;
         let segments = bench.segments();
@@ -430,11 +293,11 @@ async fn a_real_icecast_gives_mp3_and_ogg_with_its_burst() {
 
 #[tokio::test]
 async fn a_server_that_cuts_every_connection_after_half_a_second_costs_next_to_nothing() {
-    let (server, feed, bench) = (FaultServer::start(), Feed::start(14), Bench::new());
+    let (server, feed, bench) = (FaultServer::start(), Feed::start(14), new_bench());
     let route = server.live("/saal1", "video/mp2t", &feed.live);
     let cut = Answer::cut(Limit::Time(Duration::from_millis(500)), End::Fin);
     route.act(Act::Next(vec![cut; 6]));
-    let mut tape = bench.start(Bench::order(&route.url()));
+    let mut tape = bench.start(order_of(&route.url()));
     bench.flows(&tape, 7).await;
     bench.stop(&mut tape).await;
     // Server's time between an end and the next request: at once, six times in a row. A slow machine is forgiven.
@@ -448,7 +311,7 @@ async fn a_server_that_cuts_every_connection_after_half_a_second_costs_next_to_n
 
 /// The request that brought the first bytes of this address.
 async fn request_for(bench: &Bench, url: StreamUrl, route: &Route) -> String {
-    let mut order = Bench::order("http://h/");
+    let mut order = order_of("http://h/");
     order.streams[0].url = url;
     let mut tape = bench.start(order);
     eventually("bytes", PATIENCE, || tape.status().bytes > 0).await;
@@ -460,10 +323,11 @@ async fn request_for(bench: &Bench, url: StreamUrl, route: &Route) -> String {
 async fn a_netrc_the_users_headers_and_a_proxy_are_used() {
     let (server, other, feed) = (FaultServer::start(), FaultServer::start(), Feed::start(14));
     let route = server.live("/saal1", "video/mp2t", &feed.live);
-    let mut bench = Bench::new();
+    let mut bench = new_bench();
     let netrc = bench.dir.path().join("netrc");
     std::fs::write(&netrc, "machine 127.0.0.1 login Aladdin password \"open sesame\"\n").expect("written");
-    bench.setup.netrc = Some(netrc);
+    let mut setup = Setup { netrc: Some(netrc), ..Setup::default() };
+    bench.sources = source(&setup);
     let url = StreamUrl::parse(&route.url()).expect("valid");
     let request = request_for(&bench, url.clone(), &route).await;
     assert!(request.contains("authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), "{request}");
@@ -479,13 +343,15 @@ async fn a_netrc_the_users_headers_and_a_proxy_are_used() {
     // Another server gets the name and nothing else.
     let moved = other.live("/moved", "video/mp2t", &feed.live);
     moved.act(Act::Always(Answer::redirect(302, &route.url())));
-    bench.setup.netrc = None;
+    setup.netrc = None;
+    bench.sources = source(&setup);
     let url = StreamUrl::parse(&moved.url()).expect("valid").asked_with(asked);
     let request = request_for(&bench, url, &route).await;
     assert!(request.contains("user-agent: NSPlayer/7.0"), "{request}");
     assert!(!request.contains("s3cret") && !request.contains("x-key"), "{request}");
 
-    bench.setup.proxy = Some(format!("http://me:secret@{}", server.address()));
+    setup.proxy = Some(format!("http://me:secret@{}", server.address()));
+    bench.sources = source(&setup);
     let proxied = server.live("http://nowhere.invalid/saal1", "video/mp2t", &feed.live);
     let url = StreamUrl::parse("http://nowhere.invalid/saal1").expect("valid");
     let request = request_for(&bench, url, &proxied).await;
@@ -569,11 +435,12 @@ async fn https_is_taken_from_a_server_that_is_trusted_and_from_no_other() {
         .expect("versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let mut bench = Bench::new();
-    bench.setup.tls = Some(Arc::new(trusting));
-    let stranger = Bench::new();
-    let mut tape = bench.start(Bench::order(&format!("https://{address}/saal1")));
-    let mut other = stranger.start(Bench::order(&format!("https://{address}/saal1")));
+    let mut bench = new_bench();
+    let setup = Setup { tls: Some(Arc::new(trusting)), ..Setup::default() };
+    bench.sources = source(&setup);
+    let stranger = new_bench();
+    let mut tape = bench.start(order_of(&format!("https://{address}/saal1")));
+    let mut other = stranger.start(order_of(&format!("https://{address}/saal1")));
     eventually("it to end", PATIENCE, || !bench.ends().is_empty()).await;
     eventually("it to be refused", PATIENCE, || !stranger.ends().is_empty()).await;
     bench.stop(&mut tape).await;
@@ -586,9 +453,9 @@ async fn https_is_taken_from_a_server_that_is_trusted_and_from_no_other() {
 
     // Through a proxy, which sees nothing but where it leads.
     let (proxy, asked) = connect_proxy();
-    let mut behind = Bench::new();
-    behind.setup = Setup { proxy: Some(format!("http://me:secret@{proxy}")), ..bench.setup };
-    let mut tape = behind.start(Bench::order(&format!("https://{address}/saal1")));
+    let mut behind = new_bench();
+    behind.sources = source(&Setup { proxy: Some(format!("http://me:secret@{proxy}")), ..setup });
+    let mut tape = behind.start(order_of(&format!("https://{address}/saal1")));
     eventually("it to end", PATIENCE, || !behind.ends().is_empty()).await;
     behind.stop(&mut tape).await;
     assert!(behind.segments()[0].content == media, "{:?}", behind.ends());

@@ -2,31 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use serde_json::Value;
 use streamrip_lab::schedule::{Talk, calendar, halls_file, in_seconds};
-use streamrip_lab::{Encoder, FaultServer, Format, PATIENCE, Recipe, Streamrip, has_program, skipped, wait_for};
+use streamrip_lab::{Encoder, FaultServer, Format, PATIENCE, Recipe, Streamrip, get, has_program, skipped, wait_for};
 
 fn docs(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)
 }
 
 /// The body; empty where there is no answer of 200.
-fn get(address: SocketAddr, path: &str) -> String {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = ask().unwrap_or_default();
+fn body(address: SocketAddr, path: &str) -> String {
+    let answer = get(address, path, "");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
     if head.starts_with("HTTP/1.1 200") { body.to_owned() } else { String::new() }
 }
@@ -64,7 +55,7 @@ fn promtool_has_no_objection_and_rules_and_dashboard_ask_for_what_there_is() {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
     let mut daemon = streamrip.spawn(&["run", "--no-check", "--listen", &address.to_string()]);
     let text = wait_for("bytes of the hall", PATIENCE, || {
-        let text = get(address, "/metrics");
+        let text = body(address, "/metrics");
         let recording = "streamrip_hall_recording{event=\"congress\",hall=\"Saal 1\"} 1\n";
         let gap = "streamrip_talk_gap_seconds{event=\"congress\",hall=\"Saal 1\"";
         (text.contains(recording) && text.contains(gap)).then_some(text)

@@ -53,6 +53,47 @@ fn systemd_is_told_ready_alive_and_stopping_in_this_order() {
     assert!(daemon.wait(PATIENCE).success());
 }
 
+/// With a stand-in for systemd-inhibit, which notes how it is called and what its number is.
+#[test]
+fn the_machine_is_kept_awake_as_long_as_the_daemon_lives_and_no_longer() {
+    let mut streamrip = with_a_talk();
+    streamrip.ok(&["halls", "set", "Saal 1", "http://127.0.0.1:9/saal1"]);
+    let (log, bin) = (streamrip.folder().join("inhibited"), streamrip.folder().join("bin"));
+    let script = format!("#!/bin/sh\necho \"$$ $*\" >>{}\nshift 4\nexec \"$@\"\n", log.display());
+    let source = streamrip.write("inhibit.sh", script);
+    fs::create_dir(&bin).expect("made");
+    // By another program: a file that we had open for writing might be busy when it is started.
+    let installed = Command::new("install").args(["-m", "755", &source]).arg(bin.join("systemd-inhibit")).status();
+    assert!(installed.expect("started").success());
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    streamrip.env("PATH", &path);
+    let calls = || fs::read_to_string(&log).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
+    let is_running = |call: &str| {
+        let pid = call.split(' ').next().unwrap_or_default();
+        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+    };
+    let mut daemon = streamrip.spawn(&["run", "--no-check"]);
+    wait_until("it is asked for", PATIENCE, || !calls().is_empty());
+    let call = calls().remove(0);
+    assert!(call.contains("--what=sleep:idle --who=streamrip ") && call.ends_with("--mode=block cat"), "{call}");
+    assert!(is_running(&call), "{call}");
+    daemon.kill();
+    daemon.wait(PATIENCE);
+    wait_until("it ends with a daemon that is killed", PATIENCE, || !is_running(&call));
+
+    // Switched off, it is not asked for.
+    fs::write(streamrip.data_dir().join("streamrip.toml"), "[record]\nkeep_awake = false\n").expect("written");
+    let socket = UnixDatagram::bind(streamrip.folder().join("notify")).expect("bound");
+    socket.set_read_timeout(Some(PATIENCE)).expect("set");
+    streamrip.env("NOTIFY_SOCKET", streamrip.folder().join("notify").to_str().expect("text"));
+    let mut daemon = streamrip.spawn(&["run", "--no-check"]);
+    socket.recv(&mut [0; 200]).expect("ready");
+    wait_until("it works", PATIENCE, || streamrip.data_dir().join("status.json").exists());
+    daemon.term();
+    assert!(daemon.wait(PATIENCE).success());
+    assert_eq!(calls().len(), 1);
+}
+
 #[test]
 fn completions_manual_and_export_are_made() {
     let streamrip = with_a_talk();
@@ -69,6 +110,68 @@ fn completions_manual_and_export_are_made() {
     assert_eq!(streamrip.ok(&["export", "csv"]).stdout.lines().count(), 2);
 }
 
+/// On a real journald, which gets a `/run` of its own in a mount namespace: `$1` is the program, `$2` its data directory, and
+/// `$3` a file that stands for the journal's end of standard error.
+const WITH_JOURNALD: &str = r#"
+mount --make-rprivate / && mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal /run/log/journal || exit 9
+/usr/lib/systemd/systemd-journald >/dev/null 2>&1 &
+trap "kill $!" EXIT
+tries=0
+until [ -S /run/systemd/journal/socket ]; do
+    tries=$((tries + 1))
+    [ $tries -lt 300 ] || exit 9
+    sleep 0.1
+done
+: >"$3"
+JOURNAL_STREAM=$(stat -c '%d:%i' "$3") "$1" --data-dir "$2" dump http://127.0.0.1:9/x --for 2s --name x >/dev/null 2>>"$3"
+journalctl --sync || exit 9
+journalctl -D /run/log/journal -t streamrip -o json --no-pager
+"#;
+
+#[test]
+fn log_lines_reach_a_real_journal_with_hall_connection_and_reason() {
+    let streamrip = Streamrip::new(env!("CARGO_BIN_EXE_streamrip"));
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", WITH_JOURNALD, "sh", env!("CARGO_BIN_EXE_streamrip")]);
+    command.arg(streamrip.data_dir()).arg(streamrip.folder().join("stderr"));
+    let Some(output) = command.output().ok().filter(|output| output.status.success()) else {
+        eprintln!("skipped: no systemd-journald can be started here");
+        return;
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<Value> = text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
+    let told = |words: &str| {
+        let line = lines.iter().find(|l| l["MESSAGE"].as_str().is_some_and(|m| m.contains(words)));
+        line.unwrap_or_else(|| panic!("no {words:?} in {text}"))
+    };
+    let trouble = told("connecting again");
+    assert_eq!(
+        (&trouble["STREAMRIP_HALL"], &trouble["STREAMRIP_REASON"]),
+        (&"x".into(), &"refused".into()),
+        "{trouble}"
+    );
+    assert_eq!(trouble["PRIORITY"], "4", "a warning");
+    let connection = trouble["STREAMRIP_CONNECTION"].as_str().expect("a connection");
+    let known: i64 = catalog(&streamrip)
+        .query_row("SELECT count(*) FROM connection WHERE uuid = ?1", [connection], |row| row.get(0))
+        .expect("asked");
+    assert_eq!(known, 1, "it is that of a row: {connection}");
+    assert_eq!(told("stopping")["STREAMRIP_HALL"], Value::Null);
+}
+
+#[test]
+fn fields_are_in_json_and_not_in_the_lines_for_people() {
+    let streamrip = Streamrip::new(env!("CARGO_BIN_EXE_streamrip"));
+    let dump = ["dump", "http://127.0.0.1:9/x", "--for", "2s", "--name", "x"];
+    let said = streamrip.run(&[&dump[..], &["--log-format", "json"]].concat()).stderr;
+    let lines: Vec<Value> = said.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
+    let trouble = lines.iter().find(|l| l["reason"] == "refused").unwrap_or_else(|| panic!("{said}"));
+    assert!(trouble["hall"] == "x" && trouble["connection"].as_str().is_some_and(|id| id.len() == 36), "{trouble}");
+    let said = streamrip.run(&dump).stderr;
+    let line = said.lines().find(|l| l.contains("connecting again")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.ends_with("; connecting again") && !line.contains("connection="), "{line}");
+}
+
 #[test]
 fn log_lines_are_json_where_asked_for() {
     let streamrip = with_a_talk();
@@ -83,6 +186,17 @@ fn log_lines_are_json_where_asked_for() {
     assert_eq!(line["level"], "INFO");
     assert!(line["timestamp"].as_str().is_some_and(|at| at.ends_with('Z')), "{line}");
     assert!(streamrip.run(&["list", "--log-format", "xml"]).stderr.contains("human, json"));
+}
+
+#[test]
+fn the_readme_lists_the_settings_as_the_program_does() {
+    let printed = Streamrip::new(env!("CARGO_BIN_EXE_streamrip")).ok(&["config"]).stdout;
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README");
+    let (_, listed) = readme.split_once("    $ streamrip config\n").expect("the listing");
+    let listed: Vec<_> = listed.lines().take_while(|l| l.is_empty() || l.starts_with("    ")).map(str::trim).collect();
+    // The first lines name folders, which differ.
+    let settings = |lines: Vec<&str>| lines.into_iter().filter(|l| !l.starts_with('#')).collect::<Vec<_>>().join("\n");
+    assert_eq!(settings(listed).trim(), settings(printed.lines().map(str::trim).collect()).trim());
 }
 
 #[test]

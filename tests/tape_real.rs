@@ -1,211 +1,54 @@
 //! Tapes on real mplayer and ffmpeg, real streams on loopback, and children that behave badly.
 
-use std::collections::HashMap;
+mod bench;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use streamrip::app::clock::SystemClock;
 use streamrip::domain::clock::Clock as _;
-use streamrip::domain::hall::{Recorder, Stream};
-use streamrip::domain::ids::{HallId, StreamId};
+use streamrip::domain::hall::Recorder;
 use streamrip::domain::segment::{Container, EndReason};
 use streamrip::domain::settings::Record;
-use streamrip::domain::stream_url::StreamUrl;
 use streamrip::source::child::{is_running, start_ticks};
 use streamrip::source::log::{LineLog, NoLog};
 use streamrip::source::mplayer::Mplayer;
 use streamrip::source::{ProcessId, Sources};
-use streamrip::tape::events::{TapeEvent, TapeSink};
-use streamrip::tape::{self, TapeDeps, TapeHandle, TapeOrder};
-use streamrip_lab::{Act, Answer, End, FaultServer, Format, Live, PATIENCE, Recipe, SmallDisk, eventually, skipped};
-use tokio::sync::oneshot;
-use uuid::Uuid;
+use streamrip::tape::events::TapeEvent;
+use streamrip::tape::{self, TapeDeps, TapeOrder};
+use streamrip_lab::{
+    Act, Answer, End, FaultServer, Feed, Format, Live, PATIENCE, Recipe, SmallDisk, eventually, skipped,
+};
 
-#[derive(Debug, Default)]
-struct Told(Mutex<Vec<TapeEvent>>);
+use bench::{Bench, Told};
 
-impl TapeSink for Told {
-    fn send(&self, event: TapeEvent) -> oneshot::Receiver<()> {
-        let (tell, answer) = oneshot::channel();
-        self.0.lock().expect("lock").push(event);
-        tell.send(()).expect("just made");
-        answer
-    }
+/// As a busy machine needs it, and no longer.
+fn new_bench() -> Bench {
+    let mut bench = Bench::new();
+    bench.record = Record { stall_timeout_ms: 3000, first_byte_timeout_ms: 5000, ..Record::default() };
+    bench
 }
 
-/// A closed segment.
-#[derive(Debug)]
-struct Segment {
-    path: PathBuf,
-    content: Vec<u8>,
-    container: Container,
-    not_media: bool,
-    reason: EndReason,
-}
-
-struct Bench {
-    dir: tempfile::TempDir,
-    told: Arc<Told>,
-    sources: Sources,
-    first_byte_ms: i64,
-    buffer_bytes: Option<usize>,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let log: Arc<dyn LineLog> = Arc::new(NoLog);
-        let dir = tempfile::tempdir().expect("dir");
-        Self { dir, told: Arc::default(), sources: Sources::programs(&log), first_byte_ms: 5000, buffer_bytes: None }
-    }
-
-    /// In place of mplayer.
-    fn script(text: &str) -> Self {
-        let mut bench = Self::new();
-        let path = bench.dir.path().join("fake-mplayer");
-        // Written by another process: a program that a test of this one has open for writing, even in a
-        // child it is just about to start, cannot be run.
-        let written = std::process::Command::new("sh")
-            .args(["-c", "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$2\" && chmod 755 \"$2\"", "sh", text])
-            .arg(&path)
-            .status();
-        assert!(written.expect("sh").success());
-        bench.sources = Sources::of(vec![Arc::new(Mplayer::at(path, Arc::new(NoLog)))]);
-        bench
-    }
-
-    fn order(url: &str) -> TapeOrder {
-        TapeOrder {
-            hall: HallId(1),
-            hall_name: "Saal 1".to_owned(),
-            event_slug: "27c3".to_owned(),
-            hall_slug: "saal-1".to_owned(),
-            zone: chrono_tz::Europe::Berlin,
-            streams: vec![Stream { id: StreamId(1), url: StreamUrl::parse(url).expect("valid") }],
-            recorder: Recorder::Auto,
-            quality: Default::default(),
-            from: SystemClock.now().minus(60_000),
-            max_connections: 2,
-            until: SystemClock.now().plus(600_000),
-            boundaries: Vec::new(),
-            handover_lead_ms: 0,
-        }
-    }
-
-    fn start(&self, order: TapeOrder) -> TapeHandle {
-        let record = Record { stall_timeout_ms: 3000, first_byte_timeout_ms: self.first_byte_ms, ..Record::default() };
-        let data = self.dir.path().to_owned();
-        let mut deps = TapeDeps::new(Arc::new(SystemClock), self.told.clone(), self.sources.clone(), data, record);
-        deps.buffer_bytes = self.buffer_bytes.unwrap_or(deps.buffer_bytes);
-        tape::start(order, deps)
-    }
-
-    fn events(&self) -> Vec<TapeEvent> {
-        self.told.0.lock().expect("lock").clone()
-    }
-
-    fn processes(&self) -> Vec<ProcessId> {
-        let events = self.events();
-        let processes = events.iter().filter_map(|e| match e {
-            TapeEvent::ConnectionOpened { process, .. } => *process,
-            _ => None,
-        });
-        processes.collect()
-    }
-
-    fn reasons(&self) -> Vec<EndReason> {
-        let events = self.events();
-        let reasons = events.iter().filter_map(|e| match e {
-            TapeEvent::ConnectionClosed { reason, .. } => Some(*reason),
-            _ => None,
-        });
-        reasons.collect()
-    }
-
-    fn segments(&self) -> Vec<Segment> {
-        let mut paths: HashMap<Uuid, PathBuf> = HashMap::new();
-        let mut segments = Vec::new();
-        for event in self.events() {
-            match event {
-                TapeEvent::SegmentOpened { segment, path, .. } => {
-                    paths.insert(segment, path);
-                }
-                TapeEvent::SegmentClosed { segment, container, not_media, reason, .. } => {
-                    let path = paths.remove(&segment).expect("opened");
-                    let content = std::fs::read(self.dir.path().join(&path)).expect("a file");
-                    segments.push(Segment { path, content, container, not_media, reason });
-                }
-                _ => {}
-            }
-        }
-        assert!(paths.is_empty(), "left open: {paths:?}");
-        segments
-    }
-
-    async fn stop(&self, tape: &mut TapeHandle) {
-        tape.stop(EndReason::Shutdown);
-        tokio::time::timeout(PATIENCE, tape.finished()).await.expect("stuck");
-        // Every process was waited for: none is left, not even as a zombie.
-        for process in self.processes() {
-            assert_ne!(start_ticks(process.pid), Some(process.start_ticks), "{process:?} is still there");
-        }
-    }
-
-    async fn flows(&self, tape: &TapeHandle, connections: u32) {
-        eventually("bytes", PATIENCE, || {
-            let status = tape.status();
-            status.connections >= connections && status.bytes_per_second > 0.0 && !status.handover
-        })
-        .await;
-    }
-}
-
-/// A live MPEG-TS of numbered packets, about 0.4 Mbit/s, fed for as long as it is held.
-struct Feed {
-    live: Live,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Feed {
-    fn start() -> Self {
-        let live = Live::new(188);
-        let fed = live.clone();
-        let task = tokio::spawn(async move {
-            for batch in 0_u64.. {
-                let mut bytes = Vec::new();
-                for n in 0..14 {
-                    let mut packet = [0xee_u8; 188];
-                    packet[..4].copy_from_slice(&[0x47, 0x40, 0x11, 0x10]);
-                    packet[4..12].copy_from_slice(&(batch * 14 + n).to_be_bytes());
-                    bytes.extend(packet);
-                }
-                fed.push(&bytes);
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        });
-        Self { live, task }
-    }
-
-    /// Where a recording begins and ends in the stream; panics where it is no piece of it.
-    fn place(&self, content: &[u8]) -> (u64, u64) {
-        let stream = self.live.bytes();
-        let number = u64::from_be_bytes(content[4..12].try_into().expect("8 bytes"));
-        let from = usize::try_from(number * 188).expect("small");
-        assert!(stream.get(from..from + content.len()) == Some(content), "not a piece of the stream");
-        (from as u64, (from + content.len()) as u64)
-    }
-}
-
-impl Drop for Feed {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+/// With a script in place of mplayer.
+fn scripted(text: &str) -> Bench {
+    let mut bench = new_bench();
+    let path = bench.dir.path().join("fake-mplayer");
+    // Written by another process: a program that a test of this one has open for writing, even in a
+    // child it is just about to start, cannot be run.
+    let written = std::process::Command::new("sh")
+        .args(["-c", "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$2\" && chmod 755 \"$2\"", "sh", text])
+        .arg(&path)
+        .status();
+    assert!(written.expect("sh").success());
+    bench.sources = Sources::of(vec![Arc::new(Mplayer::at(path, Arc::new(NoLog)))]);
+    bench
 }
 
 #[tokio::test]
 async fn mplayer_cut_stalled_and_handed_over_leaves_pieces_of_the_stream() {
-    let (server, feed, bench) = (FaultServer::start(), Feed::start(), Bench::new());
+    let (server, feed, bench) = (FaultServer::start(), Feed::start(14), new_bench());
     let route = server.live("/saal1", "video/mp2t", &feed.live);
     let mut order = Bench::order(&route.url());
     let mut tape = bench.start(order.clone());
@@ -256,7 +99,7 @@ async fn mplayer_is_not_believed_when_it_exits_with_0() {
     ];
     let live = Live::new(188);
     for (path, answer, want, kept) in cases {
-        let bench = Bench::new();
+        let bench = new_bench();
         let url = match answer {
             Some(answer) => {
                 let route = server.live(path, "video/mp2t", &live);
@@ -282,8 +125,8 @@ async fn ffmpeg_tapes_what_it_can_in_mpegts_and_the_rest_in_matroska() {
         // ffmpeg looks at up to five seconds of a stream before it writes the first of them.
         let rate = (media.len() / 8) as u64;
         let route = server.file(&format!("/{format:?}"), format.kind(), media, rate);
-        let mut bench = Bench::new();
-        bench.first_byte_ms = 30_000;
+        let mut bench = new_bench();
+        bench.record.first_byte_timeout_ms = 30_000;
         let mut order = Bench::order(&route.url());
         order.recorder = Recorder::Ffmpeg;
         let mut tape = bench.start(order);
@@ -342,10 +185,10 @@ async fn children_that_behave_badly_neither_stop_the_tape_nor_stay() {
     let mut all = tokio::task::JoinSet::new();
     for (what, script, want, bytes) in table {
         all.spawn(async move {
-            let mut bench = Bench::script(&script);
+            let mut bench = scripted(&script);
             if what.starts_with("it talks") {
                 // Ten megabytes take their time on a busy machine.
-                bench.first_byte_ms = 50_000;
+                bench.record.first_byte_timeout_ms = 50_000;
             }
             // One child at a time: what is opened beside a silent one is tested elsewhere.
             let order = TapeOrder { max_connections: 1, ..Bench::order("http://127.0.0.1:1/x") };
@@ -378,7 +221,7 @@ fn runs(pid: u32) -> bool {
 #[tokio::test]
 async fn one_that_ignores_term_is_gone_six_seconds_after_a_stop() {
     let bench =
-        Bench::script("trap '' TERM; exec 3>&0; while :; do head -c 1880 /dev/zero | tr '\\0' G >&3; sleep 0.1; done");
+        scripted("trap '' TERM; exec 3>&0; while :; do head -c 1880 /dev/zero | tr '\\0' G >&3; sleep 0.1; done");
     let mut tape = bench.start(Bench::order("http://127.0.0.1:1/x"));
     bench.flows(&tape, 1).await;
     bench.stop(&mut tape).await;
@@ -406,9 +249,9 @@ fn helper_that_tapes_until_it_is_killed() {
         let mut shown = false;
         loop {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            let events = told.0.lock().expect("lock");
+            let events = told.events();
             let flows = events.iter().any(|e| matches!(e, TapeEvent::Progress { .. }));
-            for event in events.iter() {
+            for event in &events {
                 if let TapeEvent::ConnectionOpened { process: Some(process), .. } = event
                     && flows
                     && !shown
@@ -425,7 +268,7 @@ fn helper_that_tapes_until_it_is_killed() {
 
 #[tokio::test]
 async fn killed_at_once_it_leaves_no_source_behind_and_loses_less_than_a_second() {
-    let (server, feed) = (FaultServer::start(), Feed::start());
+    let (server, feed) = (FaultServer::start(), Feed::start(14));
     let route = server.live("/saal1", "video/mp2t", &feed.live);
     let dir = tempfile::tempdir().expect("dir");
     let mut helper = std::process::Command::new(std::env::current_exe().expect("this test"))
@@ -462,7 +305,7 @@ fn find_file(dir: &Path) -> Option<PathBuf> {
 
 #[tokio::test]
 async fn on_a_disk_that_stays_full_the_file_keeps_what_it_has_and_the_next_one_begins_when_there_is_space() {
-    let (server, feed, mut bench) = (FaultServer::start(), Feed::start(), Bench::new());
+    let (server, feed, mut bench) = (FaultServer::start(), Feed::start(14), new_bench());
     let Some(disk) = SmallDisk::mount(bench.dir.path(), 4) else {
         skipped("this user may not mount a tmpfs");
         return;

@@ -1,13 +1,13 @@
 //! The page of a real daemon: it says what the commands say, and nobody who looks can harm a tape.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
 use streamrip_lab::schedule::{Talk, calendar, halls_file, in_seconds};
-use streamrip_lab::{Encoder, FaultServer, Format, PATIENCE, Recipe, Streamrip, wait_until};
+use streamrip_lab::{Encoder, FaultServer, Format, PATIENCE, Recipe, Streamrip, get, wait_until};
 
 const SETTINGS: &str = "\
 [assemble]
@@ -25,23 +25,8 @@ fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port")
 }
 
-/// Sends a request and reads the whole answer; empty where there is none.
-fn get(address: SocketAddr, path: &str, token: Option<&str>) -> String {
-    let authorization = token.map(|t| format!("Authorization: Bearer {t}\r\n")).unwrap_or_default();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}Connection: close\r\n\r\n");
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        stream.write_all(request.as_bytes())?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        Ok(String::from_utf8_lossy(&answer).into_owned())
-    };
-    ask().unwrap_or_default()
-}
-
 fn json(address: SocketAddr, path: &str) -> Value {
-    let answer = get(address, path, None);
+    let answer = get(address, path, "");
     let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
     serde_json::from_str(body).unwrap_or_else(|e| panic!("{path}: {e}: {answer}"))
 }
@@ -74,9 +59,9 @@ fn three_hundred_slow_clients_cost_no_second() {
     let address = free_address();
     let mut daemon = streamrip.spawn(&["run", "--no-check", "--until-done", "--listen", &address.to_string()]);
     daemon.expect("the page: http://", PATIENCE);
-    let answers = || get(address, "/api/v1/status", None).starts_with("HTTP/1.1 200");
+    let answers = || get(address, "/api/v1/status", "").starts_with("HTTP/1.1 200");
     wait_until("the page to answer", PATIENCE, answers);
-    let page = get(address, "/", None);
+    let page = get(address, "/", "");
     assert!(page.contains("Opening &amp; &lt;closing&gt;"), "{page}");
     assert_eq!(json(address, "/api/v1/talks")[0]["title"], "Opening & <closing>");
     let clients: Vec<_> = (0..SLOW_CLIENTS).filter_map(|_| slow_client(address)).collect();
@@ -116,8 +101,8 @@ fn others_need_a_token_and_a_taken_address_stops_no_tape() {
     daemon.expect("recording http", PATIENCE);
     drop(taken);
     daemon.expect("the page: http://", PATIENCE);
-    assert!(get(address, "/", None).starts_with("HTTP/1.1 401"));
-    assert!(get(address, "/", Some(token)).starts_with("HTTP/1.1 200"));
+    assert!(get(address, "/", "").starts_with("HTTP/1.1 401"));
+    assert!(get(address, "/", &format!("Authorization: Bearer {token}\r\n")).starts_with("HTTP/1.1 200"));
     assert!(!daemon.said().contains(token), "{}", daemon.said());
     daemon.term();
     assert!(daemon.wait(PATIENCE).success());

@@ -12,6 +12,7 @@ use super::assemble::{TALKS, file_prefix};
 use super::env::Env;
 use super::failure::Result;
 use super::recover::{Content, read_for_good, stopped};
+use super::sidecar;
 use super::tree::Tree;
 use crate::catalog::assemblies::{self, NewAssembly};
 use crate::catalog::schedule::{self, TalkFilter};
@@ -149,7 +150,7 @@ pub(super) fn adopt_assemblies(db: &mut Db, env: &Env, cancel: &CancellationToke
         }
         let parts: Vec<&str> = path.split('/').collect();
         let [_, event, name] = parts.as_slice() else { continue };
-        if name.ends_with(TEMP_SUFFIX) || files::is_named(db, &path)? {
+        if name.ends_with(TEMP_SUFFIX) || sidecar::is_one(name) || files::is_named(db, &path)? {
             continue;
         }
         let Some(event) = events.iter().find(|e| e.slug == *event) else { continue };

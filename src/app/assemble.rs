@@ -13,7 +13,7 @@ use super::env::Env;
 use super::failure::{Failure, Kind, Result};
 use super::index::{Reader, media, media_failure};
 use super::report::TalkView;
-use super::{folders, optout};
+use super::{folders, optout, sidecar};
 use crate::catalog::assemblies::{self, Assembly, NewAssembly, Part, PrunedAssembly};
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, seams, todo};
@@ -110,7 +110,11 @@ pub async fn assemble_talk(
             Err(e) => return Err(media_failure(&e)),
         };
         match make(env, reader, writer, &facts, plan, force, progress.clone()).await {
-            Ok(outcome) => return done(writer, &facts, outcome).await,
+            Ok(outcome) => {
+                let outcome = done(writer, &facts, outcome).await;
+                sidecar::refresh(env, reader, talk).await;
+                return outcome;
+            }
             // The file is another one than the index says: what it holds counts, not what it held.
             Err(Stopped::Stale(path)) if attempt == 0 => {
                 tracing::warn!("{} is not as it was recorded: looking at it anew", path.display());
@@ -309,7 +313,8 @@ async fn make(
     writer.call(move |db| assemblies::replace(db, &new, reason, now)).await?;
     // The old name goes last: until here the catalog named a file that was there.
     if let Some(old) = old.filter(|old| !moved && !has_lost && old.path != path) {
-        let _ = std::fs::remove_file(env.data_dir.join(old.path));
+        let _ = std::fs::remove_file(env.data_dir.join(&old.path));
+        sidecar::remove(env, &old.path);
     }
     Ok(AssembleOutcome::Made { path, duration_ms: joined.duration_ms, gaps })
 }
@@ -351,6 +356,7 @@ async fn take_name(
     writer.call(move |db| assemblies::keep(db, id, &named, inputs)).await?;
     if old.path != path {
         let _ = std::fs::remove_file(env.data_dir.join(&old.path));
+        sidecar::follow(env, &old.path, path);
     }
     Ok(())
 }

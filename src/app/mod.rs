@@ -25,6 +25,7 @@ pub mod recover;
 pub mod refresh;
 pub mod report;
 pub mod retention;
+mod sidecar;
 pub mod source_log;
 pub mod timeshift;
 mod tree;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
 use super::index::{Reader, read};
-use super::report;
+use super::{report, sidecar};
 use crate::catalog::schedule::{TalkFilter, talks};
 use crate::catalog::writer::Writer;
 use crate::catalog::{assemblies, segments};
@@ -62,6 +62,7 @@ pub async fn quarantine(env: &Env, reader: &Reader, writer: &Writer, talk: TalkI
     for path in files {
         match put_aside(env, &path, talk) {
             Ok(aside) => {
+                sidecar::remove(env, &path);
                 writer
                     .call(move |db| {
                         // First: two talks' files may have one name there, but for a moment only one is shown.

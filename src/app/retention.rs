@@ -13,6 +13,7 @@ use super::env::Env;
 use super::failure::{Failure, Kind, Result};
 use super::index::{Reader, media, read};
 use super::prune::{Pruned, newest_file, pruned, remove, talks_near, touches};
+use super::sidecar;
 use super::words::size;
 use crate::catalog::assemblies::{self, Assembly};
 use crate::catalog::schedule;
@@ -64,6 +65,7 @@ pub async fn retain(env: &Env, reader: &Reader, writer: &Writer, dry_run: bool) 
             let (id, reason) = (*id, gone.reason.clone());
             writer.call(move |db| assemblies::prune(db, id, &reason, now)).await?;
             remove(env, gone)?;
+            sidecar::remove(env, &gone.path);
         }
     }
     Ok(old.into_iter().chain(files.into_iter().map(|(_, gone)| gone)).collect())
@@ -156,15 +158,20 @@ fn old_files(db: &Connection, env: &Env) -> Result<Vec<(AssemblyId, Pruned)>> {
         (assembly.id, gone)
     };
     let all = assemblies::all(db)?;
+    // What the user's hook has not taken yet, an upload for instance, is not deleted under it.
+    let has_hook = !env.settings.notify.on_talk_done.is_empty();
+    let untold = if has_hook { assemblies::untold(db)? } else { Vec::new() };
     let mut files = Vec::new();
     for (talk, assembly) in &all {
-        let changes = todo::stamp(db, *talk)?.is_some();
+        let changes = todo::stamp(db, *talk)?.is_some() || untold.iter().any(|(_, id)| *id == assembly.id);
         files.push(OldFile { assembly: assembly.id, made: assembly.made, bytes: assembly.bytes, changes });
     }
     let go = files_to_go(&files, keep, env.clock.now());
     let mut out: Vec<_> =
         go.iter().filter_map(|id| all.iter().find(|(_, a)| a.id == *id)).map(|(_, assembly)| gone(assembly)).collect();
-    let is_left = |assembly: &Assembly| env.data_dir.join(&assembly.path).is_file();
+    // (What was put aside since has a name that another talk's file may have.)
+    let is_left =
+        |assembly: &Assembly| assembly.path.starts_with(assemble::TALKS) && env.data_dir.join(&assembly.path).is_file();
     out.extend(assemblies::all_pruned(db)?.iter().filter(|(_, a)| is_left(a)).map(|(_, assembly)| gone(assembly)));
     Ok(out)
 }

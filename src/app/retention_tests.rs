@@ -99,6 +99,15 @@ async fn a_file_that_was_old_enough_is_not_made_again() {
     let listed = goes(&site, None, keep, true).await;
     assert!(listed.len() == 1 && listed[0].ends_with(".mkv (older than 30days)"), "{listed:?}");
     assert_eq!(site.files().len(), 1, "a dry run deletes nothing");
+    // The user's hook has not taken it.
+    let mut hooked = site.env.clone();
+    hooked.settings.notify.on_talk_done = vec!["upload".to_owned()];
+    hooked.settings.prune.keep_assemblies = keep;
+    site.sql("UPDATE assembly SET told_ms = NULL").await;
+    assert_eq!(retain(&hooked, &site.reader, &site.writer, true).await.expect("looked"), []);
+    site.sql("UPDATE assembly SET told_ms = 1").await;
+    assert_eq!(retain(&hooked, &site.reader, &site.writer, true).await.expect("looked").len(), 1);
+
     assert_eq!(goes(&site, None, keep, false).await, listed);
     assert!(site.files().is_empty());
     assert_eq!(goes(&site, None, keep, false).await, [""; 0]);

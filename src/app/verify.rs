@@ -13,7 +13,7 @@ use super::failure::{Failure, Kind, Result};
 use super::optout::QUARANTINE;
 use super::recover::{self, SEGMENTS, read_all};
 use super::tree::Tree;
-use super::{assemble, lock, merge};
+use super::{assemble, lock, merge, sidecar};
 use crate::catalog::files::{self, FileRow, Owner};
 use crate::catalog::{self, troubles};
 use crate::media::CancellationToken;
@@ -231,6 +231,10 @@ fn orphans(env: &Env, db: &Connection, done: &mut Verified) -> Result<()> {
                 if !merges && Path::new(&env.data_dir).join(path).exists() {
                     let why = "what a merge that was killed left behind; the next run, or --repair, ends it";
                     done.problems.push(add(Fault::HalfMade, path.into(), why));
+                }
+            } else if folder == assemble::TALKS && sidecar::is_one(path) {
+                if !sidecar::has_film(path, &tree.files) {
+                    done.problems.push(add(Fault::Unknown, path.into(), "it tells of a joined file that is not there"));
                 }
             } else if !files::is_named(db, path)? && Path::new(&env.data_dir).join(path).exists() {
                 let why = if folder == SEGMENTS {

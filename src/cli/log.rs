@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -49,11 +50,20 @@ pub(super) fn start(asked: Option<LogFormat>, level: &str) {
     let lines = || tracing_subscriber::fmt::layer().with_writer(render::log_writer);
     let layer = match (journal, to) {
         // Without a socket of the journal its standard error is as good, but for the fields.
-        (Some(journal), _) => journal.with_syslog_identifier("streamrip".to_owned()).boxed(),
+        (Some(journal), _) => {
+            let journal = journal.with_field_prefix(Some("STREAMRIP".to_owned()));
+            journal.with_syslog_identifier("streamrip".to_owned()).boxed()
+        }
         (None, To::Lines(LogFormat::Json)) => lines().json().flatten_event(true).boxed(),
         (None, _) => {
             let color = render::stderr_is_terminal();
-            lines().with_ansi(color).with_target(false).with_timer(render::LocalTime).boxed()
+            let fields = debug_fn(|writer, field, value| match field.name() {
+                "message" => write!(writer, "{value:?}"),
+                // The sentence says it.
+                "hall" | "connection" | "reason" => Ok(()),
+                name => write!(writer, " {name}={value:?}"),
+            });
+            lines().fmt_fields(fields).with_ansi(color).with_target(false).with_timer(render::LocalTime).boxed()
         }
     };
     let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();

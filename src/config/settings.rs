@@ -82,7 +82,7 @@ macro_rules! key {
     };
 }
 
-const KEYS: [Key; 26] = [
+const KEYS: [Key; 28] = [
     key!(record.recorder recorder: word, "source of halls that name none: auto, mplayer, ffmpeg, http or hls"),
     key!(record.quality quality: word, "rendition of HLS streams of halls that name none: best, worst, audio or a height such as 1080p"),
     key!(record.pre_padding pre_padding_ms: duration, "recorded before each talk, where the halls file says nothing"),
@@ -91,9 +91,11 @@ const KEYS: [Key; 26] = [
     key!(record.first_byte_timeout first_byte_timeout_ms: duration, "the first byte of a connection must come within this time"),
     key!(record.handover_spread handover_spread_ms: duration, "handovers of several halls are this far apart"),
     key!(record.redundancy redundancy: mirrors, "mirrors of a hall taped at the same time (1 or 2), where the halls file says nothing"),
+    key!(record.keep_awake keep_awake: boolean, "keep the machine from sleeping while talks are recorded or will be within a day (systemd)"),
     key!(assemble.container container: word, "container of the joined files: matroska"),
     key!(assemble.settle settle_ms: duration, "how long after a talk's padding it is joined"),
     key!(assemble.chapters chapters: boolean, "mark the slot and its gaps with chapters"),
+    key!(assemble.sidecar sidecar: sidecars, "files beside each joined file that tell of it: [\"json\", \"nfo\"]"),
     key!(prune.min_segment min_segment_bytes: size, "smaller segments may be deleted once they were joined"),
     key!(prune.keep_segments keep_segments_ms: age, "any segment may be deleted so long after its talks were joined, such as 7d; empty: never"),
     key!(prune.keep_assemblies keep_assemblies: age_or_total, "joined files are deleted when older (30d), or the oldest when all are larger (200GB); empty: never"),
@@ -343,6 +345,26 @@ mod program {
     }
 }
 
+mod sidecars {
+    use super::DeValue;
+    use crate::domain::settings::SidecarFormat;
+
+    pub(super) fn write(value: &[SidecarFormat]) -> String {
+        format!("{:?}", value.iter().map(|format| format.as_str()).collect::<Vec<_>>())
+    }
+
+    pub(super) fn read(value: &DeValue<'_>) -> Result<Vec<SidecarFormat>, String> {
+        let wanted = "a list is wanted of what is to be written: [\"json\", \"nfo\"]";
+        let words = value.as_array().ok_or(wanted)?;
+        let mut out: Vec<SidecarFormat> = Vec::new();
+        for word in words {
+            let known = SidecarFormat::ALL.into_iter().find(|f| word.get_ref().as_str() == Some(f.as_str()));
+            out.push(known.filter(|format| !out.contains(format)).ok_or(wanted)?);
+        }
+        Ok(out)
+    }
+}
+
 mod names {
     use super::DeValue;
 
@@ -535,6 +557,17 @@ mod tests {
             ["keep_assemblies = 5", "keep_assemblies = \"200\"", "keep_assemblies = \"x\"", "keep_segments = \"5GB\""]
         {
             wrong(&format!("[prune]\n{bad}\n"));
+        }
+    }
+
+    #[test]
+    fn what_tells_of_a_file_is_a_list_of_known_words() {
+        use crate::domain::settings::SidecarFormat::{Json, Nfo};
+        let read = |text: &str| parse(text, Path::new("s.toml")).expect(text).settings.assemble.sidecar;
+        assert_eq!(read("[assemble]\nsidecar = [\"nfo\", \"json\"]\n"), [Nfo, Json]);
+        assert_eq!(read("[assemble]\nsidecar = []\n"), []);
+        for bad in ["\"nfo\"", "[\"xml\"]", "[5]", "[\"nfo\", \"nfo\"]"] {
+            wrong(&format!("[assemble]\nsidecar = {bad}\n"));
         }
     }
 

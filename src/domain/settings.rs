@@ -49,6 +49,8 @@ pub struct Record {
     pub handover_spread_ms: i64,
     /// How many mirrors of a hall are taped at the same time, where the halls file says nothing.
     pub redundancy: u32,
+    /// While something is to be recorded, the machine is asked not to sleep.
+    pub keep_awake: bool,
 }
 
 impl Default for Record {
@@ -62,6 +64,7 @@ impl Default for Record {
             first_byte_timeout_ms: 15 * SECOND,
             handover_spread_ms: 2 * SECOND,
             redundancy: 1,
+            keep_awake: true,
         }
     }
 }
@@ -100,11 +103,36 @@ pub struct Assemble {
     pub settle_ms: i64,
     /// Mark gaps (and the edges of the slot) with chapters.
     pub chapters: bool,
+    /// Files beside each joined file that tell of it.
+    pub sidecar: Vec<SidecarFormat>,
+}
+
+/// How a file beside a joined one tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SidecarFormat {
+    /// For programs: what `show --json` prints.
+    Json,
+    /// For media centres: Kodi's XML.
+    Nfo,
+}
+
+impl SidecarFormat {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Json, Self::Nfo];
+
+    /// The word in the settings, and the end of the file's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Nfo => "nfo",
+        }
+    }
 }
 
 impl Default for Assemble {
     fn default() -> Self {
-        Self { container: AssemblyContainer::Matroska, settle_ms: 30 * SECOND, chapters: true }
+        Self { container: AssemblyContainer::Matroska, settle_ms: 30 * SECOND, chapters: true, sidecar: Vec::new() }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod lanes;
 #[cfg(test)]
 pub(crate) mod media_fixtures;
 pub mod merge;
+pub mod nfo;
 pub mod overlap;
 pub mod pace;
 pub mod prune;

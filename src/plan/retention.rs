@@ -74,7 +74,7 @@ pub struct OldFile {
     pub made: Ms,
     /// Its size.
     pub bytes: u64,
-    /// It is about to be made anew, so it is not judged yet; its size counts.
+    /// It is about to be made anew, or waits for the user's hook, so it does not go yet; its size counts.
     pub changes: bool,
 }
 

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::events::TapeEvent;
 use super::segment_file::{Ending, Owner, SegmentFile, Shelf};
+use super::why::{Why, judge};
 use crate::domain::hall::{Recorder, Stream};
 use crate::domain::hls::Quality;
 use crate::domain::segment::{Container, EndReason};
@@ -170,21 +171,6 @@ impl Connection {
 
 fn lock(live: &Mutex<Live>) -> MutexGuard<'_, Live> {
     live.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Why we stopped reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
-    /// Someone asked for it.
-    Asked(EndReason),
-    /// Nothing came for too long.
-    TimedOut(EndReason),
-    /// Bytes were lost on the way to the disk.
-    Broken,
-    /// It is no media.
-    NotMedia,
-    /// The bytes ended by themselves.
-    Ended,
 }
 
 /// The first bytes, until it is known what they are.
@@ -460,25 +446,6 @@ impl Life {
     }
 }
 
-/// The end reason: from what was asked, what arrived, and what the source said; never from an exit code
-/// alone, since mplayer's is 0 whatever happened. `exact`: the source knows how it ended.
-fn judge(why: Why, what: Option<Sniff>, bytes: u64, said: SourceEnd, exact: bool) -> (EndReason, Option<String>) {
-    let reason = match why {
-        Why::Asked(reason) | Why::TimedOut(reason) => reason,
-        Why::Broken => EndReason::DiskFull,
-        Why::NotMedia => EndReason::NotMedia,
-        Why::Ended if matches!(what, Some(Sniff::NotMedia(_))) => EndReason::NotMedia,
-        Why::Ended if exact => said.reason.unwrap_or(EndReason::Eof),
-        // What it says of failed tries to connect is of the past once bytes came.
-        Why::Ended if bytes > 0 => match said.reason {
-            Some(EndReason::SourceFailed) => EndReason::SourceFailed,
-            _ => EndReason::Eof,
-        },
-        Why::Ended => said.reason.unwrap_or(EndReason::Eof),
-    };
-    (reason, if reason.is_wanted() { None } else { said.detail })
-}
-
 /// How long it was silent, for people.
 fn silence(live: Live) -> String {
     let now = live.last_byte.map_or(Duration::ZERO, |last| last.elapsed());
@@ -507,36 +474,5 @@ async fn cancelled(token: Option<&tokio_util::sync::CancellationToken>) {
     match token {
         Some(token) => token.cancelled().await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::sniff::NotMedia;
-
-    #[test]
-    fn the_end_reason_is_judged_from_what_was_asked_what_came_and_what_was_said() {
-        let html = Some(Sniff::NotMedia(NotMedia::Html));
-        let said = |reason| SourceEnd { reason, detail: Some("words".to_owned()) };
-        let http = EndReason::Http(404);
-        let table = [
-            (Why::Asked(EndReason::WindowEnd), None, 5, Some(http), EndReason::WindowEnd),
-            (Why::TimedOut(EndReason::Stalled), None, 5, Some(EndReason::SourceFailed), EndReason::Stalled),
-            (Why::TimedOut(EndReason::NoFirstByte), None, 0, Some(EndReason::Network), EndReason::NoFirstByte),
-            (Why::Broken, None, 5, None, EndReason::DiskFull),
-            (Why::Ended, None, 0, Some(http), http),
-            (Why::Ended, None, 0, None, EndReason::Eof),
-            (Why::Ended, None, 5, Some(http), EndReason::Eof),
-            (Why::Ended, None, 5, Some(EndReason::SourceFailed), EndReason::SourceFailed),
-            (Why::Ended, html, 5, None, EndReason::NotMedia),
-            (Why::NotMedia, html, 5, None, EndReason::NotMedia),
-            (Why::Asked(EndReason::Shutdown), html, 5, None, EndReason::Shutdown),
-        ];
-        for (why, what, bytes, reason, want) in table {
-            let (got, detail) = judge(why, what, bytes, said(reason), false);
-            assert_eq!(got, want, "{why:?} {what:?} {bytes} {reason:?}");
-            assert_eq!(detail.is_none(), want.is_wanted(), "{want}");
-        }
     }
 }

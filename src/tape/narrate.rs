@@ -1,4 +1,5 @@
-//! What a tape says to people: a line when something changes, not one for each of a hundred refusals.
+//! What a tape says to people: a line when something changes, not one for each of a hundred refusals. Hall, connection
+//! (the UUID of its row) and reason stand beside it as fields, for logs that have fields.
 
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -35,7 +36,7 @@ impl Narrator {
             Some(known) => {
                 known.times += 1;
                 if known.reason == reason {
-                    tracing::debug!("{hall}: {reason}{detail}; {follows}");
+                    tracing::debug!(hall, %reason, "{hall}: {reason}{detail}; {follows}");
                     return None;
                 }
                 known.reason = reason;

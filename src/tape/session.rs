@@ -306,6 +306,7 @@ impl Session {
     /// The running connection ended by itself.
     fn current_over(&mut self, over: &Over) {
         let Some(old) = self.current.take() else { return };
+        let id = old.id;
         let (place, old_stream) = (self.place(&old.stream), old.stream.clone());
         self.close(old);
         // Another is on its way already, so it takes over as it is; unless it is the one that says nothing.
@@ -314,7 +315,7 @@ impl Session {
         };
         let second = self.second.take_if(helps);
         let follows = if second.is_some() { "another connection goes on" } else { "connecting again" };
-        self.note(over.reason, over.detail.as_deref(), follows);
+        self.note(id, over.reason, over.detail.as_deref(), follows);
         if let Some(second) = second {
             // What cut this one may have cut the next one too, whose own media is too short to count.
             if let Some(place) = place.filter(|_| over.reason != EndReason::DiskFull) {
@@ -347,12 +348,13 @@ impl Session {
     }
 
     /// Keeps and says what went wrong, and what `follows` from it.
-    fn note(&mut self, reason: EndReason, detail: Option<&str>, follows: &str) {
+    fn note(&mut self, connection: Uuid, reason: EndReason, detail: Option<&str>, follows: &str) {
         if !reason.is_wanted() {
             let now = self.deps.clock.now();
             lock(&self.status).last_trouble = Some((now, reason, detail.map(str::to_owned)));
-            if let Some(line) = self.narrator.trouble(&self.order.hall_name, reason, detail, follows) {
-                tracing::warn!("{line}");
+            let hall = self.order.hall_name.as_str();
+            if let Some(line) = self.narrator.trouble(hall, reason, detail, follows) {
+                tracing::warn!(hall, %connection, %reason, "{line}");
             }
         }
     }
@@ -396,11 +398,11 @@ impl Session {
         }
         while let Ok(Some(_)) = timeout_at(deadline, self.closing.join_next()).await {}
         if !self.closing.is_empty() {
-            let hall = &self.order.hall_name;
+            let hall = self.order.hall_name.as_str();
             if self.shelf.full.load(Ordering::Relaxed) && reason != EndReason::Shutdown {
-                tracing::warn!("{hall}: what the full disk does not take waits in memory for some minutes");
+                tracing::warn!(hall, "{hall}: what the full disk does not take waits in memory for some minutes");
             } else {
-                tracing::error!("{hall}: a file could not be closed in time; it will be recovered");
+                tracing::error!(hall, "{hall}: a file could not be closed in time; it will be recovered");
             }
         }
         self.publish(Some(TapeState::Ended));
@@ -415,7 +417,7 @@ impl Session {
             if let Some(current) = self.current.as_ref().filter(|_| live.good() > Duration::ZERO)
                 && let Some(line) = self.narrator.recording(&self.order.hall_name, id, &current.stream.url)
             {
-                tracing::info!("{line}");
+                tracing::info!(hall = self.order.hall_name.as_str(), connection = %id, "{line}");
             }
         } else {
             self.samples.clear();

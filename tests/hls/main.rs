@@ -1,6 +1,8 @@
 //! HLS on tape: scripted streams whose every byte is known, and real ones from ffmpeg.
 
+#[path = "../bench/mod.rs"]
 mod bench;
+mod channel;
 mod real;
 mod scripted;
 mod trouble;

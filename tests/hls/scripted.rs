@@ -7,7 +7,8 @@ use streamrip::domain::clock::Clock as _;
 use streamrip::domain::segment::{Container, EndReason};
 use streamrip_lab::{PATIENCE, Trouble, eventually};
 
-use crate::bench::{Bench, CHUNK, Channel, assert_same};
+use crate::bench::Bench;
+use crate::channel::{CHUNK, Channel, assert_same};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_server_fails_to_give_is_asked_for_again_and_stands_in_the_file_once() {

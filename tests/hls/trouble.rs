@@ -9,7 +9,8 @@ use streamrip::domain::stream_url::StreamUrl;
 use streamrip::tape::events::TapeEvent;
 use streamrip_lab::{PATIENCE, Trouble, eventually};
 
-use crate::bench::{Bench, CHUNK, Channel, assert_same};
+use crate::bench::Bench;
+use crate::channel::{CHUNK, Channel, assert_same};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_chunks_that_never_come_are_left_out_and_no_other() {

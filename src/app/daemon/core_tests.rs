@@ -309,3 +309,18 @@ async fn a_refresh_that_failed_is_no_problem_of_an_event_that_is_over() {
     assert_eq!(problems(&day).await, [""; 0]);
     drop(day.end().await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hall_without_a_stream_is_a_problem_while_its_talk_is_on() {
+    let day = Day::begin();
+    let problems = async |day: &Day| crate::app::daemon::status::of_core(&day.core, &day.env, TEN).await.problems;
+    day.change("INSERT INTO hall (id, event_id, name, slug) VALUES (3, 1, 'Saal 3', 'saal-3')");
+    day.talk(1, 3, 30, 60);
+    day.until(24).await;
+    assert_eq!(problems(&day).await, [""; 0]);
+    day.until(26).await;
+    assert_eq!(problems(&day).await, ["Saal 3: no stream: nothing is recorded of \"Talk 1\""]);
+    day.until(76).await;
+    assert_eq!(problems(&day).await, [""; 0]);
+    drop(day.end().await);
+}

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::alarms::{self, Caller};
@@ -22,13 +23,15 @@ use crate::app::journal::Journal;
 use crate::app::lock::{self, DaemonLock};
 use crate::app::report::{self, Selection, TalkView};
 use crate::app::{backup, disk, folders, recover, refresh};
+use crate::awake::Awake;
 use crate::catalog::daemon_runs::DaemonRun;
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, assemblies, daemon_runs, schedule_changes};
 use crate::domain::ids::{AssemblyId, EventId, TalkId};
+use crate::domain::interval::Interval;
 use crate::domain::segment::EndReason;
 use crate::domain::talk::TalkState;
-use crate::domain::time::Ms;
+use crate::domain::time::{HOUR, Ms};
 use crate::media::CancellationToken;
 use crate::source::Sources;
 use crate::source::log::{FileLog, LineLog, NoLog};
@@ -61,6 +64,13 @@ pub const SOURCE_LOG: &str = "log/sources.log";
 
 /// Between two looks at whether everything is done.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// The machine stays awake for what begins within this time, milliseconds: one that fell asleep between two congress days would
+/// not wake in the morning.
+const AWAKE_MS: i64 = 24 * HOUR;
+
+/// Between two looks at whether the machine must stay awake.
+const AWAKE_LOOK: Duration = Duration::from_secs(2);
 
 /// Between two looks at whether a full disk has space again.
 const SPACE_AGAIN: Duration = Duration::from_secs(2);
@@ -136,6 +146,12 @@ pub async fn run(
     let calling = post.has_ways().then(|| tokio::spawn(caller.run(done_talks)));
     let beating = tokio::spawn(beat(Heart::new(writer.clone(), run_id, Arc::clone(&env.clock))));
 
+    let awake = env
+        .settings
+        .record
+        .keep_awake
+        .then(|| AbortOnDropHandle::new(tokio::spawn(stay_awake(Arc::clone(&core), env.clone()))));
+
     let done = async {
         if options.until_done {
             until_done(&core, env, &watcher, options.scope, &doing).await;
@@ -159,6 +175,7 @@ pub async fn run(
     systemd.stopping();
     telling.abort();
     beating.abort();
+    drop(awake);
     core.stop(EndReason::Shutdown).await;
     // Only now: what it was joining is made again at the next start.
     working.abort();
@@ -355,6 +372,18 @@ async fn tell(
         }
         seen.send_replace(status);
         tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Keeps the machine from sleeping while something is recorded, or will be soon.
+async fn stay_awake(core: Arc<Core>, env: Env) {
+    let mut awake = Awake::default();
+    loop {
+        let now = env.clock.now();
+        let soon = |window: Interval| window.end > now && window.start.since(now) <= AWAKE_MS;
+        let wanted = core.wanted().await.tapes.iter().any(|tape| soon(tape.window));
+        awake.keep(wanted || !core.tapes().await.is_empty()).await;
+        tokio::time::sleep(AWAKE_LOOK).await;
     }
 }
 

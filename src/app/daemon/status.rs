@@ -12,6 +12,7 @@ use crate::app::refresh::is_current;
 use crate::app::{disk, lock};
 use crate::domain::clock::Clock;
 use crate::domain::stream_url::redact_text;
+use crate::domain::talk::Talk;
 use crate::domain::time::{Ms, SECOND};
 use crate::plan::wanted::window_of;
 use crate::tape::{TapeState, TapeStatus};
@@ -224,6 +225,15 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
         status
             .problems
             .push("disk-full: less than the reserve is free; joining pauses until there is space".to_owned());
+    }
+    // Without a stream there is no tape that could say so.
+    for hall in schedule.halls.iter().filter(|h| h.streams.is_empty()) {
+        let event = schedule.events.iter().find(|e| e.id == hall.event);
+        let is_on =
+            |t: &&Talk| t.hall == hall.id && t.is_on() && window_of(t, event, &env.settings.record).contains(now);
+        if let Some(talk) = schedule.talks.iter().find(is_on) {
+            status.problems.push(format!("{}: no stream: nothing is recorded of {:?}", hall.name, talk.title));
+        }
     }
     for tape in &status.tapes {
         let flow = &tape.flow;

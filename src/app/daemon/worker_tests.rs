@@ -114,3 +114,17 @@ async fn a_segment_that_cannot_be_looked_at_holds_up_no_other() {
         assert_eq!(verdict(bad), Verdict::Unchecked, "it is tried again, now and then");
     }
 }
+
+#[tokio::test]
+async fn what_is_older_than_the_user_keeps_it_goes_once_all_is_joined() {
+    let site = Site::new();
+    site.tape(0.0, 20.0).await;
+    let mut worker = worker(&site, 0);
+    worker.env.settings.prune.keep_segments_ms = Some(0);
+    worker.round().await.expect("a round");
+    let verdict = || site.query(|db| db.query_row("SELECT verdict FROM segment", [], |row| row.get(0)).expect("row"));
+    assert_eq!((site.files().len(), verdict()), (1, "pruned".to_owned()));
+    // Its talk is looked at once more, and its file stays what it is.
+    worker.round().await.expect("a round");
+    assert_eq!((site.files().len(), worker.doing.borrow().waiting), (1, 0));
+}

@@ -321,6 +321,10 @@ impl Requests {
         let own = url.host_str() == Some(self.stream.host()) && !self.stream.is_public_only();
         let private = self.private.get().copied().unwrap_or(false);
         let refused = |refusal: net::Refusal| Failure { reason: refusal.reason(), detail: refusal.to_string() };
+        if !own && !private && is_proxy(&self.clients.proxies, url.host_str().unwrap_or_default()) {
+            // Its name is looked up as the user's, who did not mean it for strangers.
+            return Err(refused(net::Refusal::Private(shown(url))));
+        }
         net::may_follow(url, own || private).map_err(refused)?;
         Ok(match (own, private) {
             (true, _) => Trust::Own,
@@ -443,5 +447,10 @@ mod tests {
         assert_eq!(reason(&Setup::default(), &at_home).await, EndReason::PrivateAddress);
         let setup = Setup { proxy: Some(at_home), ..Setup::default() };
         assert_eq!(reason(&setup, "http://h.example/").await, EndReason::Refused);
+        // Strangers do not lead to the proxy itself.
+        let setup = Setup { proxy: Some("http://home.example:3128".to_owned()), ..Setup::default() };
+        let to_proxy = Url::parse("http://home.example/").expect("an address");
+        let refused = requests(&by_user("h.example"), &setup).trust(&to_proxy).expect_err("refused");
+        assert_eq!(refused.reason, EndReason::PrivateAddress);
     }
 }

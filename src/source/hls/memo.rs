@@ -21,8 +21,8 @@ pub struct Memo(Arc<Mutex<Memory>>);
 #[derive(Debug, Default)]
 struct Memory {
     last: Option<Last>,
-    /// Since when the rendition of `last` cannot be had.
-    lost_since: Option<Instant>,
+    /// Since when the rendition of `last` cannot be had, and when that was seen last.
+    missing: Option<(Instant, Instant)>,
     /// One more for each connection that lives.
     lives: Arc<()>,
 }
@@ -69,13 +69,18 @@ impl Memo {
 
     /// A variant can be had.
     pub fn found(&self) {
-        self.lock().lost_since = None;
+        self.lock().missing = None;
     }
 
     /// To be asked each time the variant of what was taken last cannot be had: whether it is to be given up.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        self.lock().lost_since.get_or_insert_with(Instant::now).elapsed() >= LOST_AFTER
+        let (mut memory, now) = (self.lock(), Instant::now());
+        // One that was missing for a moment long ago (another mirror stood in for it) has been missing for that long
+        // only if somebody has looked.
+        let since = memory.missing.filter(|(_, seen)| now - *seen < RECENT).map_or(now, |(since, _)| since);
+        memory.missing = Some((since, now));
+        now - since >= LOST_AFTER
     }
 
     /// A connection begins, and lives as long as what is given back. True: it goes on with what one before
@@ -107,6 +112,8 @@ mod tests {
         assert!(memo.is_lost());
         memo.found();
         assert!(!memo.is_lost(), "it came back");
+        tokio::time::advance(RECENT).await;
+        assert!(!memo.is_lost(), "nobody has looked in between");
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::super::connection::{Connection, Over, stall_ms};
 use super::{Session, source_of};
@@ -170,7 +171,7 @@ impl Session {
                 self.promote(second.connection);
             }
             Purpose::Handover if second.since.elapsed() >= HANDOVER_PATIENCE => {
-                tracing::warn!("{}: the handover failed; the old connection goes on", self.order.hall_name);
+                self.handover_failed(second.connection.id);
                 self.end(second.connection, EndReason::HandoverFailed);
             }
             // No proof is needed against one that says nothing.
@@ -204,7 +205,7 @@ impl Session {
         if let Some(old) = self.current.take() {
             let silent = old.live().last_byte.map_or(Duration::ZERO, |last| last.elapsed());
             let detail = format!("no byte for {:.1} s", silent.as_secs_f64());
-            self.note(EndReason::Stalled, Some(&detail), "another connection goes on");
+            self.note(old.id, EndReason::Stalled, Some(&detail), "another connection goes on");
             self.second = Some(Second {
                 connection: old,
                 since: Instant::now(),
@@ -216,9 +217,15 @@ impl Session {
         self.promote(second.connection);
     }
 
+    fn handover_failed(&self, connection: Uuid) {
+        let hall = self.order.hall_name.as_str();
+        tracing::warn!(hall, %connection, "{hall}: the handover failed; the old connection goes on");
+    }
+
     /// The second connection ended by itself.
     pub(super) fn second_over(&mut self, over: &Over) {
         let Some(Second { connection, since, purpose, mut others, .. }) = self.second.take() else { return };
+        let id = connection.id;
         self.close(connection);
         match purpose {
             // Said when it was replaced. It never came back: the hedge was right.
@@ -230,14 +237,15 @@ impl Session {
                 } else {
                     "the handover failed, and the old connection goes on"
                 };
-                self.note(over.reason, over.detail.as_deref(), follows);
+                self.note(id, over.reason, over.detail.as_deref(), follows);
                 if let Some(stream) = next {
                     let connection = self.open(stream);
                     self.second = Some(Second { connection, since, purpose, others, resumed: None });
                 }
             }
             Purpose::Hedge => {
-                tracing::debug!("{}: a second connection was of no use: {}", self.order.hall_name, over.reason);
+                let hall = self.order.hall_name.as_str();
+                tracing::debug!(hall, connection = %id, "{hall}: a second connection was of no use: {}", over.reason);
                 if others.is_empty() || !self.is_silent() {
                     self.hedges.failed(self.elapsed_ms());
                 } else {

@@ -63,7 +63,7 @@ fn one_lane(lane: &Flow) -> Markup {
     let flows = lane.state == "recording" && silence(lane).is_none();
     html! {
         li.trouble[!flows] {
-            (lane.stream.as_deref().unwrap_or("no stream")) ": "
+            @if let Some(stream) = &lane.stream { (stream) ": " }
             span.state { (state(lane)) }
             ", " (lane.bytes_per_second * 8 / 1000) " kbit/s"
             (trouble(lane))

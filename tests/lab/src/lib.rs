@@ -2,6 +2,7 @@
 //!
 //! - [`Encoder`]: an ffmpeg child that makes a live stream in real time, with a burnt-in clock.
 //! - [`Live`]: what a live stream has sent so far, byte by byte with times; every client gets the same bytes.
+//! - [`Feed`]: a live stream of numbered packets.
 //! - [`FaultServer`]: an HTTP server that serves live streams and files and misbehaves on command.
 //! - [`WebServer`]: files with ranges and trouble, for HLS.
 //! - [`Icecast`], [`Nginx`]: the real ones.
@@ -10,13 +11,15 @@
 //! - [`SmallDisk`]: a file system that is soon full.
 //! - [`schedule`]: calendars and halls files of a congress that begins in some seconds.
 //!
-//! Nothing here needs an async runtime; a server brings its own, so tests with tokio's paused time can
+//! Nothing here but the feed needs an async runtime; a server brings its own, so tests with tokio's paused time can
 //! use it too. What is started is ended on drop. A failure panics: that is how a test hears of it.
 
 mod browser;
 pub mod child;
 mod encoder;
 mod fault;
+mod feed;
+mod get;
 mod icecast;
 mod live;
 mod nginx;
@@ -35,6 +38,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub use browser::Browser;
 pub use encoder::{Encoder, Format, Recipe};
 pub use fault::{Act, Answer, End, Limit, Streaming};
+pub use feed::{Feed, packet};
+pub use get::get;
 pub use icecast::Icecast;
 pub use live::Live;
 pub use nginx::{Nginx, wait_for_file};
