@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use streamrip_lab::schedule::{Talk, calendar, halls_file, in_seconds};
 use streamrip_lab::{
-    Daemon, Encoder, FaultServer, Format, PATIENCE, Recipe, Route, SmallDisk, Streamrip, now_ms, skipped, wait_for,
+    Daemon, Encoder, FaultServer, Format, PATIENCE, Recipe, Route, SmallDisk, Streamrip, not_allowed, now_ms, wait_for,
     wait_until,
 };
 
@@ -42,7 +42,7 @@ impl Bench {
         let streamrip = Streamrip::new(env!("CARGO_BIN_EXE_streamrip"));
         fs::create_dir_all(streamrip.data_dir()).expect("a data directory");
         let Some(disk) = SmallDisk::mount(&streamrip.data_dir(), 24) else {
-            skipped("this user may not mount a tmpfs");
+            not_allowed("this user may not mount a tmpfs");
             return None;
         };
         fs::write(streamrip.data_dir().join("streamrip.toml"), settings).expect("settings");

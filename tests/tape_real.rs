@@ -19,7 +19,7 @@ use streamrip::source::{ProcessId, Sources};
 use streamrip::tape::events::TapeEvent;
 use streamrip::tape::{self, TapeDeps, TapeOrder};
 use streamrip_lab::{
-    Act, Answer, End, FaultServer, Feed, Format, Live, PATIENCE, Recipe, SmallDisk, eventually, skipped,
+    Act, Answer, End, FaultServer, Feed, Format, Live, PATIENCE, Recipe, SmallDisk, eventually, not_allowed,
 };
 
 use bench::{Bench, Told};
@@ -307,7 +307,7 @@ fn find_file(dir: &Path) -> Option<PathBuf> {
 async fn on_a_disk_that_stays_full_the_file_keeps_what_it_has_and_the_next_one_begins_when_there_is_space() {
     let (server, feed, mut bench) = (FaultServer::start(), Feed::start(14), new_bench());
     let Some(disk) = SmallDisk::mount(bench.dir.path(), 4) else {
-        skipped("this user may not mount a tmpfs");
+        not_allowed("this user may not mount a tmpfs");
         return;
     };
     bench.buffer_bytes = Some(100_000);

@@ -14,6 +14,9 @@ use crate::plan::seam::{self, Found, Method, Seam, SeamKind, Taped, begin_after_
 /// A second segment that reaches back before the first by more than this is taken first instead.
 const REACH_BACK_MS: i64 = 100;
 
+/// And by more than this, a rounding of Matroska's times, where equal packets show how far it does.
+const EXACT_BACK_MS: i64 = 4;
+
 /// Connections to one stream run beside each other for no longer than a handover takes (20 s, and 5 s to
 /// stop the old one).
 const HANDOVER_MS: i64 = 30 * SECOND;
@@ -101,7 +104,7 @@ impl Builder<'_> {
                 continue;
             };
             let Found { seam, wanted } = seam::find_taped(last.index, unit.index, last.taped(unit));
-            if seam.reaches_back_ms > REACH_BACK_MS && turned.insert((last.id, unit.id)) && self.take_back(last.id) {
+            if reaches_back(&seam) && turned.insert((last.id, unit.id)) && self.take_back(last.id) {
                 // The other way round: the second one's burst began before the first one's did.
                 queue.push_front(last);
                 queue.push_front(unit);
@@ -391,7 +394,7 @@ fn further<'a, 'b>(last: &Unit<'_>, unit: &Unit<'_>, queue: &VecDeque<&'a Unit<'
 /// packets say so, or equal clocks without a hole. Arrival times alone do not: where the wall clock was set
 /// back, two hours of media have one hour of wall time.
 fn stands_in(last: &Unit<'_>, unit: &Unit<'_>, seam: &Seam) -> bool {
-    let overlaps = seam.kind == SeamKind::Overlap && seam.reaches_back_ms <= REACH_BACK_MS;
+    let overlaps = seam.kind == SeamKind::Overlap && !reaches_back(seam);
     if !seam.contained && !overlaps {
         return false;
     }
@@ -406,6 +409,11 @@ fn stands_in(last: &Unit<'_>, unit: &Unit<'_>, seam: &Seam) -> bool {
         }
         Method::Arrival | Method::None => false,
     }
+}
+
+/// True where the second has media from before the first.
+fn reaches_back(seam: &Seam) -> bool {
+    seam.reaches_back_ms > if seam.method == Method::Packets { EXACT_BACK_MS } else { REACH_BACK_MS }
 }
 
 fn middle(before: MediaSpan, after: MediaSpan) -> i64 {

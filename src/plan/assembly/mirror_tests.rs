@@ -1,5 +1,6 @@
 //! Two mirrors taped at the same time: where one has a gap, the other is taken.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
@@ -29,21 +30,24 @@ impl Taped {
         Self { lane, dump, holes: Vec::new() }
     }
 
-    /// Takes out what is shown between these times of its own clock.
+    /// Takes out what came between these times of its own clock: packets that follow each other in the file, as
+    /// pictures are decoded in another order than shown.
     fn lose(&mut self, from: i64, to: i64) {
         let dump = &mut self.dump;
-        let lost = |p: &Packet| (from..to).contains(&p.pts_ms);
-        let of = |track: u32, what: &dyn Fn(&Packet) -> bool| {
-            dump.packets.iter().filter(|p| p.track == track && what(p)).count() as u64
-        };
-        let hole = [1, 2].map(|track| (of(track, &|p| p.pts_ms < from), of(track, &lost)));
+        let mut lost: HashSet<(u32, i64)> = HashSet::new();
+        let hole = [1, 2].map(|track| {
+            let times: Vec<i64> = dump.packets.iter().filter(|p| p.track == track).map(|p| p.pts_ms).collect();
+            let begin = times.iter().position(|pts| *pts >= from).unwrap_or(times.len());
+            let end = times.iter().rposition(|pts| *pts < to).map_or(begin, |last| (last + 1).max(begin));
+            lost.extend(times[begin..end].iter().map(|pts| (track, *pts)));
+            (begin as u64, (end - begin) as u64)
+        });
         self.holes.push(hole);
-        dump.packets.retain(|p| !lost(p));
         let index = &mut dump.index;
-        for packets in [&mut index.head, &mut index.tail] {
-            packets.retain(|p| !lost(p));
+        for packets in [&mut dump.packets, &mut index.head, &mut index.tail] {
+            packets.retain(|p| !lost.contains(&(p.track, p.pts_ms)));
         }
-        index.keys_ms.retain(|at| !(from..to).contains(at));
+        index.keys_ms.retain(|at| !lost.contains(&(1, *at)));
         for (track, (_, lost)) in index.tracks.iter_mut().zip(hole) {
             track.packets -= lost;
         }

@@ -95,15 +95,21 @@ pub async fn eventually(what: &str, deadline: Duration, mut condition: impl FnMu
     }
 }
 
-/// Says why a test tests nothing here. With `STREAMRIP_TESTS_MUST=1` it fails: where continuous integration runs
-/// everything can be had, and a test that is skipped there every time guards nothing.
+/// Says why a test tests nothing here: a program is missing. With `STREAMRIP_TESTS_MUST=1` it fails: where continuous
+/// integration runs the programs have been installed just before, and silence would hide that one was forgotten.
 ///
 /// # Panics
-/// With that variable.
-#[allow(clippy::print_stderr, reason = "a skipped test says why")]
+/// Where the test must run.
+#[allow(clippy::print_stderr, reason = "for people who read what the tests say")]
 pub fn skipped(why: &str) {
     assert!(std::env::var_os("STREAMRIP_TESTS_MUST").is_none_or(|must| must != "1"), "this test must run here: {why}");
-    eprintln!("skipped: {why}");
+    not_allowed(why);
+}
+
+/// Says why a test tests nothing here: this user may not do what it needs. That no installation can mend.
+#[allow(clippy::print_stderr, reason = "for people who read what the tests say")]
+pub fn not_allowed(why: &str) {
+    eprintln!("SKIPPED: {why}");
 }
 
 /// True where `program` can be found in PATH.
