@@ -15,7 +15,7 @@ use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::app::{assemble, lock, manual, report};
 use crate::catalog::{open_reader, open_writer};
-use crate::config::settings::parse_duration;
+use crate::config::values::parse_duration;
 use crate::domain::stream_url::StreamUrl;
 
 /// Options of `dump`.

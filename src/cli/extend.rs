@@ -11,7 +11,7 @@ use crate::app::env::Env;
 use crate::app::failure::Result;
 use crate::app::{lock, manual};
 use crate::catalog::{open_writer, schedule};
-use crate::config::settings::parse_duration;
+use crate::config::values::parse_duration;
 use crate::domain::talk::Talk;
 
 /// Options of `extend`.

@@ -2,3 +2,4 @@
 
 pub mod halls_file;
 pub mod settings;
+pub mod values;
