@@ -11,6 +11,7 @@ use reqwest::{Client, Proxy, Response, StatusCode, redirect};
 use url::Url;
 
 use super::playlist::join;
+use crate::domain::follow::{Refusal, may_follow};
 use crate::domain::hls::ByteRange;
 use crate::domain::segment::EndReason;
 use crate::domain::stream_url::{StreamUrl, is_private_ip, redact_text};
@@ -280,12 +281,12 @@ impl Requests {
     fn trust(&self, url: &Url) -> Result<Trust, Failure> {
         let own = url.host_str() == Some(self.stream.host()) && !self.stream.is_public_only();
         let private = self.private.get().copied().unwrap_or(false);
-        let refused = |refusal: net::Refusal| Failure { reason: refusal.reason(), detail: refusal.to_string() };
+        let refused = |refusal: Refusal| Failure { reason: refusal.reason(), detail: refusal.to_string() };
         if !own && !private && is_proxy(&self.clients.proxies, url.host_str().unwrap_or_default()) {
             // Its name is looked up as the user's, who did not mean it for strangers.
-            return Err(refused(net::Refusal::Private(shown(url))));
+            return Err(refused(Refusal::Private(shown(url))));
         }
-        net::may_follow(url, own || private).map_err(refused)?;
+        may_follow(url, &[], own || private).map_err(refused)?;
         Ok(match (own, private) {
             (true, _) => Trust::Own,
             (false, true) => Trust::Neighbour,
