@@ -62,7 +62,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Both. Of `setup` the proxies are used.
+    /// Both. Of `setup` the proxies and the trusted certificates are used.
     ///
     /// # Errors
     /// When TLS cannot be set up.
@@ -78,6 +78,9 @@ impl Clients {
                 .dns_resolver(Arc::new(Names { public_only, proxies: proxies.clone() }))
                 // Each step is looked at first, see `Requests::get`.
                 .redirect(redirect::Policy::none());
+            if let Some(tls) = &setup.tls {
+                builder = builder.tls_backend_preconfigured(tls.as_ref().clone());
+            }
             if !setup.environment {
                 builder = builder.no_proxy();
             }
