@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rusqlite::Connection as Db;
 
-use super::{From, changed, instant};
+use super::{From, instant, newest_folder, wait_for_change};
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::app::report::{self, TalkView};
@@ -96,7 +96,7 @@ pub fn remux(env: &Env, talk: i64, from: From, out: &mut dyn FnMut(&[u8]) -> Res
                 }
             }
             None if env.clock.now() >= view.window.end && all.iter().all(|s| s.closed.is_some()) => return Ok(()),
-            None => std::thread::sleep(LOOK_AGAIN),
+            None => wait_for_change(newest_folder(env, &all).as_deref(), LOOK_AGAIN),
         }
     }
 }
@@ -406,11 +406,8 @@ impl Growing {
                     // What was written before it was closed is read once more.
                     self.closed = self.env.clock.now() > self.until
                         || segments::segment(&self.db, self.segment)?.is_none_or(|s| s.closed.is_some());
-                    let folder = self.path.parent().filter(|_| !self.closed);
-                    if let Some(folder) = folder
-                        && changed(folder, LOOK_AGAIN).is_err()
-                    {
-                        std::thread::sleep(LOOK_AGAIN);
+                    if !self.closed {
+                        wait_for_change(self.path.parent(), LOOK_AGAIN);
                     }
                 }
                 read => {
