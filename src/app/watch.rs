@@ -205,7 +205,7 @@ fn newest_folder(env: &Env, segments: &[Segment]) -> Option<PathBuf> {
 
 /// Waits until a file of the folder was written to, begun or closed; at most this long. Where there is no folder yet, or its
 /// file system tells of no changes, there is nothing to wait for but the time.
-fn wait_for_change(folder: Option<&Path>, most: Duration) {
+pub(super) fn wait_for_change(folder: Option<&Path>, most: Duration) {
     if folder.is_none_or(|folder| changed(folder, most).is_err()) {
         std::thread::sleep(most);
     }

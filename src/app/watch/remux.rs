@@ -3,11 +3,9 @@
 //! Each segment goes through ffmpeg as it grows, which takes it apart and codes nothing anew; its packets go on as one
 //! Matroska stream. MP3 and bare AAC need no ffmpeg: their bytes follow each other.
 
-use std::fs::File;
-use std::io::{Read as _, Write};
-use std::path::PathBuf;
+use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rusqlite::Connection as Db;
@@ -15,9 +13,10 @@ use rusqlite::Connection as Db;
 use super::{From, instant, newest_folder, wait_for_change};
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
+use crate::app::growing::Growing;
 use crate::app::report::{self, TalkView};
 use crate::app::timeshift::{forbidden, near};
-use crate::catalog::{marks, open_reader, schedule, segments};
+use crate::catalog::{marks, open_reader, schedule};
 use crate::domain::ids::SegmentId;
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::media::TrackKind;
@@ -29,9 +28,6 @@ use crate::media::live_mux::LiveMux;
 use crate::media::mux::Block;
 use crate::plan::splice::Splice;
 use crate::plan::timeshift::WAIT_MS;
-
-/// Bytes read at once: little, so that what is new is shown soon, and a time belongs to it.
-const BLOCK: usize = 8 << 10;
 
 /// A change that nobody tells of is noticed after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -365,86 +361,5 @@ impl When {
     }
 }
 
-/// A file that is being written, to its end.
-struct Growing {
-    db: Db,
-    segment: SegmentId,
-    path: PathBuf,
-    file: File,
-    /// Nothing more is wanted.
-    stop: Arc<AtomicBool>,
-    /// It has given all that was there once.
-    waited: bool,
-    closed: bool,
-    /// Nothing more is waited for then: a recorder that died closes no segment.
-    env: Env,
-    until: Ms,
-}
-
-impl Growing {
-    fn open(env: &Env, segment: &Segment, until: Ms) -> Result<Self> {
-        let path = env.data_dir.join(&segment.path);
-        let gone = |e| Failure::new(Kind::Failed, "a segment cannot be read").because(e);
-        let file = File::open(&path).map_err(gone)?;
-        let db = open_reader(&env.data_dir)?;
-        let stop = Arc::default();
-        Ok(Self { db, segment: segment.id, path, file, stop, waited: false, closed: false, env: env.clone(), until })
-    }
-
-    /// The next bytes; `None` when it is closed and all of it was given.
-    fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        let mut block = vec![0; BLOCK];
-        loop {
-            if self.stop.load(Ordering::Relaxed) {
-                return Ok(None);
-            }
-            let failed = |e| Failure::new(Kind::Failed, "a segment cannot be read").because(e);
-            match self.file.read(&mut block).map_err(failed)? {
-                0 if self.closed => return Ok(None),
-                0 => {
-                    self.waited = true;
-                    // What was written before it was closed is read once more.
-                    self.closed = self.env.clock.now() > self.until
-                        || segments::segment(&self.db, self.segment)?.is_none_or(|s| s.closed.is_some());
-                    if !self.closed {
-                        wait_for_change(self.path.parent(), LOOK_AGAIN);
-                    }
-                }
-                read => {
-                    block.truncate(read);
-                    return Ok(Some(block));
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_that_come_again_are_found() {
-        assert_eq!(find_last(b"abcabcx", b"abc"), Some(6));
-        assert_eq!(find_last(b"abx", b"abc"), None);
-        assert_eq!(find_last(b"a", b"abc"), None);
-    }
-
-    #[test]
-    fn what_must_not_be_shown_is_not_shown_also_where_its_time_is_unsure() {
-        let at = |second: i64| Ms(1_000_000_000).plus(second * SECOND);
-        let when = |late_ms| When {
-            begins: at(0),
-            ends: at(1000),
-            forbidden: Interval::new(at(100), at(200)).into(),
-            looked: at(0),
-            late_ms,
-        };
-        let shown =
-            |when: When| -> Vec<i64> { (0..300).filter(|s| matches!(when.judge(at(*s)), Judgement::Shown)).collect() };
-        assert_eq!(shown(when(None)), (0..100).chain(260..300).collect::<Vec<_>>());
-        assert_eq!(shown(when(Some(-10 * SECOND))), (0..100).chain(210..300).collect::<Vec<_>>());
-        assert!(matches!(when(None).judge(at(1000)), Judgement::Late));
-        assert!(matches!(when(None).judge(at(-10)), Judgement::Early));
-    }
-}
+mod tests;
