@@ -27,7 +27,7 @@ use crate::media::demux::{Demux, Demuxed};
 use crate::media::live_mux::LiveMux;
 use crate::media::mux::Block;
 use crate::plan::splice::Splice;
-use crate::plan::timeshift::WAIT_MS;
+use crate::plan::timeshift::{WAIT_MS, is_past};
 
 /// A change that nobody tells of is noticed after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -81,9 +81,9 @@ pub fn remux(env: &Env, talk: i64, from: From, out: &mut dyn FnMut(&[u8]) -> Res
         if view.talk.opted_out {
             return Ok(());
         }
-        let all = near(&db, &view)?;
-        let next =
-            all.iter().find(|s| s.container != Container::MpegTs && done.is_none_or(|done| (s.opened, s.id) > done));
+        let mut all = near(&db, &view)?;
+        all.retain(|s| s.container != Container::MpegTs);
+        let next = all.iter().find(|s| done.is_none_or(|done| (s.opened, s.id) > done));
         match next {
             Some(segment) => {
                 done = Some((segment.opened, segment.id));
@@ -91,7 +91,7 @@ pub fn remux(env: &Env, talk: i64, from: From, out: &mut dyn FnMut(&[u8]) -> Res
                     return Ok(());
                 }
             }
-            None if env.clock.now() >= view.window.end && all.iter().all(|s| s.closed.is_some()) => return Ok(()),
+            None if is_past(all.iter().any(|s| s.closed.is_none()), view.window, env.clock.now()) => return Ok(()),
             None => wait_for_change(newest_folder(env, &all).as_deref(), LOOK_AGAIN),
         }
     }

@@ -120,6 +120,22 @@ fn mp3(bench: &Bench, id: i64, opened: i64, closed: Option<i64>, content: (i64, 
 }
 
 #[test]
+fn it_ends_with_the_talk_also_where_the_recorder_died_and_closed_nothing() {
+    let bench = Bench::at(SECONDS + 21);
+    mp3(&bench, 1, 0, Some(20), (0, 20));
+    mp3(&bench, 2, 30, None, (30, 50));
+    assert_eq!(bench.watch(), [sound(0, 20), sound(30, 50)].concat());
+}
+
+#[test]
+fn what_is_not_shown_here_and_runs_on_into_the_next_talk_keeps_nobody_waiting() {
+    let bench = Bench::at(SECONDS);
+    mp3(&bench, 1, 0, Some(20), (0, 20));
+    bench.segment(2, Container::MpegTs, 30, None, Some(b""));
+    assert_eq!(bench.watch(), sound(0, 20));
+}
+
+#[test]
 fn a_file_that_is_gone_is_a_gap() {
     let bench = Bench::at(SECONDS);
     mp3(&bench, 1, 0, Some(20), (0, 20));
