@@ -1,6 +1,7 @@
 //! `streamrip watch`: which talk is meant, and its bytes one after the other while they are recorded.
 
 mod remux;
+mod walls;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

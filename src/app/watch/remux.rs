@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rusqlite::Connection as Db;
 
+use super::walls::{Given, Judgement, When, begins};
 use super::{From, instant, newest_folder, wait_for_change};
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
@@ -18,7 +19,6 @@ use crate::app::report::{self, TalkView};
 use crate::app::timeshift::{forbidden, near};
 use crate::catalog::{marks, open_reader, schedule};
 use crate::domain::ids::SegmentId;
-use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::media::TrackKind;
 use crate::domain::segment::{Container, Mark, Segment};
 use crate::domain::time::{Ms, SECOND};
@@ -37,16 +37,6 @@ const LOOK_AT_SCHEDULE_MS: i64 = 5 * SECOND;
 
 /// Live is so far behind the newest, milliseconds.
 const LIVE_MS: i64 = 8 * SECOND;
-
-/// A beginning may be so much earlier than asked for, milliseconds: it is a key picture's.
-const KEY_MS: i64 = 3 * SECOND;
-
-/// When media was made is known no better, while its segment is not looked into: a server sends the last seconds at once.
-/// What must not be shown is not shown so long before and after.
-const UNSURE_MS: i64 = 60 * SECOND;
-
-/// A step of a segment's clock that is larger than this is another clock. Milliseconds.
-const JUMP_MS: i64 = 10 * SECOND;
 
 /// A server sends no more than this again, milliseconds.
 const SENT_AGAIN_MS: i64 = 30 * SECOND;
@@ -125,13 +115,13 @@ impl Remux {
         segment: &Segment,
         out: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<bool> {
-        let begins = *self.begins.get_or_insert_with(|| match self.from {
+        let starts = *self.begins.get_or_insert_with(|| match self.from {
             From::Start => view.talk.slot.start,
             From::Live => self.env.clock.now().minus(LIVE_MS),
             From::At(time) => instant(time, view),
         });
         let mut when = When {
-            begins,
+            begins: starts,
             ends: view.window.end,
             forbidden: forbidden(db, view)?,
             looked: self.env.clock.now(),
@@ -140,7 +130,10 @@ impl Remux {
         let file = Growing::open(&self.env, segment, view.window.end.plus(WAIT_MS))?;
         match segment.container {
             Container::Mp3 | Container::Adts => self.bytes((db, view), segment, file, &mut when, out),
-            _ => self.packets((db, view), segment, file, &mut when, out),
+            _ => {
+                when.late_ms = segment.spans.first().map(|_| 0);
+                self.packets((db, view), segment, file, &mut when, out)
+            }
         }
     }
 
@@ -163,6 +156,8 @@ impl Remux {
         when: &mut When,
         out: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<bool> {
+        let exact = when.forbidden.iter().next().is_some();
+        let mut given = Given::new(begins(&self.env, of.0, segment, exact)?);
         let cannot = |e| Failure::new(Kind::Failed, "a segment cannot be taken apart").because(e);
         let (mut demux, mut pipe) = Demux::fed(&file.path, &CancellationToken::new()).map_err(cannot)?;
         let stop = Arc::clone(&file.stop);
@@ -176,7 +171,6 @@ impl Remux {
         });
         let feeder = feeder.map_err(|e| Failure::new(Kind::Failed, "there is no thread to be had").because(e))?;
         self.splice.segment();
-        let mut given = Given { clock: None, begins: segment.opened };
         let result = loop {
             match demux.next_packet() {
                 Ok(Some(packet)) => {
@@ -214,7 +208,7 @@ impl Remux {
         let tracks: Vec<_> = demux.entries().collect();
         let lead = (1..).zip(&tracks).find(|(_, t)| t.kind() == TrackKind::Video).map_or(1, |(n, _)| n);
         let leads = packet.packet.track == lead;
-        let wall = given.wall(packet.packet.pts_ms);
+        let wall = given.wall(packet.packet.pts_ms, self.env.clock.now());
         if self.was_given(wall) {
             return Ok(true);
         }
@@ -305,60 +299,6 @@ impl Remux {
 /// Where the last occurrence of `what` ends.
 fn find_last(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len().max(1)).rposition(|window| window == what).map(|at| at + what.len())
-}
-
-/// Wall time of a segment's packets.
-struct Given {
-    /// A time of the segment's clock and the wall's.
-    clock: Option<(i64, Ms)>,
-    begins: Ms,
-}
-
-impl Given {
-    fn wall(&mut self, pts_ms: i64) -> Ms {
-        let (last, wall) = self.clock.unwrap_or((pts_ms, self.begins));
-        let step = pts_ms - last;
-        // Where the clock was set, right after what was before.
-        let wall = if step.abs() > JUMP_MS { wall } else { wall.plus(step) };
-        self.clock = Some((pts_ms, wall));
-        wall
-    }
-}
-
-/// What of a segment is shown.
-struct When {
-    begins: Ms,
-    ends: Ms,
-    forbidden: IntervalSet,
-    /// When that was asked for.
-    looked: Ms,
-    /// By so many milliseconds its media lies later than by arrival, where that is known.
-    late_ms: Option<i64>,
-}
-
-enum Judgement {
-    Early,
-    Shown,
-    Forbidden,
-    Late,
-}
-
-impl When {
-    fn judge(&self, wall: Ms) -> Judgement {
-        let here = match self.late_ms {
-            Some(late) => Interval::new(wall.plus(late.min(0)), wall.plus(late.max(0) + 1)),
-            None => Interval::new(wall.minus(UNSURE_MS), wall.plus(1)),
-        };
-        if self.forbidden.iter().any(|slot| slot.overlaps(here)) {
-            Judgement::Forbidden
-        } else if wall >= self.ends {
-            Judgement::Late
-        } else if wall < self.begins.minus(KEY_MS) {
-            Judgement::Early
-        } else {
-            Judgement::Shown
-        }
-    }
 }
 
 #[cfg(test)]

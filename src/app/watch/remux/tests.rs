@@ -169,20 +169,98 @@ fn bytes_that_come_again_are_found() {
     assert_eq!(find_last(b"a", b"abc"), None);
 }
 
+/// The first `init` bytes of fragmented MP4, and its fragments of a second each.
+fn mp4(seconds: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let arguments = "-v error -f lavfi -i testsrc2=size=64x36:rate=5 -pix_fmt yuv420p -c:v libx264 -preset ultrafast \
+                     -tune zerolatency -g 5 -f mp4 -movflags frag_keyframe+empty_moov+default_base_moof";
+    let made = std::process::Command::new("ffmpeg")
+        .args(arguments.split_whitespace())
+        .args(["-t", &seconds.to_string(), "pipe:1"])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("ffmpeg");
+    assert!(made.status.success(), "{made:?}");
+    let (mut head, mut fragments, mut rest) = (Vec::new(), Vec::new(), &made.stdout[..]);
+    while let Some((length, kind)) = rest.first_chunk::<4>().zip(rest.get(4..8)) {
+        let (one, more) = rest.split_at(u32::from_be_bytes(*length) as usize);
+        match kind {
+            b"moof" => fragments.push(one.to_vec()),
+            b"mdat" => fragments.last_mut().expect("moof comes first").extend(one),
+            b"mfra" => {}
+            _ => head.extend(one),
+        }
+        rest = more;
+    }
+    assert_eq!(fragments.len(), seconds);
+    (head, fragments)
+}
+
+/// Hashes of a stream's pictures.
+fn pictures(bytes: &[u8]) -> Vec<String> {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), bytes).expect("written");
+    let made = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(file.path())
+        .args("-c copy -copyts -f framemd5 -".split(' '))
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("ffmpeg");
+    let text = String::from_utf8(made.stdout).expect("text");
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.rsplit(',').next().expect("a hash").trim().to_owned()).collect()
+}
+
+/// A segment of these seconds of media. Of `burst` the first come with the first byte, then one a second.
+fn channel(bench: &Bench, id: i64, from_to: (usize, usize), opened: i64, burst: usize, all: &(Vec<u8>, Vec<Vec<u8>>)) {
+    let (mut bytes, mut marks) = (all.0.clone(), Vec::new());
+    for (nth, fragment) in all.1[from_to.0..from_to.1].iter().enumerate() {
+        bytes.extend(fragment);
+        marks.push((opened + (nth + 1).saturating_sub(burst) as i64, bytes.len()));
+    }
+    let closed = marks.last().expect("a second").0;
+    bench.segment(id, Container::Mp4, opened, Some(closed), Some(&bytes));
+    bench.marks(id, &marks);
+}
+
 #[test]
-fn what_must_not_be_shown_is_not_shown_also_where_its_time_is_unsure() {
-    let at = |second: i64| Ms(1_000_000_000).plus(second * SECOND);
-    let when = |late_ms| When {
-        begins: at(0),
-        ends: at(1000),
-        forbidden: Interval::new(at(100), at(200)).into(),
-        looked: at(0),
-        late_ms,
-    };
-    let shown =
-        |when: When| -> Vec<i64> { (0..300).filter(|s| matches!(when.judge(at(*s)), Judgement::Shown)).collect() };
-    assert_eq!(shown(when(None)), (0..100).chain(260..300).collect::<Vec<_>>());
-    assert_eq!(shown(when(Some(-10 * SECOND))), (0..100).chain(210..300).collect::<Vec<_>>());
-    assert!(matches!(when(None).judge(at(1000)), Judgement::Late));
-    assert!(matches!(when(None).judge(at(-10)), Judgement::Early));
+fn a_connection_that_reaches_back_is_shown_where_it_was_made_and_the_next_one_goes_on() {
+    let bench = Bench::at(SECONDS + 1);
+    let media = mp4(100);
+    // A minute from before the talk at once; then a connection that brings two seconds again, to half a minute before the end.
+    channel(&bench, 1, (0, 80), 0, 60, &media);
+    channel(&bench, 2, (78, 100), 20, 2, &media);
+    let shown = pictures(&bench.watch());
+    // The beginning may be a key picture's some seconds before.
+    let all = pictures(&[media.0.clone(), media.1[57..].concat()].concat());
+    assert_eq!(shown, all);
+}
+
+#[test]
+fn all_that_a_server_held_ends_no_talk_before_its_time() {
+    // The recorder was started again shortly before the end, and got two minutes at once.
+    let bench = Bench::at(SECONDS + 1);
+    let media = mp4(150);
+    channel(&bench, 1, (0, 150), SECONDS - 30, 120, &media);
+    let shown = pictures(&bench.watch());
+    assert_eq!(shown, pictures(&[media.0.clone(), media.1.concat()].concat()));
+}
+
+#[test]
+fn of_all_that_a_server_held_what_must_not_be_shown_is_not() {
+    let bench = Bench::at(SECONDS + 1);
+    bench.sql(&format!(
+        "INSERT INTO talk (id, event_id, hall_id, match_key, title, speakers, start_ms, end_ms, opted_out, known_since_ms)
+           VALUES (8, 1, 1, 'y', 'Not to be seen', '[]', {} - 600000, {0} + 60000, 1, 0);",
+        START.0
+    ));
+    // The talk overlaps it by a minute. Two and a half minutes, from the talk's first second, came at once at 150 s.
+    let media = mp4(200);
+    channel(&bench, 1, (0, 200), 150, 150, &media);
+    let shown = pictures(&bench.watch());
+    // It is known to a second or so; while nobody has looked into the segment a minute more is left out.
+    let all = pictures(&[media.0.clone(), media.1.concat()].concat());
+    let first = all.iter().position(|hash| *hash == shown[0]).expect("one of them") / 5;
+    assert!((120..=125).contains(&first), "it begins at second {first}");
+    assert_eq!(shown, all[first * 5..]);
 }
