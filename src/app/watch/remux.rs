@@ -254,7 +254,7 @@ impl Remux {
         let mut at = 0_u64;
         let mut came: Vec<Mark> = Vec::new();
         // What a server sends again is passed over up to where it was before.
-        let mut again = (!self.tail.is_empty()).then(Vec::new);
+        let mut again = (!self.tail.is_empty()).then(|| (Vec::new(), segment.opened));
         while let Some(block) = file.next()? {
             at += block.len() as u64;
             if !self.look_again(of, when)? {
@@ -272,8 +272,9 @@ impl Remux {
             }
             let bytes = match &mut again {
                 None => block,
-                Some(first) => {
+                Some((first, by)) => {
                     first.extend_from_slice(&block);
+                    *by = wall;
                     let found = find_last(first, &self.tail);
                     let may_come = !file.waited || self.env.clock.now().since(segment.opened) < BURST_MS;
                     if found.is_none() && first.len() < AGAIN && may_come {
@@ -284,15 +285,22 @@ impl Remux {
                     rest
                 }
             };
-            out(&bytes)?;
-            self.given = self.given.max(Some(wall));
-            self.tail.extend_from_slice(&bytes);
-            self.tail.drain(..self.tail.len().saturating_sub(TAIL));
+            self.give(&bytes, wall, out)?;
         }
-        if let Some(rest) = again.filter(|rest| !rest.is_empty()) {
-            out(&rest)?;
+        // It ended before it was known whether something comes again.
+        if let Some((rest, wall)) = again.filter(|(rest, _)| !rest.is_empty()) {
+            self.give(&rest, wall, out)?;
         }
         Ok(true)
+    }
+
+    /// Gives bytes that had come by `wall`, and remembers where it goes on.
+    fn give(&mut self, bytes: &[u8], wall: Ms, out: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        out(bytes)?;
+        self.given = self.given.max(Some(wall));
+        self.tail.extend_from_slice(bytes);
+        self.tail.drain(..self.tail.len().saturating_sub(TAIL));
+        Ok(())
     }
 }
 

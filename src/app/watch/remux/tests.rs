@@ -163,6 +163,15 @@ fn a_file_that_is_made_after_its_row_is_waited_for() {
 }
 
 #[test]
+fn what_a_short_connection_gave_is_not_given_again_by_the_next_one() {
+    let bench = Bench::at(SECONDS);
+    mp3(&bench, 1, 0, Some(20), (0, 20));
+    mp3(&bench, 2, 30, Some(33), (30, 33));
+    mp3(&bench, 3, 33, Some(40), (31, 40));
+    assert_eq!(bench.watch(), [sound(0, 20), sound(30, 40)].concat());
+}
+
+#[test]
 fn bytes_that_come_again_are_found() {
     assert_eq!(find_last(b"abcabcx", b"abc"), Some(6));
     assert_eq!(find_last(b"abx", b"abc"), None);
