@@ -91,6 +91,11 @@ impl Growing {
         }
     }
 
+    /// True when it is closed and all of it was given.
+    pub fn is_whole(&self) -> bool {
+        self.closed
+    }
+
     fn read(&mut self, block: &mut [u8]) -> std::io::Result<usize> {
         let file = match &mut self.file {
             Some(file) => file,

@@ -127,12 +127,15 @@ impl Remux {
             looked: self.env.clock.now(),
             late_ms: segment.spans.first().map(|span| span.wall().start.since(segment.opened)),
         };
-        let file = Growing::open(&self.env, segment, view.window.end.plus(WAIT_MS))?;
+        let until = view.window.end.plus(WAIT_MS);
         match segment.container {
-            Container::Mp3 | Container::Adts => self.bytes((db, view), segment, file, &mut when, out),
+            Container::Mp3 | Container::Adts => {
+                let file = Growing::open(&self.env, segment, until)?;
+                self.bytes((db, view), segment, file, &mut when, out)
+            }
             _ => {
                 when.late_ms = segment.spans.first().map(|_| 0);
-                self.packets((db, view), segment, file, &mut when, out)
+                self.packets((db, view), segment, until, &mut when, out)
             }
         }
     }
@@ -152,12 +155,32 @@ impl Remux {
         &mut self,
         of: (&Db, &TalkView),
         segment: &Segment,
-        mut file: Growing,
+        until: Ms,
         when: &mut When,
         out: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<bool> {
         let exact = when.forbidden.iter().next().is_some();
-        let mut given = Given::new(begins(&self.env, of.0, segment, exact)?);
+        let begins = begins(&self.env, of.0, segment, exact)?;
+        // What was given is left out the second time.
+        for then in ["it is taken again", "the rest of it is not shown"] {
+            let file = Growing::open(&self.env, segment, until)?;
+            match self.taken_apart(of, file, begins, when, out)? {
+                Taken::Whole => return Ok(true),
+                Taken::Enough => return Ok(false),
+                Taken::Early(why) => tracing::warn!("{}: {why}; {then}", segment.path.display()),
+            }
+        }
+        Ok(true)
+    }
+
+    fn taken_apart(
+        &mut self,
+        of: (&Db, &TalkView),
+        mut file: Growing,
+        begins: Ms,
+        when: &mut When,
+        out: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<Taken> {
         let cannot = |e| Failure::new(Kind::Failed, "a segment cannot be taken apart").because(e);
         let (mut demux, mut pipe) = Demux::fed(&file.path, &CancellationToken::new()).map_err(cannot)?;
         let stop = Arc::clone(&file.stop);
@@ -165,12 +188,14 @@ impl Remux {
             while let Ok(Some(block)) = file.next() {
                 // A pipe that is closed: ffmpeg has ended, or is not wanted any more.
                 if pipe.write_all(&block).is_err() {
-                    break;
+                    return false;
                 }
             }
+            file.is_whole()
         });
         let feeder = feeder.map_err(|e| Failure::new(Kind::Failed, "there is no thread to be had").because(e))?;
         self.splice.segment();
+        let mut given = Given::new(begins);
         let result = loop {
             match demux.next_packet() {
                 Ok(Some(packet)) => {
@@ -178,23 +203,28 @@ impl Remux {
                         Ok(true) => self.packet(&demux, packet, &mut given, when, out),
                         ended => ended,
                     };
-                    if !matches!(goes_on, Ok(true)) {
-                        break goes_on;
+                    match goes_on {
+                        Ok(true) => {}
+                        Ok(false) => break Ok(Taken::Enough),
+                        Err(e) => break Err(e),
                     }
                 }
-                Ok(None) => break Ok(true),
-                // What can be seen of a torn or odd file has been seen.
-                Err(e) => {
-                    tracing::debug!("{}: {e}", segment.path.display());
-                    break Ok(true);
-                }
+                Ok(None) => break Ok(Taken::Whole),
+                Err(e) => break Ok(Taken::Early(e.to_string())),
             }
         };
         // It wakes within a second.
         stop.store(true, Ordering::Relaxed);
+        let trouble = demux.trouble().map(str::to_owned);
         drop(demux);
-        let _ = feeder.join();
-        result
+        let fed = feeder.join().unwrap_or(false);
+        result.map(|taken| match taken {
+            // What can be seen of a torn or odd file has been seen, where ffmpeg took all of it.
+            Taken::Whole if !fed => {
+                Taken::Early(trouble.unwrap_or_else(|| "ffmpeg ended before the file did".to_owned()))
+            }
+            taken => taken,
+        })
     }
 
     fn packet(
@@ -302,6 +332,16 @@ impl Remux {
         self.tail.drain(..self.tail.len().saturating_sub(TAIL));
         Ok(())
     }
+}
+
+/// What became of a segment that ffmpeg takes apart.
+enum Taken {
+    /// All of it, to its end.
+    Whole,
+    /// As much as is wanted: the talk is over.
+    Enough,
+    /// ffmpeg ended before the segment did, and why.
+    Early(String),
 }
 
 /// Where the last occurrence of `what` ends.

@@ -73,9 +73,15 @@ impl Bench {
 
     /// Starts to watch from the talk's start; what is given comes in pieces, which end with the talk.
     fn start(&self) -> Watching {
+        self.start_and(|| ())
+    }
+
+    /// The same; `then` is done by the thread that watches, at each piece.
+    fn start_and(&self, mut then: impl FnMut() + Send + 'static) -> Watching {
         let (env, (give, given)) = (self.env(), mpsc::channel());
         let thread = std::thread::spawn(move || {
             remux(&env, 7, From::Start, &mut |bytes: &[u8]| {
+                then();
                 give.send(bytes.to_vec()).expect("somebody watches");
                 Ok(())
             })
@@ -272,4 +278,37 @@ fn of_all_that_a_server_held_what_must_not_be_shown_is_not() {
     let first = all.iter().position(|hash| *hash == shown[0]).expect("one of them") / 5;
     assert!((120..=125).contains(&first), "it begins at second {first}");
     assert_eq!(shown, all[first * 5..]);
+}
+
+/// Kills the children of the thread that asks.
+fn kill_children() {
+    let children = std::fs::read_to_string("/proc/thread-self/children").expect("the kernel tells");
+    let all: Vec<i32> = children.split_whitespace().map(|pid| pid.parse().expect("a number")).collect();
+    assert!(!all.is_empty(), "no ffmpeg");
+    for pid in all {
+        let pid = rustix::process::Pid::from_raw(pid).expect("a child");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+    }
+}
+
+#[test]
+fn of_a_segment_whose_ffmpeg_died_everything_is_shown_once() {
+    let bench = Bench::at(100);
+    let media = mp4(80);
+    let bytes = [media.0.clone(), media.1.concat()].concat();
+    let half = media.0.len() + media.1[..40].iter().map(Vec::len).sum::<usize>();
+    bench.segment(1, Container::Mp4, 0, None, Some(&bytes[..half]));
+    bench.marks(1, &[(0, 0), (40, half)]);
+    let mut lives = true;
+    let watching = bench.start_and(move || {
+        if std::mem::take(&mut lives) {
+            kill_children();
+        }
+    });
+    let first = watching.given.recv_timeout(streamrip_lab::PATIENCE).expect("the first picture");
+    std::fs::write(bench.path(1), &bytes).expect("more of it");
+    bench.sql("UPDATE segment SET closed_ms = opened_ms + 80000, verdict = 'unchecked'");
+    bench.clock.step(SECONDS * SECOND);
+    let shown = pictures(&[first, watching.rest()].concat());
+    assert_eq!(shown, pictures(&bytes));
 }
