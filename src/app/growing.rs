@@ -11,7 +11,7 @@ use rusqlite::Connection as Db;
 
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
-use super::watch::wait_for_change;
+use super::wake::Wake;
 use crate::catalog::{open_reader, segments};
 use crate::domain::ids::SegmentId;
 use crate::domain::segment::Segment;
@@ -36,6 +36,7 @@ pub(super) struct Growing {
     /// It has given all that was there once.
     pub waited: bool,
     closed: bool,
+    wake: Wake,
     env: Env,
     until: Ms,
 }
@@ -55,6 +56,7 @@ impl Growing {
             stop: Arc::default(),
             waited: false,
             closed: false,
+            wake: Wake::default(),
             env: env.clone(),
             until,
         })
@@ -80,7 +82,7 @@ impl Growing {
                     self.closed = self.env.clock.now() > self.until
                         || segments::segment(&self.db, self.segment)?.is_none_or(|s| s.closed.is_some());
                     if !self.closed {
-                        wait_for_change(self.path.parent(), LOOK_AGAIN);
+                        self.wake.wait(self.path.parent(), LOOK_AGAIN);
                     }
                 }
                 read => {

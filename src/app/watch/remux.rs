@@ -11,12 +11,13 @@ use std::time::Duration;
 use rusqlite::Connection as Db;
 
 use super::walls::{Given, Judgement, When, begins};
-use super::{From, instant, newest_folder, wait_for_change};
+use super::{From, instant, newest_folder};
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::app::growing::Growing;
 use crate::app::report::{self, TalkView};
 use crate::app::timeshift::{forbidden, near};
+use crate::app::wake::Wake;
 use crate::catalog::{marks, open_reader, schedule};
 use crate::domain::ids::SegmentId;
 use crate::domain::media::TrackKind;
@@ -65,7 +66,7 @@ pub fn remux(env: &Env, talk: i64, from: From, out: &mut dyn FnMut(&[u8]) -> Res
         tail: Vec::new(),
         given: None,
     };
-    let mut done: Option<(Ms, SegmentId)> = None;
+    let (mut done, mut wake): (Option<(Ms, SegmentId)>, _) = (None, Wake::default());
     loop {
         let view = report::by_id(&db, env, talk)?;
         if view.talk.opted_out {
@@ -82,7 +83,9 @@ pub fn remux(env: &Env, talk: i64, from: From, out: &mut dyn FnMut(&[u8]) -> Res
                 }
             }
             None if is_past(all.iter().any(|s| s.closed.is_none()), view.window, env.clock.now()) => return Ok(()),
-            None => wait_for_change(newest_folder(env, &all).as_deref(), LOOK_AGAIN),
+            None => {
+                wake.wait(newest_folder(env, &all).as_deref(), LOOK_AGAIN);
+            }
         }
     }
 }
