@@ -58,7 +58,12 @@ async fn ffmpeg_behind_nginx_with_an_outage_a_missing_chunk_and_a_restart_is_rec
     let mut tape = bench.start(Bench::order(&nginx.url("/index.m3u8")));
     eventually("media", PATIENCE, || tape.status().bytes > 0).await;
     nginx.outage(true);
+    let before = tape.status().bytes;
     tokio::time::sleep(Duration::from_secs(4)).await;
+    // What was being sent when it began.
+    let came = tape.status().bytes - before;
+    let chunk = files(&root, "life1_").iter().map(|(_, chunk)| chunk.len() as u64).max().expect("a chunk");
+    assert!(came <= chunk, "{came} bytes came while all was answered with 503; a chunk has {chunk}");
     nginx.outage(false);
     wait_for_file(&root.join("life1_010.ts"));
     // It dies, and says no word of an end.
