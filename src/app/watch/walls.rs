@@ -81,12 +81,15 @@ pub(super) fn begins(env: &Env, db: &Db, segment: &Segment, exact: bool) -> Resu
         let Ok(file) = path.metadata() else { return Ok(begins) };
         // The catalog is told of what has come every few seconds only.
         let last = Mark { at: now.closed.unwrap_or_else(|| env.clock.now()), offset: file.len() };
-        let by = marks.iter().find(|m| m.at.since(segment.opened) >= after).copied().unwrap_or(last);
-        // The source may know when it was made.
-        let made = marks.iter().rfind(|m| m.offset <= by.offset && m.at < segment.opened).copied();
-        let by = made.unwrap_or(by);
+        let nth = marks.iter().position(|m| m.at.since(segment.opened) >= after);
+        let by = nth.map_or(last, |nth| marks[nth]);
+        // The source may know when it was made. Else, where nothing came for a while, what came before that tells more.
+        let made = marks.iter().rfind(|m| m.offset <= by.offset && m.at < segment.opened);
+        let earlier = marks[..nth.unwrap_or(marks.len())].last().filter(|m| by.at.since(m.at) > 2 * SECOND);
         let before = begins;
-        begins = begins.min(by.at.minus(media_ms(&path, by.offset)?));
+        for mark in made.map_or_else(|| earlier.into_iter().chain([&by]).copied().collect(), |made| vec![*made]) {
+            begins = begins.min(mark.at.minus(media_ms(&path, mark.offset)?));
+        }
         // More has come at once since the last look, and more may follow.
         let goes_on = before.since(begins) > SECOND && by.offset < file.len();
         after *= 2;
