@@ -202,6 +202,7 @@ impl Life {
         let running = match &self.plan.source {
             Ok(source) => match self.may_open(source.as_ref()).await {
                 Ok(()) => source.open_for(&Ask {
+                    hall: self.plan.owner.hall,
                     url: self.plan.stream.url.clone(),
                     label: self.plan.label.clone(),
                     now: self.plan.shelf.clock.now(),
