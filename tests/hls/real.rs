@@ -110,7 +110,8 @@ fn first_date(root: &Path) -> i64 {
 
 fn indexed(bench: &Bench) -> MediaIndex {
     let segment = bench.segments().remove(0);
-    index::index(&bench.dir.path().join(&segment.path), &segment.marks, &CancellationToken::new()).expect("indexed")
+    index::index(&bench.dir.path().join(&segment.path), &segment.marks, &[], &CancellationToken::new())
+        .expect("indexed")
 }
 
 fn count(index: &MediaIndex, kind: TrackKind) -> u64 {
@@ -217,7 +218,9 @@ async fn two_connections_share_a_chunk_and_their_seam_is_found_by_its_packets() 
     let found: Vec<MediaIndex> = bench
         .segments()
         .iter()
-        .map(|s| index::index(&bench.dir.path().join(&s.path), &s.marks, &CancellationToken::new()).expect("indexed"))
+        .map(|s| {
+            index::index(&bench.dir.path().join(&s.path), &s.marks, &[], &CancellationToken::new()).expect("indexed")
+        })
         .collect();
     assert_eq!(found.len(), 2);
     let seam = seam::find(&found[0], &found[1]);
