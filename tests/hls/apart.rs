@@ -83,7 +83,8 @@ fn times(packets: &[Packet], words: &str) -> BTreeMap<String, i64> {
 
 fn indexed(bench: &Bench) -> Vec<MediaIndex> {
     let segments = bench.segments().into_iter();
-    let looked = segments.map(|s| index::index(&bench.dir.path().join(&s.path), &s.marks, &CancellationToken::new()));
+    let looked =
+        segments.map(|s| index::index(&bench.dir.path().join(&s.path), &s.marks, &[], &CancellationToken::new()));
     looked.map(|found| found.expect("indexed")).collect()
 }
 

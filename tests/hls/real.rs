@@ -58,7 +58,12 @@ async fn ffmpeg_behind_nginx_with_an_outage_a_missing_chunk_and_a_restart_is_rec
     let mut tape = bench.start(Bench::order(&nginx.url("/index.m3u8")));
     eventually("media", PATIENCE, || tape.status().bytes > 0).await;
     nginx.outage(true);
+    let before = tape.status().bytes;
     tokio::time::sleep(Duration::from_secs(4)).await;
+    // What was being sent when it began.
+    let came = tape.status().bytes - before;
+    let chunk = files(&root, "life1_").iter().map(|(_, chunk)| chunk.len() as u64).max().expect("a chunk");
+    assert!(came <= chunk, "{came} bytes came while all was answered with 503; a chunk has {chunk}");
     nginx.outage(false);
     wait_for_file(&root.join("life1_010.ts"));
     // It dies, and says no word of an end.
@@ -105,7 +110,8 @@ pub fn first_date(playlist: &Path) -> i64 {
 
 fn indexed(bench: &Bench) -> MediaIndex {
     let segment = bench.segments().remove(0);
-    index::index(&bench.dir.path().join(&segment.path), &segment.marks, &CancellationToken::new()).expect("indexed")
+    index::index(&bench.dir.path().join(&segment.path), &segment.marks, &[], &CancellationToken::new())
+        .expect("indexed")
 }
 
 fn count(index: &MediaIndex, kind: TrackKind) -> u64 {
@@ -212,7 +218,9 @@ async fn two_connections_share_a_chunk_and_their_seam_is_found_by_its_packets() 
     let found: Vec<MediaIndex> = bench
         .segments()
         .iter()
-        .map(|s| index::index(&bench.dir.path().join(&s.path), &s.marks, &CancellationToken::new()).expect("indexed"))
+        .map(|s| {
+            index::index(&bench.dir.path().join(&s.path), &s.marks, &[], &CancellationToken::new()).expect("indexed")
+        })
         .collect();
     assert_eq!(found.len(), 2);
     let seam = seam::find(&found[0], &found[1]);
