@@ -136,7 +136,7 @@ pub struct Chapter {
 }
 
 /// What to make.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AssemblyPlan {
     /// Title of the file.
     pub title: String,

@@ -14,6 +14,7 @@ use crate::domain::ids::HallId;
 use crate::domain::segment::{Container, EndReason, Mark, Verdict};
 use crate::domain::settings::Settings;
 use crate::domain::time::{HOUR, MINUTE, Ms};
+use crate::plan::assembly::{Missing, Piece};
 
 /// Start of the talk.
 const START: Ms = Ms(1_293_478_200_000);
@@ -123,6 +124,29 @@ impl Site {
         names.sort();
         names
     }
+}
+
+#[test]
+fn a_file_does_not_hold_what_is_missing_in_the_middle_of_a_segment() {
+    let piece = |out: (i64, i64), shift_ms, before| Piece {
+        segment: SegmentId(1),
+        tracks: Vec::new(),
+        shift_ms,
+        offset_ms: 1_000_000,
+        out_start_ms: out.0,
+        out_end_ms: out.1,
+        before,
+    };
+    // Its own clock has 300 s, a hole of 20 s, and 580 s.
+    let hole = Missing { ms: 20_000, cause: None };
+    let plan = AssemblyPlan {
+        pieces: vec![piece((0, 300_000), 0, None), piece((300_000, 880_000), -20_000, Some(hole))],
+        ..AssemblyPlan::default()
+    };
+    let holds: Vec<_> = parts(&plan).iter().map(|part| (part.place, part.wall)).collect();
+    let wall = |from: i64, to: i64| Some(Interval::new(Ms(1_000_000 + from), Ms(1_000_000 + to)));
+    let want = [(Some((0, 300_000)), wall(0, 300_000)), (Some((300_000, 880_000)), wall(320_000, 900_000))];
+    assert_eq!(holds, want);
 }
 
 fn made_ms(outcome: &AssembleOutcome) -> i64 {

@@ -111,26 +111,48 @@ impl Builder<'_> {
                 continue;
             }
             if self.reaches_end(last) {
-                let stands = stands_in(last, unit, &seam);
+                let stands = self.stands_in(last, unit, &seam);
                 self.reject(unit.id, format!("segment {} goes on to the end of the window", last.segment), stands);
                 continue;
             }
             if let Some(better) = further(last, unit, &queue) {
                 // One seam less, where a mirror has both.
-                let stands = stands_in(better, unit, &seam::find_taped(better.index, unit.index, Taped::Beside).seam);
+                let seam = seam::find_taped(better.index, unit.index, Taped::Beside).seam;
+                let stands = self.stands_in(better, unit, &seam);
                 self.reject(unit.id, format!("segment {} has more of the same time", better.segment), stands);
                 continue;
             }
             self.wanted.extend(wanted.map(|(from, to)| (unit.id, from, to)));
             self.seams.push((last.id, unit.id, seam.clone()));
             if seam.contained {
-                let stands = stands_in(last, unit, &seam);
+                let stands = self.stands_in(last, unit, &seam);
                 self.reject(unit.id, format!("all of it stands in segment {}", last.segment), stands);
                 continue;
             }
             self.follow(last, unit, &seam);
         }
         self.cut_end();
+    }
+
+    /// True where it is certain that `last` has what `unit` has of the window, up to its own end: by equal packets, or
+    /// equal clocks, and without a hole of its own there. Arrival times alone do not tell: where the wall clock was
+    /// set back, two hours of media have one hour of wall time.
+    fn stands_in(&self, last: &Unit<'_>, unit: &Unit<'_>, seam: &Seam) -> bool {
+        let overlaps = seam.kind == SeamKind::Overlap && !reaches_back(seam);
+        if !seam.contained && !overlaps {
+            return false;
+        }
+        let (shift, tolerance) = match seam.method {
+            Method::Packets => (seam.shift_ms, EXACT_BACK_MS),
+            Method::Clock => (0, 0),
+            Method::Arrival | Method::None => return false,
+        };
+        let end = last.index.spans.iter().map(|s| s.media_end_ms).max().unwrap_or(i64::MIN);
+        unit.index.spans.iter().all(|s| {
+            let from = s.media_start_ms.max(self.window.start.0.saturating_sub(s.offset_ms)) + shift + tolerance;
+            let upto = (s.media_end_ms + shift).min(end) - tolerance;
+            upto <= from || last.index.spans.iter().any(|l| l.media_start_ms <= from && upto <= l.media_end_ms)
+        })
     }
 
     fn reject(&mut self, segment: SegmentId, reason: String, redundant: bool) {
@@ -388,27 +410,6 @@ fn further<'a, 'b>(last: &Unit<'_>, unit: &Unit<'_>, queue: &VecDeque<&'a Unit<'
                 seam.kind == SeamKind::Overlap && !seam.contained
             }
     })
-}
-
-/// True where it is certain that what `last` and `unit` have of the same time is the same media: equal
-/// packets say so, or equal clocks without a hole. Arrival times alone do not: where the wall clock was set
-/// back, two hours of media have one hour of wall time.
-fn stands_in(last: &Unit<'_>, unit: &Unit<'_>, seam: &Seam) -> bool {
-    let overlaps = seam.kind == SeamKind::Overlap && !reaches_back(seam);
-    if !seam.contained && !overlaps {
-        return false;
-    }
-    match seam.method {
-        Method::Packets => true,
-        Method::Clock => {
-            let end = last.index.spans.iter().map(|s| s.media_end_ms).max().unwrap_or(i64::MIN);
-            unit.index.spans.iter().all(|s| {
-                let upto = s.media_end_ms.min(end);
-                last.index.spans.iter().any(|l| l.media_start_ms <= s.media_start_ms && upto <= l.media_end_ms)
-            })
-        }
-        Method::Arrival | Method::None => false,
-    }
 }
 
 /// True where the second has media from before the first.

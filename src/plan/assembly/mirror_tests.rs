@@ -316,16 +316,23 @@ fn a_hole_inside_a_segment_is_filled_from_the_other_mirror() {
     }
 }
 
+fn with_holes(ours: &[(i64, i64)], theirs: &[(i64, i64)], all: &[Packet], how: (bool, bool, i64, bool)) -> Vec<Taped> {
+    let mut taped = lane(1, all, SECONDS, &[], how);
+    taped.extend(lane(2, all, SECONDS, &[], how));
+    for (taped, holes) in taped.iter_mut().zip([ours, theirs]) {
+        holes.iter().for_each(|(from, to)| taped.lose(*from, *to));
+    }
+    taped
+}
+
 #[test]
 fn a_hole_that_both_mirrors_have_stays_a_gap() {
     let all = original(SECONDS, Content::Unique, true);
-    let how = (true, false, 100, false);
-    let mut taped = lane(1, &all, SECONDS, &[], how);
-    taped.extend(lane(2, &all, SECONDS, &[], how));
-    taped[0].lose(300_000, 320_000);
-    taped[1].lose(310_000, 330_000);
+    let mut taped = with_holes(&[(300_000, 320_000)], &[(300_600, 320_600)], &all, (true, false, 100, false));
     let slot = Interval::new(Ms(ZERO + 5_000), Ms(ZERO + SECONDS * 1000 - 5_000));
     let plan = plan_of(&mut taped, slot);
     assert_eq!(plan.pieces.iter().filter(|p| p.before.is_some()).count(), 1, "{plan:#?}");
     assert!(taped.iter().all(|t| t.dump.index.windows.is_empty()), "nobody looks closer for nothing");
+    let other = plan.rejected.iter().find(|r| r.segment == SegmentId(2)).expect("left out");
+    assert!(!other.redundant, "it has a part of the hole, which nothing else has: {other:?}");
 }
