@@ -128,7 +128,7 @@ impl Facts {
     }
 }
 
-/// Reads the facts; segments that nobody looked at yet are indexed first.
+/// Reads the facts; segments that nobody looked at yet, or only another version of this program, are indexed first.
 pub(super) async fn gather(env: &Env, reader: &Reader, writer: &Writer, talk: TalkId) -> Result<Facts> {
     let env_for = env.clone();
     let facts = read(reader, move |db| Facts::read(db, &env_for, talk)).await?;
@@ -140,8 +140,21 @@ pub(super) async fn gather(env: &Env, reader: &Reader, writer: &Writer, talk: Ta
         .filter(|s| matches!(s.verdict, Verdict::Unchecked | Verdict::Quarantined))
         .map(|s| s.id)
         .collect();
-    if unchecked.is_empty() {
+    // Its index was written by another version.
+    let not_indexed: Vec<_> = facts
+        .view
+        .segments
+        .iter()
+        .filter(|s| s.verdict == Verdict::Media && !facts.indexes.contains_key(&s.id))
+        .map(|s| env.data_dir.join(&s.path))
+        .collect();
+    if unchecked.is_empty() && not_indexed.is_empty() {
         return Ok(facts);
+    }
+    for path in not_indexed {
+        if let Err(e) = facts.reindex(env, reader, writer, &path).await {
+            tracing::warn!("{} cannot be looked at now, the talk is joined without it: {e}", path.display());
+        }
     }
     for segment in unchecked {
         if let Looked::NotNow(why) = index_segment(env, reader, writer, segment).await? {

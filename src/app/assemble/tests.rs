@@ -274,6 +274,25 @@ async fn pruning_waits_for_the_assembly_and_does_not_undo_it() {
 }
 
 #[tokio::test]
+async fn a_segment_whose_index_an_older_version_wrote_is_looked_at_anew() {
+    let site = Site::new();
+    site.tape(-1.0, 9.0).await;
+    site.tape(7.0, 21.5).await;
+    let ms = made_ms(&site.assemble().await);
+    site.sql("UPDATE media_index SET format = format - 1 WHERE segment_id = 2").await;
+    let again = assemble_talk(&site.env, &site.reader, &site.writer, TalkId(7), true, no_progress()).await;
+    assert_eq!(made_ms(&again.expect("made")), ms);
+    // One that cannot be looked at leaves the others as they are.
+    site.sql("UPDATE media_index SET format = format - 1 WHERE segment_id = 1").await;
+    let file = site.query(|db| segments::segment(db, SegmentId(1)).expect("read")).expect("there").path;
+    let file = site.env.data_dir.join(file);
+    std::fs::remove_file(&file).expect("removed");
+    std::fs::create_dir(&file).expect("made");
+    let again = assemble_talk(&site.env, &site.reader, &site.writer, TalkId(7), true, no_progress()).await;
+    assert!(made_ms(&again.expect("made")) > 11_000);
+}
+
+#[tokio::test]
 async fn failures_leave_nothing_half_made() {
     let site = Site::new();
     let id = site.tape(-1.0, 21.5).await;
