@@ -112,9 +112,12 @@ impl Facts {
         })
     }
 
-    /// True where something of the talk was recorded after `at`.
+    /// True where something of the talk may have been recorded after `at`. A segment that was closed later need not
+    /// hold any of it: where there are no handovers one lasts all day.
     pub(super) fn recorded_since(&self, at: Ms) -> bool {
-        self.view.segments.iter().any(|s| s.closed.is_none_or(|closed| closed > at))
+        let went_on = self.view.window.end > at;
+        let later = |s: &Segment| s.opened > at || (went_on && s.closed.is_none_or(|closed| closed > at));
+        self.view.segments.iter().any(later)
     }
 
     /// True where the old file was made for the same place and time.
