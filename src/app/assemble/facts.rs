@@ -37,7 +37,7 @@ pub(super) struct Facts {
 impl Facts {
     pub(super) fn read(db: &Connection, env: &Env, talk: TalkId) -> Result<Self> {
         let stamp = todo::stamp(db, talk)?;
-        let view = report::one(db, env, &talk.to_string())?;
+        let view = report::by_id(db, env, talk.0)?;
         let mut indexes = HashMap::new();
         for segment in view.segments.iter().filter(|s| s.verdict == Verdict::Media) {
             if let Some(index) = media_index::of_segment(db, segment.id)? {
