@@ -457,7 +457,17 @@ fn packet_ms(index: &MediaIndex, track: u32, n: u64) -> Option<i64> {
         let tail = index.tail.iter().filter(|p| p.track == track).count() as u64;
         of(&index.tail, n.checked_sub(known.packets.saturating_sub(tail))?)
     };
-    of(&index.head, n).or_else(|| index.windows.iter().find_map(in_window)).or_else(in_tail)
+    let shown = of(&index.head, n).or_else(|| index.windows.iter().find_map(in_window)).or_else(in_tail);
+    // A cut behind the last packet that is known: it follows that one.
+    let before = |w: &Window| w.before.get(track as usize - 1).copied();
+    let known = std::iter::once((Some(0), &index.head)).chain(index.windows.iter().map(|w| (before(w), &w.packets)));
+    shown.or_else(|| known.filter_map(|(before, packets)| end_before(packets, track, n.checked_sub(before?)?)).next())
+}
+
+/// Where the first `n` packets of a track end, where there are just so many.
+fn end_before(packets: &[Packet], track: u32, n: u64) -> Option<i64> {
+    let of_track = || packets.iter().filter(|p| p.track == track);
+    (of_track().count() as u64 == n).then(|| of_track().map(|p| p.pts_ms + p.duration_ms).max()).flatten()
 }
 
 /// Sets where the tracks of a piece, and with them the piece, end in the assembly's clock.
