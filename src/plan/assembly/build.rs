@@ -296,7 +296,7 @@ impl Builder<'_> {
             return;
         };
         let before_shift = before.shift_ms;
-        let tracks: Vec<TrackPiece> = unit
+        let mut tracks: Vec<TrackPiece> = unit
             .tracks
             .iter()
             .filter_map(|(track, out_track)| {
@@ -320,12 +320,27 @@ impl Builder<'_> {
         // Pictures that go on without waiting for a key one follow those before: only sound is missing.
         let is_video = |track: u32| unit.index.tracks.iter().any(|t| t.number == track && t.kind == TrackKind::Video);
         let pictures_go_on = tracks.iter().any(|t| t.from == From::Start && is_video(t.track));
-        let (shift, missing) = if overlap {
+        let ends = self.ends();
+        // Where both broke off at once it goes on behind a hole of its own, which is closed as any other.
+        let last_end = ends.iter().map(|(_, end)| end - before_shift - seam.shift_ms).max();
+        let hole_ms = last_end.map_or(0, |end| begin - end);
+        let behind_hole = at.checked_sub(1).filter(|_| overlap && hole_ms >= SECOND);
+        let (wall, missing_ms) = match behind_hole {
+            Some(n) => {
+                let before = unit.index.spans[n];
+                let from = middle(before, span);
+                for t in &mut tracks {
+                    t.from = if is_video(t.track) { From::Key(from) } else { From::Time(from) };
+                }
+                (Interval::new(before.wall().end, span.wall().start), hole_ms)
+            }
+            None => (wall, seam.missing_ms),
+        };
+        let (shift, missing) = if overlap && behind_hole.is_none() {
             (before_shift + seam.shift_ms, None)
         } else if pictures_go_on {
-            (before_shift + seam.shift_ms, Some(self.missing(wall, Some(seam.missing_ms))))
+            (before_shift + seam.shift_ms, Some(self.missing(wall, Some(missing_ms))))
         } else {
-            let ends = self.ends();
             let begins: Vec<(u32, i64)> =
                 tracks.iter().filter_map(|t| Some((t.out_track, begin_ms(unit.index, t, span)?))).collect();
             // As close as no track overlaps itself.
@@ -335,7 +350,7 @@ impl Builder<'_> {
                 let end = ends.iter().map(|(_, end)| *end).max().unwrap_or_default();
                 end - begins.iter().map(|(_, begin)| *begin).min().unwrap_or_default()
             });
-            (shift, Some(self.missing(wall, Some(seam.missing_ms))))
+            (shift, Some(self.missing(wall, Some(missing_ms))))
         };
         self.push(unit, at, tracks, shift, missing);
         self.further_spans(unit, at);
