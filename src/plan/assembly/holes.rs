@@ -16,21 +16,21 @@ pub(super) type Hole = (SegmentId, usize);
 /// Packets from the middle of a segment that are wanted: segment, from, to, in its own clock.
 type Wanted = (SegmentId, i64, i64);
 
-/// A shorter hole is not worth two seams, and the other mirror must have so much on either side of one.
+/// A shorter hole is not worth two seams; of a longer one another mirror must have so much.
 const MARGIN_MS: i64 = SECOND;
 
 /// No more holes than this are filled in one talk: what has more is beyond help, and each costs a look into its file.
 const MOST: usize = 64;
 
-/// Holes of segments that another segment, taped at the same time, does not have.
+/// Holes of segments of which another segment, taped at the same time, has at least a part.
 pub(super) fn fillable(units: &[Unit<'_>]) -> Vec<Hole> {
     let mut out = Vec::new();
     for unit in units {
         for (n, pair) in (1..).zip(unit.index.spans.windows(2)) {
             let (from, to) = (pair[0].wall().end, pair[1].wall().start);
-            let around = |at: Interval| at.start.plus(MARGIN_MS) <= from && to.plus(MARGIN_MS) <= at.end;
+            let has_some = |at: Interval| at.intersect(Interval::new(from, to)).len_ms() >= MARGIN_MS;
             let has_it =
-                |other: &Unit<'_>| other.is_beside(unit) && other.index.spans.iter().any(|span| around(span.wall()));
+                |other: &Unit<'_>| other.is_beside(unit) && other.index.spans.iter().any(|span| has_some(span.wall()));
             if to.since(from) >= MARGIN_MS && units.iter().any(has_it) {
                 out.push((unit.segment, n));
             }
