@@ -1,6 +1,7 @@
 //! `streamrip watch`: which talk is meant, and its bytes one after the other while they are recorded.
 
 mod remux;
+mod walls;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::env::Env;
 use super::failure::{Failure, Kind, Result};
 use super::report::{self, TalkView};
 use super::timeshift::{self, PieceBytes, Scans, Shift};
+use super::wake::Wake;
 use crate::catalog::assemblies::{self, Part};
 use crate::catalog::{open_reader, schedule};
 use crate::domain::segment::Segment;
@@ -122,6 +124,7 @@ pub struct Follow {
     /// What was given last.
     last: Option<Chunk>,
     folder: Option<PathBuf>,
+    wake: Wake,
 }
 
 impl Follow {
@@ -133,7 +136,7 @@ impl Follow {
         let (db, scans) = (open_reader(&env.data_dir)?, Scans::default());
         playable(&timeshift::shift(&db, env, &scans, talk)?)?;
         let env = env.clone();
-        Ok(Self { env, db, scans, talk, from, last: None, folder: None })
+        Ok(Self { env, db, scans, talk, from, last: None, folder: None, wake: Wake::default() })
     }
 
     /// The next bytes, if there are any.
@@ -157,8 +160,8 @@ impl Follow {
     }
 
     /// Waits until the tape has written something, or a moment.
-    pub fn wait(&self) {
-        wait_for_change(self.folder.as_deref(), LOOK_AGAIN);
+    pub fn wait(&mut self) {
+        self.wake.wait(self.folder.as_deref(), LOOK_AGAIN);
     }
 }
 
@@ -203,24 +206,6 @@ fn newest_folder(env: &Env, segments: &[Segment]) -> Option<PathBuf> {
     env.data_dir.join(&newest.path).parent().map(Path::to_owned)
 }
 
-/// Waits until a file of the folder was written to, begun or closed; at most this long. Where there is no folder yet, or its
-/// file system tells of no changes, there is nothing to wait for but the time.
-fn wait_for_change(folder: Option<&Path>, most: Duration) {
-    if folder.is_none_or(|folder| changed(folder, most).is_err()) {
-        std::thread::sleep(most);
-    }
-}
-
-fn changed(folder: &Path, most: Duration) -> std::io::Result<()> {
-    use rustix::event::{PollFd, PollFlags, poll};
-    use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
-    let watch = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-    add_watch(&watch, folder, WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::CLOSE_WRITE)?;
-    let most = rustix::event::Timespec::try_from(most).map_err(std::io::Error::other)?;
-    poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&most))?;
-    Ok(())
-}
-
 /// How a talk that is being recorded can be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -235,7 +220,7 @@ pub enum Way {
 /// # Errors
 /// When the catalog cannot be read, or the talk must not be shown.
 pub fn way(env: &Env, talk: i64) -> Result<Way> {
-    let (db, scans) = (open_reader(&env.data_dir)?, Scans::default());
+    let (db, scans, mut wake) = (open_reader(&env.data_dir)?, Scans::default(), Wake::default());
     loop {
         let shift = timeshift::shift(&db, env, &scans, talk)?;
         if shift.obstacle.is_some() {
@@ -244,7 +229,7 @@ pub fn way(env: &Env, talk: i64) -> Result<Way> {
         if shift.ended || !shift.chunks.is_empty() {
             return Ok(Way::Pieces);
         }
-        wait_for_change(newest_folder(env, &shift.view.segments).as_deref(), LOOK_AGAIN / 4);
+        wake.wait(newest_folder(env, &shift.view.segments).as_deref(), LOOK_AGAIN / 4);
     }
 }
 
