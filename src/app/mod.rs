@@ -10,6 +10,7 @@ pub mod disk;
 pub mod env;
 pub mod failure;
 pub mod folders;
+mod growing;
 pub mod halls;
 pub mod halls_import;
 pub mod import;

@@ -12,6 +12,7 @@ pub use remux::remux;
 
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
+use super::growing::changed;
 use super::report::{self, TalkView};
 use super::timeshift::{self, PieceBytes, Scans, Shift};
 use crate::catalog::assemblies::{self, Part};
@@ -199,17 +200,6 @@ pub fn instant(time: NaiveTime, view: &TalkView) -> Ms {
     });
     let far = |at: &Ms| view.window.start.since(*at).max(at.since(view.window.end)).max(0);
     instants.min_by_key(far).unwrap_or(view.talk.slot.start)
-}
-
-/// Waits until a file of the folder was written to, begun or closed; at most this long.
-fn changed(folder: &Path, most: Duration) -> std::io::Result<()> {
-    use rustix::event::{PollFd, PollFlags, poll};
-    use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
-    let watch = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-    add_watch(&watch, folder, WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::CLOSE_WRITE)?;
-    let most = rustix::event::Timespec::try_from(most).map_err(std::io::Error::other)?;
-    poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&most))?;
-    Ok(())
 }
 
 /// How a talk that is being recorded can be followed.

@@ -3,21 +3,20 @@
 //! Each segment goes through ffmpeg as it grows, which takes it apart and codes nothing anew; its packets go on as one
 //! Matroska stream. MP3 and bare AAC need no ffmpeg: their bytes follow each other.
 
-use std::fs::File;
-use std::io::{Read as _, Write};
-use std::path::PathBuf;
+use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rusqlite::Connection as Db;
 
-use super::{From, changed, instant};
+use super::{From, instant};
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
+use crate::app::growing::Growing;
 use crate::app::report::{self, TalkView};
 use crate::app::timeshift::{forbidden, near};
-use crate::catalog::{marks, open_reader, schedule, segments};
+use crate::catalog::{marks, open_reader, schedule};
 use crate::domain::ids::SegmentId;
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::media::TrackKind;
@@ -30,10 +29,7 @@ use crate::media::mux::Block;
 use crate::plan::splice::Splice;
 use crate::plan::timeshift::WAIT_MS;
 
-/// Bytes read at once: little, so that what is new is shown soon, and a time belongs to it.
-const BLOCK: usize = 8 << 10;
-
-/// A change that nobody tells of is noticed after this time.
+/// Another segment is looked for so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The schedule is looked at so often for what must not be shown, milliseconds.
@@ -361,63 +357,6 @@ impl When {
             Judgement::Early
         } else {
             Judgement::Shown
-        }
-    }
-}
-
-/// A file that is being written, to its end.
-struct Growing {
-    db: Db,
-    segment: SegmentId,
-    path: PathBuf,
-    file: File,
-    /// Nothing more is wanted.
-    stop: Arc<AtomicBool>,
-    /// It has given all that was there once.
-    waited: bool,
-    closed: bool,
-    /// Nothing more is waited for then: a recorder that died closes no segment.
-    env: Env,
-    until: Ms,
-}
-
-impl Growing {
-    fn open(env: &Env, segment: &Segment, until: Ms) -> Result<Self> {
-        let path = env.data_dir.join(&segment.path);
-        let gone = |e| Failure::new(Kind::Failed, "a segment cannot be read").because(e);
-        let file = File::open(&path).map_err(gone)?;
-        let db = open_reader(&env.data_dir)?;
-        let stop = Arc::default();
-        Ok(Self { db, segment: segment.id, path, file, stop, waited: false, closed: false, env: env.clone(), until })
-    }
-
-    /// The next bytes; `None` when it is closed and all of it was given.
-    fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        let mut block = vec![0; BLOCK];
-        loop {
-            if self.stop.load(Ordering::Relaxed) {
-                return Ok(None);
-            }
-            let failed = |e| Failure::new(Kind::Failed, "a segment cannot be read").because(e);
-            match self.file.read(&mut block).map_err(failed)? {
-                0 if self.closed => return Ok(None),
-                0 => {
-                    self.waited = true;
-                    // What was written before it was closed is read once more.
-                    self.closed = self.env.clock.now() > self.until
-                        || segments::segment(&self.db, self.segment)?.is_none_or(|s| s.closed.is_some());
-                    let folder = self.path.parent().filter(|_| !self.closed);
-                    if let Some(folder) = folder
-                        && changed(folder, LOOK_AGAIN).is_err()
-                    {
-                        std::thread::sleep(LOOK_AGAIN);
-                    }
-                }
-                read => {
-                    block.truncate(read);
-                    return Ok(Some(block));
-                }
-            }
         }
     }
 }
