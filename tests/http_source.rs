@@ -2,7 +2,9 @@
 
 mod bench;
 
-use std::sync::{Arc, Mutex};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use streamrip::app::clock::SystemClock;
@@ -12,14 +14,16 @@ use streamrip::domain::segment::{Container, EndReason};
 use streamrip::domain::settings::Record;
 use streamrip::domain::stream_request::StreamRequest;
 use streamrip::domain::stream_url::StreamUrl;
-use streamrip::source::Sources;
 use streamrip::source::http::{Http, Setup};
 use streamrip::source::log::NoLog;
+use streamrip::source::{Source as _, Sources};
 use streamrip::tape::TapeOrder;
 use streamrip_lab::{
     Act, Answer, End, FaultServer, Feed, Format, Icecast, Limit, Live, PATIENCE, Recipe, Route, Streaming, eventually,
     packet,
 };
+
+use tokio::io::AsyncReadExt as _;
 
 use bench::{Bench, Segment};
 
@@ -68,6 +72,38 @@ async fn cut_reset_and_handed_over_it_leaves_pieces_of_the_stream_and_comes_back
     let log = route.connections();
     assert_eq!(places[0].1 - places[0].0, log[0].sent);
     assert_eq!(places[1].0, log[1].from);
+}
+
+/// Both may be read at once, before anybody has heard of the end: then too the reader must not wait for its next turn.
+#[tokio::test]
+async fn an_end_that_is_read_together_with_the_last_bytes_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let url = format!("http://{}/saal1", listener.local_addr().expect("address"));
+    let (go_on, told) = mpsc::channel();
+    let (tell, ended) = mpsc::channel();
+    let server = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client");
+        let mut request = BufReader::new(client.try_clone().expect("the same socket")).lines();
+        while request.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").and_then(|()| client.write_all(&[0x47; 188])).expect("written");
+        told.recv().expect("told");
+        client.write_all(&[0x47; 188]).expect("written");
+        drop(client);
+        tell.send(()).expect("somebody waits");
+    });
+
+    let source = Http::with(Arc::new(NoLog), &Setup::default());
+    let mut running = source.open(&StreamUrl::parse(&url).expect("an address"), "saal1").expect("opened");
+    let mut packet = [0; 188];
+    running.bytes.read_exact(&mut packet).await.expect("the first");
+    assert!(!running.over.is_cancelled());
+    // No task of this thread's runtime runs meanwhile.
+    go_on.send(()).expect("the server waits");
+    ended.recv().expect("the end was sent");
+    let mut rest = [0; 4096];
+    assert_eq!(running.bytes.read(&mut rest).await.expect("the last"), packet.len());
+    tokio::time::timeout(PATIENCE, running.over.cancelled()).await.expect("the end is known");
+    server.join().expect("the server");
 }
 
 #[tokio::test]

@@ -71,11 +71,8 @@ impl Growing {
                     // What was written before it was closed is read once more.
                     self.closed = self.env.clock.now() > self.until
                         || segments::segment(&self.db, self.segment)?.is_none_or(|s| s.closed.is_some());
-                    let folder = self.path.parent().filter(|_| !self.closed);
-                    if let Some(folder) = folder
-                        && changed(folder, LOOK_AGAIN).is_err()
-                    {
-                        std::thread::sleep(LOOK_AGAIN);
+                    if !self.closed {
+                        wait_for_change(self.path.parent(), LOOK_AGAIN);
                     }
                 }
                 read => {
@@ -87,11 +84,15 @@ impl Growing {
     }
 }
 
-/// Waits until a file of the folder was written to, begun or closed; at most this long.
-///
-/// # Errors
-/// Where the file system tells of no changes.
-pub(super) fn changed(folder: &Path, most: Duration) -> std::io::Result<()> {
+/// Waits until a file of the folder was written to, begun or closed; at most this long. Where there is no folder yet, or its
+/// file system tells of no changes, there is nothing to wait for but the time.
+pub(super) fn wait_for_change(folder: Option<&Path>, most: Duration) {
+    if folder.is_none_or(|folder| changed(folder, most).is_err()) {
+        std::thread::sleep(most);
+    }
+}
+
+fn changed(folder: &Path, most: Duration) -> std::io::Result<()> {
     use rustix::event::{PollFd, PollFlags, poll};
     use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
     let watch = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;

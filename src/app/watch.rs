@@ -12,11 +12,12 @@ pub use remux::remux;
 
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
-use super::growing::changed;
+use super::growing::wait_for_change;
 use super::report::{self, TalkView};
 use super::timeshift::{self, PieceBytes, Scans, Shift};
 use crate::catalog::assemblies::{self, Part};
 use crate::catalog::{open_reader, schedule};
+use crate::domain::segment::Segment;
 use crate::domain::talk::Talk;
 use crate::domain::time::Ms;
 use crate::plan::timeshift::Chunk;
@@ -143,8 +144,7 @@ impl Follow {
     pub fn step(&mut self) -> Result<Step> {
         let shift = timeshift::shift(&self.db, &self.env, &self.scans, self.talk)?;
         playable(&shift)?;
-        let newest = shift.view.segments.iter().max_by_key(|s| s.opened);
-        self.folder = newest.and_then(|s| self.env.data_dir.join(&s.path).parent().map(Path::to_owned));
+        self.folder = newest_folder(&self.env, &shift.view.segments);
         let next = match &self.last {
             Some(last) => after(&shift.chunks, last),
             None => begin(&shift.chunks, self.from, &shift.view),
@@ -159,11 +159,7 @@ impl Follow {
 
     /// Waits until the tape has written something, or a moment.
     pub fn wait(&self) {
-        let waited = self.folder.as_deref().map(|folder| changed(folder, LOOK_AGAIN));
-        if !matches!(waited, Some(Ok(()))) {
-            // No segment yet, or a file system that tells of no changes: there is nothing to wait for but time.
-            std::thread::sleep(LOOK_AGAIN);
-        }
+        wait_for_change(self.folder.as_deref(), LOOK_AGAIN);
     }
 }
 
@@ -202,6 +198,12 @@ pub fn instant(time: NaiveTime, view: &TalkView) -> Ms {
     instants.min_by_key(far).unwrap_or(view.talk.slot.start)
 }
 
+/// Where the tape writes now, if it has begun to.
+fn newest_folder(env: &Env, segments: &[Segment]) -> Option<PathBuf> {
+    let newest = segments.iter().max_by_key(|s| s.opened)?;
+    env.data_dir.join(&newest.path).parent().map(Path::to_owned)
+}
+
 /// How a talk that is being recorded can be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -225,7 +227,7 @@ pub fn way(env: &Env, talk: i64) -> Result<Way> {
         if shift.ended || !shift.chunks.is_empty() {
             return Ok(Way::Pieces);
         }
-        std::thread::sleep(LOOK_AGAIN / 4);
+        wait_for_change(newest_folder(env, &shift.view.segments).as_deref(), LOOK_AGAIN / 4);
     }
 }
 

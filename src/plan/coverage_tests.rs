@@ -1,36 +1,16 @@
 use proptest::prelude::*;
-use uuid::Uuid;
 
 use super::*;
-use crate::domain::ids::{ConnectionId, HallId, SegmentId};
+use crate::domain::ids::{ConnectionId, HallId};
 use crate::domain::media::MediaSpan;
-use crate::domain::segment::Container;
 use crate::domain::time::MINUTE;
-use crate::plan::fixtures::{at, slot, talk};
+use crate::plan::fixtures::{at, segment, slot, talk};
 
 /// Media from `from` to `to`, seconds after 10:00.
 fn media(from: i64, to: i64) -> Segment {
     let at = secs(from, to);
-    Segment {
-        id: SegmentId(from),
-        uuid: Uuid::nil(),
-        hall: HallId(1),
-        connection: None,
-        stream: None,
-        path: "x".into(),
-        container: Container::MpegTs,
-        at,
-        opened: at.start,
-        closed: Some(at.end),
-        bytes: 1,
-        lost_bytes: 0,
-        sha256: None,
-        media_ms: Some(at.len_ms()),
-        verdict: Verdict::Media,
-        verdict_reason: None,
-        end_reason: None,
-        spans: vec![MediaSpan { media_start_ms: 0, media_end_ms: at.len_ms(), offset_ms: at.start.0 }],
-    }
+    let span = MediaSpan { media_start_ms: 0, media_end_ms: at.len_ms(), offset_ms: at.start.0 };
+    segment(from, vec![span])
 }
 
 fn second(s: i64) -> Ms {

@@ -4,8 +4,10 @@ use chrono_tz::Tz;
 
 use crate::domain::event::Event;
 use crate::domain::hall::{Hall, Recorder, Stream};
-use crate::domain::ids::{EventId, HallId, StreamId, TalkId};
+use crate::domain::ids::{EventId, HallId, SegmentId, StreamId, TalkId};
 use crate::domain::interval::Interval;
+use crate::domain::media::MediaSpan;
+use crate::domain::segment::{Container, Segment, Verdict};
 use crate::domain::stream_url::StreamUrl;
 use crate::domain::talk::{Talk, TalkStatus};
 use crate::domain::time::{MINUTE, Ms};
@@ -64,5 +66,31 @@ pub(crate) fn talk(id: i64, hall: i64, from: i64, to: i64) -> Talk {
         status: TalkStatus::Scheduled,
         opted_out: false,
         known_since: at(-10_000),
+    }
+}
+
+/// A closed segment with this media, each span with its own place in wall time.
+pub(crate) fn segment(id: i64, spans: Vec<MediaSpan>) -> Segment {
+    let start = spans.iter().map(|s| s.wall().start).min().unwrap_or_default();
+    let end = spans.iter().map(|s| s.wall().end).max().unwrap_or(start);
+    Segment {
+        id: SegmentId(id),
+        uuid: uuid::Uuid::nil(),
+        hall: HallId(1),
+        connection: None,
+        stream: None,
+        path: "x".into(),
+        container: Container::MpegTs,
+        at: Interval::new(start, end),
+        opened: start,
+        closed: Some(end),
+        bytes: 1,
+        lost_bytes: 0,
+        sha256: None,
+        media_ms: Some(spans.iter().map(|s| s.wall().len_ms()).sum()),
+        verdict: Verdict::Media,
+        verdict_reason: None,
+        end_reason: None,
+        spans,
     }
 }

@@ -97,9 +97,9 @@ pub fn may_go(candidate: &Candidate<'_>, min_bytes: u64) -> Option<Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::{HallId, SegmentId};
     use crate::domain::media::MediaSpan;
     use crate::domain::time::Ms;
+    use crate::plan::fixtures;
 
     const MIN: u64 = 1000;
     const USED: Option<Seen> = Some(Seen { used: true, redundant: true });
@@ -114,24 +114,10 @@ mod tests {
         media_ms: i64,
     ) -> Option<Reason> {
         let segment = Segment {
-            id: SegmentId(1),
-            uuid: uuid::Uuid::nil(),
-            hall: HallId(1),
-            connection: None,
-            stream: None,
-            path: "x".into(),
             container,
-            at: Interval::new(Ms(0), Ms(1000)),
-            opened: Ms(0),
-            closed: Some(Ms(1000)),
             bytes,
-            lost_bytes: 0,
-            sha256: None,
-            media_ms: Some(1000),
             verdict,
-            verdict_reason: None,
-            end_reason: None,
-            spans: vec![MediaSpan { media_start_ms: 0, media_end_ms: media_ms, offset_ms: 0 }],
+            ..fixtures::segment(1, vec![MediaSpan { media_start_ms: 0, media_end_ms: media_ms, offset_ms: 0 }])
         };
         let window = Interval::new(Ms(0), Ms(60_000));
         let talks = (1..).zip(seen).map(|(id, seen)| TalkUse { talk: TalkId(id), window, seen: *seen }).collect();

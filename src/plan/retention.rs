@@ -109,10 +109,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::ids::{HallId, SegmentId};
     use crate::domain::interval::Interval;
     use crate::domain::media::MediaSpan;
-    use crate::domain::segment::Container;
+    use crate::plan::fixtures;
 
     const KEEP: i64 = 1000;
     const MADE: Ms = Ms(50_000);
@@ -121,24 +120,9 @@ mod tests {
     /// Media from 10 s to 40 s, closed at 45 s.
     fn segment(verdict: Verdict) -> Segment {
         Segment {
-            id: SegmentId(1),
-            uuid: uuid::Uuid::nil(),
-            hall: HallId(1),
-            connection: None,
-            stream: None,
-            path: "x".into(),
-            container: Container::MpegTs,
-            at: Interval::new(Ms(10_000), Ms(40_000)),
-            opened: Ms(10_000),
             closed: Some(Ms(45_000)),
-            bytes: 5,
-            lost_bytes: 0,
-            sha256: None,
-            media_ms: Some(30_000),
             verdict,
-            verdict_reason: None,
-            end_reason: None,
-            spans: vec![MediaSpan { media_start_ms: 0, media_end_ms: 30_000, offset_ms: 10_000 }],
+            ..fixtures::segment(1, vec![MediaSpan { media_start_ms: 0, media_end_ms: 30_000, offset_ms: 10_000 }])
         }
     }
 

@@ -1,7 +1,7 @@
 //! HLS inside the program: nothing to install, and it goes on where the last connection stopped.
 //!
 //! A playlist is the server's memory: the last chunks, by number. What was read whole is remembered per
-//! stream, so that a new connection begins right there (`plan::hls`), and what a server fails to give is
+//! hall and stream, so that a new connection begins right there (`plan::hls`), and what a server fails to give is
 //! asked for again as long as its window holds it. So an outage that is shorter than the window costs
 //! nothing.
 
@@ -28,6 +28,7 @@ use super::http::Setup;
 use super::log::LineLog;
 use super::{Ask, Hints, Running, Source, SourceEnd};
 use crate::domain::hls::Quality;
+use crate::domain::ids::HallId;
 use crate::domain::stream_url::StreamUrl;
 use crate::domain::time::Ms;
 
@@ -44,7 +45,7 @@ pub struct Hls {
     setup: Setup,
     clients: OnceLock<Clients>,
     ffmpeg: Ffmpeg,
-    memos: Mutex<HashMap<(StreamUrl, Quality), Memo>>,
+    memos: Mutex<HashMap<(HallId, StreamUrl, Quality), Memo>>,
 }
 
 impl Hls {
@@ -101,14 +102,23 @@ impl Source for Hls {
     /// For a look at the stream: from its newest chunk on, and nothing is remembered.
     fn open(&self, url: &StreamUrl, label: &str) -> Result<Running, SourceEnd> {
         let (url, label, hints) = (url.clone(), label.to_owned(), Hints::default());
-        let ask = Ask { url, label, now: Ms(0), from: Ms(0), quality: Quality::default(), alone: false, hints };
+        let ask = Ask {
+            hall: HallId(0),
+            url,
+            label,
+            now: Ms(0),
+            from: Ms(0),
+            quality: Quality::default(),
+            alone: false,
+            hints,
+        };
         self.start(ask, Memo::default(), true)
     }
 
     fn open_for(&self, ask: &Ask) -> Result<Running, SourceEnd> {
         let memo = {
             let mut memos = self.memos.lock().unwrap_or_else(PoisonError::into_inner);
-            memos.entry((ask.url.clone(), ask.quality)).or_default().clone()
+            memos.entry((ask.hall, ask.url.clone(), ask.quality)).or_default().clone()
         };
         self.start(ask.clone(), memo, false)
     }

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::hall::Recorder;
 use crate::domain::hls::Quality;
+use crate::domain::ids::HallId;
 use crate::domain::segment::{EndReason, Mark};
 use crate::domain::stream_url::StreamUrl;
 use crate::domain::time::Ms;
@@ -75,6 +76,8 @@ pub struct SourceEnd {
 /// What a tape asks of a source.
 #[derive(Clone, Debug)]
 pub struct Ask {
+    /// Whose tape asks: what one hall has taken, another has not.
+    pub hall: HallId,
     /// The stream.
     pub url: StreamUrl,
     /// Marks the source's lines in the log.

@@ -4,7 +4,9 @@ use std::io::{Read as _, Write as _};
 
 use streamrip::app::clock::SystemClock;
 use streamrip::domain::clock::Clock as _;
+use streamrip::domain::ids::HallId;
 use streamrip::domain::segment::{Container, EndReason};
+use streamrip::tape::TapeOrder;
 use streamrip_lab::{PATIENCE, Trouble, eventually};
 
 use crate::bench::Bench;
@@ -31,6 +33,37 @@ async fn what_the_server_fails_to_give_is_asked_for_again_and_stands_in_the_file
     assert_eq!((segments[0].container, segments[0].reason), (Container::MpegTs, EndReason::Shutdown));
     let ranges: Vec<_> = live.server.requests("/7.ts").iter().map(|r| r.range_from).collect();
     assert_eq!(ranges, [None, Some(5000), Some(5000)], "the rest only");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_is_there_but_for_the_word_that_it_ends_is_whole() {
+    let (bench, mut live) = (Bench::new(), Channel::start(8));
+    live.server.trouble("/1.ts", 1, Trouble::Unended);
+    live.publish(3);
+    let mut tape = bench.start(Bench::order(&live.url()));
+    bench.bytes(&tape, 3 * CHUNK).await;
+    bench.stop(&mut tape).await;
+    let segments = bench.segments();
+    assert_eq!(segments.len(), 1, "{:?} {:?}", bench.ends(), bench.lines());
+    assert_same(&segments[0].content, &live.chunks(0..3), "one file");
+    let asked: Vec<_> = live.server.requests("/1.ts").iter().map(|r| (r.range_from, r.status)).collect();
+    assert_eq!(asked, [(None, 200), (Some(CHUNK as u64), 416)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_halls_on_one_stream_take_nothing_from_each_other() {
+    let (bench, mut live) = (Bench::new(), Channel::start(20));
+    live.publish(3);
+    let mut first = bench.start(Bench::order(&live.url()));
+    bench.bytes(&first, 3 * CHUNK).await;
+    let order = TapeOrder { hall: HallId(2), hall_slug: "saal-2".to_owned(), ..Bench::order(&live.url()) };
+    let mut second = bench.start(order);
+    bench.bytes(&second, 3 * CHUNK).await;
+    bench.stop(&mut first).await;
+    bench.stop(&mut second).await;
+    for segment in bench.segments() {
+        assert_same(&segment.content, &live.chunks(0..3), "each from the window's start");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use rusqlite::Connection as Db;
 
-use super::{From, instant};
+use super::{From, instant, newest_folder};
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
-use crate::app::growing::Growing;
+use crate::app::growing::{Growing, wait_for_change};
 use crate::app::report::{self, TalkView};
 use crate::app::timeshift::{forbidden, near};
 use crate::catalog::{marks, open_reader, schedule};
@@ -92,7 +92,7 @@ pub fn remux(env: &Env, talk: i64, from: From, out: &mut dyn FnMut(&[u8]) -> Res
                 }
             }
             None if env.clock.now() >= view.window.end && all.iter().all(|s| s.closed.is_some()) => return Ok(()),
-            None => std::thread::sleep(LOOK_AGAIN),
+            None => wait_for_change(newest_folder(env, &all).as_deref(), LOOK_AGAIN),
         }
     }
 }

@@ -1,15 +1,12 @@
 //! Two mirrors taped at the same time: where one has a gap, the other is taken.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 
 use proptest::prelude::*;
-use uuid::Uuid;
 
 use super::*;
-use crate::domain::ids::{HallId, StreamId};
+use crate::domain::ids::StreamId;
 use crate::domain::media::{MediaSpan, Packet, Window};
-use crate::domain::segment::Container;
 use crate::plan::fixtures;
 use crate::plan::media_fixtures::{Content, Dump, dump, original};
 use crate::plan::route::Route;
@@ -66,28 +63,7 @@ impl Taped {
 }
 
 fn segment(n: usize, taped: &Taped) -> Segment {
-    let spans = &taped.dump.index.spans;
-    let wall = Interval::new(spans[0].wall().start, spans[spans.len() - 1].wall().end);
-    Segment {
-        id: SegmentId(n as i64 + 1),
-        uuid: Uuid::nil(),
-        hall: HallId(1),
-        connection: None,
-        stream: Some(StreamId(taped.lane)),
-        path: PathBuf::new(),
-        container: Container::MpegTs,
-        at: wall,
-        opened: wall.start,
-        closed: Some(wall.end),
-        bytes: 1,
-        lost_bytes: 0,
-        sha256: None,
-        media_ms: Some(1),
-        verdict: Verdict::Media,
-        verdict_reason: None,
-        end_reason: None,
-        spans: taped.dump.index.spans.clone(),
-    }
+    Segment { stream: Some(StreamId(taped.lane)), ..fixtures::segment(n as i64 + 1, taped.dump.index.spans.clone()) }
 }
 
 /// What the app reads from the middle of a file.

@@ -1,13 +1,9 @@
-use std::path::PathBuf;
-
 use proptest::prelude::*;
-use uuid::Uuid;
 
 use super::*;
 use crate::domain::gap::GapCause;
-use crate::domain::ids::HallId;
 use crate::domain::media::{MediaSpan, Packet};
-use crate::domain::segment::{Container, EndReason};
+use crate::domain::segment::EndReason;
 use crate::domain::time::MINUTE;
 use crate::plan::fixtures;
 use crate::plan::media_fixtures::{Content, Dump, dump, original};
@@ -17,27 +13,7 @@ use crate::plan::route::Route;
 const ZERO: i64 = 1_000_000;
 
 fn segment(n: usize, dump: &Dump) -> Segment {
-    let span = dump.index.spans[0];
-    Segment {
-        id: SegmentId(n as i64 + 1),
-        uuid: Uuid::nil(),
-        hall: HallId(1),
-        connection: None,
-        stream: None,
-        path: PathBuf::new(),
-        container: Container::MpegTs,
-        at: span.wall(),
-        opened: span.wall().start,
-        closed: Some(span.wall().end),
-        bytes: 1,
-        lost_bytes: 0,
-        sha256: None,
-        media_ms: Some(1),
-        verdict: Verdict::Media,
-        verdict_reason: None,
-        end_reason: None,
-        spans: dump.index.spans.clone(),
-    }
+    fixtures::segment(n as i64 + 1, dump.index.spans.clone())
 }
 
 fn plan_of(dumps: &[Dump], slot: Interval, padding: i64, gaps: &[Gap]) -> AssemblyPlan {

@@ -32,6 +32,10 @@ pub const MAX_CHUNK: u64 = 256 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Nothing for so long: this request has failed.
 const READ_TIMEOUT: Duration = Duration::from_secs(8);
+/// How often an HTTP/2 connection with requests under way is asked whether it still lives, and how long it may take to
+/// answer.
+const ALIVE_EVERY: Duration = Duration::from_secs(2);
+const ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// For a whole playlist, key or map.
 const SMALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Redirects followed.
@@ -76,6 +80,9 @@ impl Clients {
                 .user_agent(concat!("streamrip/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(CONNECT_TIMEOUT)
                 .read_timeout(READ_TIMEOUT)
+                // One HTTP/2 connection carries the requests of all halls: one that is dead must not wait for the next try.
+                .http2_keep_alive_interval(ALIVE_EVERY)
+                .http2_keep_alive_timeout(ALIVE_TIMEOUT)
                 .dns_resolver(Arc::new(Names { public_only, proxies: proxies.clone() }))
                 // Each step is looked at first, see `Requests::get`.
                 .redirect(redirect::Policy::none());

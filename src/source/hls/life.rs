@@ -316,8 +316,14 @@ impl Life {
                 part.cipher = cipher;
             }
         }
-        let mut body: Body = self.http.chunk(&chunk.url, chunk.range, received).await?;
-        while let Some(piece) = body.next().await? {
+        let mut body: Option<Body> = match self.http.chunk(&chunk.url, chunk.range, received).await {
+            // There is nothing behind what came: only its end was not told.
+            Err(e) if e.reason == EndReason::Http(416) && received > 0 && chunk.range.is_none() => None,
+            body => Some(body?),
+        };
+        while let Some(body) = &mut body
+            && let Some(piece) = body.next().await?
+        {
             let Some(part) = &mut self.part else { return Ok(()) };
             if part.received == 0 && chunk.key.is_none() && piece.trim_ascii_start().starts_with(b"<") {
                 return Err(no_media("a web page came instead of a chunk"));

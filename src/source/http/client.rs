@@ -41,7 +41,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most that HTTP keeps of bytes nobody has asked for yet, and the longest head of an answer. 100 ms of
 /// 2 Mbit/s are 25 kB.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 32 * 1024;
 
 /// How we introduce ourselves.
 const AGENT: &str = concat!("streamrip/", env!("CARGO_PKG_VERSION"));

@@ -51,13 +51,14 @@ impl Hangup {
 pub(super) struct Socket {
     tcp: Arc<TcpStream>,
     watcher: AbortHandle,
+    hangup: Arc<Hangup>,
 }
 
 impl Socket {
     /// `hangup` is told when the other side closes or resets it.
     pub(super) fn new(tcp: TcpStream, hangup: Arc<Hangup>) -> Self {
         let tcp = Arc::new(tcp);
-        let watched = tcp.clone();
+        let (watched, told) = (tcp.clone(), hangup.clone());
         let watcher = tokio::spawn(async move {
             // Priority data never comes; waiting for it is to be woken by the end and by nothing else.
             while let Ok(ready) = watched.ready(Interest::PRIORITY).await {
@@ -67,15 +68,17 @@ impl Socket {
                 let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
                 let _ = watched.try_io(Interest::PRIORITY, nothing);
             }
-            hangup.close();
+            told.close();
         });
-        Self { tcp, watcher: watcher.abort_handle() }
+        Self { tcp, watcher: watcher.abort_handle(), hangup }
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
         self.watcher.abort();
+        // The end may have been read together with the last bytes, before the watcher saw it.
+        self.hangup.close();
     }
 }
 
@@ -83,13 +86,9 @@ impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.tcp.poll_read_ready(cx))?;
-            match self.tcp.try_read(buf.initialize_unfilled()) {
-                Ok(n) => {
-                    buf.advance(n);
-                    return Poll::Ready(Ok(()));
-                }
+            match self.tcp.try_read_buf(buf) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => return Poll::Ready(Err(e)),
+                read => return Poll::Ready(read.map(drop)),
             }
         }
     }

@@ -25,6 +25,8 @@ pub enum Trouble {
     Status(u16),
     /// The head and so many bytes of the body come, then the connection is closed.
     Cut(usize),
+    /// All of the body comes, with no length, and the connection is closed without a word that this was all.
+    Unended,
     /// Nothing comes, and the connection stays open.
     Silence,
     /// So many bytes a second.
@@ -208,6 +210,12 @@ fn serve(shared: &Shared, mut stream: TcpStream) {
             Some(Trouble::Cut(bytes)) => {
                 let _ = stream.write_all(answer.as_bytes());
                 let _ = stream.write_all(&body[..bytes.min(body.len())]);
+                return;
+            }
+            Some(Trouble::Unended) => {
+                let head =
+                    format!("HTTP/1.1 {status} Status\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n", body.len());
+                let _ = stream.write_all(&[head.as_bytes(), &body, b"\r\n"].concat());
                 return;
             }
             Some(Trouble::Slow(rate)) => stream.write_all(answer.as_bytes()).and_then(|()| {

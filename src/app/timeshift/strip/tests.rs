@@ -1,35 +1,21 @@
 use proptest::prelude::*;
-use uuid::Uuid;
 
 use super::*;
-use crate::domain::ids::{HallId, SegmentId};
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::media::MediaSpan;
-use crate::domain::segment::{Container, Verdict};
+use crate::domain::segment::Verdict;
+use crate::plan::fixtures;
 use crate::plan::timeshift::{Chunk, chunks};
 
 const OPENED: Ms = Ms(1_000_000_000);
 
 fn segment(closed: Option<Ms>, spans: Vec<MediaSpan>) -> Segment {
     Segment {
-        id: SegmentId(1),
-        uuid: Uuid::nil(),
-        hall: HallId(1),
-        connection: None,
-        stream: None,
-        path: "x.ts".into(),
-        container: Container::MpegTs,
         at: Interval::new(OPENED, OPENED),
         opened: OPENED,
         closed,
-        bytes: 0,
-        lost_bytes: 0,
-        sha256: None,
-        media_ms: None,
         verdict: Verdict::Open,
-        verdict_reason: None,
-        end_reason: None,
-        spans,
+        ..fixtures::segment(1, spans)
     }
 }
 
