@@ -11,11 +11,17 @@ window.playPieces = (video, base, start) => {
   const LOOK = 250;
   const LOOK_AGAIN = 3000;
 
-  const media = new MediaSource();
+  let media = null;
   const pieces = [];
   // How often each piece was appended: one of which nothing can be shown is not fetched for ever.
   const tried = new Map();
   const TRIES = 3;
+  // Pieces at which playing broke, and where it did last.
+  const bad = new Set();
+  let broke = -1;
+  let appending = -1;
+  // Counts how often playing began anew: what was begun before does not go on then.
+  let life = 0;
   let buffer = null;
   let ended = false;
   let asked = -Infinity;
@@ -29,13 +35,13 @@ window.playPieces = (video, base, start) => {
   const hear = async () => {
     if (ended || performance.now() - asked < LOOK_AGAIN) return;
     asked = performance.now();
-    const answer = await fetch(`${base}/pieces?from=${pieces.length}`);
+    const from = pieces.length;
+    const answer = await fetch(`${base}/pieces?from=${from}`);
     if (!answer.ok) return;
     const news = await answer.json();
+    if (pieces.length !== from) return;
     pieces.push(...news.pieces);
     ended = news.ended;
-    const last = pieces.at(-1);
-    if (last && !(media.duration >= last.at + last.seconds)) media.duration = last.at + last.seconds;
   };
 
   const buffered = (at) => {
@@ -51,6 +57,7 @@ window.playPieces = (video, base, start) => {
     const end = (piece) => piece.at + piece.seconds;
     return pieces.findIndex((piece, n) => {
       if (end(piece) <= now || piece.at > now + AHEAD) return false;
+      if (bad.has(n)) return false;
       const times = tried.get(n) || 0;
       return times === 0 || (times < TRIES && !buffered((Math.max(piece.at, now) + end(piece)) / 2));
     });
@@ -73,12 +80,14 @@ window.playPieces = (video, base, start) => {
       buffer.changeType(piece.type);
       buffer.kind = piece.type;
     }
-    // The last cluster of a piece does not say where it ends.
-    buffer.abort();
     buffer.timestampOffset = piece.at - piece.media;
     tried.set(n, (tried.get(n) || 0) + 1);
+    appending = n;
     buffer.appendBuffer(bytes);
     await settled();
+    appending = -1;
+    // The last cluster of a piece does not say where it ends.
+    buffer.abort();
   };
 
   const step_over = () => {
@@ -86,16 +95,18 @@ window.playPieces = (video, base, start) => {
     const now = video.currentTime;
     for (let n = 0; n < video.buffered.length; n += 1) {
       const begin = video.buffered.start(n);
-      if (begin > now && begin - now < HOLE) {
-        video.currentTime = begin + 0.01;
-        return;
-      }
+      if (begin <= now) continue;
+      // A longer one only where nothing in it can be had.
+      const next = wanted();
+      if (begin - now < HOLE || next < 0 || pieces[next].at >= begin) video.currentTime = begin + 0.01;
+      return;
     }
   };
 
   const look = async () => {
     if (busy || media.readyState === "closed") return;
     busy = true;
+    const mine = life;
     try {
       await hear();
       if (!buffer && pieces.length > 0) {
@@ -103,6 +114,11 @@ window.playPieces = (video, base, start) => {
         buffer.kind = pieces[0].type;
       }
       if (buffer) {
+        const last = pieces.at(-1);
+        // It may be sought to before it is fetched.
+        if (media.readyState === "open" && !(media.duration >= last.at + last.seconds)) {
+          media.duration = last.at + last.seconds;
+        }
         await forget();
         const next = wanted();
         if (next >= 0) await append(next);
@@ -113,12 +129,34 @@ window.playPieces = (video, base, start) => {
       // Tried again at the next look: the recorder may be back then.
       console.debug(error);
     }
-    busy = false;
+    if (mine === life) busy = false;
   };
 
-  media.addEventListener("sourceopen", look, { once: true });
+  const open = (at) => {
+    life += 1;
+    busy = false;
+    buffer = null;
+    appending = -1;
+    tried.clear();
+    media = new MediaSource();
+    media.addEventListener("sourceopen", look, { once: true });
+    video.src = URL.createObjectURL(media);
+    video.currentTime = at;
+  };
+
+  // A decoder that stumbles ends all playing. It begins anew there; where it stumbles again, behind that piece.
+  video.addEventListener("error", () => {
+    const now = video.currentTime;
+    const here = appending >= 0 ? appending : pieces.findIndex((piece) => now < piece.at + piece.seconds);
+    if (here < 0) return;
+    if (here === broke) bad.add(here);
+    broke = here;
+    const { paused } = video;
+    const { at, seconds } = pieces[here];
+    open(bad.has(here) && now >= at ? at + seconds : now);
+    if (!paused) video.play().catch(() => {});
+  });
   video.addEventListener("seeking", look);
   setInterval(look, LOOK);
-  video.src = URL.createObjectURL(media);
-  video.currentTime = start;
+  open(start);
 };
