@@ -166,7 +166,7 @@ pub struct Webm {
     cuts: Vec<Cut>,
     written: u64,
     /// Presentation time last seen of the pictures, or of the sound where there are none.
-    last_ms: i64,
+    last_ms: Option<i64>,
     /// Smallest step between two of its packets: containers of live streams do not say how long a picture is shown.
     step_ms: i64,
     /// Since the clock was last set.
@@ -220,12 +220,12 @@ impl Webm {
         };
         let last_cut = self.cuts.last().map(|cut| cut.ticks);
         if leads {
-            let jumps = last_cut.is_some() && (pts_ms - self.last_ms).abs() > JUMP_MS;
-            let step = pts_ms - self.last_ms;
-            if step > 0 && (self.step_ms == 0 || step < self.step_ms) {
+            let step = self.last_ms.map_or(0, |last| pts_ms - last);
+            let jumps = last_cut.is_some() && step.abs() > JUMP_MS;
+            if (1..JUMP_MS).contains(&step) && (self.step_ms == 0 || step < self.step_ms) {
                 self.step_ms = step;
             }
-            self.last_ms = pts_ms;
+            self.last_ms = Some(pts_ms);
             if key && (jumps || last_cut.is_none_or(|last| ticks(pts_ms) >= last + ticks(APART_MS))) {
                 mux.cut();
                 let jump = jumps.then(|| ticks(self.end_ms));

@@ -88,6 +88,27 @@ fn webm_is_cut_into_pieces_that_play_by_themselves() {
     }
 }
 
+#[test]
+fn media_ends_where_its_last_picture_ends_whatever_its_clock_shows() {
+    let mut webm = Webm::default();
+    let mut take = |pts_ms: i64, key: bool| {
+        let packet = Packet { track: 1, pts_ms, duration_ms: 0, key, size: 1, hash: pts_ms.unsigned_abs() };
+        let packet = Demuxed { packet, ordinal: 0, discard_padding_ns: None, payload: vec![0] };
+        webm.packet(&[], true, packet).expect("works");
+        let cuts = webm.cuts().iter().map(|cut| (cut.ticks / 90, cut.jump.map(|end| end / 90))).collect::<Vec<_>>();
+        (cuts, webm.end_ticks() / 90)
+    };
+    // Nothing can be shown before the first key picture.
+    assert_eq!(take(99_960, false).0, []);
+    for at in (100_000..102_000).step_by(40) {
+        take(at, at % 1000 == 0);
+    }
+    assert_eq!(take(102_000, true), (vec![(100_000, None), (101_000, None), (102_000, None)], 102_040));
+    // The clock is set back; pictures follow each other as before.
+    assert_eq!(take(5000, true).0.last(), Some(&(5000, Some(102_040))));
+    assert_eq!(take(5040, false).1, 5080);
+}
+
 /// Presentation times of the first and after the last frame that a decoder makes of the first stream, seconds.
 fn decoded(piece: &[u8]) -> (f64, f64) {
     let file = tempfile::NamedTempFile::new().expect("works");
