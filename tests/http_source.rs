@@ -4,7 +4,7 @@ mod bench;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use streamrip::app::clock::SystemClock;
@@ -22,9 +22,9 @@ use streamrip_lab::{
     Act, Answer, End, FaultServer, Feed, Format, Icecast, Limit, Live, PATIENCE, Recipe, Route, Streaming, eventually,
     packet,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use tokio::io::AsyncReadExt as _;
-
+use bench::tls::{connect_proxy, tls_server, trusting};
 use bench::{Bench, Segment};
 
 fn source(setup: &Setup) -> Sources {
@@ -395,84 +395,21 @@ async fn a_netrc_the_users_headers_and_a_proxy_are_used() {
     assert!(request.contains("proxy-authorization: Basic bWU6c2VjcmV0"), "{request}");
 }
 
-/// The certificate of a test server, for 127.0.0.1.
-const CERTIFICATE: &[u8] = include_bytes!("fixtures/tls-cert.der");
-
-/// A server that speaks TLS and sends these bytes to whoever asks.
-fn tls_server(media: Vec<u8>) -> std::net::SocketAddr {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let key = PrivateKeyDer::Pkcs8(include_bytes!("fixtures/tls-key.der").to_vec().into());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![CertificateDer::from(CERTIFICATE.to_vec())], key)
-        .expect("a certificate");
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
-    listener.set_nonblocking(true).expect("set");
-    let address = listener.local_addr().expect("address");
-    let listener = tokio::net::TcpListener::from_std(listener).expect("listens");
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let (acceptor, media) = (acceptor.clone(), media.clone());
-            tokio::spawn(async move {
-                let Ok(mut tls) = acceptor.accept(client).await else { return };
-                let _ = tls.read(&mut [0; 4096]).await;
-                let _ = tls.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
-                let _ = tls.write_all(&media).await;
-                let _ = tls.shutdown().await;
-            });
-        }
-    });
-    address
-}
-
-/// A proxy that leads to whatever it is asked for; gives its address, and what it was asked.
-fn connect_proxy() -> (std::net::SocketAddr, Arc<Mutex<Vec<String>>>) {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
-    listener.set_nonblocking(true).expect("set");
-    let address = listener.local_addr().expect("address");
-    let listener = tokio::net::TcpListener::from_std(listener).expect("listens");
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let heads = asked.clone();
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let heads = heads.clone();
-            tokio::spawn(async move {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    head.push(client.read_u8().await?);
-                }
-                let head = String::from_utf8_lossy(&head).into_owned();
-                let to = head.split(' ').nth(1).unwrap_or_default().to_owned();
-                heads.lock().expect("lock").push(head);
-                let mut server = tokio::net::TcpStream::connect(to).await?;
-                client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
-                tokio::io::copy_bidirectional(&mut client, &mut server).await
-            });
-        }
-    });
-    (address, asked)
-}
-
 #[tokio::test]
 async fn https_is_taken_from_a_server_that_is_trusted_and_from_no_other() {
     let media = Recipe::new(Format::MpegTs).seconds(2.0).flat_out().bytes();
-    let address = tls_server(media.clone());
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CERTIFICATE.to_vec().into()).expect("a root");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let trusting = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let bytes = media.clone();
+    let address = tls_server(move |mut tls| {
+        let media = bytes.clone();
+        async move {
+            let _ = tls.read(&mut [0; 4096]).await;
+            let _ = tls.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            let _ = tls.write_all(&media).await;
+            let _ = tls.shutdown().await;
+        }
+    });
     let mut bench = new_bench();
-    let setup = Setup { tls: Some(Arc::new(trusting)), ..Setup::default() };
+    let setup = Setup { tls: Some(trusting()), ..Setup::default() };
     bench.sources = source(&setup);
     let stranger = new_bench();
     let mut tape = bench.start(order_of(&format!("https://{address}/saal1")));

@@ -163,7 +163,7 @@ pub(super) fn adopt_assemblies(db: &mut Db, env: &Env, cancel: &CancellationToke
         }
         let [talk] = fits.as_slice() else { continue };
         let full = env.data_dir.join(&path);
-        let measured = read_for_good(&full, cancel).ok().zip(probe::probe(&full, cancel).ok());
+        let measured = read_for_good(&full, cancel).ok().zip(probe::probe(&full, &[], cancel).ok());
         let Some((file, probed)) = measured else {
             if cancel.is_cancelled() {
                 break;

@@ -1,8 +1,8 @@
 //! A segment's file, read to its end while it is recorded.
 
 use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::io::{ErrorKind, Read as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use rusqlite::Connection as Db;
 
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
+use super::wake::Wake;
 use crate::catalog::{open_reader, segments};
 use crate::domain::ids::SegmentId;
 use crate::domain::segment::Segment;
@@ -28,32 +29,41 @@ pub(super) struct Growing {
     db: Db,
     segment: SegmentId,
     pub path: PathBuf,
-    file: File,
+    /// `None` while it is not there: the catalog knows a segment before its file is made, on a full disk long before.
+    file: Option<File>,
     /// Nothing more is wanted.
     pub stop: Arc<AtomicBool>,
     /// It has given all that was there once.
     pub waited: bool,
     closed: bool,
-    /// Nothing more is waited for then: a recorder that died closes no segment.
+    wake: Wake,
     env: Env,
     until: Ms,
 }
 
 impl Growing {
-    /// Opens a segment's file. After `until` nothing more is waited for: a recorder that died closes no segment.
+    /// A segment's file, which need not be there yet. After `until` nothing more is waited for: a recorder that died closes
+    /// no segment.
     ///
     /// # Errors
-    /// When the file or the catalog cannot be opened.
+    /// When the catalog cannot be opened.
     pub fn open(env: &Env, segment: &Segment, until: Ms) -> Result<Self> {
-        let path = env.data_dir.join(&segment.path);
-        let gone = |e| Failure::new(Kind::Failed, "a segment cannot be read").because(e);
-        let file = File::open(&path).map_err(gone)?;
-        let db = open_reader(&env.data_dir)?;
-        let stop = Arc::default();
-        Ok(Self { db, segment: segment.id, path, file, stop, waited: false, closed: false, env: env.clone(), until })
+        Ok(Self {
+            db: open_reader(&env.data_dir)?,
+            segment: segment.id,
+            path: env.data_dir.join(&segment.path),
+            file: None,
+            stop: Arc::default(),
+            waited: false,
+            closed: false,
+            wake: Wake::default(),
+            env: env.clone(),
+            until,
+        })
     }
 
-    /// The next bytes; `None` when it is closed and all of it was given, or nothing more is wanted.
+    /// The next bytes; `None` when it is closed and all of it was given, or nothing more is wanted. A file that is gone
+    /// gives nothing: the gap is told elsewhere.
     ///
     /// # Errors
     /// When the file or the catalog cannot be read.
@@ -64,7 +74,7 @@ impl Growing {
                 return Ok(None);
             }
             let failed = |e| Failure::new(Kind::Failed, "a segment cannot be read").because(e);
-            match self.file.read(&mut block).map_err(failed)? {
+            match self.read(&mut block).map_err(failed)? {
                 0 if self.closed => return Ok(None),
                 0 => {
                     self.waited = true;
@@ -72,7 +82,7 @@ impl Growing {
                     self.closed = self.env.clock.now() > self.until
                         || segments::segment(&self.db, self.segment)?.is_none_or(|s| s.closed.is_some());
                     if !self.closed {
-                        wait_for_change(self.path.parent(), LOOK_AGAIN);
+                        self.wake.wait(self.path.parent(), LOOK_AGAIN);
                     }
                 }
                 read => {
@@ -82,22 +92,26 @@ impl Growing {
             }
         }
     }
-}
 
-/// Waits until a file of the folder was written to, begun or closed; at most this long. Where there is no folder yet, or its
-/// file system tells of no changes, there is nothing to wait for but the time.
-pub(super) fn wait_for_change(folder: Option<&Path>, most: Duration) {
-    if folder.is_none_or(|folder| changed(folder, most).is_err()) {
-        std::thread::sleep(most);
+    /// True when it is closed and all of it was given.
+    pub fn is_whole(&self) -> bool {
+        self.closed
     }
-}
 
-fn changed(folder: &Path, most: Duration) -> std::io::Result<()> {
-    use rustix::event::{PollFd, PollFlags, poll};
-    use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
-    let watch = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-    add_watch(&watch, folder, WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::CLOSE_WRITE)?;
-    let most = rustix::event::Timespec::try_from(most).map_err(std::io::Error::other)?;
-    poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&most))?;
-    Ok(())
+    fn read(&mut self, block: &mut [u8]) -> std::io::Result<usize> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => match File::open(&self.path) {
+                Ok(file) => self.file.insert(file),
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    if self.closed {
+                        tracing::warn!("{} is not there and cannot be shown", self.path.display());
+                    }
+                    return Ok(0);
+                }
+                Err(e) => return Err(e),
+            },
+        };
+        file.read(block)
+    }
 }

@@ -1,5 +1,6 @@
 //! Looking at what a closed segment holds.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
@@ -54,21 +55,24 @@ pub enum Looked {
     NotNow(String),
 }
 
-/// What the catalog knows of when a segment's bytes came.
+/// What the catalog knows of when a segment's bytes came, and of what came before.
 #[derive(Debug)]
 pub(crate) struct Arrivals {
     marks: Vec<Mark>,
+    /// Earlier files of the same stream, the last one first.
+    lenders: Vec<PathBuf>,
     steps: Vec<ClockStep>,
 }
 
-/// Reads when a segment's bytes came.
+/// Reads when a segment's bytes came, and what came before.
 ///
 /// # Errors
 /// When the catalog cannot be read.
 pub(crate) fn arrivals(db: &Connection, segment: SegmentId) -> Result<Arrivals> {
     // All of them: a clock is set a few times in its life, and a segment's place is only being found out.
     let always = Interval::new(Ms(i64::MIN), Ms(i64::MAX));
-    Ok(Arrivals { marks: marks::of_segment(db, segment)?, steps: troubles::clock_steps(db, always)? })
+    let (marks, lenders) = (marks::of_segment(db, segment)?, segments::before(db, segment)?);
+    Ok(Arrivals { marks, lenders, steps: troubles::clock_steps(db, always)? })
 }
 
 /// The index of a segment's file, made anew.
@@ -80,16 +84,17 @@ pub(crate) async fn index_file(
     segment: &Segment,
     arrivals: Arrivals,
 ) -> std::result::Result<MediaIndex, MediaError> {
-    let Arrivals { mut marks, steps } = arrivals;
+    let Arrivals { mut marks, lenders, steps } = arrivals;
     if marks.is_empty() {
         let end = segment.closed.unwrap_or(segment.at.end).min(segment.at.end.max(segment.opened));
         marks = vec![Mark { at: segment.opened, offset: 1 }, Mark { at: end, offset: segment.bytes }];
     }
     let path = env.data_dir.join(&segment.path);
+    let lenders: Vec<PathBuf> = lenders.into_iter().map(|lender| env.data_dir.join(lender)).collect();
     let studio = Arc::clone(&env.studio);
     media(move |cancel| {
         let (marks, passed) = unstepped(&marks, &steps);
-        let mut index = studio.index(&path, &marks, cancel)?;
+        let mut index = studio.index(&path, &marks, &lenders, cancel)?;
         index.spans = stepped(index.spans, &passed);
         Ok(index)
     })

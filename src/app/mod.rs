@@ -31,5 +31,6 @@ pub mod source_log;
 pub mod timeshift;
 mod tree;
 pub mod verify;
+mod wake;
 pub mod watch;
 pub mod words;

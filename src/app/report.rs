@@ -93,6 +93,8 @@ pub struct Selection {
     pub day: Option<chrono::NaiveDate>,
     /// Only talks in this state.
     pub state: Option<TalkState>,
+    /// Without those that must not be shown, since they are opted out of recording.
+    pub shown_only: bool,
 }
 
 /// Reads events, halls and the talks of a selection, and says what became of each.
@@ -116,7 +118,7 @@ pub fn select(db: &Db, env: &Env, selection: &Selection) -> Result<Vec<TalkView>
     let mut views = Vec::new();
     let mut reader = Reader::new(db, env, events, halls);
     for talk in schedule::talks(db, TalkFilter { event, hall: None, within })? {
-        if hall_ids.as_ref().is_some_and(|ids| !ids.contains(&talk.hall)) {
+        if hall_ids.as_ref().is_some_and(|ids| !ids.contains(&talk.hall)) || (selection.shown_only && talk.opted_out) {
             continue;
         }
         if let Some(day) = selection.day {
@@ -333,4 +335,30 @@ fn living_run(db: &Db, env: &Env) -> Option<i64> {
     // While a daemon starts, the newest run is that of the one before it.
     let its_own = start_ticks(run.pid).is_some() && lock::is_taken(&env.data_dir);
     its_own.then_some(run.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::open_writer;
+
+    #[test]
+    fn of_what_is_shown_to_others_nothing_is_opted_out() {
+        let dir = tempfile::tempdir().expect("dir");
+        let db = open_writer(dir.path()).expect("catalog");
+        db.execute_batch(
+            "INSERT INTO event (id, name, slug, time_zone) VALUES (1, '27c3', '27c3', 'UTC');
+             INSERT INTO hall (id, event_id, name, slug) VALUES (1, 1, 'Saal 1', 'saal-1');
+             INSERT INTO talk (id, event_id, hall_id, match_key, title, start_ms, end_ms, opted_out, known_since_ms)
+               VALUES (1, 1, 1, 'a', 'Opening', 0, 1000, 0, 0), (2, 1, 1, 'b', 'Not to be seen', 1000, 2000, 1, 0);",
+        )
+        .expect("rows");
+        let env = Env::real(dir.path().to_owned(), Settings::default());
+        let of = |shown_only| -> Vec<i64> {
+            let selection = Selection { shown_only, ..Selection::default() };
+            select(&db, &env, &selection).expect("views").iter().map(|view| view.talk.id.0).collect()
+        };
+        assert_eq!(of(false), [1, 2], "to whom it belongs");
+        assert_eq!(of(true), [1]);
+    }
 }

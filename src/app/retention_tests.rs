@@ -131,8 +131,17 @@ async fn a_file_that_was_old_enough_is_not_made_again() {
     // Only on request, or where there is something new.
     assert!(matches!(assemble(&site, true).await, AssembleOutcome::Made { .. }));
     assert_eq!(goes(&site, None, Some(KeepAssemblies::Total(1 << 40)), false).await, [""; 0]);
+    assert_eq!(goes(&site, None, Some(KeepAssemblies::Total(1)), false).await, [""; 0], "the newest one stays");
+    site.sql(
+        "INSERT INTO talk (id, event_id, hall_id, match_key, title, start_ms, end_ms, known_since_ms)
+           SELECT 8, 1, 1, 'y', 'Next', end_ms + 3600000, end_ms + 7200000, 0 FROM talk WHERE id = 7;
+         INSERT INTO assembly (talk_id, path, bytes, sha256, duration_ms, made_ms, inputs, told_ms)
+           SELECT 8, 'talks/27c3/next.mkv', 5, sha256, 1, made_ms + 1, inputs, 1 FROM assembly WHERE gone_ms IS NULL;
+         DELETE FROM assembly_todo WHERE talk_id = 8",
+    )
+    .await;
     let gone = goes(&site, None, Some(KeepAssemblies::Total(1)), false).await;
-    assert!(gone.len() == 1 && gone[0].contains("the oldest of more than"), "{gone:?}");
+    assert!(gone.len() == 1 && gone[0].contains("_new.mkv (the oldest of more than"), "{gone:?}");
     assert!(matches!(assemble(&site, false).await, AssembleOutcome::Pruned(_)));
     site.tape(10.0, 20.0).await;
     let now = site.env.clock.now().plus(MINUTE).0;

@@ -1,6 +1,7 @@
 //! `streamrip watch`: which talk is meant, and its bytes one after the other while they are recorded.
 
 mod remux;
+mod walls;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,9 +13,9 @@ pub use remux::remux;
 
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
-use super::growing::wait_for_change;
 use super::report::{self, TalkView};
 use super::timeshift::{self, PieceBytes, Scans, Shift};
+use super::wake::Wake;
 use crate::catalog::assemblies::{self, Part};
 use crate::catalog::{open_reader, schedule};
 use crate::domain::segment::Segment;
@@ -123,6 +124,7 @@ pub struct Follow {
     /// What was given last.
     last: Option<Chunk>,
     folder: Option<PathBuf>,
+    wake: Wake,
 }
 
 impl Follow {
@@ -134,7 +136,7 @@ impl Follow {
         let (db, scans) = (open_reader(&env.data_dir)?, Scans::default());
         playable(&timeshift::shift(&db, env, &scans, talk)?)?;
         let env = env.clone();
-        Ok(Self { env, db, scans, talk, from, last: None, folder: None })
+        Ok(Self { env, db, scans, talk, from, last: None, folder: None, wake: Wake::default() })
     }
 
     /// The next bytes, if there are any.
@@ -158,8 +160,8 @@ impl Follow {
     }
 
     /// Waits until the tape has written something, or a moment.
-    pub fn wait(&self) {
-        wait_for_change(self.folder.as_deref(), LOOK_AGAIN);
+    pub fn wait(&mut self) {
+        self.wake.wait(self.folder.as_deref(), LOOK_AGAIN);
     }
 }
 
@@ -218,7 +220,7 @@ pub enum Way {
 /// # Errors
 /// When the catalog cannot be read, or the talk must not be shown.
 pub fn way(env: &Env, talk: i64) -> Result<Way> {
-    let (db, scans) = (open_reader(&env.data_dir)?, Scans::default());
+    let (db, scans, mut wake) = (open_reader(&env.data_dir)?, Scans::default(), Wake::default());
     loop {
         let shift = timeshift::shift(&db, env, &scans, talk)?;
         if shift.obstacle.is_some() {
@@ -227,7 +229,7 @@ pub fn way(env: &Env, talk: i64) -> Result<Way> {
         if shift.ended || !shift.chunks.is_empty() {
             return Ok(Way::Pieces);
         }
-        wait_for_change(newest_folder(env, &shift.view.segments).as_deref(), LOOK_AGAIN / 4);
+        wake.wait(newest_folder(env, &shift.view.segments).as_deref(), LOOK_AGAIN / 4);
     }
 }
 

@@ -113,7 +113,8 @@ fn encode(index: &MediaIndex) -> Vec<u8> {
     let mut out = Out(Vec::with_capacity(index.head.len() * 26));
     out.text(&index.format);
     out.text(index.problem.as_deref().unwrap_or_default());
-    out.uint(u64::from(index.ragged_end));
+    // What is lent stands at the end, where there is any.
+    out.uint(u64::from(index.ragged_end) | u64::from(!index.lent.is_empty()) << 1);
     out.uint(index.parts.len() as u64);
     for part in &index.parts {
         out.uint(part.from_byte);
@@ -149,6 +150,10 @@ fn encode(index: &MediaIndex) -> Vec<u8> {
         out.int(key.wrapping_sub(last));
         last = *key;
     }
+    if !index.lent.is_empty() {
+        out.uint(index.lent.len() as u64);
+        out.0.extend_from_slice(&index.lent);
+    }
     out.0
 }
 
@@ -156,7 +161,8 @@ fn decode(data: &[u8]) -> Option<MediaIndex> {
     let mut from = In(data);
     let mut index = MediaIndex { format: from.text()?, ..MediaIndex::default() };
     index.problem = Some(from.text()?).filter(|p| !p.is_empty());
-    index.ragged_end = from.uint()? != 0;
+    let flags = from.uint()?;
+    index.ragged_end = flags & 1 != 0;
     for _ in 0..from.count()? {
         index.parts.push(Part {
             from_byte: from.uint()?,
@@ -192,6 +198,11 @@ fn decode(data: &[u8]) -> Option<MediaIndex> {
     for _ in 0..from.count()? {
         last = last.wrapping_add(from.int()?);
         index.keys_ms.push(last);
+    }
+    if flags & 2 != 0 {
+        let length = from.count()?;
+        let (lent, rest) = from.0.split_at(length);
+        (index.lent, from.0) = (lent.to_vec(), rest);
     }
     from.0.is_empty().then_some(index)
 }
@@ -324,9 +335,9 @@ mod tests {
             prop::collection::vec(part, 0..4),
             prop::collection::vec(track, 0..4),
             prop::collection::vec(any::<i64>(), 0..20),
-            ("[a-z,]{0,10}", prop::option::of("\\PC{1,20}"), any::<bool>()),
+            ("[a-z,]{0,10}", prop::option::of("\\PC{1,20}"), any::<bool>(), prop::collection::vec(any::<u8>(), 0..9)),
         )
-            .prop_map(|((head, tail, same), parts, tracks, keys_ms, (format, problem, ragged_end))| {
+            .prop_map(|((head, tail, same), parts, tracks, keys_ms, (format, problem, ragged_end, lent))| {
                 MediaIndex {
                     tracks: tracks
                         .into_iter()
@@ -354,6 +365,7 @@ mod tests {
                     ragged_end,
                     problem,
                     windows: Vec::new(),
+                    lent,
                 }
             })
     }

@@ -1,6 +1,6 @@
 //! Connections and segments: writing what tapes tell, reading what was taped.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection as Db, OptionalExtension, Row, named_params};
 use uuid::Uuid;
@@ -287,6 +287,27 @@ fn select(db: &Db, condition: &str, parameters: impl rusqlite::Params) -> Result
         out.push(segment_of(row)?);
     }
     with_spans(db, &mut out)?;
+    Ok(out)
+}
+
+/// Files of media of the same stream that were begun before a segment, the last one first: what it may borrow
+/// parameter sets from. None where its stream is not known.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn before(db: &Db, segment: SegmentId) -> Result<Vec<PathBuf>> {
+    let mut query = db.prepare_cached(
+        "SELECT other.path FROM segment AS this JOIN connection AS mine ON mine.id = this.connection_id
+         JOIN segment AS other ON other.hall_id = this.hall_id AND other.start_ms <= this.start_ms
+         JOIN connection AS its ON its.id = other.connection_id AND its.stream_id = mine.stream_id
+         WHERE this.id = ?1 AND other.id <> this.id AND other.verdict IN ('open', 'unchecked', 'media')
+         ORDER BY other.start_ms DESC, other.id DESC LIMIT 16",
+    )?;
+    let mut rows = query.query([segment.0])?;
+    let mut out = Vec::new();
+    while let Some(row) = rows.next()? {
+        out.push(super::relative_path(row.get(0)?)?);
+    }
     Ok(out)
 }
 

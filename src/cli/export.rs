@@ -42,8 +42,9 @@ pub struct ExportArgs {
 /// When there is no catalog or no such event.
 pub fn run(env: &Env, args: &ExportArgs, out: &mut dyn Write) -> Result<ExitCode> {
     let db = open_reader(&env.data_dir)?;
-    let views = report::select(&db, env, &Selection { event: args.event.clone(), ..Selection::default() })?;
-    let rows: Vec<_> = views.iter().filter(|v| !v.talk.opted_out).map(|view| Row::of(view, &env.data_dir)).collect();
+    let views =
+        report::select(&db, env, &Selection { event: args.event.clone(), shown_only: true, ..Selection::default() })?;
+    let rows: Vec<_> = views.iter().map(|view| Row::of(view, &env.data_dir)).collect();
     let text = match args.format {
         Format::M3u => m3u(&rows),
         Format::Json => format!("{}\n", serde_json::Value::from(rows.iter().map(Row::json).collect::<Vec<_>>())),

@@ -44,7 +44,13 @@ pub struct ListArgs {
 /// When there is no catalog, or no such event or hall.
 pub fn run(env: &Env, args: &ListArgs, out: &mut dyn Write) -> Result<ExitCode> {
     let db = open_reader(&env.data_dir)?;
-    let selection = Selection { event: args.event.clone(), hall: args.hall.clone(), day: args.day, state: args.state };
+    let selection = Selection {
+        event: args.event.clone(),
+        hall: args.hall.clone(),
+        day: args.day,
+        state: args.state,
+        shown_only: false,
+    };
     let views = report::select(&db, env, &selection)?;
     if args.json {
         let all: Vec<_> = views.iter().map(json::talk).collect();

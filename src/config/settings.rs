@@ -101,7 +101,7 @@ const KEYS: [Key; 28] = [
     key!(assemble.sidecar sidecar: sidecars, "files beside each joined file that tell of it: [\"json\", \"nfo\"]"),
     key!(prune.min_segment min_segment_bytes: size, "smaller segments may be deleted once they were joined"),
     key!(prune.keep_segments keep_segments_ms: age, "any segment may be deleted so long after its talks were joined, such as 7d; empty: never"),
-    key!(prune.keep_assemblies keep_assemblies: age_or_total, "joined files are deleted when older (30d), or the oldest when all are larger (200GB); empty: never"),
+    key!(prune.keep_assemblies keep_assemblies: age_or_total, "joined files are deleted when older (30d), or the oldest, but for the newest one, when all are larger (200GB); empty: never"),
     key!(list.complete_tolerance complete_tolerance_ms: duration, "so much may be missing in a complete talk"),
     key!(list.day_starts_at day_starts_at_min: time_of_day, "when a congress day begins"),
     key!(disk.reserve reserve_bytes: size, "kept free: below it joining pauses"),

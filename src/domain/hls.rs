@@ -202,15 +202,6 @@ pub enum Key {
 }
 
 impl Key {
-    /// Where it is, if it can be used.
-    #[must_use]
-    pub fn url(&self) -> Option<&Url> {
-        match self {
-            Self::Aes128 { url, .. } => Some(url),
-            Self::Other(_) => None,
-        }
-    }
-
     /// True where both encrypt in the same way, whatever the address of the key.
     fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
@@ -219,6 +210,23 @@ impl Key {
             _ => false,
         }
     }
+}
+
+/// The clock of a chunk of packed audio (RFC 8216, 3.4): its ID3 tag holds an MPEG-2 timestamp of 33 bits. In
+/// seconds; the last minute before the clock begins anew counts from below 0, as ffmpeg has it. `None`: it has no
+/// such tag, and so mostly a clock of its own inside.
+#[must_use]
+pub fn clock_of_packed(chunk: &[u8]) -> Option<f64> {
+    const OWNER: &[u8] = b"com.apple.streaming.transportStreamTimestamp\0";
+    const TICKS: f64 = 90_000.0;
+    const WRAP: u64 = 1 << 33;
+    if !chunk.starts_with(b"ID3") {
+        return None;
+    }
+    let at = chunk.windows(OWNER.len()).position(|bytes| bytes == OWNER)? + OWNER.len();
+    let ticks = u64::from_be_bytes(chunk.get(at..at + 8)?.try_into().ok()?) % WRAP;
+    let seconds = ticks as f64 / TICKS;
+    Some(if ticks >= WRAP - 60 * 90_000 { seconds - WRAP as f64 / TICKS } else { seconds })
 }
 
 #[cfg(test)]
@@ -232,6 +240,20 @@ mod tests {
         }
         for bad in ["", "p", "0p", "-1p", "1080", "Best", "99999p"] {
             assert!(bad.parse::<Quality>().expect_err(bad).contains("1080p"));
+        }
+    }
+
+    #[test]
+    fn packed_audio_has_its_clock_in_a_tag() {
+        let tagged = |ticks: u64| {
+            let owner = b"PRIV\0\0\0\x35\0\0com.apple.streaming.transportStreamTimestamp\0".as_slice();
+            [b"ID3\x04\0\0\0\0\0\x3f".as_slice(), owner, &ticks.to_be_bytes(), b"\xff\xf1"].concat()
+        };
+        assert_eq!(clock_of_packed(&tagged(135_000)), Some(1.5));
+        assert_eq!(clock_of_packed(&tagged((1 << 33) - 90_000)), Some(-1.0), "about to begin anew");
+        let torn = tagged(1).len() - 3;
+        for other in [&tagged(1)[..torn], b"ID3\x04", b"\x47\x40\0\x10", b""] {
+            assert_eq!(clock_of_packed(other), None);
         }
     }
 }

@@ -104,6 +104,9 @@ pub struct MediaIndex {
     pub problem: Option<String>,
     /// Packets from its middle, where another segment's end was looked for in it.
     pub windows: Vec<Window>,
+    /// What its file is read behind, where it has no key picture and so does not say what its pictures are: the
+    /// beginning of one of an earlier segment. Empty: nothing.
+    pub lent: Vec<u8>,
 }
 
 /// Packets around an instant inside a segment: what head and tail are at its ends.

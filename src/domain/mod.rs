@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod event;
+pub mod follow;
 pub mod gap;
 pub mod hall;
 pub mod halls_file;

@@ -152,7 +152,7 @@ pub struct Prune {
 pub enum KeepAssemblies {
     /// Those that were made within so many milliseconds.
     Age(i64),
-    /// The newest, of so many bytes together.
+    /// The newest, of so many bytes together, and the very newest whatever its size.
     Total(u64),
 }
 

@@ -1,12 +1,13 @@
 //! Following redirects, one step at a time: an address of the public network must not send us into the
 //! private one that this machine stands in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use reqwest::header::LOCATION;
 use reqwest::{ClientBuilder, Response};
 use url::{Host, Url};
 
+use crate::domain::follow::{Refusal, may_follow};
 use crate::domain::stream_url::{is_private_ip, redact_text};
 use crate::domain::text::{one_line, shortened};
 
@@ -64,19 +65,14 @@ impl Hop {
             let _ = to.set_password(self.url.password());
         }
         let at = look_up(&to).await?;
-        // What the user named may be private, and may then send us around in there.
-        if at.iter().any(is_private) && !look_up(&self.first).await?.iter().any(is_private) {
-            return Err(format!(
-                "it is sent on to {}, on this machine or in a private network: that is not followed",
-                shown(to.as_str())
-            ));
+        let ips: Vec<IpAddr> = at.iter().map(SocketAddr::ip).collect();
+        if let Err(Refusal::Private(_)) = may_follow(&to, &ips, false) {
+            // What the user named may be private, and may then send us around in there.
+            let private = look_up(&self.first).await?.iter().any(|at| is_private_ip(at.ip()));
+            may_follow(&to, &ips, private).map_err(|refusal| refusal.to_string())?;
         }
         Ok(Self { url: to, at, first: self.first.clone() })
     }
-}
-
-fn is_private(at: &SocketAddr) -> bool {
-    is_private_ip(at.ip())
 }
 
 async fn look_up(url: &Url) -> Result<Vec<SocketAddr>, String> {

@@ -2,7 +2,8 @@
 //! lines of what they complain about.
 
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -44,6 +45,35 @@ pub fn spawn_fed(program: &'static str, args: &[OsString]) -> Result<(Child, Chi
     let (child, stdin, stdout) = start(program, args, Stdio::piped())?;
     let no_pipe = || MediaError::Spawn { program, source: io::Error::other("no pipe") };
     Ok((child, stdin.ok_or_else(no_pipe)?, stdout))
+}
+
+/// Starts a program on what [`input`] says in `args`, with its standard output as a pipe. Where the file is read behind
+/// something, both are written into its standard input.
+///
+/// # Errors
+/// As [`spawn`], and when the file cannot be read.
+pub fn spawn_on(
+    program: &'static str,
+    args: &[OsString],
+    path: &Path,
+    part: Part,
+    lent: &[u8],
+) -> Result<(Child, ChildStdout)> {
+    if lent.is_empty() {
+        return spawn(program, args);
+    }
+    let fail = |source| MediaError::File { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(fail)?;
+    file.seek(SeekFrom::Start(part.from_byte)).map_err(fail)?;
+    let mut bytes = file.take(part.to_byte.map_or(u64::MAX, |to| to.saturating_sub(part.from_byte)));
+    let (child, mut stdin, stdout) = spawn_fed(program, args)?;
+    let lent = lent.to_vec();
+    // It ends with the child, which closes the pipe. A file that cannot be read to its end is one that ends there: what
+    // is missing shows as packets that are.
+    let feeder = move || stdin.write_all(&lent).and_then(|()| io::copy(&mut bytes, &mut stdin));
+    let started = std::thread::Builder::new().name("feeder".to_owned()).spawn(feeder);
+    started.map_err(|source| MediaError::Spawn { program, source })?;
+    Ok((child, stdout))
 }
 
 fn start(program: &'static str, args: &[OsString], stdin: Stdio) -> Result<(Child, Option<ChildStdin>, ChildStdout)> {
@@ -168,16 +198,20 @@ pub fn fed_input() -> Vec<OsString> {
 }
 
 /// Options common to both programs, and the input: never an option, whatever the file's name, and never
-/// anything but this file.
+/// anything but this file. One that is read behind something (`lent`) comes through standard input: [`spawn_on`].
 #[must_use]
-pub fn input(path: &Path, part: Part) -> Vec<OsString> {
+pub fn input(path: &Path, part: Part, lent: &[u8]) -> Vec<OsString> {
     let mut name = OsString::new();
-    if part.from_byte > 0 || part.to_byte.is_some() {
-        // 0 as the end means the end of the file.
-        name.push(format!("subfile,,start,{},end,{},,:", part.from_byte, part.to_byte.unwrap_or(0)));
+    if lent.is_empty() {
+        if part.from_byte > 0 || part.to_byte.is_some() {
+            // 0 as the end means the end of the file.
+            name.push(format!("subfile,,start,{},end,{},,:", part.from_byte, part.to_byte.unwrap_or(0)));
+        }
+        name.push("file:");
+        name.push(path);
+    } else {
+        name.push("pipe:0");
     }
-    name.push("file:");
-    name.push(path);
     let mut args: Vec<OsString> = [
         "-protocol_whitelist",
         "file,pipe,subfile",
@@ -231,10 +265,10 @@ mod tests {
     fn a_file_name_is_never_an_option_or_another_protocol() {
         let whole = Part { from_byte: 0, to_byte: None, shift_ms: 0, start_ms: 0 };
         for name in ["-y", "concat:a|b", "http://x/", "pipe:0", "a%d"] {
-            let args = input(Path::new(name), whole);
+            let args = input(Path::new(name), whole, &[]);
             assert_eq!(args.last().and_then(|a| a.to_str()), Some(format!("file:{name}").as_str()));
         }
-        let part = input(Path::new("/x"), Part { from_byte: 5, to_byte: Some(9), shift_ms: 0, start_ms: 0 });
+        let part = input(Path::new("/x"), Part { from_byte: 5, to_byte: Some(9), shift_ms: 0, start_ms: 0 }, &[]);
         assert_eq!(part.last().and_then(|a| a.to_str()), Some("subfile,,start,5,end,9,,:file:/x"));
     }
 }

@@ -4,10 +4,11 @@
 //! arrived), [`super::demux`] for the packets exactly as an assembly will see them.
 
 mod ends;
+mod lenders;
 mod windows;
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::demux::{Demux, Demuxed, Pick};
 use super::probe::{Place, Probe, Stream, probe};
@@ -34,14 +35,15 @@ const MAX_EDGE_PACKETS: usize = 20_000;
 
 /// Indexes a closed segment. `marks` say when its bytes arrived, oldest first; with none, wall times are
 /// unknown and spans begin at the epoch. Whatever the file holds gives an index: no media is one
-/// without spans, with `problem` set.
+/// without spans, with `problem` set. `lenders`: earlier files of the same stream, the last one first; where the file
+/// has no key picture, one of them says what its pictures are.
 ///
 /// # Errors
 /// Only what says nothing about the content: a missing program, a file that cannot be read,
 /// cancellation. Then try again later.
-pub fn index(path: &Path, marks: &[Mark], cancel: &CancellationToken) -> Result<MediaIndex> {
+pub fn index(path: &Path, marks: &[Mark], lenders: &[PathBuf], cancel: &CancellationToken) -> Result<MediaIndex> {
     let bytes = size(path)?;
-    let found = probe(path, cancel)?;
+    let (found, lent) = look(path, lenders, cancel)?;
     let nothing =
         |problem: String| MediaIndex { format: found.format.clone(), problem: Some(problem), ..MediaIndex::default() };
     let wanted: Vec<&Stream> = wanted(&found);
@@ -64,9 +66,10 @@ pub fn index(path: &Path, marks: &[Mark], cancel: &CancellationToken) -> Result<
         if picks.is_empty() {
             continue;
         }
-        match Demux::open(path, &found.format, &picks, &parts, cancel) {
+        match Demux::open(path, &found.format, &picks, &parts, &lent, cancel) {
             Ok(demux) => {
                 let mut index = read(demux, &found, &picks, parts, marks, bytes, problem)?;
+                index.lent = lent;
                 if found.format == "mpegts" {
                     ends::mark(&mut index.tracks, path, bytes)?;
                 }
@@ -77,6 +80,25 @@ pub fn index(path: &Path, marks: &[Mark], cancel: &CancellationToken) -> Result<
         }
     }
     Ok(nothing(problem.unwrap_or_default()))
+}
+
+/// What a file holds, and what it must be read behind for that.
+fn look(path: &Path, lenders: &[PathBuf], cancel: &CancellationToken) -> Result<(Probe, Vec<u8>)> {
+    let has_pictures = |found: &Probe| found.streams.iter().any(|s| s.kind == TrackKind::Video && s.has_format);
+    let found = probe(path, &[], cancel)?;
+    if found.format != "mpegts" || has_pictures(&found) {
+        return Ok((found, Vec::new()));
+    }
+    let lent = lenders::borrow(path, lenders)?;
+    if !lent.is_empty() {
+        let with = probe(path, &lent, cancel)?;
+        // Where the clock was set, what is lent would have to be set for each part: an encoder that begins anew begins
+        // with a key picture, and then nothing is missing.
+        if has_pictures(&with) && parts(path, &with, &wanted(&with)).len() == 1 {
+            return Ok((with, lent));
+        }
+    }
+    Ok((found, Vec::new()))
 }
 
 /// Size of a file that can be read.
@@ -176,6 +198,7 @@ fn read(
         parts,
         problem,
         windows: Vec::new(),
+        lent: Vec::new(),
     })
 }
 

@@ -191,7 +191,7 @@ fn open(job: &Job, segment: SegmentId, cancel: &CancellationToken) -> Result<Dem
     };
     // ffmpeg's own words for a missing file are less clear.
     File::open(path).map_err(|source| MediaError::File { path: path.clone(), source })?;
-    Demux::open(path, &index.format, &picks_of(index), &index.parts, cancel)
+    Demux::open(path, &index.format, &picks_of(index), &index.parts, &index.lent, cancel)
 }
 
 /// Reads a segment and makes sure that its packets are those that the plan was made on.

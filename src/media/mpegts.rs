@@ -6,6 +6,7 @@
 //! ISO/IEC 13818-1.
 
 mod ends;
+mod lend;
 mod packets;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use std::fmt;
 use xxhash_rust::xxh3::Xxh3Default;
 
 pub use ends::{WholeEnds, whole_ends};
+pub use lend::{BEFORE_TICKS, Params, is_without_pictures};
 pub use packets::Packets;
 
 /// Length of a packet.

@@ -49,7 +49,7 @@ pub fn opening(path: &Path, adts: bool, bytes: u64, cancel: &CancellationToken) 
     let unreadable = |source| MediaError::File { path: path.to_owned(), source };
     if adts {
         let part = Part { from_byte: 0, to_byte: Some(bytes), shift_ms: 0, start_ms: 0 };
-        return match Demux::open(path, "aac", &[Pick { stream: 0, adts: true }], &[part], cancel) {
+        return match Demux::open(path, "aac", &[Pick { stream: 0, adts: true }], &[part], &[], cancel) {
             Ok(mut demux) => read_opening(&mut demux),
             Err(MediaError::Content { .. }) => Ok(None),
             Err(e) => Err(e),

@@ -28,7 +28,7 @@ pub struct Sample {
 /// # Errors
 /// When ffmpeg or ffprobe is missing, cannot be run or dies.
 pub fn look(path: &Path, cancel: &CancellationToken) -> Result<Sample> {
-    let probe = probe(path, cancel)?;
+    let probe = probe(path, &[], cancel)?;
     let streams = probe.streams.iter().filter(|s| !s.cover && s.kind != TrackKind::Other);
     let tracks: Vec<_> = streams.map(|s| (s.kind, s.codec.clone())).collect();
     let has = |kind| tracks.iter().any(|(k, _)| *k == kind);
@@ -57,7 +57,7 @@ const LATE: f64 = 0.5;
 /// True where a detector says that what it looks for is there from the beginning, and not that it ends.
 fn throughout(path: &Path, map: [&str; 3], filter: &str, what: &str) -> Result<bool> {
     let mut args: Vec<OsString> = ["-nostdin", "-v", "error"].map(Into::into).into();
-    args.extend(input(path, Part { from_byte: 0, to_byte: None, shift_ms: 0, start_ms: 0 }));
+    args.extend(input(path, Part { from_byte: 0, to_byte: None, shift_ms: 0, start_ms: 0 }, &[]));
     args.extend(map.map(Into::into));
     args.push(format!("{filter}=mode=print:file=-").into());
     args.extend(["-f", "null", "/dev/null"].map(Into::into));

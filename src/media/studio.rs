@@ -1,7 +1,7 @@
 //! Looks at media and joins it: the two things for which ffmpeg is needed after the recording.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::join::{Job, Joined};
 use super::{CancellationToken, Result, index, join};
@@ -11,11 +11,13 @@ use crate::domain::segment::Mark;
 /// What makes indexes and assemblies. A trait, so that a simulation can do without ffmpeg. All functions
 /// block.
 pub trait Studio: Send + Sync + fmt::Debug {
-    /// What is in a segment's file; `marks` say when its bytes came.
+    /// What is in a segment's file; `marks` say when its bytes came, `lenders` are earlier files of its stream, the
+    /// last one first.
     ///
     /// # Errors
     /// As [`index::index`].
-    fn index(&self, path: &Path, marks: &[Mark], cancel: &CancellationToken) -> Result<MediaIndex>;
+    fn index(&self, path: &Path, marks: &[Mark], lenders: &[PathBuf], cancel: &CancellationToken)
+    -> Result<MediaIndex>;
 
     /// Packets from the middle of a segment that was indexed.
     ///
@@ -41,8 +43,14 @@ pub trait Studio: Send + Sync + fmt::Debug {
 pub struct Ffmpeg;
 
 impl Studio for Ffmpeg {
-    fn index(&self, path: &Path, marks: &[Mark], cancel: &CancellationToken) -> Result<MediaIndex> {
-        index::index(path, marks, cancel)
+    fn index(
+        &self,
+        path: &Path,
+        marks: &[Mark],
+        lenders: &[PathBuf],
+        cancel: &CancellationToken,
+    ) -> Result<MediaIndex> {
+        index::index(path, marks, lenders, cancel)
     }
 
     fn windows(

@@ -98,8 +98,9 @@ pub fn after(playlist: &Playlist, taken: &Taken) -> Start {
 /// Where a new connection begins. `taken`: what the last connection took completely. That chunk is taken
 /// once more, so that the seam between the two files is found by equal packets; the file of a chunk that
 /// was cut in the middle ends with it. Nothing made before `from` is taken, as far as that is known at `now`.
+/// `muxed`: see [`needs_new_file`].
 #[must_use]
-pub fn begin(playlist: &Playlist, taken: Option<&Taken>, now: Ms, from: Ms) -> Start {
+pub fn begin(playlist: &Playlist, taken: Option<&Taken>, now: Ms, from: Ms, muxed: bool) -> Start {
     let chunks = &playlist.chunks;
     let earliest = match playlist.ended && !dates_are_right(playlist, now) {
         // Nobody knows when it was made: the whole of it is wanted.
@@ -113,7 +114,7 @@ pub fn begin(playlist: &Playlist, taken: Option<&Taken>, now: Ms, from: Ms) -> S
             // Not where the file must be another one after it, and not where nothing will follow.
             let next = chunks.get(start.at);
             let over = next.is_none() && playlist.ended;
-            if over || next.is_some_and(|next| needs_new_file(before, next)) { start.at } else { start.at - 1 }
+            if over || next.is_some_and(|next| needs_new_file(before, next, muxed)) { start.at } else { start.at - 1 }
         }
         _ => start.at,
     };
@@ -121,9 +122,13 @@ pub fn begin(playlist: &Playlist, taken: Option<&Taken>, now: Ms, from: Ms) -> S
 }
 
 /// True where two chunks cannot stand in one file: the start of the MP4 is another one, or its clock. (In
-/// MPEG-TS a clock that begins anew is found when the file is looked at.)
+/// MPEG-TS a clock that begins anew is found when the file is looked at.) `muxed`: they are put together with
+/// those of another playlist, and whoever does that goes by one clock, also in MPEG-TS.
 #[must_use]
-pub fn needs_new_file(before: &Chunk, next: &Chunk) -> bool {
+pub fn needs_new_file(before: &Chunk, next: &Chunk, muxed: bool) -> bool {
+    if muxed && next.discontinuity {
+        return true;
+    }
     match (&before.map, &next.map) {
         (Some(before), Some(start)) => !start.is(before) || next.discontinuity,
         (before, start) => before.is_some() || start.is_some(),

@@ -88,7 +88,9 @@ fn dates_tell_an_encoder_that_began_anew_from_an_old_copy() {
 #[test]
 fn a_new_connection_takes_the_last_chunk_again_and_a_first_one_reaches_back() {
     let long_ago = NOW.minus(3_600_000);
-    let at = |playlist: &Playlist, last: Option<u64>, from: Ms| begin(playlist, last.map(taken).as_ref(), NOW, from).at;
+    let at = |playlist: &Playlist, last: Option<u64>, from: Ms| {
+        begin(playlist, last.map(taken).as_ref(), NOW, from, false).at
+    };
     let live = window(10..15);
     assert_eq!(at(&live, None, long_ago), 0, "all that the window holds");
     assert_eq!(at(&live, None, NOW.minus(9000)), 3, "two chunks of four seconds");
@@ -115,8 +117,10 @@ fn another_start_of_an_mp4_is_another_file() {
     for chunk in &mut live.chunks {
         chunk.map = map(if chunk.sequence < 12 { "a.mp4" } else { "b.mp4" });
     }
-    let again = |playlist: &Playlist, last| begin(playlist, Some(&taken(last)), NOW, Ms(0)).at;
-    assert!(needs_new_file(&live.chunks[1], &live.chunks[2]) && !needs_new_file(&live.chunks[2], &live.chunks[3]));
+    let again = |playlist: &Playlist, last| begin(playlist, Some(&taken(last)), NOW, Ms(0), false).at;
+    let anew =
+        |playlist: &Playlist, at: usize, muxed| needs_new_file(&playlist.chunks[at - 1], &playlist.chunks[at], muxed);
+    assert!(anew(&live, 2, false) && !anew(&live, 3, false));
     assert_eq!((again(&live, 11), again(&live, 12)), (2, 2), "no overlap over the change, or it would never be passed");
     live.chunks[3].discontinuity = true;
     assert_eq!(again(&live, 12), 3);
@@ -124,11 +128,14 @@ fn another_start_of_an_mp4_is_another_file() {
     for (chunk, signed) in live.chunks.iter_mut().zip(["a.mp4?t=1", "/x/a.mp4?t=2", "a.mp4", "init.mp4"]) {
         (chunk.map, chunk.discontinuity) = (map(signed), false);
     }
-    let news: Vec<bool> = live.chunks.windows(2).map(|w| needs_new_file(&w[0], &w[1])).collect();
+    let news: Vec<bool> = live.chunks.windows(2).map(|w| needs_new_file(&w[0], &w[1], false)).collect();
     assert_eq!(news, [false, false, true]);
     let mut ts = window(10..14);
     ts.chunks[3].discontinuity = true;
-    assert!(!needs_new_file(&ts.chunks[2], &ts.chunks[3]));
+    assert_eq!((anew(&ts, 3, false), again(&ts, 12)), (false, 2));
+    // Where it is put together with another playlist's it does, and so it is not taken again.
+    let muxed = begin(&ts, Some(&taken(12)), NOW, Ms(0), true).at;
+    assert_eq!((anew(&ts, 3, true), anew(&ts, 2, true), muxed), (true, false, 3));
 }
 
 #[test]
@@ -247,7 +254,7 @@ proptest! {
             let playlist = window(newest - size..newest);
             let start = match &last {
                 Some(last) if !reconnect => after(&playlist, last),
-                last => begin(&playlist, last.as_ref(), NOW, Ms(0)),
+                last => begin(&playlist, last.as_ref(), NOW, Ms(0), false),
             };
             prop_assert!(!start.reset);
             missed += start.missed;

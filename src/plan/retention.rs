@@ -78,7 +78,8 @@ pub struct OldFile {
     pub changes: bool,
 }
 
-/// Says which files go, oldest first.
+/// Says which files go, oldest first. The newest one stays whatever the total: one that is too small even for it is a
+/// slip of the pen, not the wish to have nothing.
 #[must_use]
 pub fn files_to_go(files: &[OldFile], keep: KeepAssemblies, now: Ms) -> Vec<AssemblyId> {
     let mut oldest: Vec<&OldFile> = files.iter().collect();
@@ -91,7 +92,8 @@ pub fn files_to_go(files: &[OldFile], keep: KeepAssemblies, now: Ms) -> Vec<Asse
             let all: u64 = files.iter().map(|f| f.bytes).fold(0, u64::saturating_add);
             let mut over = all.saturating_sub(bytes);
             let mut gone = HashSet::new();
-            for file in oldest.iter().filter(|f| !f.changes) {
+            let all_but_newest = &oldest[..oldest.len().saturating_sub(1)];
+            for file in all_but_newest.iter().filter(|f| !f.changes) {
                 if over == 0 {
                     break;
                 }
@@ -208,13 +210,18 @@ mod tests {
             (Total(59), 300, vec![2]),
             (Total(40), 300, vec![2]),
             (Total(39), 300, vec![2, 3]),
-            (Total(0), 300, vec![2, 3, 1]),
+            // Smaller than the newest one alone, which stays.
+            (Total(9), 300, vec![2, 3]),
+            (Total(0), 300, vec![2, 3]),
         ] {
             let gone: Vec<i64> = files_to_go(&files, keep, Ms(now)).iter().map(|id| id.0).collect();
             assert_eq!(gone, want, "{keep:?} at {now}");
         }
         let changing = [OldFile { changes: true, ..files[1] }, files[0], files[2]];
         assert_eq!(files_to_go(&changing, Total(59), Ms(300)), [AssemblyId(3)]);
+        assert_eq!(files_to_go(&changing, Total(0), Ms(300)), [AssemblyId(3)]);
+        assert_eq!(files_to_go(&files[..1], Total(9), Ms(300)), []);
+        assert_eq!(files_to_go(&[], Total(0), Ms(300)), []);
         assert_eq!(files_to_go(&changing, Age(0), Ms(300)), [AssemblyId(3), AssemblyId(1)]);
     }
 
@@ -226,7 +233,8 @@ mod tests {
             let left = |without: &[AssemblyId]| -> u64 {
                 files.iter().filter(|f| !without.contains(&f.assembly)).map(|f| f.bytes).sum()
             };
-            prop_assert!(left(&gone) <= keep);
+            prop_assert!(left(&gone) <= keep || gone.len() + 1 == files.len(), "it fits, or the newest alone is left");
+            prop_assert!(files.last().is_none_or(|newest| !gone.contains(&newest.assembly)));
             if let Some((_, but_last)) = gone.split_last() {
                 prop_assert!(left(but_last) > keep);
             }

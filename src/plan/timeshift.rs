@@ -152,7 +152,14 @@ pub fn chunks(strips: &[Strip], within: Interval, forbidden: &IntervalSet, now: 
 /// True when nothing more will come: its time is past, and no segment grows that could hold a part of it.
 #[must_use]
 pub fn is_over<'a>(strips: impl IntoIterator<Item = &'a Strip>, within: Interval, now: Ms) -> bool {
-    now.since(within.end) > WAIT_MS || (now >= within.end && strips.into_iter().all(|s| s.closed.is_some()))
+    is_past(strips.into_iter().any(|s| s.closed.is_none()), within, now)
+}
+
+/// The same where it is known whether such a segment `grows`. One that does is not waited for much longer: a recorder that
+/// died closes none, and one that lives may be in the next talk.
+#[must_use]
+pub fn is_past(grows: bool, within: Interval, now: Ms) -> bool {
+    now.since(within.end) > WAIT_MS || (now >= within.end && !grows)
 }
 
 /// Where what is listed ends.

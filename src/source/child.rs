@@ -5,6 +5,7 @@
 //! and has no terminal, not even one that it opens by name. Whatever it
 //! does (ignores TERM, closes its pipe and lives on, forks and leaves), its end is seen and its bytes end.
 
+pub(super) mod fed;
 mod without_tail;
 
 use std::ffi::OsString;
@@ -13,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -66,27 +67,56 @@ pub(super) struct Job {
 /// Starts a child. To be called from an async worker thread that lives as long as the program: the
 /// parent-death signal follows the thread, so neither `spawn_blocking` nor `block_in_place` will do.
 pub(super) fn start(job: Job) -> Result<Running, SourceEnd> {
-    let Some(program) = find(&job.program) else {
-        return Err(SourceEnd {
-            reason: Some(EndReason::SourceMissing),
-            detail: Some(format!(
-                "{} is not installed; to install it: apt install {}",
-                job.program.display(),
-                job.package
-            )),
-        });
-    };
-    spawn(&program, job).map_err(|e| SourceEnd {
+    start_with(job, Pipes::of_media).map(|(running, ())| running)
+}
+
+/// The program's file, or the end of a connection that would need it.
+pub(super) fn installed(program: &Path, package: &str) -> Result<PathBuf, SourceEnd> {
+    find(program).ok_or_else(|| SourceEnd {
+        reason: Some(EndReason::SourceMissing),
+        detail: Some(format!("{} is not installed; to install it: apt install {package}", program.display())),
+    })
+}
+
+fn start_with<T>(job: Job, pipes: fn() -> io::Result<(Pipes, T)>) -> Result<(Running, T), SourceEnd> {
+    let program = installed(&job.program, job.package)?;
+    let started = pipes().and_then(|(pipes, more)| Ok((spawn(&program, job, pipes)?, more)));
+    started.map_err(|e| SourceEnd {
         reason: Some(EndReason::SourceMissing),
         detail: Some(format!("cannot start {}: {e}", program.display())),
     })
 }
 
-fn spawn(program: &Path, job: Job) -> io::Result<Running> {
-    let (bytes, bytes_in) = io::pipe()?;
+/// Media that a child gives.
+type Media = Box<dyn AsyncRead + Send + Unpin>;
+
+/// What is connected to a child.
+struct Pipes {
+    /// Our end of its media.
+    bytes: Media,
+    /// Its own end of that: its standard input.
+    stdin: OwnedFd,
+    /// Its standard output; `None`: its messages.
+    stdout: Option<OwnedFd>,
+}
+
+impl Pipes {
+    /// For a child that gets what it gives from elsewhere.
+    fn of_media() -> io::Result<(Self, ())> {
+        let (bytes, bytes_in) = io::pipe()?;
+        // Fails where the user's pipes are many: then it is 64 KiB.
+        let _ = rustix::pipe::fcntl_setpipe_size(&bytes, PIPE_BYTES);
+        let bytes = Box::new(pipe::Receiver::from_owned_fd(OwnedFd::from(bytes))?);
+        Ok((Self { bytes, stdin: bytes_in.into(), stdout: None }, ()))
+    }
+}
+
+fn spawn(program: &Path, job: Job, pipes: Pipes) -> io::Result<Running> {
     let (messages, messages_in) = io::pipe()?;
-    // Fails where the user's pipes are many: then it is 64 KiB.
-    let _ = rustix::pipe::fcntl_setpipe_size(&bytes, PIPE_BYTES);
+    let stdout = match pipes.stdout {
+        Some(fd) => Stdio::from(fd),
+        None => Stdio::from(messages_in.try_clone()?),
+    };
     let mut command = detached(program);
     command
         .args(&job.args)
@@ -97,8 +127,8 @@ fn spawn(program: &Path, job: Job) -> io::Result<Running> {
         .env("LANG", "C")
         .env("LC_ALL", "C")
         .current_dir("/")
-        .stdin(bytes_in)
-        .stdout(messages_in.try_clone()?)
+        .stdin(pipes.stdin)
+        .stdout(stdout)
         .stderr(messages_in)
         // Only for the case that the runtime is torn down around us.
         .kill_on_drop(true);
@@ -110,7 +140,7 @@ fn spawn(program: &Path, job: Job) -> io::Result<Running> {
     let (stop, kill, closed) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let over = CancellationToken::new();
     let bytes = PipeBytes {
-        pipe: pipe::Receiver::from_owned_fd(OwnedFd::from(bytes))?,
+        pipe: pipes.bytes,
         closed: closed.clone(),
         closing: Box::pin(closed.clone().cancelled_owned()),
         allowance: PIPE_BYTES,
@@ -324,7 +354,7 @@ fn exit(mut said: SourceEnd, status: io::Result<ExitStatus>, wanted: bool) -> So
 /// The read end of the media pipe. Ends when all writers are gone, or when the child is and the rest of its
 /// family holds the pipe open for longer than [`PIPE_GRACE`].
 struct PipeBytes {
-    pipe: pipe::Receiver,
+    pipe: Media,
     closed: CancellationToken,
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
     /// So many bytes may still be read after `closed`: what the pipe can hold.

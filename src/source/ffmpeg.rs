@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::child::fed::{self, Inputs};
 use super::child::{self, Job};
 use super::lines::Judge;
 use super::log::LineLog;
@@ -17,6 +18,9 @@ use crate::domain::stream_url::StreamUrl;
 /// What a stream may make ffmpeg open: the network, never files, pipes or devices of this machine.
 const PROTOCOLS: &str =
     "http,https,httpproxy,tcp,tls,udp,rtp,crypto,rtmp,rtmps,rtmpt,rtmpts,rtmpe,rtmpte,ffrtmphttp,ffrtmpcrypt,mmsh,mmst";
+
+/// Debian's package.
+const PACKAGE: &str = "ffmpeg";
 
 /// The source.
 #[derive(Clone, Debug)]
@@ -40,29 +44,42 @@ impl Ffmpeg {
         Self { program: program.into(), log, matroska: Arc::default() }
     }
 
-    /// Starts it on two streams over http, the picture of the first and the sound of the second. What is to be said
-    /// when asking for each goes to whatever server it leads to.
+    /// Starts it on what it is fed with: the picture of the first input and the sound of the second, MPEG-TS or MP4.
+    /// Sound that has no clock of its own begins `sound_at` seconds after the clock's 0. `url` is whose they are.
     ///
     /// # Errors
     /// As [`Source::open`].
-    pub(super) fn open_both(&self, picture: &StreamUrl, sound: &StreamUrl, label: &str) -> Result<Running, SourceEnd> {
-        self.start(picture, arguments(&[picture, sound], self.is_matroska(picture)), label)
+    pub(super) fn open_fed(
+        &self,
+        url: &StreamUrl,
+        sound_at: Option<f64>,
+        label: &str,
+    ) -> Result<(Running, Inputs), SourceEnd> {
+        fed::start(self.job(url, fed_arguments(sound_at, self.is_matroska(url)), label))
+    }
+
+    /// Whether it could be started.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub(super) fn installed(&self) -> Result<(), SourceEnd> {
+        child::installed(&self.program, PACKAGE).map(drop)
     }
 
     fn is_matroska(&self, url: &StreamUrl) -> bool {
         self.matroska.lock().unwrap_or_else(PoisonError::into_inner).contains(url)
     }
 
-    fn start(&self, url: &StreamUrl, args: Vec<OsString>, label: &str) -> Result<Running, SourceEnd> {
-        child::start(Job {
+    fn job(&self, url: &StreamUrl, args: Vec<OsString>, label: &str) -> Job {
+        Job {
             program: self.program.clone(),
-            package: "ffmpeg",
+            package: PACKAGE,
             args,
             label: format!("{label} ffmpeg"),
             log: self.log.clone(),
             judge: judge(url, &self.matroska),
             untrusted_tail: 0,
-        })
+        }
     }
 }
 
@@ -72,7 +89,7 @@ impl Source for Ffmpeg {
     }
 
     fn open(&self, url: &StreamUrl, label: &str) -> Result<Running, SourceEnd> {
-        self.start(url, arguments(&[url], self.is_matroska(url)), label)
+        child::start(self.job(url, arguments(url, self.is_matroska(url)), label))
     }
 }
 
@@ -81,38 +98,46 @@ pub(super) fn judge(url: &StreamUrl, matroska: &Arc<Mutex<HashSet<StreamUrl>>>) 
     Box::new(Lines { url: url.clone(), matroska: matroska.clone(), found: None, last: None })
 }
 
-/// Its command line: all of one address, or the picture of the first and the sound of the second. What comes from
-/// outside is the argument of an option, so it is never taken for one.
-fn arguments(inputs: &[&StreamUrl], matroska: bool) -> Vec<OsString> {
-    let mut args: Vec<OsString> = Vec::new();
-    let add = |args: &mut Vec<OsString>, words: &str| args.extend(words.split(' ').map(OsString::from));
-    let give = |args: &mut Vec<OsString>, option: &str, value: &str| args.extend([option.into(), value.into()]);
-    add(&mut args, "-hide_banner -nostats -loglevel warning -nostdin -copyts");
-    for url in inputs {
-        give(&mut args, "-protocol_whitelist", PROTOCOLS);
-        if url.is_rtsp() {
-            // Over UDP every lost datagram is a lost picture; where TCP is not to be had it takes UDP.
-            add(&mut args, "-rtsp_flags prefer_tcp");
-        }
-        if inputs.len() > 1 {
-            if let Some(agent) = url.request().user_agent() {
-                give(&mut args, "-user_agent", agent);
-            }
-            let headers: String =
-                url.request().headers().iter().map(|(n, value)| format!("{n}: {value}\r\n")).collect();
-            if !headers.is_empty() {
-                give(&mut args, "-headers", &headers);
-            }
-        }
-        give(&mut args, "-i", url.secret());
+/// Its command line. What comes from outside is the argument of an option, so it is never taken for one.
+fn arguments(url: &StreamUrl, matroska: bool) -> Vec<OsString> {
+    let mut args = words("-hide_banner -nostats -loglevel warning -nostdin -copyts -protocol_whitelist");
+    args.push(PROTOCOLS.into());
+    if url.is_rtsp() {
+        // Over UDP every lost datagram is a lost picture; where TCP is not to be had it takes UDP.
+        args.extend(words("-rtsp_flags prefer_tcp"));
     }
-    if inputs.len() > 1 {
-        add(&mut args, "-map 0:v:0 -map 1:a:0");
-    }
-    // Each packet at once: otherwise 32 KiB of a quiet audio stream wait in its buffer for seconds.
-    add(&mut args, "-c copy -muxdelay 0 -muxpreload 0 -flush_packets 1");
-    add(&mut args, if matroska { "-f matroska pipe:0" } else { "-mpegts_copyts 1 -f mpegts pipe:0" });
+    args.extend(["-i".into(), url.secret().into()]);
+    args.extend(output(matroska));
     args
+}
+
+/// Its command line for two inputs, see [`fed`]. Whatever they hold, it opens nothing else.
+fn fed_arguments(sound_at: Option<f64>, matroska: bool) -> Vec<OsString> {
+    // A second of each says what it is; the queues are those of packets that wait for the other one.
+    const INPUT: &str = "-protocol_whitelist pipe -format_whitelist mpegts,mov,aac,mp3,ac3,eac3 \
+                         -analyzeduration 1000000 -thread_queue_size 1024";
+    let mut args = words("-hide_banner -nostats -loglevel warning -nostdin -copyts");
+    args.extend(words(INPUT));
+    args.extend(words("-i pipe:0"));
+    args.extend(words(INPUT));
+    if let Some(at) = sound_at {
+        args.extend(["-itsoffset".into(), format!("{at:.6}").into()]);
+    }
+    args.extend(words("-i pipe:1 -map 0:v:0 -map 1:a:0"));
+    args.extend(output(matroska));
+    args
+}
+
+/// The end of both.
+fn output(matroska: bool) -> Vec<OsString> {
+    // Each packet at once: otherwise 32 KiB of a quiet audio stream wait in its buffer for seconds.
+    let mut args = words("-c copy -muxdelay 0 -muxpreload 0 -flush_packets 1");
+    args.extend(words(if matroska { "-f matroska pipe:0" } else { "-mpegts_copyts 1 -f mpegts pipe:0" }));
+    args
+}
+
+fn words(text: &str) -> Vec<OsString> {
+    text.split_ascii_whitespace().map(OsString::from).collect()
 }
 
 /// What its lines mean.
@@ -265,7 +290,7 @@ mod tests {
     #[test]
     fn its_command_line_keeps_the_clock_and_to_the_network() {
         let words = |url: &str, matroska| {
-            let args = arguments(&[&StreamUrl::parse(url).expect("valid")], matroska);
+            let args = arguments(&StreamUrl::parse(url).expect("valid"), matroska);
             args.iter().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         };
         let ts = words("https://h/a.m3u8", false);
@@ -277,20 +302,10 @@ mod tests {
         assert!(
             !PROTOCOLS.split(',').any(|p| ["file", "pipe", "fd", "data", "concat", "subfile", "unix"].contains(&p))
         );
-        let mut asked = crate::domain::stream_request::StreamRequest::default();
-        asked.set_user_agent("-y").expect("fine");
-        asked.add_header("X-Key", "a b").expect("fine");
-        let url = |text: &str| StreamUrl::parse(text).expect("valid").asked_with(asked.clone());
-        let args = arguments(&[&url("https://h/v.m3u8"), &url("https://h/a.m3u8")], false);
-        let after = |option: &str| {
-            args.windows(2).filter(|w| w[0] == option).map(|w| w[1].to_string_lossy().into_owned()).collect::<Vec<_>>()
-        };
-        assert_eq!(after("-i"), ["https://h/v.m3u8", "https://h/a.m3u8"]);
-        assert_eq!(
-            (after("-user_agent"), after("-map")),
-            (vec!["-y".to_owned(); 2], vec!["0:v:0".into(), "1:a:0".into()])
-        );
-        assert_eq!((after("-headers"), after("-protocol_whitelist").len()), (vec!["x-key: a b\r\n".to_owned(); 2], 2));
+        let fed = fed_arguments(Some(95443.5), false);
+        let fed = fed.iter().map(|a| a.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        assert_eq!(fed.matches("-protocol_whitelist pipe -format_whitelist mpegts,mov").count(), 2, "{fed}");
+        assert!(fed.contains("-itsoffset 95443.500000 -i pipe:1 -map 0:v:0 -map 1:a:0 -c copy"), "{fed}");
         assert!(words("https://h/a.m3u8", true).ends_with("-f matroska pipe:0"));
         assert!(words("rtsp://h/a", false).contains("-rtsp_flags prefer_tcp"));
     }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::client::{Clients, Requests};
 use self::feed::Feed;
 use self::life::Life;
-use self::memo::Memo;
+use self::memo::Memos;
 use super::ffmpeg::Ffmpeg;
 use super::http::Setup;
 use super::log::LineLog;
@@ -45,7 +45,7 @@ pub struct Hls {
     setup: Setup,
     clients: OnceLock<Clients>,
     ffmpeg: Ffmpeg,
-    memos: Mutex<HashMap<(HallId, StreamUrl, Quality), Memo>>,
+    memos: Mutex<HashMap<(HallId, StreamUrl, Quality), Memos>>,
 }
 
 impl Hls {
@@ -70,16 +70,16 @@ impl Hls {
     }
 
     /// `look`: from the newest chunk on, whatever was taken before.
-    fn start(&self, ask: Ask, memo: Memo, look: bool) -> Result<Running, SourceEnd> {
+    fn start(&self, ask: Ask, memos: Memos, look: bool) -> Result<Running, SourceEnd> {
         let http = Requests::new(self.clients()?, &ask.url);
         let (out, items) = mpsc::channel(PIECES);
         let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
         let (tell, ended) = oneshot::channel();
         let variant = Arc::default();
-        let bytes = Feed::new(items, ask.hints.clone(), memo.clone(), Arc::clone(&variant));
-        let mut life = Life::new(ask, http, out, self.log.clone(), self.ffmpeg.clone(), memo.clone(), variant);
+        let bytes = Feed::new(items, ask.hints.clone(), memos.picture.clone(), Arc::clone(&variant));
+        let mut life = Life::new(ask, http, out, self.log.clone(), self.ffmpeg.clone(), memos.clone(), variant);
         life.look = look;
-        tokio::spawn(run(life, stop.clone(), kill.clone(), memo, tell));
+        tokio::spawn(run(life, stop.clone(), kill.clone(), memos, tell));
         // Its chunks are handed over as they come; it has nothing to say ahead of its bytes.
         let over = CancellationToken::new();
         Ok(Running { bytes: Box::pin(bytes), stop, kill, ended, over, process: None })
@@ -112,15 +112,15 @@ impl Source for Hls {
             alone: false,
             hints,
         };
-        self.start(ask, Memo::default(), true)
+        self.start(ask, Memos::default(), true)
     }
 
     fn open_for(&self, ask: &Ask) -> Result<Running, SourceEnd> {
-        let memo = {
+        let memos = {
             let mut memos = self.memos.lock().unwrap_or_else(PoisonError::into_inner);
             memos.entry((ask.hall, ask.url.clone(), ask.quality)).or_default().clone()
         };
-        self.start(ask.clone(), memo, false)
+        self.start(ask.clone(), memos, false)
     }
 }
 
@@ -128,21 +128,20 @@ async fn run(
     life: Life,
     stop: CancellationToken,
     kill: CancellationToken,
-    memo: Memo,
+    memos: Memos,
     tell: oneshot::Sender<SourceEnd>,
 ) {
     let gone = life.gone();
     let said = tokio::select! {
         biased;
         () = kill.cancelled() => SourceEnd::default(),
-        () = stop.cancelled() => SourceEnd::default(),
         () = gone => SourceEnd::default(),
         // Its end of the feed goes with it, so that the tape sees the end.
-        said = life.run() => said,
+        said = life.run(&stop) => said,
     };
     let _ = tell.send(said);
     // What the tape has thrown away, since the disk did not take it, is to be had again from the server.
     if tokio::time::timeout(KILL_PATIENCE, kill.cancelled()).await.is_ok() {
-        memo.forget();
+        memos.forget();
     }
 }

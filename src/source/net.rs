@@ -5,10 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 
 use thiserror::Error;
-use url::Url;
 
 use crate::domain::segment::EndReason;
-use crate::domain::stream_url::{StreamUrl, is_private_ip, redact_text};
+use crate::domain::stream_url::{is_private_ip, redact_text};
 use crate::domain::text::one_line;
 
 /// Why a name leads nowhere.
@@ -30,41 +29,6 @@ pub(super) async fn look_up(name: &str, port: u16, public_only: bool) -> Result<
     let all = found.len();
     found.retain(|at| !public_only || !is_private_ip(at.ip()));
     if found.is_empty() && all > 0 { Err(NameError::Private) } else { Ok(found) }
-}
-
-/// Why an address that a server named is not followed. The words hold no password.
-#[derive(Debug, Error, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// No address at all, or none of http.
-    #[error("the server names {0}, which is not followed: only http and https are; give that address instead")]
-    NoWeb(String),
-    /// A private one.
-    #[error("the server names {0}, on this machine or in a private network: it is not followed")]
-    Private(String),
-}
-
-impl Refusal {
-    /// What it means for a connection.
-    pub(super) fn reason(&self) -> EndReason {
-        match self {
-            Self::NoWeb(_) => EndReason::SourceFailed,
-            Self::Private(_) => EndReason::PrivateAddress,
-        }
-    }
-}
-
-/// Whether an address that a server named may be asked, as far as it says itself where it leads; a name is
-/// looked up later ([`look_up`]). `private`: the server is in a private network itself, and may name its neighbours.
-pub(super) fn may_follow(to: &Url, private: bool) -> Result<(), Refusal> {
-    let stream = match StreamUrl::parse(to.as_str()) {
-        Ok(stream) if stream.is_web() => stream,
-        Ok(other) => return Err(Refusal::NoWeb(other.to_string())),
-        Err(_) => return Err(Refusal::NoWeb(format!("an address of {:?}", to.scheme()))),
-    };
-    if !private && stream.is_private() {
-        return Err(Refusal::Private(stream.to_string()));
-    }
-    Ok(())
 }
 
 /// What an error of asking a server means for a connection, however deep its cause is.
@@ -124,23 +88,6 @@ mod tests {
         assert!(!found.is_empty() && found.iter().all(|at| is_private_ip(at.ip()) && at.port() == 80));
         assert!(matches!(look_up("localhost", 80, true).await, Err(NameError::Private)));
         assert!(matches!(look_up("no.such.host.invalid", 80, true).await, Err(NameError::Unknown(_))));
-    }
-
-    #[test]
-    fn a_public_server_names_public_ones_and_a_private_one_its_neighbours() {
-        let url = |text: &str| Url::parse(text).expect(text);
-        for named in
-            ["http://127.0.0.1/", "http://[::1]:8000/x", "https://10.0.0.1/x", "http://localhost/", "https://x.local/"]
-        {
-            assert!(matches!(may_follow(&url(named), false), Err(Refusal::Private(_))), "{named}");
-            assert_eq!(may_follow(&url(named), true), Ok(()), "{named}");
-        }
-        for named in ["file:///etc/passwd", "gopher://h/", "rtsp://h/x", "javascript:1", "data:text/plain,x"] {
-            assert!(matches!(may_follow(&url(named), true), Err(Refusal::NoWeb(_))), "{named}");
-        }
-        assert_eq!(may_follow(&url("https://cdn.example/x"), false), Ok(()));
-        let words = may_follow(&url("mms://me:s3cret@h/x"), true).expect_err("mms").to_string();
-        assert!(words.contains("mms://me:***@h/x"), "{words}");
     }
 
     #[test]

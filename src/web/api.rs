@@ -56,7 +56,7 @@ pub(super) async fn talks(State(site): State<Arc<Site>>, Query(which): Query<Whi
     let read = move |db: &rusqlite::Connection, site: &Site| {
         let state = which.state.as_deref().map(str::parse).transpose();
         let state = state.map_err(|e: String| Failure::new(Kind::Usage, e))?;
-        let selection = Selection { event: which.event, hall: which.hall, day: which.day, state };
+        let selection = Selection { event: which.event, hall: which.hall, day: which.day, state, shown_only: false };
         Ok(report::select(db, &site.env, &selection)?.iter().map(json::talk).collect())
     };
     answer(site.read(read).await)

@@ -133,7 +133,8 @@ pub fn assemble_window(dir: &Path, dumps: &[Dump], extension: &str, window: Opti
     let mut segments = Vec::new();
     for (n, (dump, path)) in dumps.iter().zip(&paths).enumerate() {
         std::fs::write(path, &dump.bytes).expect("written");
-        let index = index(path, &dump.marks, &cancel).expect("indexed");
+        let earlier: Vec<PathBuf> = paths[..n].iter().rev().cloned().collect();
+        let index = index(path, &dump.marks, &earlier, &cancel).expect("indexed");
         assert!(!index.spans.is_empty(), "dump {n} of {} bytes: {:?}", dump.bytes.len(), index.problem);
         let start = index.spans.iter().map(|s| s.wall().start).min().expect("spans");
         let end = index.spans.iter().map(|s| s.wall().end).max().expect("spans");

@@ -1,9 +1,12 @@
 //! Recordings that are odd: clocks that start anew, wrap or count from zero, damaged bytes, pictures out of
 //! order, nothing but silence.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use streamrip::domain::media::TrackKind;
+use streamrip::domain::media::{MediaIndex, TrackKind};
+use streamrip::media::CancellationToken;
+use streamrip::media::index::index;
+use streamrip::media::mpegts::Scan;
 use streamrip_lab::{Format, Recipe};
 
 use crate::judge::{Made, Probed, assemble, assemble_window, decodes, decodes_from, packets, places, run};
@@ -274,4 +277,64 @@ fn a_file_that_grows_is_joined_as_it_was_indexed() {
     let ours = packets(&made.file);
     assert!((300..380).contains(&ours[0].len()), "{} pictures of 13 s", ours[0].len());
     decodes(&made.file, Format::MpegTs);
+}
+
+#[test]
+fn pictures_without_a_key_one_are_of_the_format_of_the_file_before() {
+    let dir = tempfile::tempdir().expect("dir");
+    let cancel = CancellationToken::new();
+    let look = |path: &Path, lenders: &[PathBuf]| index(path, &[], lenders, &cancel).expect("indexed");
+    let formats = |index: &MediaIndex| index.tracks.iter().map(|t| t.format_hash).collect::<Vec<_>>();
+    // The last one is cut where its clock wraps.
+    for options in [
+        "-c:v libx264 -preset ultrafast -tune zerolatency",
+        "-c:v libx264 -preset veryfast -bf 3 -x264-params slices=4",
+        "-c:v libx265 -preset ultrafast -x265-params log-level=error",
+        "-c:v mpeg2video -bf 2",
+        "-c:v mpeg4",
+        "-c:v libx264 -preset ultrafast -output_ts_offset 95440.3",
+    ] {
+        let file = dir.path().join("whole.ts");
+        encode(&file, 6, &format!("{options} -g 50 -b:v 300k -c:a aac -b:a 64k -f mpegts"));
+        let bytes = std::fs::read(&file).expect("there");
+        let whole = look(&file, &[]);
+        // Anywhere in the group of pictures from 2 to 4 s: packets of pictures are torn at both ends.
+        let at = |second: f64| {
+            let mut scan = Scan::default();
+            scan.feed(&bytes);
+            let [_, second_key, third_key, ..] = *scan.cuts() else { panic!("{options}: {:?}", scan.cuts()) };
+            let [from, to] = [second_key, third_key].map(|cut| cut.byte as f64);
+            (from + (to - from) * second / 2.0) as usize / 188 * 188
+        };
+        let [before, piece] = ["before.ts", "piece.ts"].map(|name| dir.path().join(name));
+        std::fs::write(&before, &bytes[..at(0.6)]).expect("written");
+        std::fs::write(&piece, &bytes[at(0.6)..at(1.6)]).expect("written");
+        let found = look(&piece, &[dir.path().join("gone.ts"), piece.clone(), before.clone()]);
+        assert_eq!(formats(&found), formats(&whole), "{options}: {found:?}");
+        assert!(!found.lent.is_empty() && found.lent.len() < 4000 && found.keys_ms.is_empty(), "{options}");
+        // Its packets are those of the whole, in their order, at their times.
+        for track in [1, 2] {
+            let of = |index: &MediaIndex| -> Vec<_> {
+                index.head.iter().filter(|p| p.track == track).map(|p| (p.hash, p.size, p.pts_ms)).collect()
+            };
+            let (all, mut own) = (of(&whole), of(&found));
+            // The last one is torn.
+            own.pop();
+            let begins = all.iter().position(|p| (p.0, p.1) == (own[0].0, own[0].1)).expect("one of the whole's");
+            let shift = all[begins].2 - own[0].2;
+            for (own, whole) in own.iter().zip(&all[begins..]) {
+                assert_eq!((own.0, own.1), (whole.0, whole.1), "{options}, track {track}");
+                // The frames of a torn unit of sound have guessed times.
+                let most = if track == 1 { 0 } else { 25 };
+                assert!((whole.2 - own.2 - shift).abs() <= most, "{options}, track {track}: {own:?} was {whole:?}");
+            }
+            assert!(
+                own.len() >= 10 && (shift.abs() <= 25 || shift.abs().abs_diff((1 << 33) / 90) <= 25),
+                "{options}: {shift}"
+            );
+        }
+        // What begins with a key picture, and what nobody lends to, is as it was.
+        assert!(look(&before, std::slice::from_ref(&file)).lent.is_empty());
+        assert!(look(&piece, &[]).tracks.iter().all(|t| t.kind == TrackKind::Audio), "{options}");
+    }
 }

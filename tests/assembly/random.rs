@@ -332,6 +332,98 @@ fn cut_again_and_again(options: &str) {
     decodes_from(&made.file, streamrip_lab::Format::MpegTs, 0.0);
 }
 
+/// So long are the pieces of a stream whose server cuts the connection again and again, seconds.
+const PIECE: f64 = 0.5;
+
+/// Pieces that touch: from 5 s to 10 s short ones, of which few have a key picture. Of the first that begins after
+/// `hole`, so many bytes are missing.
+fn short_pieces(original: &Original, hole: Option<(f64, usize)>) -> Vec<Dump> {
+    let bytes = &original.parts[0];
+    let place = |seconds: f64| {
+        let at = original.times.partition_point(|(_, made)| *made < (seconds * 1000.0) as i64);
+        original.times.get(at).map_or(bytes.len(), |(byte, _)| *byte)
+    };
+    let cuts: Vec<f64> = (0..=10).map(|n| 5.0 + PIECE * f64::from(n)).chain([f64::INFINITY]).collect();
+    let (mut dumps, mut from, mut before, mut hole) = (Vec::new(), 0, 0.0, hole);
+    for cut in cuts {
+        let to = place(cut);
+        let missing = hole.take_if(|(after, _)| before > *after).map_or(0, |(_, bytes)| bytes);
+        let from_byte = from + missing;
+        let came = original.times.iter().filter(|(byte, _)| (from_byte + 1..to).contains(byte));
+        let mark = |at: usize, ms: i64| Mark { at: Ms(1_300_000_000_000 + ms), offset: (at - from_byte) as u64 };
+        let mut marks: Vec<Mark> = came.map(|(byte, ms)| mark(*byte, *ms)).collect();
+        marks.push(mark(to, (cut.min(SECONDS) * 1000.0) as i64));
+        dumps.push(Dump { bytes: bytes[from_byte..to].to_vec(), marks });
+        (from, before) = (to, cut);
+    }
+    dumps
+}
+
+fn hashes(list: &[Probed]) -> Vec<&str> {
+    list.iter().map(|p| p.hash.as_str()).collect()
+}
+
+#[test]
+fn mpeg_ts_in_pieces_without_a_key_picture_that_touch() {
+    // A key picture each second, in this order and in another one, and each four seconds.
+    for options in [TS, TS_IN_ANOTHER_ORDER, &TS.replace("-g 25", "-g 100")] {
+        let dir = tempfile::tempdir().expect("dir");
+        let original = Original::new(dir.path(), "ts", Shape::Unit(PACKET), false, &[options]);
+        let dumps = short_pieces(&original, None);
+        let made = assemble(dir.path(), &dumps, "ts");
+        let plan = made.plan.describe().join("\n");
+        let without_key = made.indexes.iter().filter(|index| index.keys_ms.is_empty()).count();
+        assert!(without_key >= 4, "{without_key} pieces without a key picture:\n{plan}");
+        assert!(made.plan.pieces.iter().all(|p| p.before.is_none()), "{plan}");
+        let ours = packets(&made.file);
+        for kind in [0, 1] {
+            let (truth, ours) = (hashes(&original.truth[kind]), hashes(&ours[kind]));
+            // The very last one is not followed by anything that tells whether it is whole.
+            assert!(
+                truth.starts_with(&ours) && ours.len() + 1 >= truth.len(),
+                "{} of {}:\n{plan}",
+                ours.len(),
+                truth.len()
+            );
+        }
+        decodes_from(&made.file, streamrip_lab::Format::MpegTs, 0.0);
+    }
+}
+
+#[test]
+fn mpeg_ts_in_pieces_between_which_some_pictures_are_missing() {
+    let dir = tempfile::tempdir().expect("dir");
+    // Key pictures at 4 and at 8 s; what is missing is missing soon after 5.5 s.
+    let options = TS.replace("-g 25", "-g 100");
+    let original = Original::new(dir.path(), "ts", Shape::Unit(PACKET), true, &[&options]);
+    let made = assemble(dir.path(), &short_pieces(&original, Some((5.4, 15 * PACKET))), "ts");
+    let plan = made.plan.describe().join("\n");
+    let missing: Vec<i64> = made.plan.pieces.iter().filter_map(|p| Some(p.before.as_ref()?.ms)).collect();
+    assert!(matches!(missing[..], [20..=300]), "one gap:\n{plan}");
+    let ours = packets(&made.file);
+    let lost = [0, 1].map(|kind| {
+        let (truth, ours) = (hashes(&original.truth[kind]), hashes(&ours[kind]));
+        let before = truth.iter().zip(&ours).take_while(|(a, b)| a == b).count();
+        let rest = &ours[before..];
+        let goes_on = truth.iter().position(|hash| rest.first() == Some(hash)).expect("it goes on");
+        assert!(truth[goes_on..].starts_with(rest) && goes_on + rest.len() + 1 >= truth.len(), "one hole:\n{plan}");
+        before..goes_on
+    });
+    let [pictures, sound] = lost;
+    let truth = &original.truth[0];
+    // Pictures go on at the next key one, and not before it: they need what is missing.
+    assert!(truth[pictures.end].key && (8.0..9.9).contains(&truth[pictures.end].pts), "{pictures:?}:\n{plan}");
+    assert!((30..80).contains(&pictures.len()), "{pictures:?}:\n{plan}");
+    // Nobody needs a key picture to hear: one unit of sound, of which bytes are missing, and no more.
+    assert!(sound.len() <= 20, "{sound:?}:\n{plan}");
+    // Sound and pictures are as far apart as they were.
+    let apart = |lists: &[Vec<Probed>; 2], [picture, frame]: [usize; 2]| lists[0][picture].pts - lists[1][frame].pts;
+    let ours_at = [pictures.start, sound.start];
+    let drift = apart(&ours, ours_at) - apart(&original.truth, [pictures.end, sound.end]);
+    assert!(drift.abs() < 0.05, "{drift} s askew:\n{plan}");
+    decodes_from(&made.file, streamrip_lab::Format::MpegTs, 0.0);
+}
+
 /// Length of a packet of MPEG-TS.
 const PACKET: usize = 188;
 

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each of these tests uses a part of it")]
 
+pub mod tls;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -92,8 +94,12 @@ impl Bench {
 
     /// With HLS alone, and a proxy for everything.
     pub fn behind(proxy: &str) -> Self {
+        Self::of_hls(Setup { proxy: Some(proxy.to_owned()), ..Setup::default() })
+    }
+
+    /// With HLS alone.
+    pub fn of_hls(setup: Setup) -> Self {
         let mut bench = Self::new();
-        let setup = Setup { proxy: Some(proxy.to_owned()), ..Setup::default() };
         bench.sources = Sources::of(vec![Arc::new(Hls::with(bench.lines.clone(), setup))]);
         bench
     }

@@ -1,5 +1,6 @@
 //! HLS on tape: scripted streams whose every byte is known, and real ones from ffmpeg.
 
+mod apart;
 #[path = "../bench/mod.rs"]
 mod bench;
 mod channel;

@@ -17,7 +17,7 @@ use streamrip_lab::{Nginx, PATIENCE, Trouble, WebServer, eventually, wait_for_fi
 use crate::bench::Bench;
 
 /// ffmpeg that makes moving pictures and sound in chunks of a second. `more` is about HLS.
-fn encoder(folder: &Path, real_time: bool, more: &str) -> Command {
+pub fn encoder(folder: &Path, real_time: bool, more: &str) -> Command {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-hide_banner", "-nostdin", "-loglevel", "error", "-y", "-threads", "1"]);
     for source in ["testsrc2=size=320x180:rate=25", "aevalsrc=0.2*sin(2*PI*330*t)+0.05*random(0):sample_rate=44100"] {
@@ -33,7 +33,7 @@ fn encoder(folder: &Path, real_time: bool, more: &str) -> Command {
 }
 
 /// Files of a folder whose name begins so, by name, with their content.
-fn files(folder: &Path, start: &str) -> Vec<(String, Vec<u8>)> {
+pub fn files(folder: &Path, start: &str) -> Vec<(String, Vec<u8>)> {
     let names = std::fs::read_dir(folder).expect("a folder").flatten();
     let mut names: Vec<String> = names.map(|f| f.file_name().to_string_lossy().into_owned()).collect();
     names.retain(|name| name.starts_with(start) && !name.ends_with(".tmp"));
@@ -54,11 +54,16 @@ async fn ffmpeg_behind_nginx_with_an_outage_a_missing_chunk_and_a_restart_is_rec
     let mut first = live(1);
     wait_for_file(&root.join("index.m3u8"));
     wait_for_file(&root.join("life1_003.ts"));
-    let began = first_date(&root);
+    let began = first_date(&root.join("index.m3u8"));
     let mut tape = bench.start(Bench::order(&nginx.url("/index.m3u8")));
     eventually("media", PATIENCE, || tape.status().bytes > 0).await;
     nginx.outage(true);
+    let before = tape.status().bytes;
     tokio::time::sleep(Duration::from_secs(4)).await;
+    // What was being sent when it began.
+    let came = tape.status().bytes - before;
+    let chunk = files(&root, "life1_").iter().map(|(_, chunk)| chunk.len() as u64).max().expect("a chunk");
+    assert!(came <= chunk, "{came} bytes came while all was answered with 503; a chunk has {chunk}");
     nginx.outage(false);
     wait_for_file(&root.join("life1_010.ts"));
     // It dies, and says no word of an end.
@@ -87,7 +92,7 @@ async fn ffmpeg_behind_nginx_with_an_outage_a_missing_chunk_and_a_restart_is_rec
 
     // Where it lies in wall time: as the encoder's dates have it, though the first chunks came late. (A hole of
     // one second, as the missing chunk leaves, is none yet.)
-    let restarted = first_date(&root);
+    let restarted = first_date(&root.join("index.m3u8"));
     let walls: Vec<i64> = indexed(&bench).spans.iter().map(|span| span.wall().start.0).collect();
     assert_eq!(walls.len(), 2, "{walls:?}");
     for (wall, made) in walls.iter().zip([began, restarted]) {
@@ -96,8 +101,8 @@ async fn ffmpeg_behind_nginx_with_an_outage_a_missing_chunk_and_a_restart_is_rec
 }
 
 /// When the first chunk of all was made, as the playlist says.
-fn first_date(root: &Path) -> i64 {
-    let playlist = std::fs::read_to_string(root.join("index.m3u8")).expect("a playlist");
+pub fn first_date(playlist: &Path) -> i64 {
+    let playlist = std::fs::read_to_string(playlist).expect("a playlist");
     assert!(playlist.contains("#EXT-X-MEDIA-SEQUENCE:0\n"), "{playlist}");
     let date = playlist.lines().find_map(|l| l.strip_prefix("#EXT-X-PROGRAM-DATE-TIME:")).expect("dates");
     chrono::DateTime::parse_from_str(date, "%Y-%m-%dT%H:%M:%S%.f%z").expect("a date").timestamp_millis()
@@ -105,7 +110,8 @@ fn first_date(root: &Path) -> i64 {
 
 fn indexed(bench: &Bench) -> MediaIndex {
     let segment = bench.segments().remove(0);
-    index::index(&bench.dir.path().join(&segment.path), &segment.marks, &CancellationToken::new()).expect("indexed")
+    index::index(&bench.dir.path().join(&segment.path), &segment.marks, &[], &CancellationToken::new())
+        .expect("indexed")
 }
 
 fn count(index: &MediaIndex, kind: TrackKind) -> u64 {
@@ -212,7 +218,9 @@ async fn two_connections_share_a_chunk_and_their_seam_is_found_by_its_packets() 
     let found: Vec<MediaIndex> = bench
         .segments()
         .iter()
-        .map(|s| index::index(&bench.dir.path().join(&s.path), &s.marks, &CancellationToken::new()).expect("indexed"))
+        .map(|s| {
+            index::index(&bench.dir.path().join(&s.path), &s.marks, &[], &CancellationToken::new()).expect("indexed")
+        })
         .collect();
     assert_eq!(found.len(), 2);
     let seam = seam::find(&found[0], &found[1]);

@@ -6,10 +6,12 @@ use streamrip::domain::hall::Stream;
 use streamrip::domain::ids::StreamId;
 use streamrip::domain::segment::EndReason;
 use streamrip::domain::stream_url::StreamUrl;
+use streamrip::source::http::Setup;
 use streamrip::tape::events::TapeEvent;
 use streamrip_lab::{PATIENCE, Trouble, eventually};
 
 use crate::bench::Bench;
+use crate::bench::tls::{connect_proxy, tls_before, trusting};
 use crate::channel::{CHUNK, Channel, assert_same};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,4 +179,30 @@ async fn a_proxy_at_home_is_used_and_knows_the_names() {
     bench.bytes(&tape, 2 * CHUNK).await;
     bench.stop(&mut tape).await;
     assert_same(&bench.segments()[0].content, &live.chunks(0..2), "through the proxy");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn https_is_taken_from_a_server_that_is_trusted_and_from_no_other_also_through_a_proxy() {
+    let mut live = Channel::start(20);
+    live.publish(2);
+    let plain = live.server.url("").trim_start_matches("http://").parse().expect("an address");
+    let url = format!("https://{}/live/index.m3u8", tls_before(plain));
+    let stranger = Bench::new();
+    let mut tape = stranger.start(Bench::order(&url));
+    eventually("a refusal", PATIENCE, || !stranger.ends().is_empty()).await;
+    stranger.stop(&mut tape).await;
+    assert_eq!(stranger.ends()[0].0, EndReason::Tls, "{:?}", stranger.ends());
+    let (proxy, asked) = connect_proxy();
+    for proxy in [None, Some(format!("http://me:secret@{proxy}"))] {
+        let bench = Bench::of_hls(Setup { tls: Some(trusting()), proxy, ..Setup::default() });
+        let mut tape = bench.start(Bench::order(&url));
+        bench.bytes(&tape, 2 * CHUNK).await;
+        bench.stop(&mut tape).await;
+        assert_same(&bench.segments()[0].content, &live.chunks(0..2), "over TLS");
+    }
+    // The proxy sees nothing but where it leads.
+    let asked = asked.lock().expect("lock");
+    let to = url.trim_start_matches("https://").split('/').next().expect("an address");
+    assert!(!asked.is_empty() && asked.iter().all(|head| head.starts_with(&format!("CONNECT {to} HTTP/1.1\r\n"))));
+    assert!(asked[0].to_ascii_lowercase().contains("proxy-authorization: basic bwu6c2vjcmv0"), "{asked:?}");
 }

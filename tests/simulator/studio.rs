@@ -2,7 +2,7 @@
 //! of the frames which a plan takes. How a file gets its name is the real thing.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use streamrip::domain::media::{MediaIndex, Window};
 use streamrip::domain::segment::Mark;
@@ -25,7 +25,7 @@ pub struct SimStudio {
 }
 
 impl Studio for SimStudio {
-    fn index(&self, path: &Path, marks: &[Mark], _: &CancellationToken) -> Result<MediaIndex> {
+    fn index(&self, path: &Path, marks: &[Mark], _: &[PathBuf], _: &CancellationToken) -> Result<MediaIndex> {
         let bytes = read(path)?;
         Ok(indexer::index(&bytes, marks, marks.first().map_or(Ms(0), |m| m.at), self.period_ms))
     }

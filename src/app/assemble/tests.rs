@@ -341,3 +341,44 @@ async fn a_burst_that_reaches_back_closes_the_gap_before_it_is_joined() {
     assert_eq!((seams.len(), seams[0].kind.as_str(), seams[0].method.as_str()), (1, "overlap", "packets"));
     assert!(view.report.gaps.is_empty());
 }
+
+#[tokio::test]
+async fn a_piece_without_a_key_picture_is_joined_by_what_the_one_before_says() {
+    let site = Site::new();
+    let mut scan = crate::media::mpegts::Scan::default();
+    scan.feed(&site.stream);
+    let key = |n: usize| scan.cuts()[n].byte as usize;
+    // From the middle of a second to the next key picture.
+    let cuts = [0, usize::midpoint(key(8), key(9)) / 188 * 188, key(9), site.stream.len()];
+    let at = |byte: usize| byte as f64 * 24.0 / site.stream.len() as f64 - 2.0;
+    let mut pieces = Vec::new();
+    for pair in cuts.windows(2) {
+        pieces.push(site.tape_bytes(site.stream[pair[0]..pair[1]].to_vec(), at(pair[0]), at(pair[1])).await);
+    }
+    site.sql(
+        "INSERT INTO stream (id, hall_id, url, priority, origin, added_ms)
+           VALUES (3, 1, 'http://a/', 0, 'command', 0), (4, 1, 'http://b/', 1, 'command', 0);
+         INSERT INTO connection (id, uuid, hall_id, stream_id, source, opened_ms)
+           VALUES (1, 'a', 1, 3, 'http', 0), (2, 'b', 1, 3, 'http', 0), (3, 'c', 1, 3, 'http', 0);
+         UPDATE segment SET connection_id = id;",
+    )
+    .await;
+    let path = |id| site.query(|db| segments::segment(db, id).expect("read")).expect("there").path;
+    let before = |id| site.query(|db| segments::before(db, id).expect("read"));
+    assert_eq!(before(pieces[2]), [path(pieces[1]), path(pieces[0])], "the last one first");
+    assert_eq!(before(pieces[0]), Vec::<PathBuf>::new());
+    let AssembleOutcome::Made { duration_ms, gaps, .. } = site.assemble().await else { panic!("not made") };
+    assert!(gaps == 0 && (19_900..21_500).contains(&duration_ms), "{gaps} gaps in {duration_ms} ms");
+    let index = |id| site.query(|db| crate::catalog::media_index::of_segment(db, id).expect("read")).expect("there");
+    assert!(index(pieces[1]).keys_ms.is_empty() && index(pieces[1]).tracks.len() == 2);
+    assert!(!index(pieces[1]).lent.is_empty() && index(pieces[2]).lent.is_empty());
+
+    // Another stream's pictures may be others; what must not be kept lends nothing.
+    for other in [
+        "UPDATE connection SET stream_id = 4 WHERE id = 1",
+        "UPDATE connection SET stream_id = 3; UPDATE segment SET verdict = 'quarantined' WHERE id = 1",
+    ] {
+        site.sql(other).await;
+        assert_eq!(before(pieces[1]), Vec::<PathBuf>::new(), "{other}");
+    }
+}

@@ -68,13 +68,19 @@ struct Trouble {
 }
 
 impl Studio for Trouble {
-    fn index(&self, path: &Path, marks: &[Mark], cancel: &CancellationToken) -> media::Result<MediaIndex> {
+    fn index(
+        &self,
+        path: &Path,
+        marks: &[Mark],
+        lenders: &[PathBuf],
+        cancel: &CancellationToken,
+    ) -> media::Result<MediaIndex> {
         if path.ends_with(&self.with) {
             assert!(!self.panics, "a bug");
             let source = std::io::ErrorKind::PermissionDenied.into();
             return Err(MediaError::File { path: path.to_owned(), source });
         }
-        Ffmpeg.index(path, marks, cancel)
+        Ffmpeg.index(path, marks, lenders, cancel)
     }
 
     fn windows(

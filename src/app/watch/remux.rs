@@ -10,15 +10,16 @@ use std::time::Duration;
 
 use rusqlite::Connection as Db;
 
+use super::walls::{Given, Judgement, When, begins};
 use super::{From, instant, newest_folder};
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
-use crate::app::growing::{Growing, wait_for_change};
+use crate::app::growing::Growing;
 use crate::app::report::{self, TalkView};
 use crate::app::timeshift::{forbidden, near};
+use crate::app::wake::Wake;
 use crate::catalog::{marks, open_reader, schedule};
 use crate::domain::ids::SegmentId;
-use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::media::TrackKind;
 use crate::domain::segment::{Container, Mark, Segment};
 use crate::domain::time::{Ms, SECOND};
@@ -27,9 +28,9 @@ use crate::media::demux::{Demux, Demuxed};
 use crate::media::live_mux::LiveMux;
 use crate::media::mux::Block;
 use crate::plan::splice::Splice;
-use crate::plan::timeshift::WAIT_MS;
+use crate::plan::timeshift::{WAIT_MS, is_past};
 
-/// Another segment is looked for so often.
+/// A change that nobody tells of is noticed after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The schedule is looked at so often for what must not be shown, milliseconds.
@@ -37,16 +38,6 @@ const LOOK_AT_SCHEDULE_MS: i64 = 5 * SECOND;
 
 /// Live is so far behind the newest, milliseconds.
 const LIVE_MS: i64 = 8 * SECOND;
-
-/// A beginning may be so much earlier than asked for, milliseconds: it is a key picture's.
-const KEY_MS: i64 = 3 * SECOND;
-
-/// When media was made is known no better, while its segment is not looked into: a server sends the last seconds at once.
-/// What must not be shown is not shown so long before and after.
-const UNSURE_MS: i64 = 60 * SECOND;
-
-/// A step of a segment's clock that is larger than this is another clock. Milliseconds.
-const JUMP_MS: i64 = 10 * SECOND;
 
 /// A server sends no more than this again, milliseconds.
 const SENT_AGAIN_MS: i64 = 30 * SECOND;
@@ -75,15 +66,15 @@ pub fn remux(env: &Env, talk: i64, from: From, out: &mut dyn FnMut(&[u8]) -> Res
         tail: Vec::new(),
         given: None,
     };
-    let mut done: Option<(Ms, SegmentId)> = None;
+    let (mut done, mut wake): (Option<(Ms, SegmentId)>, _) = (None, Wake::default());
     loop {
         let view = report::by_id(&db, env, talk)?;
         if view.talk.opted_out {
             return Ok(());
         }
-        let all = near(&db, &view)?;
-        let next =
-            all.iter().find(|s| s.container != Container::MpegTs && done.is_none_or(|done| (s.opened, s.id) > done));
+        let mut all = near(&db, &view)?;
+        all.retain(|s| s.container != Container::MpegTs);
+        let next = all.iter().find(|s| done.is_none_or(|done| (s.opened, s.id) > done));
         match next {
             Some(segment) => {
                 done = Some((segment.opened, segment.id));
@@ -91,8 +82,10 @@ pub fn remux(env: &Env, talk: i64, from: From, out: &mut dyn FnMut(&[u8]) -> Res
                     return Ok(());
                 }
             }
-            None if env.clock.now() >= view.window.end && all.iter().all(|s| s.closed.is_some()) => return Ok(()),
-            None => wait_for_change(newest_folder(env, &all).as_deref(), LOOK_AGAIN),
+            None if is_past(all.iter().any(|s| s.closed.is_none()), view.window, env.clock.now()) => return Ok(()),
+            None => {
+                wake.wait(newest_folder(env, &all).as_deref(), LOOK_AGAIN);
+            }
         }
     }
 }
@@ -125,22 +118,28 @@ impl Remux {
         segment: &Segment,
         out: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<bool> {
-        let begins = *self.begins.get_or_insert_with(|| match self.from {
+        let starts = *self.begins.get_or_insert_with(|| match self.from {
             From::Start => view.talk.slot.start,
             From::Live => self.env.clock.now().minus(LIVE_MS),
             From::At(time) => instant(time, view),
         });
         let mut when = When {
-            begins,
+            begins: starts,
             ends: view.window.end,
             forbidden: forbidden(db, view)?,
             looked: self.env.clock.now(),
             late_ms: segment.spans.first().map(|span| span.wall().start.since(segment.opened)),
         };
-        let file = Growing::open(&self.env, segment, view.window.end.plus(WAIT_MS))?;
+        let until = view.window.end.plus(WAIT_MS);
         match segment.container {
-            Container::Mp3 | Container::Adts => self.bytes((db, view), segment, file, &mut when, out),
-            _ => self.packets((db, view), segment, file, &mut when, out),
+            Container::Mp3 | Container::Adts => {
+                let file = Growing::open(&self.env, segment, until)?;
+                self.bytes((db, view), segment, file, &mut when, out)
+            }
+            _ => {
+                when.late_ms = segment.spans.first().map(|_| 0);
+                self.packets((db, view), segment, until, &mut when, out)
+            }
         }
     }
 
@@ -159,10 +158,32 @@ impl Remux {
         &mut self,
         of: (&Db, &TalkView),
         segment: &Segment,
-        mut file: Growing,
+        until: Ms,
         when: &mut When,
         out: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<bool> {
+        let exact = when.forbidden.iter().next().is_some();
+        let begins = begins(&self.env, of.0, segment, exact)?;
+        // What was given is left out the second time.
+        for then in ["it is taken again", "the rest of it is not shown"] {
+            let file = Growing::open(&self.env, segment, until)?;
+            match self.taken_apart(of, file, begins, when, out)? {
+                Taken::Whole => return Ok(true),
+                Taken::Enough => return Ok(false),
+                Taken::Early(why) => tracing::warn!("{}: {why}; {then}", segment.path.display()),
+            }
+        }
+        Ok(true)
+    }
+
+    fn taken_apart(
+        &mut self,
+        of: (&Db, &TalkView),
+        mut file: Growing,
+        begins: Ms,
+        when: &mut When,
+        out: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<Taken> {
         let cannot = |e| Failure::new(Kind::Failed, "a segment cannot be taken apart").because(e);
         let (mut demux, mut pipe) = Demux::fed(&file.path, &CancellationToken::new()).map_err(cannot)?;
         let stop = Arc::clone(&file.stop);
@@ -170,13 +191,14 @@ impl Remux {
             while let Ok(Some(block)) = file.next() {
                 // A pipe that is closed: ffmpeg has ended, or is not wanted any more.
                 if pipe.write_all(&block).is_err() {
-                    break;
+                    return false;
                 }
             }
+            file.is_whole()
         });
         let feeder = feeder.map_err(|e| Failure::new(Kind::Failed, "there is no thread to be had").because(e))?;
         self.splice.segment();
-        let mut given = Given { clock: None, begins: segment.opened };
+        let mut given = Given::new(begins);
         let result = loop {
             match demux.next_packet() {
                 Ok(Some(packet)) => {
@@ -184,23 +206,28 @@ impl Remux {
                         Ok(true) => self.packet(&demux, packet, &mut given, when, out),
                         ended => ended,
                     };
-                    if !matches!(goes_on, Ok(true)) {
-                        break goes_on;
+                    match goes_on {
+                        Ok(true) => {}
+                        Ok(false) => break Ok(Taken::Enough),
+                        Err(e) => break Err(e),
                     }
                 }
-                Ok(None) => break Ok(true),
-                // What can be seen of a torn or odd file has been seen.
-                Err(e) => {
-                    tracing::debug!("{}: {e}", segment.path.display());
-                    break Ok(true);
-                }
+                Ok(None) => break Ok(Taken::Whole),
+                Err(e) => break Ok(Taken::Early(e.to_string())),
             }
         };
         // It wakes within a second.
         stop.store(true, Ordering::Relaxed);
+        let trouble = demux.trouble().map(str::to_owned);
         drop(demux);
-        let _ = feeder.join();
-        result
+        let fed = feeder.join().unwrap_or(false);
+        result.map(|taken| match taken {
+            // What can be seen of a torn or odd file has been seen, where ffmpeg took all of it.
+            Taken::Whole if !fed => {
+                Taken::Early(trouble.unwrap_or_else(|| "ffmpeg ended before the file did".to_owned()))
+            }
+            taken => taken,
+        })
     }
 
     fn packet(
@@ -214,7 +241,7 @@ impl Remux {
         let tracks: Vec<_> = demux.entries().collect();
         let lead = (1..).zip(&tracks).find(|(_, t)| t.kind() == TrackKind::Video).map_or(1, |(n, _)| n);
         let leads = packet.packet.track == lead;
-        let wall = given.wall(packet.packet.pts_ms);
+        let wall = given.wall(packet.packet.pts_ms, self.env.clock.now());
         if self.was_given(wall) {
             return Ok(true);
         }
@@ -260,7 +287,7 @@ impl Remux {
         let mut at = 0_u64;
         let mut came: Vec<Mark> = Vec::new();
         // What a server sends again is passed over up to where it was before.
-        let mut again = (!self.tail.is_empty()).then(Vec::new);
+        let mut again = (!self.tail.is_empty()).then(|| (Vec::new(), segment.opened));
         while let Some(block) = file.next()? {
             at += block.len() as u64;
             if !self.look_again(of, when)? {
@@ -278,8 +305,9 @@ impl Remux {
             }
             let bytes = match &mut again {
                 None => block,
-                Some(first) => {
+                Some((first, by)) => {
                     first.extend_from_slice(&block);
+                    *by = wall;
                     let found = find_last(first, &self.tail);
                     let may_come = !file.waited || self.env.clock.now().since(segment.opened) < BURST_MS;
                     if found.is_none() && first.len() < AGAIN && may_come {
@@ -290,16 +318,33 @@ impl Remux {
                     rest
                 }
             };
-            out(&bytes)?;
-            self.given = self.given.max(Some(wall));
-            self.tail.extend_from_slice(&bytes);
-            self.tail.drain(..self.tail.len().saturating_sub(TAIL));
+            self.give(&bytes, wall, out)?;
         }
-        if let Some(rest) = again.filter(|rest| !rest.is_empty()) {
-            out(&rest)?;
+        // It ended before it was known whether something comes again.
+        if let Some((rest, wall)) = again.filter(|(rest, _)| !rest.is_empty()) {
+            self.give(&rest, wall, out)?;
         }
         Ok(true)
     }
+
+    /// Gives bytes that had come by `wall`, and remembers where it goes on.
+    fn give(&mut self, bytes: &[u8], wall: Ms, out: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        out(bytes)?;
+        self.given = self.given.max(Some(wall));
+        self.tail.extend_from_slice(bytes);
+        self.tail.drain(..self.tail.len().saturating_sub(TAIL));
+        Ok(())
+    }
+}
+
+/// What became of a segment that ffmpeg takes apart.
+enum Taken {
+    /// All of it, to its end.
+    Whole,
+    /// As much as is wanted: the talk is over.
+    Enough,
+    /// ffmpeg ended before the segment did, and why.
+    Early(String),
 }
 
 /// Where the last occurrence of `what` ends.
@@ -307,86 +352,5 @@ fn find_last(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len().max(1)).rposition(|window| window == what).map(|at| at + what.len())
 }
 
-/// Wall time of a segment's packets.
-struct Given {
-    /// A time of the segment's clock and the wall's.
-    clock: Option<(i64, Ms)>,
-    begins: Ms,
-}
-
-impl Given {
-    fn wall(&mut self, pts_ms: i64) -> Ms {
-        let (last, wall) = self.clock.unwrap_or((pts_ms, self.begins));
-        let step = pts_ms - last;
-        // Where the clock was set, right after what was before.
-        let wall = if step.abs() > JUMP_MS { wall } else { wall.plus(step) };
-        self.clock = Some((pts_ms, wall));
-        wall
-    }
-}
-
-/// What of a segment is shown.
-struct When {
-    begins: Ms,
-    ends: Ms,
-    forbidden: IntervalSet,
-    /// When that was asked for.
-    looked: Ms,
-    /// By so many milliseconds its media lies later than by arrival, where that is known.
-    late_ms: Option<i64>,
-}
-
-enum Judgement {
-    Early,
-    Shown,
-    Forbidden,
-    Late,
-}
-
-impl When {
-    fn judge(&self, wall: Ms) -> Judgement {
-        let here = match self.late_ms {
-            Some(late) => Interval::new(wall.plus(late.min(0)), wall.plus(late.max(0) + 1)),
-            None => Interval::new(wall.minus(UNSURE_MS), wall.plus(1)),
-        };
-        if self.forbidden.iter().any(|slot| slot.overlaps(here)) {
-            Judgement::Forbidden
-        } else if wall >= self.ends {
-            Judgement::Late
-        } else if wall < self.begins.minus(KEY_MS) {
-            Judgement::Early
-        } else {
-            Judgement::Shown
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_that_come_again_are_found() {
-        assert_eq!(find_last(b"abcabcx", b"abc"), Some(6));
-        assert_eq!(find_last(b"abx", b"abc"), None);
-        assert_eq!(find_last(b"a", b"abc"), None);
-    }
-
-    #[test]
-    fn what_must_not_be_shown_is_not_shown_also_where_its_time_is_unsure() {
-        let at = |second: i64| Ms(1_000_000_000).plus(second * SECOND);
-        let when = |late_ms| When {
-            begins: at(0),
-            ends: at(1000),
-            forbidden: Interval::new(at(100), at(200)).into(),
-            looked: at(0),
-            late_ms,
-        };
-        let shown =
-            |when: When| -> Vec<i64> { (0..300).filter(|s| matches!(when.judge(at(*s)), Judgement::Shown)).collect() };
-        assert_eq!(shown(when(None)), (0..100).chain(260..300).collect::<Vec<_>>());
-        assert_eq!(shown(when(Some(-10 * SECOND))), (0..100).chain(210..300).collect::<Vec<_>>());
-        assert!(matches!(when(None).judge(at(1000)), Judgement::Late));
-        assert!(matches!(when(None).judge(at(-10)), Judgement::Early));
-    }
-}
+mod tests;

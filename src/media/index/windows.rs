@@ -20,7 +20,7 @@ pub fn windows(
 ) -> Result<Vec<Window>> {
     let mut gathered: Vec<Gathered> =
         stretches.iter().map(|(from, to)| Gathered::new(*from, *to, index.tracks.len())).collect();
-    let mut demux = Demux::open(path, &index.format, &picks_of(index), &index.parts, cancel)?;
+    let mut demux = Demux::open(path, &index.format, &picks_of(index), &index.parts, &index.lent, cancel)?;
     while let Some(Demuxed { mut packet, ordinal, .. }) = demux.next_packet()? {
         let Some(known) = index.tracks.get(packet.track as usize - 1) else { continue };
         if packet.duration_ms == 0 {

@@ -128,7 +128,7 @@ impl Builder<'_> {
                 self.reject(unit.id, format!("all of it stands in segment {}", last.segment), stands);
                 continue;
             }
-            self.follow(last, unit, &seam);
+            self.follow(units, last, unit, &seam);
         }
         self.cut_end();
     }
@@ -260,7 +260,7 @@ impl Builder<'_> {
     }
 
     /// Adds a segment after the last one.
-    fn follow(&mut self, last: &Unit<'_>, unit: &Unit<'_>, seam: &Seam) {
+    fn follow(&mut self, units: &[Unit<'_>], last: &Unit<'_>, unit: &Unit<'_>, seam: &Seam) {
         let overlap = seam.kind == SeamKind::Overlap;
         if unit.index.spans.is_empty() {
             return;
@@ -280,10 +280,11 @@ impl Builder<'_> {
             .filter_map(|(track, out_track)| {
                 let known = unit.index.tracks.iter().find(|t| t.number == *track)?;
                 let from = seam.cuts.iter().find(|c| c.second_track == *track).map(|c| c.from);
+                let from = from.unwrap_or_else(|| begin_after_gap(known));
                 Some(TrackPiece {
                     track: *track,
                     out_track: *out_track,
-                    from: from.unwrap_or_else(|| begin_after_gap(known)),
+                    from: if self.waits(units, *out_track) { from_key(unit.index, *track, from) } else { from },
                     to: To::End,
                     out_end_ms: None,
                 })
@@ -333,6 +334,23 @@ impl Builder<'_> {
             self.pieces.clear();
             self.reject(segment, "what it has of the window stands in the next segment".to_owned(), true);
         }
+    }
+
+    /// True where the pictures of a track have not begun again since the last gap: of what came then none was a key one.
+    fn waits(&self, units: &[Unit<'_>], out_track: u32) -> bool {
+        let mut begun = self.pieces.iter().rev().filter_map(|piece| {
+            let t = piece.tracks.iter().find(|t| t.out_track == out_track && t.from != From::Nothing)?;
+            Some((units.iter().find(|u| u.id == piece.segment)?.index, t))
+        });
+        let Some((index, TrackPiece { track, from: From::Key(at), to, .. })) = begun.next() else { return false };
+        let before = match to {
+            To::End => None,
+            To::Packet(n) => packet_ms(index, *track, *n),
+            To::Time(to) => Some(*to),
+        };
+        let is_first = index.tracks.first().is_some_and(|first| first.number == *track);
+        let is_used = |key: &i64| key >= at && before.is_none_or(|before| *key < before);
+        is_first && !index.keys_ms.iter().any(is_used)
     }
 
     /// Where each track ends by now, in the assembly's clock.
@@ -442,6 +460,16 @@ fn begin_ms(index: &MediaIndex, t: &TrackPiece, span: MediaSpan) -> Option<i64> 
             head.next().map(|p| p.pts_ms.max(at)).or(Some(at))
         }
         From::Nothing => None,
+    }
+}
+
+/// Where pictures begin that were to go on there, but have nothing to go on from.
+fn from_key(index: &MediaIndex, track: u32, from: From) -> From {
+    match from {
+        From::Start => From::Key(i64::MIN),
+        From::Packet(n) => From::Key(packet_ms(index, track, n).unwrap_or(i64::MIN)),
+        From::Time(at) => From::Key(at),
+        From::Key(_) | From::Nothing => from,
     }
 }
 

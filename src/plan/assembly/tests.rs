@@ -269,3 +269,28 @@ fn what_only_the_wall_clock_calls_the_same_is_never_called_redundant() {
     let plan = plan_of(&[once, twice], wall(5, 15), 0, &[]);
     assert_eq!(plan.rejected.iter().map(|r| r.redundant).collect::<Vec<_>>(), [true]);
 }
+
+#[test]
+fn after_a_gap_pictures_wait_for_a_key_one_also_over_pieces_that_have_none() {
+    // Key pictures at 5760 and 7680 ms; the second and third piece have none.
+    let all = original(20, Content::Unique, true);
+    for overlap_ms in [0, 150] {
+        let cuts = [(0, 4000), (6000, 6500), (6500 - overlap_ms, 7000), (7000 - overlap_ms, 12_000)];
+        let dumps: Vec<Dump> =
+            cuts.iter().map(|(a, b)| dump(&all, at(&all, *a, true), at(&all, *b, true), false, 0, false)).collect();
+        assert!(dumps[1..3].iter().all(|d| d.index.keys_ms.is_empty()));
+        let plan = plan_of(&dumps, Interval::new(Ms(ZERO), Ms(ZERO + 20_000)), 0, &[]);
+        assert_eq!(plan.pieces.iter().filter(|p| p.before.is_some()).count(), 1, "{plan:#?}");
+        let out = carried_out(&plan, &dumps);
+        let pictures: Vec<u64> = out[0].iter().map(|(n, _)| *n).filter(|n| *n > 120).collect();
+        assert_eq!(pictures.first(), Some(&192), "{plan:#?}");
+        assert!(pictures.windows(2).all(|w| w[0] + 1 == w[1]));
+        // Sound waits for nothing.
+        let sound: Vec<u64> = out[1].iter().map(|(n, _)| *n).collect();
+        assert_eq!(sound.windows(2).filter(|w| w[0] + 1 != w[1]).count(), 1, "{plan:#?}");
+        assert_eq!(
+            sound.iter().position(|n| *n == dumps[1].from[1]),
+            Some(dumps[0].packets.iter().filter(|p| p.track == 2).count())
+        );
+    }
+}

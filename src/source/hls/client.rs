@@ -1,6 +1,5 @@
 //! Requests of an HLS stream: playlists and keys whole, chunks as they come.
 
-use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,14 +10,14 @@ use reqwest::header::{LOCATION, RANGE, USER_AGENT};
 use reqwest::{Client, Proxy, Response, StatusCode, redirect};
 use url::Url;
 
-use super::playlist::{self, join};
-use crate::domain::hls::{AnyPlaylist, ByteRange, Key};
+use super::playlist::join;
+use crate::domain::follow::{Refusal, may_follow};
+use crate::domain::hls::ByteRange;
 use crate::domain::segment::EndReason;
-use crate::domain::stream_request::StreamRequest;
 use crate::domain::stream_url::{StreamUrl, is_private_ip, redact_text};
 use crate::domain::text::{one_line, shortened};
 use crate::source::http::Setup;
-use crate::source::{SourceEnd, gate, net};
+use crate::source::{SourceEnd, net};
 
 /// A playlist of more bytes is none: 1 MiB is three days in chunks of 6 s.
 const MAX_PLAYLIST: usize = 1 << 20;
@@ -67,7 +66,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Both. Of `setup` the proxies are used.
+    /// Both. Of `setup` the proxies and the trusted certificates are used.
     ///
     /// # Errors
     /// When TLS cannot be set up.
@@ -86,6 +85,9 @@ impl Clients {
                 .dns_resolver(Arc::new(Names { public_only, proxies: proxies.clone() }))
                 // Each step is looked at first, see `Requests::get`.
                 .redirect(redirect::Policy::none());
+            if let Some(tls) = &setup.tls {
+                builder = builder.tls_backend_preconfigured(tls.as_ref().clone());
+            }
             if !setup.environment {
                 builder = builder.no_proxy();
             }
@@ -206,44 +208,6 @@ impl Requests {
         Ok(Body { answer, found, skip, left: wanted.map_or(u64::MAX, |w| w.length) })
     }
 
-    /// A playlist as another program gets it, which will ask for it and for all that it names: none of that may
-    /// lead where we would not go. What the user has set for the stream goes along if all of it is on the
-    /// stream's own server, since a program says it to whomever it asks; else only the user agent.
-    ///
-    /// # Errors
-    /// When it is not to be had, or leads where it must not.
-    pub async fn for_program(&self, url: &Url) -> Result<StreamUrl, Failure> {
-        let (bytes, found) = self.playlist(url).await?;
-        let Some(AnyPlaylist::Media(playlist)) = playlist::read(&bytes, &found) else {
-            let detail = format!("{}: no HLS playlist of chunks came", shown(url));
-            return Err(Failure { reason: EndReason::NotMedia, detail });
-        };
-        let mut names = vec![&found];
-        for chunk in &playlist.chunks {
-            names.push(&chunk.url);
-            names.extend(chunk.map.as_ref().map(|map| &map.url));
-            names.extend(chunk.key.as_ref().and_then(Key::url));
-        }
-        let (mut all_own, mut hosts) = (true, HashSet::new());
-        for name in names {
-            let trust = self.trust(name)?;
-            all_own &= self.is_own_server(name, trust);
-            if trust == Trust::Public && hosts.insert(name.host_str()) {
-                let public = StreamUrl::parse_from_schedule(name.as_str()).map_err(|e| unusable(&e))?;
-                gate::check(&public).await.map_err(|end| Failure {
-                    reason: end.reason.unwrap_or(EndReason::SourceFailed),
-                    detail: end.detail.unwrap_or_default(),
-                })?;
-            }
-        }
-        let own = self.stream.request();
-        let mut request = if all_own { own.clone() } else { StreamRequest::default() };
-        if let Some(agent) = own.user_agent().filter(|_| !all_own) {
-            request.set_user_agent(agent).map_err(|e| unusable(&e))?;
-        }
-        Ok(StreamUrl::parse(found.as_str()).map_err(|e| unusable(&e))?.asked_with(request))
-    }
-
     async fn small(&self, url: &Url, range: Option<ByteRange>, max: usize) -> Result<(Vec<u8>, Url), Failure> {
         let all = async {
             let mut body = self.chunk(url, range, 0).await?;
@@ -327,22 +291,18 @@ impl Requests {
     fn trust(&self, url: &Url) -> Result<Trust, Failure> {
         let own = url.host_str() == Some(self.stream.host()) && !self.stream.is_public_only();
         let private = self.private.get().copied().unwrap_or(false);
-        let refused = |refusal: net::Refusal| Failure { reason: refusal.reason(), detail: refusal.to_string() };
+        let refused = |refusal: Refusal| Failure { reason: refusal.reason(), detail: refusal.to_string() };
         if !own && !private && is_proxy(&self.clients.proxies, url.host_str().unwrap_or_default()) {
             // Its name is looked up as the user's, who did not mean it for strangers.
-            return Err(refused(net::Refusal::Private(shown(url))));
+            return Err(refused(Refusal::Private(shown(url))));
         }
-        net::may_follow(url, own || private).map_err(refused)?;
+        may_follow(url, &[], own || private).map_err(refused)?;
         Ok(match (own, private) {
             (true, _) => Trust::Own,
             (false, true) => Trust::Neighbour,
             (false, false) => Trust::Public,
         })
     }
-}
-
-fn unusable(why: &dyn std::fmt::Display) -> Failure {
-    Failure { reason: EndReason::SourceFailed, detail: format!("the address cannot be given to a program: {why}") }
 }
 
 fn range_header(range: ByteRange) -> String {

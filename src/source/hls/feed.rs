@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -33,17 +34,38 @@ pub struct Feed {
     hints: Hints,
     memo: Memo,
     variant: Arc<Mutex<String>>,
+    /// Where these bytes are put together with others: how much of that was given.
+    muxed: Option<Arc<AtomicU64>>,
+    /// When what was read last was made, not told yet.
+    due: Option<Ms>,
 }
 
 impl Feed {
     /// Reads what comes through `items`. `variant` names the playlist that they are of, as far as it is known.
     #[must_use]
     pub fn new(items: mpsc::Receiver<Item>, hints: Hints, memo: Memo, variant: Arc<Mutex<String>>) -> Self {
-        Self { items, current: Bytes::new(), given: 0, hints, memo, variant }
+        Self { items, current: Bytes::new(), given: 0, hints, memo, variant, muxed: None, due: None }
     }
 
-    fn whole(&self, taken: Taken, made_until: Option<Ms>) {
-        if let Some(at) = made_until {
+    /// The same for bytes that are put together with others; `given`: how much of that the tape was given.
+    #[must_use]
+    pub fn muxed(self, given: &Arc<AtomicU64>) -> Self {
+        Self { muxed: Some(given.clone()), ..self }
+    }
+
+    fn bytes(&mut self, bytes: Bytes) {
+        self.current = bytes;
+        if let (Some(at), Some(given)) = (self.due.take(), &self.muxed) {
+            self.hints.push(Mark { at, offset: given.load(Ordering::Relaxed) });
+        }
+    }
+
+    fn whole(&mut self, taken: Taken, made_until: Option<Ms>) {
+        if self.muxed.is_some() {
+            // Of what is on its way now nobody knows how many bytes it will be. Before the next chunk is read,
+            // nothing later can have been given, and mostly all of it was.
+            self.due = made_until;
+        } else if let Some(at) = made_until {
             self.hints.push(Mark { at, offset: self.given });
         }
         self.memo.set(&self.variant.lock().unwrap_or_else(PoisonError::into_inner), taken);
@@ -64,7 +86,7 @@ impl AsyncRead for Feed {
                 return Poll::Ready(Ok(()));
             }
             match this.items.poll_recv(cx) {
-                Poll::Ready(Some(Item::Bytes(bytes))) => this.current = bytes,
+                Poll::Ready(Some(Item::Bytes(bytes))) => this.bytes(bytes),
                 Poll::Ready(Some(Item::Whole(taken, made_until))) => this.whole(taken, made_until),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Pending if buf.filled().len() > before => return Poll::Ready(Ok(())),

@@ -3,18 +3,20 @@
 mod apart;
 mod entry;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use self::entry::{Again, Found, Known};
 use super::client::{Body, Failure, MAX_CHUNK, Requests};
 use super::crypt::Cipher;
 use super::feed::Item;
-use super::memo::Memo;
+use super::memo::{LOST_AFTER, Memo, Memos};
 use crate::domain::hls::{Chunk, Key, Map, Playlist};
 use crate::domain::segment::EndReason;
 use crate::domain::time::Ms;
@@ -39,6 +41,17 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 /// And at most this often.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 
+/// What of a stream it fetches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Half {
+    /// All of it: there is one playlist.
+    All,
+    /// The picture, whose sound has another playlist.
+    Picture,
+    /// That sound.
+    Sound,
+}
+
 /// One connection.
 pub struct Life {
     ask: Ask,
@@ -48,7 +61,14 @@ pub struct Life {
     out: mpsc::Sender<Item>,
     log: Arc<dyn LineLog>,
     ffmpeg: Ffmpeg,
-    memo: Memo,
+    memos: Memos,
+    half: Half,
+    /// The sound that it does without, and when it was asked for.
+    without: Option<(Url, Instant)>,
+    /// It has seen the end of its playlist: what it takes from now on is new.
+    at_end: Arc<AtomicBool>,
+    /// Its chunks have no clock but that of their first line, so that none of a file may be missing.
+    packed: bool,
     /// It goes on with the rendition that was recorded a moment ago.
     goes_on: bool,
     /// Tells the memory that it lives.
@@ -90,11 +110,11 @@ impl Life {
         out: mpsc::Sender<Item>,
         log: Arc<dyn LineLog>,
         ffmpeg: Ffmpeg,
-        memo: Memo,
+        memos: Memos,
         variant: Arc<Mutex<String>>,
     ) -> Self {
         let now = Instant::now();
-        let (lives, goes_on) = memo.begin();
+        let (lives, goes_on) = memos.picture.begin();
         Self {
             ask,
             look: false,
@@ -102,7 +122,11 @@ impl Life {
             out,
             log,
             ffmpeg,
-            memo,
+            memos,
+            half: Half::All,
+            without: None,
+            at_end: Arc::default(),
+            packed: false,
             goes_on,
             _lives: lives,
             variant,
@@ -121,32 +145,50 @@ impl Life {
         async move { out.closed().await }
     }
 
-    /// Fetches until there is a reason to stop.
-    pub async fn run(mut self) -> SourceEnd {
-        let end = self.fetch().await.unwrap_or_else(SourceEnd::from);
+    /// Fetches until there is a reason to stop, or until told so.
+    pub async fn run(mut self, stop: &CancellationToken) -> SourceEnd {
+        let end = self.fetch(stop).await.unwrap_or_else(SourceEnd::from);
         if let Some(detail) = &end.detail {
             self.say(detail);
         }
         end
     }
 
+    async fn fetch(&mut self, stop: &CancellationToken) -> Result<SourceEnd, Failure> {
+        let found = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(SourceEnd::default()),
+            found = self.enter_again() => found?,
+        };
+        match found {
+            Found::Playlist(known) => tokio::select! {
+                biased;
+                () = stop.cancelled() => Ok(SourceEnd::default()),
+                end = self.follow(known) => end,
+            },
+            Found::Apart(picture, sound) => self.together(picture, sound, stop).await,
+        }
+    }
+
     fn say(&self, text: &str) {
-        self.log.line(&format!("{} hls", self.ask.label), text);
+        let of = if self.half == Half::Sound { "its sound: " } else { "" };
+        self.log.line(&format!("{} hls", self.ask.label), &format!("{of}{text}"));
     }
 
     fn now(&self) -> Ms {
         self.ask.now.plus(i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 
-    async fn fetch(&mut self) -> Result<SourceEnd, Failure> {
-        let mut known = match self.enter_again().await? {
-            Found::Playlist(known) => known,
-            Found::Apart(picture, sound) => return self.by_ffmpeg(&picture, &sound).await,
-        };
+    /// What it has taken.
+    fn memo(&self) -> &Memo {
+        if self.half == Half::Sound { &self.memos.sound } else { &self.memos.picture }
+    }
+
+    async fn follow(&mut self, mut known: Known) -> Result<SourceEnd, Failure> {
         self.goes_on = true;
         // Signatures change, the path is the variant's.
         let variant = known.url.path().to_owned();
-        let mut position = Position::Begin(self.memo.of(&variant));
+        let mut position = Position::Begin(self.memo().of(&variant));
         *self.variant.lock().unwrap_or_else(PoisonError::into_inner) = variant;
         let mut trouble: Option<Failure> = None;
         loop {
@@ -157,12 +199,15 @@ impl Life {
                     position = Position::After(last);
                 }
                 if known.playlist.ended {
-                    return Ok(SourceEnd {
-                        reason: None,
-                        detail: Some("the stream has ended (EXT-X-ENDLIST)".to_owned()),
-                    });
+                    return Ok(done("the stream has ended (EXT-X-ENDLIST)"));
+                }
+                if trouble.is_none() {
+                    self.at_end.store(true, Ordering::Relaxed);
                 }
                 self.wait(&known, trouble.is_some()).await;
+                if self.sound_is_back().await {
+                    return Ok(done("its sound can be had again: both get a file of their own"));
+                }
                 trouble = match self.reload(&mut known).await {
                     Ok(Again::Same) => None,
                     Ok(Again::Other) => return Ok(other_playlist()),
@@ -171,10 +216,8 @@ impl Life {
                 self.give_up_after(&known, trouble.as_ref())?;
                 continue;
             };
-            if self.before.as_ref().is_some_and(|before| hls::needs_new_file(before, &chunk)) || self.is_torn_by(&chunk)
-            {
-                let detail = Some("another format begins: it gets a file of its own".to_owned());
-                return Ok(SourceEnd { reason: None, detail });
+            if self.needs_new_file(&chunk, &start) {
+                return Ok(done("another format begins: it gets a file of its own"));
             }
             if let Some(Key::Other(name)) = &chunk.key {
                 let detail = format!("the stream is encrypted by {name}, which cannot be taken off");
@@ -187,7 +230,9 @@ impl Life {
                     trouble = None;
                     known.news = true;
                     position = Position::After(taken);
-                    self.before = Some(chunk);
+                    if !chunk.gap {
+                        self.before = Some(chunk);
+                    }
                 }
                 Err(failure) => {
                     self.say(&format!("chunk {}: {}", chunk.sequence, failure.detail));
@@ -198,6 +243,7 @@ impl Life {
                     }
                     if self.is_hopeless(&known.playlist, start.at).await {
                         self.say(&format!("chunk {} is left out", chunk.sequence));
+                        self.skipped(&taken);
                         position = Position::After(taken);
                         continue;
                     }
@@ -219,7 +265,9 @@ impl Life {
             Position::Begin(_) if self.look => {
                 Start { at: playlist.chunks.len().saturating_sub(1), ..Start::default() }
             }
-            Position::Begin(taken) => hls::begin(playlist, taken.as_ref(), self.now(), self.ask.from),
+            Position::Begin(taken) => {
+                hls::begin(playlist, taken.as_ref(), self.now(), self.ask.from, self.half != Half::All)
+            }
             Position::After(taken) => hls::after(playlist, taken),
         }
     }
@@ -244,8 +292,28 @@ impl Life {
         }
     }
 
-    /// The failure, where it has lasted too long.
+    /// True where a chunk cannot stand in the file of those before.
+    fn needs_new_file(&self, chunk: &Chunk, start: &Start) -> bool {
+        let Some(before) = &self.before else { return false };
+        let muxed = self.half != Half::All;
+        hls::needs_new_file(before, chunk, muxed)
+            || self.is_torn_by(chunk)
+            // Whoever puts the two together goes by one clock.
+            || (muxed && start.reset)
+            || (muxed && self.packed && before.sequence.checked_add(1) != Some(chunk.sequence))
+    }
+
+    /// The failure, where it has lasted too long. Sound is given up also where it just does not come: the picture
+    /// waits for it.
     fn give_up_after(&self, known: &Known, failure: Option<&Failure>) -> Result<(), Failure> {
+        if self.half == Half::Sound {
+            if self.last_byte.elapsed() < LOST_AFTER {
+                return Ok(());
+            }
+            self.memos.sound.lose();
+            let silent = || Failure { reason: EndReason::Stalled, detail: "nothing new has come for long".to_owned() };
+            return Err(failure.cloned().unwrap_or_else(silent));
+        }
         let over = self.is_over(&known.playlist);
         failure.filter(|_| over).map_or(Ok(()), |failure| Err(failure.clone()))
     }
@@ -294,9 +362,23 @@ impl Life {
             done?;
             let made_until = chunk.made_until().filter(|_| dated);
             self.send(Item::Whole(taken, made_until)).await?;
+            if self.half == Half::Sound {
+                self.memos.sound.found();
+            }
+        } else {
+            self.skipped(&taken);
         }
         self.part = None;
         Ok(())
+    }
+
+    /// Where a file must have no hole the next connection, which the hole begins, begins behind it, or nobody would
+    /// ever come past it.
+    fn skipped(&self, chunk: &Taken) {
+        if self.half != Half::All && self.packed {
+            let variant = self.variant.lock().unwrap_or_else(PoisonError::into_inner);
+            self.memo().set(&variant, chunk.clone());
+        }
     }
 
     async fn body(&mut self, chunk: &Chunk) -> Result<(), Failure> {
@@ -328,6 +410,7 @@ impl Life {
             if part.received == 0 && chunk.key.is_none() && piece.trim_ascii_start().starts_with(b"<") {
                 return Err(no_media("a web page came instead of a chunk"));
             }
+            let first = part.received == 0;
             part.received += piece.len() as u64;
             if part.received > MAX_CHUNK {
                 return Err(no_media("a chunk without end"));
@@ -336,6 +419,7 @@ impl Life {
                 Some(cipher) => cipher.push(&piece).into(),
                 None => piece,
             };
+            self.packed |= first && apart::is_packed(&bytes);
             self.send(Item::Bytes(bytes)).await?;
         }
         let Some(part) = &mut self.part else { return Ok(()) };
@@ -368,15 +452,18 @@ impl Life {
         if matches!(&item, Item::Bytes(bytes) if bytes.is_empty()) {
             return Ok(());
         }
-        self.last_byte = Instant::now();
         let sent = self.out.send(item).await;
+        self.last_byte = Instant::now();
         sent.map_err(|_| Failure { reason: EndReason::SourceFailed, detail: "nobody reads it any more".to_owned() })
     }
 }
 
 fn other_playlist() -> SourceEnd {
-    let detail = "the stream has another playlist now: it gets a connection of its own".to_owned();
-    SourceEnd { reason: None, detail: Some(detail) }
+    done("the stream has another playlist now: it gets a connection of its own")
+}
+
+fn done(why: &str) -> SourceEnd {
+    SourceEnd { reason: None, detail: Some(why.to_owned()) }
 }
 
 fn no_media(what: &str) -> Failure {

@@ -9,7 +9,7 @@ use crate::plan::hls::Taken;
 
 /// A rendition that was recorded and fails is waited for so long before another one is taken: less than the
 /// patience with a stream that is the only one (`plan::hls::patience`), more than an encoder needs to start anew.
-const LOST_AFTER: Duration = Duration::from_secs(20);
+pub const LOST_AFTER: Duration = Duration::from_secs(20);
 
 /// What was recorded so long ago is of a talk before, and binds nobody to its rendition.
 const RECENT: Duration = Duration::from_secs(60);
@@ -17,6 +17,23 @@ const RECENT: Duration = Duration::from_secs(60);
 /// The last chunk that a tape has read whole, and of which rendition. Clones are the same memory.
 #[derive(Clone, Debug, Default)]
 pub struct Memo(Arc<Mutex<Memory>>);
+
+/// Of a stream whose sound stands apart two are kept: each playlist has numbers of its own.
+#[derive(Clone, Debug, Default)]
+pub struct Memos {
+    /// Of its picture, or of all of it.
+    pub picture: Memo,
+    /// Of its sound.
+    pub sound: Memo,
+}
+
+impl Memos {
+    /// Forgets: what was read may not have reached the disk.
+    pub fn forget(&self) {
+        self.picture.forget();
+        self.sound.forget();
+    }
+}
 
 #[derive(Debug, Default)]
 struct Memory {
@@ -83,6 +100,12 @@ impl Memo {
         now - since >= LOST_AFTER
     }
 
+    /// It has been waited for long enough: the next one to ask gives it up.
+    pub fn lose(&self) {
+        let now = Instant::now();
+        self.lock().missing = Some((now.checked_sub(LOST_AFTER).unwrap_or(now), now));
+    }
+
     /// A connection begins, and lives as long as what is given back. True: it goes on with what one before
     /// it recorded a moment ago. (A second one beside one that lives is a handover: another file begins anyway.)
     #[must_use]
@@ -114,6 +137,8 @@ mod tests {
         assert!(!memo.is_lost(), "it came back");
         tokio::time::advance(RECENT).await;
         assert!(!memo.is_lost(), "nobody has looked in between");
+        memo.lose();
+        assert!(memo.is_lost(), "waited for elsewhere");
     }
 
     #[tokio::test(start_paused = true)]

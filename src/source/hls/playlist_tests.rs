@@ -93,7 +93,7 @@ fn two_starts_of_the_same_name_in_two_folders_are_two() {
             "#EXTM3U\n#EXT-X-MAP:URI=\"1/init.mp4?t=1\"\n#EXTINF:2,\n1.m4s\n#EXT-X-MAP:URI=\"{second}\"\n#EXTINF:2,\n2.m4s\n"
         );
         let playlist = media(&text);
-        crate::plan::hls::needs_new_file(&playlist.chunks[0], &playlist.chunks[1])
+        crate::plan::hls::needs_new_file(&playlist.chunks[0], &playlist.chunks[1], false)
     };
     assert!(starts("2/init.mp4?t=1") && starts("1/other.mp4") && !starts("1/init.mp4?t=2"));
 }

@@ -12,9 +12,10 @@ use super::client::{Answer, Ask, Client};
 use super::credentials::{Login, of_netrc};
 use super::playlist::{self, List};
 use super::socket::Hangup;
+use crate::domain::follow::may_follow;
 use crate::domain::segment::EndReason;
 use crate::domain::stream_url::StreamUrl;
-use crate::source::{SourceEnd, net};
+use crate::source::SourceEnd;
 
 /// Redirects followed from one address.
 const MAX_REDIRECTS: u32 = 10;
@@ -184,7 +185,7 @@ impl Way {
     /// An address that a server named, if we go there.
     fn next(&self, from: &Url, named: &str) -> Result<Url, String> {
         let joined = from.join(named.trim()).map_err(|e| format!("the server names an address that is none: {e}"))?;
-        net::may_follow(&joined, self.may_be_private != Some(false)).map_err(|refusal| refusal.to_string())?;
+        may_follow(&joined, &[], self.may_be_private != Some(false)).map_err(|refusal| refusal.to_string())?;
         Ok(joined)
     }
 }

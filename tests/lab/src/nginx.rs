@@ -1,7 +1,7 @@
 //! A real nginx that serves a folder.
 
 use std::fs;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::child::{OwnedChild, quiet};
 use crate::icecast::free_port;
-use crate::wait_until;
+use crate::{PATIENCE, get, wait_until};
 
 /// An nginx on a loopback port of its own, and the folder that it serves. It ends on drop.
 #[derive(Debug)]
@@ -81,14 +81,16 @@ impl Nginx {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// While it is out of order everything is answered with 503.
+    /// While it is out of order everything is answered with 503. It is when this returns.
     ///
     /// # Panics
-    /// Where its folder cannot be written.
+    /// Where its folder cannot be written, or it answers with something else.
     pub fn outage(&self, on: bool) {
         let flag = self.folder.path().join("outage");
         if on {
             fs::write(flag, b"").expect("a file");
+            let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+            wait_until("the outage", PATIENCE, || get(address, "/", "").starts_with("HTTP/1.1 503"));
         } else {
             fs::remove_file(flag).expect("an outage");
         }
@@ -112,5 +114,5 @@ impl Nginx {
 /// # Panics
 /// Where it does not come.
 pub fn wait_for_file(path: &Path) {
-    wait_until("a file", crate::PATIENCE, || fs::metadata(path).is_ok_and(|meta| meta.len() > 0));
+    wait_until("a file", PATIENCE, || fs::metadata(path).is_ok_and(|meta| meta.len() > 0));
 }

@@ -1,33 +1,187 @@
-//! Sound with a playlist of its own.
+//! Sound with a playlist of its own: two clients, each with its own numbers, and ffmpeg between them and the tape.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt, copy};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Item, Life};
-use crate::domain::segment::EndReason;
-use crate::domain::stream_url::StreamUrl;
-use crate::source::SourceEnd;
+use super::entry::Known;
+use super::{Failure, Half, Item, Life};
+use crate::domain::hls::clock_of_packed;
+use crate::source::child::fed::Inputs;
+use crate::source::ffmpeg::Ffmpeg;
+use crate::source::hls::feed::Feed;
+use crate::source::{Ask, Hints, Running, SourceEnd};
+
+/// Pieces of one half that wait for the other one, some seconds of it: then the server holds them.
+const AHEAD: usize = 512;
+
+/// Where one half ends, the other one has so long to come to the same place.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// How often it is looked whether it is near that.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+type Following = Pin<Box<dyn Future<Output = Result<SourceEnd, Failure>> + Send>>;
 
 impl Life {
-    /// Sound with a playlist of its own: ffmpeg puts the two together. It knows nothing of going on where
-    /// the last connection stopped.
-    pub(super) async fn by_ffmpeg(&mut self, picture: &StreamUrl, sound: &StreamUrl) -> Result<SourceEnd, Failure> {
-        self.say("its sound has a playlist of its own: recorded by ffmpeg");
-        let mut running = match self.ffmpeg.open_both(picture, sound, &self.ask.label) {
-            Ok(running) => running,
-            Err(end) => return Ok(end),
+    /// Both halves, put together. When one ends, or when told to stop, all that was fetched comes out first.
+    pub(super) async fn together(
+        &mut self,
+        picture: Known,
+        sound: Known,
+        stop: &CancellationToken,
+    ) -> Result<SourceEnd, Failure> {
+        if let Err(end) = self.ffmpeg.installed() {
+            return Ok(end);
+        }
+        let given = Arc::default();
+        let (eyes, seen) = self.half(Half::Picture, &given);
+        let (ears, heard) = self.half(Half::Sound, &given);
+        let ends = [eyes.at_end.clone(), ears.at_end.clone()];
+        let mux = Mux { ask: self.ask.clone(), ffmpeg: self.ffmpeg.clone(), out: self.out.clone(), given };
+        let halves = halves(Box::pin(eyes.half_of(picture)), Box::pin(ears.half_of(sound)), ends, stop);
+        let mux = mux.run(seen, heard, stop);
+        tokio::pin!(halves, mux);
+        let (said, muxed) = tokio::select! {
+            biased;
+            said = &mut halves => (said, mux.await),
+            // Before its inputs ended: whatever it says, that is its fault.
+            muxed = &mut mux => (Ok(SourceEnd::default()), Err(muxed.unwrap_or_else(|end| end))),
         };
-        let mut buffer = vec![0; 64 * 1024];
-        let mut flowed = false;
-        while let Ok(n @ 1..) = running.bytes.read(&mut buffer).await {
-            self.send(Item::Bytes(Bytes::copy_from_slice(&buffer[..n]))).await?;
-            flowed = true;
+        match muxed {
+            Ok(_) => said,
+            Err(end) => {
+                // Nobody knows what of it came out.
+                self.memos.forget();
+                said.and(Ok(end))
+            }
         }
-        let mut end = running.ended.await.unwrap_or_default();
-        if flowed {
-            // Of a program's words only a failure of its own is sure: others may be about a try before.
-            end.reason = end.reason.filter(|reason| *reason == EndReason::SourceFailed);
-        }
-        Ok(end)
     }
+
+    /// A client for one of the two playlists, and what it gives.
+    fn half(&self, half: Half, given: &Arc<AtomicU64>) -> (Self, Feed) {
+        let (out, items) = mpsc::channel(AHEAD);
+        let ask = Ask { now: self.now(), ..self.ask.clone() };
+        let (log, variant) = (self.log.clone(), Arc::default());
+        // When its media was made is told of the picture.
+        let hints = if half == Half::Picture { ask.hints.clone() } else { Hints::default() };
+        let mut life =
+            Self::new(ask, self.http.clone(), out, log, self.ffmpeg.clone(), self.memos.clone(), Arc::clone(&variant));
+        (life.half, life.look, life.goes_on) = (half, self.look, true);
+        let feed = Feed::new(items, hints, life.memo().clone(), variant).muxed(given);
+        (life, feed)
+    }
+
+    /// Follows its playlist; its end of the feed goes with it.
+    async fn half_of(mut self, known: Known) -> Result<SourceEnd, Failure> {
+        let end = self.follow(known).await;
+        if let (Half::Sound, Ok(SourceEnd { detail: Some(detail), .. })) = (self.half, &end) {
+            self.say(detail);
+        }
+        end
+    }
+}
+
+/// Lets both halves go on until one of them ends, and the other one come to the same place. What ends both is
+/// mostly in both playlists, but their chunks do not end at the same time, and one may be far behind.
+async fn halves(
+    mut picture: Following,
+    mut sound: Following,
+    at_end: [Arc<AtomicBool>; 2],
+    stop: &CancellationToken,
+) -> Result<SourceEnd, Failure> {
+    let [picture_at_end, sound_at_end] = at_end;
+    let (end, rest, near) = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(SourceEnd::default()),
+        end = &mut picture => (end?, sound, sound_at_end),
+        end = &mut sound => (end?, picture, picture_at_end),
+    };
+    let late = async {
+        while !near.load(Ordering::Relaxed) {
+            sleep(LOOK_EVERY).await;
+        }
+        sleep(GRACE).await;
+    };
+    tokio::select! {
+        _ = rest => {}
+        () = late => {}
+        () = stop.cancelled() => {}
+    }
+    Ok(end)
+}
+
+/// What puts the two together.
+struct Mux {
+    ask: Ask,
+    ffmpeg: Ffmpeg,
+    out: mpsc::Sender<Item>,
+    /// How many bytes the tape was given.
+    given: Arc<AtomicU64>,
+}
+
+impl Mux {
+    /// Until both have ended and all of them was given. The error is an end before that.
+    async fn run(self, mut picture: Feed, mut sound: Feed, stop: &CancellationToken) -> Result<SourceEnd, SourceEnd> {
+        let (seen, heard) = tokio::join!(head(&mut picture), head(&mut sound));
+        if seen.is_empty() || heard.is_empty() {
+            // One of them has nothing. The other by itself is better than nothing, but not worth as much as both.
+            self.give(AsyncReadExt::chain(&*seen, picture)).await;
+            self.give(AsyncReadExt::chain(&*heard, sound)).await;
+            return if stop.is_cancelled() { Err(SourceEnd::default()) } else { Ok(SourceEnd::default()) };
+        }
+        let (running, inputs) = self.ffmpeg.open_fed(&self.ask.url, clock_of_packed(&heard), &self.ask.label)?;
+        let Running { bytes, ended, .. } = running;
+        let Inputs { mut first, mut second } = inputs;
+        // Each input ends with its feed. One that is not taken any more is seen at the other end.
+        let eyes = async move {
+            let _ = copy(&mut AsyncReadExt::chain(&*seen, picture), &mut first).await;
+        };
+        let ears = async move {
+            let _ = copy(&mut AsyncReadExt::chain(&*heard, sound), &mut second).await;
+        };
+        let feeding = async {
+            tokio::join!(eyes, ears);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = feeding => {}
+            () = self.give(bytes) => {}
+        }
+        match ended.await.unwrap_or_default() {
+            SourceEnd { reason: None, .. } => Ok(SourceEnd::default()),
+            failed => Err(failed),
+        }
+    }
+
+    /// Hands on what comes, until it ends or nobody reads any more.
+    async fn give(&self, mut bytes: impl AsyncRead + Unpin) {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(n @ 1..) = bytes.read(&mut buffer).await {
+            if self.out.send(Item::Bytes(Bytes::copy_from_slice(&buffer[..n]))).await.is_err() {
+                return;
+            }
+            self.given.fetch_add(n as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The first bytes of a half; none where it has none.
+async fn head(half: &mut Feed) -> Bytes {
+    let mut bytes = vec![0; 16 * 1024];
+    let n = half.read(&mut bytes).await.unwrap_or(0);
+    bytes.truncate(n);
+    bytes.into()
+}
+
+/// True for the first bytes of a chunk that has no clock inside, only one in a tag before it.
+pub(super) fn is_packed(chunk: &[u8]) -> bool {
+    chunk.starts_with(b"ID3")
 }

@@ -1,14 +1,14 @@
 //! The way to the media playlist, and to its next reading.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
-use super::{Failure, Life, RETRY_MAX, no_media};
+use super::{Failure, Half, Life, RETRY_MAX, no_media};
 use crate::domain::hls::{AnyPlaylist, Playlist};
 use crate::domain::segment::EndReason;
-use crate::domain::stream_url::StreamUrl;
 use crate::plan::hls::{self, Choice};
 use crate::source::hls::playlist;
 
@@ -17,6 +17,12 @@ const MAX_DEPTH: u32 = 2;
 
 /// After so many refusals in a row the stream is asked for from its first address on.
 const REFUSALS: u32 = 2;
+
+/// Sound that is done without is asked for so often.
+const ASK_FOR_SOUND_EVERY: Duration = Duration::from_secs(5);
+
+/// And so long, in which the picture waits.
+const ASK_FOR_SOUND_FOR: Duration = Duration::from_secs(2);
 
 /// The newest playlist.
 pub(super) struct Known {
@@ -35,8 +41,8 @@ pub(super) struct Known {
 pub(super) enum Found {
     /// Its playlist.
     Playlist(Known),
-    /// The playlists of its picture and of its sound, which stand apart: as ffmpeg gets them.
-    Apart(StreamUrl, StreamUrl),
+    /// The playlists of its picture and of its sound, which stand apart.
+    Apart(Known, Known),
 }
 
 /// Another reading of the playlist.
@@ -59,7 +65,7 @@ impl Life {
             None => return Err(no_media("no HLS playlist came")),
         };
         let mut choices: VecDeque<Choice> = hls::choose(&master, self.ask.quality).into();
-        let had = self.memo.variant();
+        let had = self.memos.picture.variant();
         let is_had = |choice: &Choice| had.as_deref() == Some(choice.url.path());
         if self.goes_on
             && let Some(had) = choices.iter().position(is_had).and_then(|at| choices.remove(at))
@@ -69,20 +75,20 @@ impl Life {
         let mut failed = no_media("the playlist has no variants");
         for choice in choices {
             let was_had = is_had(&choice);
-            let found = match &choice.sound {
-                Some(sound) => self.apart(&choice.url, sound).await,
-                None => Box::pin(self.enter(choice.url, depth + 1)).await,
+            let found = match (Box::pin(self.enter(choice.url, depth + 1)).await, choice.sound) {
+                (Ok(Found::Playlist(picture)), Some(sound)) => self.with_sound(picture, sound, depth).await,
+                (found, _) => found,
             };
             match found {
                 Ok(found) => {
-                    self.memo.found();
+                    self.memos.picture.found();
                     return Ok(found);
                 }
                 Err(failure) => failed = failure,
             }
             // Another one in mid-talk is another format, which no file can have beside this one. One that was
             // never had may be announced before it is there.
-            if was_had && !self.memo.is_lost() {
+            if was_had && !self.memos.picture.is_lost() {
                 return Err(failed);
             }
             self.say(&format!("a variant cannot be had: {}", failed.detail));
@@ -90,8 +96,35 @@ impl Life {
         Err(failed)
     }
 
-    async fn apart(&self, picture: &Url, sound: &Url) -> Result<Found, Failure> {
-        Ok(Found::Apart(self.http.for_program(picture).await?, self.http.for_program(sound).await?))
+    /// Finds the playlist of the sound too. One that has been missing for a while is done without, and looked for
+    /// now and then: the picture must not be lost with it.
+    async fn with_sound(&mut self, picture: Known, sound: Url, depth: u32) -> Result<Found, Failure> {
+        let failure = match Box::pin(self.enter(sound.clone(), depth + 1)).await {
+            Ok(Found::Playlist(sound)) => return Ok(Found::Apart(picture, sound)),
+            Ok(Found::Apart(..)) => no_media("the playlist of its sound is none of chunks"),
+            Err(failure) => failure,
+        };
+        if self.half == Half::Picture {
+            // Which has its own.
+            return Ok(Found::Playlist(picture));
+        }
+        let ours_to_refuse = matches!(failure.reason, EndReason::PrivateAddress | EndReason::SourceFailed);
+        if self.half == Half::Sound || ours_to_refuse || !self.memos.sound.is_lost() {
+            return Err(failure);
+        }
+        self.say(&format!("its sound cannot be had, the picture goes on without: {}", failure.detail));
+        self.without = Some((sound, Instant::now()));
+        Ok(Found::Playlist(picture))
+    }
+
+    /// Whether the sound that it does without has come back.
+    pub(super) async fn sound_is_back(&mut self) -> bool {
+        let Some((sound, asked)) = &mut self.without else { return false };
+        if asked.elapsed() < ASK_FOR_SOUND_EVERY {
+            return false;
+        }
+        *asked = Instant::now();
+        matches!(timeout(ASK_FOR_SOUND_FOR, self.http.playlist(sound)).await, Ok(Ok(_)))
     }
 
     fn known(&self, url: Url, playlist: Playlist, at: Instant) -> Known {
@@ -104,9 +137,14 @@ impl Life {
     pub(super) async fn reload(&mut self, known: &mut Known) -> Result<Again, Failure> {
         let at = Instant::now();
         if known.refusals >= REFUSALS {
-            let newer = self.enter(self.http.first()?, 0).await?;
+            let newer = match (self.enter(self.http.first()?, 0).await?, self.half) {
+                (Found::Playlist(all), Half::All | Half::Picture) => Some(all),
+                (Found::Apart(picture, _), Half::Picture) => Some(picture),
+                (Found::Apart(_, sound), Half::Sound) => Some(sound),
+                _ => None,
+            };
             return Ok(match newer {
-                Found::Playlist(newer) if newer.url.path() == known.url.path() => {
+                Some(newer) if newer.url.path() == known.url.path() => {
                     *known = newer;
                     Again::Same
                 }
@@ -134,7 +172,7 @@ impl Life {
                 Ok(found) => return Ok(found),
                 Err(failure) => failure,
             };
-            if !self.ask.alone || !self.memo.is_known() || self.is_over(&Playlist::default()) {
+            if !self.ask.alone || !self.memos.picture.is_known() || self.is_over(&Playlist::default()) {
                 return Err(failure);
             }
             self.say(&failure.detail);

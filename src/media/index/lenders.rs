@@ -1,0 +1,45 @@
+//! Parameter sets for a file that has none.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use crate::media::mpegts::{Params, is_without_pictures};
+use crate::media::{MediaError, Result};
+
+/// Looked at of the file that borrows: its tables and its first picture are there.
+const BEGIN: u64 = 4 << 20;
+
+/// Looked at of the end of a file that may lend: key pictures are some seconds apart.
+const END: u64 = 16 << 20;
+
+/// What to read a file of MPEG-TS behind so that its pictures are known, from the first of `lenders` that has it. Empty
+/// where none has, or the file has no pictures. A lender that cannot be read has none.
+///
+/// # Errors
+/// When the file itself cannot be read.
+pub(super) fn borrow(path: &Path, lenders: &[PathBuf]) -> Result<Vec<u8>> {
+    if lenders.is_empty() {
+        return Ok(Vec::new());
+    }
+    let begin = read(path, |_| 0, BEGIN).map_err(|source| MediaError::File { path: path.to_owned(), source })?;
+    if is_without_pictures(&begin) {
+        return Ok(Vec::new());
+    }
+    let lent = lenders.iter().find_map(|lender| {
+        let end = read(lender, |bytes| bytes.saturating_sub(END), END).ok()?;
+        // One of other parameters ends the search: what is before it is older still.
+        Params::last(&end).map(|params| params.lent_to(&begin).unwrap_or_default())
+    });
+    Ok(lent.unwrap_or_default())
+}
+
+/// At most so many bytes of a file, from where `from` says, which is told its size.
+fn read(path: &Path, from: impl Fn(u64) -> u64, most: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let from = from(file.metadata()?.len());
+    file.seek(SeekFrom::Start(from))?;
+    let mut out = Vec::new();
+    file.take(most).read_to_end(&mut out)?;
+    Ok(out)
+}
