@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use streamrip_lab::schedule::{Talk, calendar, halls_file, in_seconds};
 use streamrip_lab::{
-    Act, Answer, Browser, End, FaultServer, Format, PATIENCE, Recipe, Streamrip, wait_for, wait_until,
+    Act, Answer, Browser, End, FaultServer, Format, Icecast, PATIENCE, Recipe, Relay, Streamrip, wait_for, wait_until,
 };
 
 const SETTINGS: &str = "\
@@ -32,6 +32,61 @@ fn picture(browser: &mut Browser, name: &str) {
         fs::create_dir_all(&folder).expect("a folder");
         browser.screenshot(&folder.join(name));
     }
+}
+
+/// Where the page's player is when it is where it is wanted: at so many seconds, of so many.
+fn player(browser: &mut Browser, what: &str, wanted: &dyn Fn(f64, f64) -> bool) -> Value {
+    wait_for(what, LONG, || {
+        let player = browser.run(PLAYER);
+        assert!(player["failed"].is_null(), "{what}: {player}");
+        let (at, end) = (player["at"].as_f64()?, player["end"].as_f64()?);
+        wanted(at, end).then_some(player)
+    })
+}
+
+#[test]
+fn talks_in_webm_and_in_mp3_play_in_the_page_while_they_are_recorded_across_a_reconnect() {
+    const HALLS: [(&str, Format, bool); 2] = [("/saal1.webm", Format::WebM, true), ("/saal2.mp3", Format::Mp3, false)];
+    let icecast = Icecast::start(32 << 10);
+    let relay = Relay::to(icecast.port());
+    let _encoders = HALLS.map(|(mount, format, _)| {
+        let encoder = Recipe::new(format).start().ready();
+        icecast.mount(mount, &encoder);
+        encoder
+    });
+    let streamrip = Streamrip::new(env!("CARGO_BIN_EXE_streamrip"));
+    fs::create_dir_all(streamrip.data_dir()).expect("a data directory");
+    fs::write(streamrip.data_dir().join("streamrip.toml"), SETTINGS).expect("settings");
+    let urls = HALLS.map(|(mount, ..)| [relay.url(mount)]);
+    let halls: Vec<(&str, &[String], u32)> =
+        HALLS.iter().zip(&urls).map(|((mount, ..), url)| (*mount, &url[..], 2)).collect();
+    streamrip.write("congress.toml", halls_file(2, 2, &halls));
+    let start = in_seconds(4);
+    let talks = HALLS.map(|(mount, ..)| Talk::new(mount, &format!("Talk {mount}"), start, 600));
+    let file = streamrip.write("congress.ics", calendar(&talks));
+    streamrip.ok(&["import", &file]);
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
+    let mut daemon = streamrip.spawn(&["run", "--no-check", "--listen", &address.to_string()]);
+    daemon.expect("recording http", PATIENCE);
+    let mut browser = Browser::start(1280, 900);
+    for (mount, _, has_pictures) in HALLS {
+        let talk = streamrip.json(&["show", &format!("Talk {mount}"), "--json"]);
+        browser.open(&format!("http://{address}/talks/{}", talk["id"]));
+        let shown = player(&mut browser, &format!("{mount} to play"), &|at, _| at > 3.0);
+        assert_eq!(shown["width"].as_u64() > Some(0), has_pictures, "{mount}: {shown}");
+        let before = shown["end"].as_f64().unwrap_or_default();
+        relay.cut();
+        // Past all that was there before the cut, and back again.
+        let shown = player(&mut browser, &format!("{mount} to play on after the cut"), &|at, _| at > before + 3.0);
+        picture(&mut browser, &format!("talk{}.png", mount.replace('/', "-")));
+        let now = shown["at"].as_f64().unwrap_or_default();
+        let _ = browser.run("document.querySelector('video').currentTime = 1;");
+        let back = |at: f64, _| (1.5..now - 2.0).contains(&at);
+        player(&mut browser, &format!("{mount} to play on from where it was sought back to"), &back);
+        assert_eq!(browser.complaints(), Vec::<String>::new(), "{mount}");
+    }
+    daemon.term();
+    assert!(daemon.wait(PATIENCE).success());
 }
 
 #[test]
@@ -71,16 +126,9 @@ fn a_talk_plays_in_the_page_while_it_is_recorded_across_reconnects() {
 
     // The title of a talk leads to its page, where it plays from its start.
     browser.open(&format!("http://{address}/talks/{}", list[0]["id"]));
-    let at = |browser: &mut Browser, what: &str, wanted: &dyn Fn(f64, f64) -> bool| {
-        wait_for(what, LONG, || {
-            let player = browser.run(PLAYER);
-            assert!(player["failed"].is_null(), "{what}: {player}");
-            let (at, end) = (player["at"].as_f64()?, player["end"].as_f64()?);
-            wanted(at, end).then_some(player)
-        })
-    };
-    let player = at(&mut browser, "the talk to play", &|at, _| at > 4.0);
-    assert!(player["width"].as_u64() > Some(0), "a picture is shown: {player}");
+    let at = player;
+    let shown = at(&mut browser, "the talk to play", &|at, _| at > 4.0);
+    assert!(shown["width"].as_u64() > Some(0), "a picture is shown: {shown}");
     for (end, name) in [(End::Fin, "first"), (End::Rst, "second")] {
         let before =
             at(&mut browser, "the player to be there", &|_, end| end > 0.0)["end"].as_f64().unwrap_or_default();

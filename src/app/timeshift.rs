@@ -1,10 +1,12 @@
 //! Watching a talk while it is recorded: what of it can be played already, and the bytes of each piece.
 
 mod piece;
+mod remakes;
 mod scans;
 mod strip;
 
 use std::collections::HashSet;
+use std::fs::File;
 
 use rusqlite::Connection as Db;
 
@@ -17,17 +19,22 @@ use crate::catalog::segments::segments_of_hall;
 use crate::domain::ids::SegmentId;
 use crate::domain::interval::IntervalSet;
 use crate::domain::segment::{Container, Segment, Verdict};
-use crate::domain::time::{HOUR, MINUTE, Ms};
+use crate::domain::time::{HOUR, MINUTE, Ms, SECOND};
 use crate::media::mpegts::Stream;
-use crate::plan::timeshift::{Chunk, chunks, is_over};
+use crate::plan::timeshift::{Chunk, Strip, chunks, is_over};
 use crate::plan::wanted::forbidden_slots;
 
+pub use crate::media::remake::Form;
 pub use piece::PieceBytes;
+use remakes::Remade;
 pub use scans::Scans;
-use strip::begin;
+use strip::{Seen, begin};
 
 /// Media lies no further than this from when it came.
 const REACH_MS: i64 = 5 * MINUTE;
+
+/// What a segment holds is usually known so long after it was opened.
+const UNKNOWN_MS: i64 = 10 * SECOND;
 
 /// What of a talk can be watched.
 #[derive(Clone, Debug)]
@@ -38,8 +45,14 @@ pub struct Shift {
     pub chunks: Vec<Chunk>,
     /// Nothing more will come.
     pub ended: bool,
-    /// What its segments carry.
+    /// What its segments carry, in MPEG-TS.
     pub streams: Vec<Stream>,
+    /// What its pieces are; `None` while that is not known. All are of one form: a segment in another is a gap.
+    pub form: Option<Form>,
+    /// Of pieces of WebM: what each of these segments is, as a browser is told.
+    pub types: Vec<(SegmentId, String)>,
+    /// More was recorded than is listed, and is being made ready: a moment later it is.
+    pub catching_up: bool,
     /// Why nothing can be watched, where that will not change.
     pub obstacle: Option<String>,
     /// Where its pieces are.
@@ -53,38 +66,85 @@ pub struct Shift {
 pub fn shift(db: &Db, env: &Env, scans: &Scans, id: i64) -> Result<Shift> {
     let view = report::by_id(db, env, id)?;
     let now = env.clock.now();
-    let mut shift =
-        Shift { view, chunks: Vec::new(), ended: false, streams: Vec::new(), obstacle: None, segments: Vec::new() };
+    let mut shift = Shift {
+        view,
+        chunks: Vec::new(),
+        ended: false,
+        streams: Vec::new(),
+        form: None,
+        types: Vec::new(),
+        catching_up: false,
+        obstacle: None,
+        segments: Vec::new(),
+    };
     let view = &shift.view;
     if view.talk.opted_out {
         return Err(hidden());
     }
     let segments = near(db, view)?;
-    let is_cut = |s: &Segment| s.container == Container::MpegTs;
-    if let (false, Some(other)) = (segments.iter().any(is_cut), segments.first()) {
-        shift.obstacle = Some(format!("{} is not cut into pieces", other.container.as_str()));
-        return Ok(shift);
-    }
-    let mut strips = Vec::new();
-    // Another container between them is a gap here.
-    for segment in segments.iter().filter(|s| is_cut(s)) {
-        let looked = scans.look(&env.data_dir, segment, |looked| -> Result<_> {
-            if looked.begin.is_none() && !looked.scan.cuts().is_empty() {
-                looked.begin = begin(segment, looked.scan.cuts(), &marks::of_segment(db, segment.id)?);
+    let (mut strips, mut ready, mut obstacle) = (Vec::new(), true, None);
+    for segment in &segments {
+        let (form, strip) = match look(db, env, scans, segment, &mut shift.streams)? {
+            Remade::As { form, strip, is_ready } => {
+                ready &= is_ready;
+                shift.catching_up |= !is_ready;
+                (form, strip)
             }
-            Ok((strip::strip(segment, &looked.scan, looked.begin), looked.scan.streams().to_vec()))
-        });
-        let Some((strip, streams)) = looked.transpose()? else { continue };
-        if shift.streams.is_empty() {
-            shift.streams = streams;
+            Remade::Unknown => {
+                ready = false;
+                // It waits for the first marks.
+                shift.catching_up |= segment.closed.is_some() || now.since(segment.opened) > UNKNOWN_MS;
+                strips.push(Strip { closed: None, ..strip::strip(segment, Seen::default(), None) });
+                // Which form it is to be is decided by the first.
+                if shift.form.is_none() {
+                    break;
+                }
+                continue;
+            }
+            Remade::Obstacle(why) => {
+                obstacle = obstacle.or(Some(why));
+                continue;
+            }
+            Remade::Nothing => continue,
+        };
+        if let Form::WebM(kind) = &form {
+            shift.types.push((segment.id, kind.clone()));
         }
-        strips.push(strip);
+        let decided = shift.form.get_or_insert_with(|| form.clone());
+        // Another form between them is a gap here.
+        if std::mem::discriminant(decided) == std::mem::discriminant(&form) {
+            strips.push(strip);
+        }
+    }
+    if shift.form.is_none() && strips.is_empty() && obstacle.is_some() {
+        shift.obstacle = obstacle;
+        return Ok(shift);
     }
     let forbidden = forbidden(db, view)?;
     shift.chunks = chunks(&strips, view.window, &forbidden, now);
-    shift.ended = is_over(&strips, view.window, now);
+    shift.ended = is_over(&strips, view.window, now) && ready;
     shift.segments = segments;
     Ok(shift)
+}
+
+/// How far a segment can be cut into pieces.
+fn look(db: &Db, env: &Env, scans: &Scans, segment: &Segment, streams: &mut Vec<Stream>) -> Result<Remade> {
+    if segment.container != Container::MpegTs {
+        return Ok(match &scans.remakes {
+            Some(remakes) => remakes.look(env, segment),
+            None => Remade::Obstacle(format!("{} is not cut into pieces", segment.container.as_str())),
+        });
+    }
+    let looked = scans.look(&env.data_dir, segment, |looked| -> Result<_> {
+        if looked.begin.is_none() && !looked.scan.cuts().is_empty() {
+            looked.begin = begin(segment, looked.scan.cuts(), &marks::of_segment(db, segment.id)?);
+        }
+        if streams.is_empty() {
+            *streams = looked.scan.streams().to_vec();
+        }
+        Ok(strip::strip(segment, (&looked.scan).into(), looked.begin))
+    });
+    Ok(looked.transpose()?.map_or(Remade::Nothing, |strip| Remade::As { form: Form::MpegTs, strip, is_ready: true }))
 }
 
 /// Slots around a talk of which nothing may be shown.
@@ -119,7 +179,7 @@ fn is_shown(segment: &Segment) -> bool {
 ///
 /// # Errors
 /// `NotFound` when it is none of those that are listed now (part of a segment may be another talk's, which must not be
-/// shown), or its file is not there.
+/// shown), or its file is not there; `Busy` when it may be listed in a moment.
 pub fn chunk(
     db: &Db,
     env: &Env,
@@ -129,8 +189,11 @@ pub fn chunk(
     bytes: std::ops::Range<u64>,
 ) -> Result<PieceBytes> {
     let shift = shift(db, env, scans, id)?;
-    let listed = shift.chunks.iter().find(|c| (c.segment, c.from, c.to) == (segment, bytes.start, bytes.end));
-    open(env, scans, &shift, listed.ok_or_else(no_piece)?)
+    match shift.chunks.iter().find(|c| (c.segment, c.from, c.to) == (segment, bytes.start, bytes.end)) {
+        Some(listed) => open(env, scans, &shift, listed),
+        None if shift.catching_up => Err(Failure::new(Kind::Busy, "this piece is not ready yet")),
+        None => Err(no_piece()),
+    }
 }
 
 /// The bytes of a chunk that `shift` lists.
@@ -139,10 +202,16 @@ pub fn chunk(
 /// `NotFound` when its file is gone, `Failed` when it cannot be opened.
 pub fn open(env: &Env, scans: &Scans, shift: &Shift, chunk: &Chunk) -> Result<PieceBytes> {
     let segment = shift.segments.iter().find(|s| s.id == chunk.segment).ok_or_else(no_piece)?;
-    let path = env.data_dir.join(&segment.path);
-    let opened =
-        scans.look(&env.data_dir, segment, |looked| PieceBytes::open(&path, &looked.scan, chunk.from, chunk.to));
-    opened.ok_or_else(no_piece)?.map_err(|e| Failure::new(Kind::Failed, "a segment cannot be read").because(e))
+    let unreadable = |e| Failure::new(Kind::Failed, "a segment cannot be read").because(e);
+    if segment.container != Container::MpegTs {
+        let remakes = scans.remakes.as_ref().ok_or_else(no_piece)?;
+        return remakes.open(env, segment, chunk.from, chunk.to).map_err(unreadable)?.ok_or_else(no_piece);
+    }
+    let opened = scans.look(&env.data_dir, segment, |looked| {
+        let file = File::open(env.data_dir.join(&segment.path))?;
+        Ok(PieceBytes::of_mpegts(file, &looked.scan, chunk.from, chunk.to))
+    });
+    opened.ok_or_else(no_piece)?.map_err(unreadable)
 }
 
 fn no_piece() -> Failure {
@@ -155,3 +224,6 @@ pub fn place_of(chunks: &[Chunk], at: Ms) -> f64 {
     let before: i64 = chunks.iter().filter(|c| c.wall < at).map(|c| c.length_us.min(at.since(c.wall) * 1000)).sum();
     before as f64 / 1e6
 }
+
+#[cfg(test)]
+mod tests;

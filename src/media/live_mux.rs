@@ -49,6 +49,11 @@ impl LiveMux {
         tracks.iter().map(|t| t.format_hash()).eq(self.formats.iter().copied())
     }
 
+    /// What is written next begins a cluster: the stream may be cut before it.
+    pub fn cut(&mut self) {
+        self.cluster_ms = None;
+    }
+
     /// Writes a packet. `leads`: its track is the one that players seek by.
     ///
     /// # Errors

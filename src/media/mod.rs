@@ -18,6 +18,7 @@ pub mod live_mux;
 pub mod mpegts;
 pub mod mux;
 pub mod probe;
+pub mod remake;
 pub mod sample;
 pub mod studio;
 pub mod track;

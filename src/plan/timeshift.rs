@@ -74,6 +74,8 @@ pub struct Chunk {
     pub from: u64,
     /// First byte after.
     pub to: u64,
+    /// Presentation time of its start in its segment's clock, microseconds.
+    pub media_us: i64,
     /// Length, microseconds.
     pub length_us: i64,
     /// Wall time of its start.
@@ -125,9 +127,15 @@ pub fn chunks(strips: &[Strip], within: Interval, forbidden: &IntervalSet, now: 
             let goes_on = done.as_ref().is_some_and(|d| {
                 key.jump.is_none() && d.media_us == key.media_us && d.shown && d.segment == strip.segment
             });
-            let chunk =
-                Chunk { segment: strip.segment, from: key.byte, to, length_us, wall: key.wall, breaks: !goes_on };
-            out.push(chunk);
+            out.push(Chunk {
+                segment: strip.segment,
+                from: key.byte,
+                to,
+                media_us: key.media_us,
+                length_us,
+                wall: key.wall,
+                breaks: !goes_on,
+            });
             done = Some(Done { segment: strip.segment, shown: true, media_us: end_us, wall: at.end });
         }
         if waits {

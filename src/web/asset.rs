@@ -37,6 +37,7 @@ pub(super) async fn get(Path(name): Path<String>) -> Response {
         "grid.css" => ("text/css; charset=utf-8", GRID.as_str()),
         "page.js" => ("text/javascript; charset=utf-8", include_str!("assets/page.js")),
         "player.js" => ("text/javascript; charset=utf-8", include_str!("assets/player.js")),
+        "pieces.js" => ("text/javascript; charset=utf-8", include_str!("assets/pieces.js")),
         "hls.light.min.js" => ("text/javascript; charset=utf-8", include_str!("assets/hls.light.min.js")),
         "icon.svg" => ("image/svg+xml", include_str!("assets/icon.svg")),
         _ => return (StatusCode::NOT_FOUND, "no such file\n").into_response(),

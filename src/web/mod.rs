@@ -29,6 +29,7 @@ pub use guard::Access;
 use crate::app::daemon::status::Status;
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
+use crate::app::timeshift::Scans;
 use limit::Limited;
 use site::Site;
 
@@ -40,6 +41,9 @@ const CONNECTIONS: usize = 256;
 
 /// A connection on which nothing moves for so long is ended: an open page is told something every two seconds.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// What nobody watches any more is let go so often.
+const TIDY: Duration = Duration::from_secs(15);
 
 /// Threads that read the catalog and files for the page.
 const READERS: usize = 4;
@@ -55,7 +59,7 @@ pub fn start(env: Env, listen: SocketAddr, access: Access, status: watch::Receiv
     in_thread(move || async move {
         let Some(listener) = bind(listen, &mut status.clone()).await else { return };
         tracing::info!("the page: http://{}/", listener.local_addr().unwrap_or(listen));
-        serve(env, listener, access, status).await;
+        serve(Site::new(env, access, Scans::for_browsers(), status.clone()), listener, status).await;
     })
 }
 
@@ -71,7 +75,8 @@ pub fn start_on(env: Env, listener: std::net::TcpListener, status: watch::Receiv
     listener.set_nonblocking(true).map_err(failed)?;
     in_thread(move || async move {
         match TcpListener::from_std(listener) {
-            Ok(listener) => serve(env, listener, access, status).await,
+            // The players that it is for get nothing made anew: what is not MPEG-TS is piped to them.
+            Ok(listener) => serve(Site::new(env, access, Scans::default(), status.clone()), listener, status).await,
             Err(e) => tracing::error!("the page cannot be served: {e}"),
         }
     })
@@ -108,14 +113,30 @@ async fn bind(listen: SocketAddr, status: &mut watch::Receiver<Status>) -> Optio
     }
 }
 
-async fn serve(env: Env, listener: TcpListener, access: Access, mut status: watch::Receiver<Status>) {
-    let site = Arc::new(Site::new(env, access, status.clone()));
+async fn serve(site: Site, listener: TcpListener, mut status: watch::Receiver<Status>) {
+    let site = Arc::new(site);
+    let tidied = Arc::clone(&site);
     let served = axum::serve(Limited::new(listener, CONNECTIONS, IDLE), router(site));
     tokio::select! {
         ended = async { served.await } => if let Err(e) = ended {
             tracing::error!("the page has ended: {e}");
         },
+        () = tidy(&tidied) => {}
         () = gone(&mut status) => {}
+    }
+}
+
+/// Lets go again and again what nobody watches any more.
+async fn tidy(site: &Arc<Site>) {
+    loop {
+        tokio::time::sleep(TIDY).await;
+        let done = site.read(|_, site| {
+            site.scans.tidy(&site.env);
+            Ok(())
+        });
+        if let Err(failure) = done.await {
+            tracing::debug!("{failure}");
+        }
     }
 }
 
@@ -130,6 +151,7 @@ fn router(site: Arc<Site>) -> Router {
         .route("/talks/{id}", get(page::talk))
         .route("/talks/{id}/file", get(file::assembly))
         .route("/talks/{id}/play.m3u8", get(shift::playlist))
+        .route("/talks/{id}/pieces", get(shift::pieces))
         .route("/talks/{id}/chunks/{name}", get(shift::chunk))
         .route("/talks/{id}/timeline", get(shift::timeline))
         .route("/live", get(live::events))

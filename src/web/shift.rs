@@ -5,22 +5,25 @@
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chrono_tz::Tz;
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
+use serde::Deserialize;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::api;
 use super::site::Site;
-use crate::app::failure::{Failure, Kind};
-use crate::app::timeshift::{self, PieceBytes, Shift, place_of};
+use crate::app::failure::{Failure, Kind, Result};
+use crate::app::timeshift::{self, Form, PieceBytes, Shift, place_of};
 use crate::domain::ids::SegmentId;
 use crate::domain::time::SECOND;
 use crate::plan::timeshift::CHUNK_MS;
@@ -28,9 +31,30 @@ use crate::plan::timeshift::CHUNK_MS;
 /// Codecs that browsers play from these pieces.
 const PLAYABLE: [u8; 4] = [0x1b, 0x0f, 0x03, 0x04];
 
+/// What is not ready is waited for no longer than this: a player asks again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// It is looked for so often.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// What of a talk can be watched, as soon as it is as much as was recorded, so that a list does not begin anew.
+async fn shift(site: &Arc<Site>, id: i64) -> Result<Shift> {
+    let began = Instant::now();
+    loop {
+        let shift = site.read(move |db, site| timeshift::shift(db, &site.env, &site.scans, id)).await?;
+        if !shift.catching_up || began.elapsed() > PATIENCE {
+            return Ok(shift);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
 /// The playlist.
 pub(super) async fn playlist(State(site): State<Arc<Site>>, Path(id): Path<i64>) -> Response {
-    match site.read(move |db, site| timeshift::shift(db, &site.env, &site.scans, id)).await {
+    match shift(&site, id).await {
+        Ok(shift) if matches!(shift.form, Some(Form::WebM(_))) => {
+            api::refuse(&Failure::new(Kind::NotFound, "this talk is given in pieces of WebM, which HLS does not know"))
+        }
         Ok(shift) => ([(CONTENT_TYPE, "application/vnd.apple.mpegurl")], text(&shift)).into_response(),
         Err(failure) => api::refuse(&failure),
     }
@@ -60,20 +84,63 @@ fn text(shift: &Shift) -> String {
     out
 }
 
-/// The bytes of one piece: `SEGMENT-FROM-TO.ts`.
+/// The bytes of one piece: `SEGMENT-FROM-TO.ts`, or `.webm`.
 pub(super) async fn chunk(State(site): State<Arc<Site>>, Path((id, name)): Path<(i64, String)>) -> Response {
+    let kind = if name.ends_with(".webm") { "video/webm" } else { "video/mp2t" };
     let parsed = (|| {
-        let mut numbers = name.strip_suffix(".ts")?.split('-').map(str::parse::<u64>);
+        let mut numbers = name.strip_suffix(".ts").or(name.strip_suffix(".webm"))?.split('-').map(str::parse::<u64>);
         let (segment, from, to) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
         numbers.next().is_none().then_some((SegmentId(i64::try_from(segment).ok()?), from..to))
     })();
     let Some((segment, bytes)) = parsed else {
         return api::refuse(&Failure::new(Kind::NotFound, "there is no such piece of this talk"));
     };
-    match site.read(move |db, site| timeshift::chunk(db, &site.env, &site.scans, id, segment, bytes)).await {
-        Ok(piece) => ([(CONTENT_TYPE, "video/mp2t")], Body::from_stream(blocks(piece))).into_response(),
-        Err(failure) => api::refuse(&failure),
+    let began = Instant::now();
+    loop {
+        let bytes = bytes.clone();
+        match site.read(move |db, site| timeshift::chunk(db, &site.env, &site.scans, id, segment, bytes)).await {
+            Ok(piece) => return ([(CONTENT_TYPE, kind)], Body::from_stream(blocks(piece))).into_response(),
+            Err(failure) if failure.kind == Kind::Busy && began.elapsed() < PATIENCE => {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            Err(failure) => return api::refuse(&failure),
+        }
     }
+}
+
+/// Which pieces a player has not heard of yet.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct After {
+    #[serde(default)]
+    from: usize,
+}
+
+/// The talk so far in pieces of WebM, for the page's own player: what the playlist says of MPEG-TS. The list only grows.
+pub(super) async fn pieces(
+    State(site): State<Arc<Site>>,
+    Path(id): Path<i64>,
+    Query(After { from }): Query<After>,
+) -> Response {
+    let shift = match shift(&site, id).await {
+        Ok(shift) => shift,
+        Err(failure) => return api::refuse(&failure),
+    };
+    let mut at_us = 0;
+    let mut pieces = Vec::new();
+    for (nth, chunk) in shift.chunks.iter().enumerate() {
+        if nth >= from {
+            let kind = shift.types.iter().find(|(segment, _)| *segment == chunk.segment);
+            pieces.push(json!({
+                "name": format!("chunks/{}-{}-{}.webm", chunk.segment, chunk.from, chunk.to),
+                "type": kind.map(|(_, kind)| kind),
+                "at": at_us as f64 / 1e6,
+                "seconds": chunk.length_us as f64 / 1e6,
+                "media": chunk.media_us as f64 / 1e6,
+            }));
+        }
+        at_us += chunk.length_us;
+    }
+    Json(json!({ "pieces": pieces, "ended": shift.ended })).into_response()
 }
 
 /// Reads on only when the client has taken what was read: however many are slow, each has one block waiting for it.
@@ -86,7 +153,7 @@ fn blocks(piece: PieceBytes) -> impl Stream<Item = io::Result<Bytes>> {
 
 /// What the player of the page draws: where the slot begins, where something is missing, whether it can play at all.
 pub(super) async fn timeline(State(site): State<Arc<Site>>, Path(id): Path<i64>) -> Response {
-    let shift = match site.read(move |db, site| timeshift::shift(db, &site.env, &site.scans, id)).await {
+    let shift = match shift(&site, id).await {
         Ok(shift) => shift,
         Err(failure) => return api::refuse(&failure),
     };
@@ -112,6 +179,7 @@ pub(super) async fn timeline(State(site): State<Arc<Site>>, Path(id): Path<i64>)
         "seconds": shift.chunks.iter().map(|c| c.length_us).sum::<i64>() as f64 / 1e6,
         "slot_at": place_of(&shift.chunks, view.talk.slot.start),
         "ended": shift.ended,
+        "webm": matches!(shift.form, Some(Form::WebM(_))),
         "begun": !shift.chunks.is_empty(),
         "obstacle": obstacle,
         "gaps": gaps,

@@ -26,8 +26,8 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) fn new(env: Env, access: Access, status: watch::Receiver<Status>) -> Self {
-        Self { env, access, scans: Scans::default(), status, idle: Mutex::default() }
+    pub(super) fn new(env: Env, access: Access, scans: Scans, status: watch::Receiver<Status>) -> Self {
+        Self { env, access, scans, status, idle: Mutex::default() }
     }
 
     /// What the daemon did a second ago, or when it last said anything. It is there: the page is a part of it.

@@ -52,9 +52,12 @@ impl Place {
             std::fs::write(dir.path().join("talks/27c3").join(name), b"0123456789").expect("works");
         }
         let clock = TestClock::starting_at(Ms(START + 50 * MINUTE));
-        let env = Env { clock: Arc::new(clock), ..Env::real(dir.path().to_owned(), Settings::default()) };
+        let mut settings = Settings::default();
+        // Whatever this machine's disk is.
+        settings.disk.reserve_bytes = 0;
+        let env = Env { clock: Arc::new(clock), ..Env::real(dir.path().to_owned(), settings) };
         let (tell, status) = watch::channel(Status { alive: true, ..Status::default() });
-        Self { dir, app: router(Arc::new(Site::new(env, access, status))), tell }
+        Self { dir, app: router(Arc::new(Site::new(env, access, Scans::for_browsers(), status))), tell }
     }
 
     fn sql(&self, text: &str) {
@@ -382,6 +385,30 @@ async fn only_pieces_that_are_listed_are_served_so_nothing_of_a_neighbour_that_i
     for path in [format!("/talks/3/chunks/5-{from}-{to}.ts"), format!("/talks/3/chunks/5-{to}-{}.ts", to + 9400)] {
         assert_eq!(status(path.clone()).await, StatusCode::NOT_FOUND, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_talk_in_webm_is_given_in_pieces_of_webm_and_not_as_hls() {
+    let place = Place::new(Access::default());
+    let bytes = Recipe::new(Format::WebM).seconds(9.0).bytes();
+    std::fs::write(place.dir.path().join("one.webm"), &bytes).expect("works");
+    place.sql(&format!(
+        "INSERT INTO segment (id, uuid, hall_id, path, container, start_ms, end_ms, opened_ms, closed_ms, bytes, verdict)
+           VALUES (5, 'd6c7b0c0-0000-7000-8000-000000000005', 1, 'one.webm', 'webm', {START}, {START} + 9000, {START}, {START} + 9000, 1, 'unchecked')"
+    ));
+    let told = place.json("/talks/1/pieces").await;
+    let pieces = told["pieces"].as_array().expect("a list");
+    assert_eq!((pieces.len(), &told["ended"]), (3, &Value::Bool(true)), "{told}");
+    assert_eq!(pieces[0]["type"], "video/webm; codecs=\"vp8,vorbis\"");
+    assert_eq!((pieces[0]["at"].as_f64(), pieces[1]["at"].as_f64()), (Some(0.0), Some(4.0)));
+    assert_eq!(place.json("/talks/1/pieces?from=2").await["pieces"][0], pieces[2], "what was told stays");
+    let name = format!("/talks/1/{}", pieces[1]["name"].as_str().expect("a name"));
+    let (status, headers, body) = place.get(&name, &[]).await;
+    assert_eq!((status, &headers[CONTENT_TYPE]), (StatusCode::OK, &"video/webm".parse().expect("works")));
+    assert!(body.len() > 10_000);
+    let timeline = place.json("/talks/1/timeline").await;
+    assert_eq!((&timeline["webm"], &timeline["begun"]), (&Value::Bool(true), &Value::Bool(true)), "{timeline}");
+    assert_eq!(place.get("/talks/1/play.m3u8", &[]).await.0, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

@@ -205,10 +205,13 @@ pub fn check(case: &Case) {
     let dir = tempfile::tempdir().expect("dir");
     let extension = match case.format {
         Format::MpegTs => "ts",
-        Format::WebM => "webm",
+        Format::WebM | Format::Vp9 => "webm",
         Format::Ogg | Format::OggAudio | Format::Opus => "ogg",
         Format::Mp3 => "mp3",
         Format::Asf => "asf",
+        Format::Flv => "flv",
+        Format::Mp4 => "mp4",
+        Format::Adts => "aac",
     };
     let made = assemble(dir.path(), &case.dumps, extension);
     assert_eq!(made.dropped, 0);

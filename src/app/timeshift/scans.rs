@@ -6,6 +6,8 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::remakes::{IDLE, Remakes};
+use crate::app::env::Env;
 use crate::domain::ids::SegmentId;
 use crate::domain::segment::Segment;
 use crate::domain::time::Ms;
@@ -20,7 +22,11 @@ const READ_BYTES: usize = 1 << 20;
 
 /// The cuts of segments, as far as these have been written.
 #[derive(Debug, Default)]
-pub struct Scans(Mutex<Known>);
+pub struct Scans {
+    known: Mutex<Known>,
+    /// What is not MPEG-TS, made anew; `None`: it is passed over.
+    pub(super) remakes: Option<Remakes>,
+}
 
 /// What is known of a segment.
 #[derive(Debug, Default)]
@@ -54,10 +60,23 @@ impl Known {
 }
 
 impl Scans {
+    /// For browsers: other containers than MPEG-TS are made into what they play, while somebody watches.
+    #[must_use]
+    pub fn for_browsers() -> Self {
+        Self { remakes: Some(Remakes::default()), ..Self::default() }
+    }
+
+    /// Lets go what was made for those who have stopped watching. To be called every few seconds.
+    pub fn tidy(&self, env: &Env) {
+        if let Some(remakes) = &self.remakes {
+            remakes.tidy(env, IDLE);
+        }
+    }
+
     /// Looks at a segment as far as it has been written. `None`: its file cannot be read; the gap and its cause are told
     /// elsewhere.
     pub(super) fn look<T>(&self, data_dir: &Path, segment: &Segment, then: impl FnOnce(&mut Looked) -> T) -> Option<T> {
-        let looked = self.0.lock().unwrap_or_else(PoisonError::into_inner).of(segment.id, REMEMBERED);
+        let looked = self.known.lock().unwrap_or_else(PoisonError::into_inner).of(segment.id, REMEMBERED);
         let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
         go_on(&mut looked.scan, &data_dir.join(&segment.path)).ok()?;
         Some(then(&mut looked))

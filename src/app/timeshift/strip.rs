@@ -7,7 +7,7 @@ use crate::plan::timeshift::{KeyPoint, Strip};
 
 /// So long after a segment's first byte its wall time is decided: a server that sends the last minute at once has sent it
 /// by then. Milliseconds.
-const DECIDE_MS: i64 = 3 * SECOND;
+pub(super) const DECIDE_MS: i64 = 3 * SECOND;
 
 /// Wall time of the first cut, by when bytes came; `None` while that may change.
 ///
@@ -33,15 +33,32 @@ pub(super) fn begin(segment: &Segment, cuts: &[Cut], marks: &[Mark]) -> Option<M
     Some(by_marks.fold(segment.opened, Ms::min))
 }
 
+/// What was found in a file so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen<'a> {
+    /// Where it may be cut, in order.
+    pub cuts: &'a [Cut],
+    /// Where its media ends for now, in the clock of the last cut, ticks.
+    pub end_ticks: i64,
+    /// Bytes looked at.
+    pub bytes: u64,
+}
+
+impl<'a> From<&'a Scan> for Seen<'a> {
+    fn from(scan: &'a Scan) -> Self {
+        Self { cuts: scan.cuts(), end_ticks: scan.end_ticks(), bytes: scan.taken() }
+    }
+}
+
 /// `begin`: wall time of the first cut, when it is decided.
-pub(super) fn strip(segment: &Segment, scan: &Scan, begin: Option<Ms>) -> Strip {
+pub(super) fn strip(segment: &Segment, seen: Seen<'_>, begin: Option<Ms>) -> Strip {
     let us = |ticks: i64| ticks * 1_000_000 / TICKS;
     let mut keys = Vec::new();
-    if let (Some(begin), Some(first)) = (begin, scan.cuts().first()) {
+    if let (Some(begin), Some(first)) = (begin, seen.cuts.first()) {
         // A wall time and the ticks that belong to it: anew where the clock is set, right after what was before.
         let mut base = (begin, first.ticks);
         let wall = |base: (Ms, i64), ticks: i64| base.0.plus((ticks - base.1) * 1000 / TICKS);
-        keys.extend(scan.cuts().iter().enumerate().map(|(nth, cut)| {
+        keys.extend(seen.cuts.iter().enumerate().map(|(nth, cut)| {
             let jump = cut.jump.filter(|_| nth > 0);
             if let Some(end) = jump {
                 base = (wall(base, end), cut.ticks);
@@ -61,9 +78,9 @@ pub(super) fn strip(segment: &Segment, scan: &Scan, begin: Option<Ms>) -> Strip 
         segment: segment.id,
         opened: segment.opened,
         closed: segment.closed,
-        bytes: scan.taken(),
+        bytes: seen.bytes,
         keys,
-        end_us: us(scan.end_ticks()),
+        end_us: us(seen.end_ticks),
         late_ms,
     }
 }

@@ -61,6 +61,10 @@
     started = true;
     box.classList.add("ready");
     const at = known.slot_at;
+    if (known.webm) {
+      window.playPieces(video, base, at);
+      return;
+    }
     if (window.Hls && Hls.isSupported()) {
       const hls = new Hls({
         enableWorker: false,
@@ -97,6 +101,10 @@
         return;
       }
       note.textContent = known.begun ? "" : "Nothing to watch yet; it appears here some seconds after it begins.";
+      if (known.webm && !window.MediaSource) {
+        note.textContent = "This cannot be played here: the browser takes no pieces of WebM.";
+        return;
+      }
       if (known.begun && !started) start();
       draw();
     }

@@ -80,6 +80,7 @@ fn player(id: i64) -> Markup {
             p.quiet { "In a player: " code { "streamrip watch " (id) } }
         }
         script src="/static/hls.light.min.js" defer {}
+        script src="/static/pieces.js" defer {}
         script src="/static/player.js" defer {}
     }
 }

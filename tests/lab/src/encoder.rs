@@ -23,6 +23,14 @@ pub enum Format {
     Opus,
     /// MP3.
     Mp3,
+    /// Flash: H.264 and AAC. As WebM, and Icecast does not know it: for files only.
+    Flv,
+    /// MP4 in fragments: H.264 and AAC. As Flash.
+    Mp4,
+    /// WebM with VP9 and Opus. As WebM.
+    Vp9,
+    /// AAC without a container.
+    Adts,
     /// Windows Media: WMV2 and WMA in ASF. As WebM, and Icecast does not know it: for files only.
     Asf,
 }
@@ -33,10 +41,13 @@ impl Format {
     pub fn kind(self) -> &'static str {
         match self {
             Self::MpegTs => "video/mp2t",
-            Self::WebM => "video/webm",
+            Self::WebM | Self::Vp9 => "video/webm",
             Self::Ogg => "video/ogg",
             Self::OggAudio | Self::Opus => "audio/ogg",
             Self::Mp3 => "audio/mpeg",
+            Self::Flv => "video/x-flv",
+            Self::Mp4 => "video/mp4",
+            Self::Adts => "audio/aac",
             Self::Asf => "video/x-ms-asf",
         }
     }
@@ -44,7 +55,7 @@ impl Format {
     /// True where it has pictures.
     #[must_use]
     pub fn has_video(self) -> bool {
-        !matches!(self, Self::OggAudio | Self::Opus | Self::Mp3)
+        !matches!(self, Self::OggAudio | Self::Opus | Self::Mp3 | Self::Adts)
     }
 
     /// Bytes at whose multiples a client may join.
@@ -68,6 +79,16 @@ impl Format {
             Self::OggAudio => "-c:a libvorbis -b:a 64k -f ogg -page_duration 200000",
             Self::Opus => "-c:a libopus -b:a 64k -f ogg -page_duration 200000",
             Self::Mp3 => "-c:a libmp3lame -b:a 64k -f mp3 -write_xing 0 -id3v2_version 0 -flush_packets 1",
+            Self::Flv => "-c:v libx264 -preset ultrafast -tune zerolatency -g 25 -c:a aac -b:a 64k -f flv",
+            Self::Mp4 => {
+                "-c:v libx264 -preset ultrafast -bf 2 -g 25 -c:a aac -b:a 64k \
+                 -f mp4 -movflags empty_moov+default_base_moof+frag_keyframe"
+            }
+            Self::Vp9 => {
+                "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 25 -c:a libopus -b:a 64k \
+                 -f webm -cluster_time_limit 500 -live 1"
+            }
+            Self::Adts => "-c:a aac -b:a 64k -f adts",
             Self::Asf => "-c:v wmv2 -g 25 -c:a wmav2 -b:a 64k -f asf -flush_packets 1",
         }
     }

@@ -1,0 +1,254 @@
+//! Recordings in a form that browsers play, without encoding anything anew: MPEG-TS for what hls.js takes apart, WebM for
+//! what browsers take in WebM only. Both can be cut into pieces that play by themselves.
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::{ChildStdin, ChildStdout};
+
+use super::child::{self, Child};
+use super::demux::{Demux, Demuxed, Pick};
+use super::live_mux::LiveMux;
+use super::mpegts::{Cut, TICKS};
+use super::mux::Block;
+use super::track::TrackEntry;
+use super::{CancellationToken, MediaError, Result};
+use crate::domain::media::{Packet, Part, TrackKind};
+
+/// What a recording is turned into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// MPEG-TS.
+    MpegTs,
+    /// WebM, and the type that a browser is told: `video/webm; codecs="vp8,vorbis"`.
+    WebM(String),
+}
+
+/// What the first bytes of a recording say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// What browsers play it as; or why they do not.
+    pub form: std::result::Result<Form, String>,
+    /// Presentation time of the first packet, milliseconds.
+    pub first_ms: i64,
+    /// Where the media of these bytes ends, milliseconds.
+    pub end_ms: i64,
+}
+
+/// Two pieces of WebM begin at least so far apart, milliseconds: each key picture may begin one, and each block of sound.
+const APART_MS: i64 = 500;
+
+/// A step of the clock that is larger than this is another clock. Milliseconds.
+const JUMP_MS: i64 = 10_000;
+
+/// Looks at the first `bytes` of a recording. `adts`: it is AAC without a container. `None`: there is no media in them.
+///
+/// # Errors
+/// When ffmpeg is missing, cannot be started or dies, the file cannot be read, or on cancellation.
+pub fn opening(path: &Path, adts: bool, bytes: u64, cancel: &CancellationToken) -> Result<Option<Opening>> {
+    let unreadable = |source| MediaError::File { path: path.to_owned(), source };
+    if adts {
+        let part = Part { from_byte: 0, to_byte: Some(bytes), shift_ms: 0, start_ms: 0 };
+        return match Demux::open(path, "aac", &[Pick { stream: 0, adts: true }], &[part], &[], cancel) {
+            Ok(mut demux) => read_opening(&mut demux),
+            Err(MediaError::Content { .. }) => Ok(None),
+            Err(e) => Err(e),
+        };
+    }
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let (mut demux, mut pipe) = Demux::fed(path, cancel)?;
+    let mut first = io::Read::take(file, bytes);
+    // It ends with ffmpeg, which reads all or closes the pipe.
+    let feeder = move || drop(io::copy(&mut first, &mut pipe));
+    let feeder = std::thread::Builder::new().name("feeder".to_owned()).spawn(feeder).map_err(unreadable)?;
+    let found = read_opening(&mut demux);
+    drop(demux);
+    let _ = feeder.join();
+    found
+}
+
+fn read_opening(demux: &mut Demux) -> Result<Option<Opening>> {
+    let mut times: Option<(i64, i64)> = None;
+    while let Some(Demuxed { packet, .. }) = demux.next_packet()? {
+        if packet.track != lead(demux) {
+            continue;
+        }
+        let end = packet.pts_ms + packet.duration_ms.max(0);
+        times = Some(times.map_or((packet.pts_ms, end), |(first, last)| (first.min(packet.pts_ms), last.max(end))));
+    }
+    let tracks: Vec<_> = demux.entries().map(|t| (t.codec(), t.private())).collect();
+    let form = form(&tracks);
+    Ok(times.map(|(first_ms, end_ms)| Opening { form, first_ms, end_ms }))
+}
+
+/// The track at whose key packets pieces begin, counted from 1: the pictures, or the sound where there are none.
+fn lead(demux: &Demux) -> u32 {
+    (1..).zip(demux.entries()).find(|(_, t)| t.kind() == TrackKind::Video).map_or(1, |(n, _)| n)
+}
+
+/// What tracks of these codecs, by Matroska's names, are turned into.
+fn form(tracks: &[(String, &[u8])]) -> std::result::Result<Form, String> {
+    let mut names = Vec::new();
+    let (mut in_ts, mut in_webm) = (true, true);
+    for (codec, private) in tracks {
+        let name = match codec.as_str() {
+            "V_VP8" => "vp8".to_owned(),
+            "V_VP9" => "vp9".to_owned(),
+            "V_AV1" => av1(private),
+            "A_VORBIS" => "vorbis".to_owned(),
+            "A_OPUS" => "opus".to_owned(),
+            _ => String::new(),
+        };
+        let ts = matches!(codec.as_str(), "V_MPEG4/ISO/AVC" | "A_AAC" | "A_MPEG/L3");
+        if !ts && name.is_empty() {
+            return Err(format!("browsers do not play {}", spoken(codec)));
+        }
+        in_ts &= ts;
+        in_webm &= !name.is_empty();
+        names.push(name);
+    }
+    match (in_ts, in_webm) {
+        (true, _) => Ok(Form::MpegTs),
+        (_, true) => Ok(Form::WebM(format!("video/webm; codecs=\"{}\"", names.join(",")))),
+        _ => {
+            let names: Vec<_> = tracks.iter().map(|(codec, _)| spoken(codec)).collect();
+            Err(format!("browsers do not play {} together", names.join(" and ")))
+        }
+    }
+}
+
+/// AV1 as RFC 6381 wants it, from the decoder's configuration ("av1C"): profile, level, tier, depth.
+fn av1(private: &[u8]) -> String {
+    let byte = |at: usize| private.get(at).copied().unwrap_or_default();
+    let depth = match (byte(2) & 0x40 != 0, byte(2) & 0x20 != 0) {
+        (false, _) => 8,
+        (true, false) => 10,
+        (true, true) => 12,
+    };
+    let tier = if byte(2) & 0x80 == 0 { 'M' } else { 'H' };
+    format!("av01.{}.{:02}{tier}.{depth:02}", byte(1) >> 5, byte(1) & 0x1f)
+}
+
+/// A codec's name for people.
+fn spoken(codec: &str) -> &str {
+    match codec {
+        "V_MPEG4/ISO/AVC" => "H.264",
+        "V_MPEGH/ISO/HEVC" => "HEVC",
+        "V_THEORA" => "Theora",
+        "V_MS/VFW/FOURCC" => "Windows Media, Flash or another old video",
+        "A_MS/ACM" => "Windows Media or another old sound",
+        "A_MPEG/L3" => "MP3",
+        "A_MPEG/L2" => "MPEG audio layer 2",
+        other => other.trim_start_matches(['V', 'A']).trim_start_matches('_'),
+    }
+}
+
+/// ffmpeg as it turns what comes in by one pipe into MPEG-TS, of its first pictures and its first sound, with the clock it
+/// had. The pipes must be worked at by different threads.
+///
+/// # Errors
+/// When ffmpeg is missing or cannot be started.
+pub fn to_mpegts() -> Result<(Child, ChildStdin, ChildStdout)> {
+    let mut args: Vec<OsString> = ["-nostdin", "-v", "error", "-copyts"].map(Into::into).into();
+    args.extend(child::fed_input());
+    args.extend(["-map", "0:v:0?", "-map", "0:a:0?", "-c", "copy", "-avoid_negative_ts", "disabled"].map(Into::into));
+    // As soon as it comes; times as they are.
+    args.extend(["-muxdelay", "0", "-muxpreload", "0", "-mpegts_copyts", "1", "-flush_packets", "1"].map(Into::into));
+    args.extend(["-f", "mpegts", "pipe:1"].map(Into::into));
+    child::spawn_fed("ffmpeg", &args)
+}
+
+/// WebM, as it is written from packets, and where it may be cut. A piece is its head and what lies between two cuts.
+#[derive(Debug, Default)]
+pub struct Webm {
+    mux: Option<LiveMux>,
+    head: Vec<u8>,
+    cuts: Vec<Cut>,
+    written: u64,
+    /// Presentation time last seen of the pictures, or of the sound where there are none.
+    last_ms: Option<i64>,
+    /// Smallest step between two of its packets: containers of live streams do not say how long a picture is shown.
+    step_ms: i64,
+    /// Since the clock was last set.
+    end_ms: i64,
+}
+
+impl Webm {
+    /// What each piece begins with.
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// Where pieces may begin, in order; bytes are counted without the head.
+    #[must_use]
+    pub fn cuts(&self) -> &[Cut] {
+        &self.cuts
+    }
+
+    /// Where the media ends for now, in the clock of the last cut, ticks.
+    #[must_use]
+    pub fn end_ticks(&self) -> i64 {
+        ticks(self.end_ms)
+    }
+
+    /// Bytes so far, without the head.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Takes the next packet of `demux` and returns the bytes that follow. What comes before the first key picture is
+    /// left out.
+    ///
+    /// # Errors
+    /// None but a bug: nothing is written anywhere here.
+    pub fn take(&mut self, demux: &Demux, packet: Demuxed) -> io::Result<Vec<u8>> {
+        let tracks: Vec<_> = demux.entries().collect();
+        let leads = packet.packet.track == lead(demux);
+        self.packet(&tracks, leads, packet)
+    }
+
+    fn packet(&mut self, tracks: &[&TrackEntry], leads: bool, packet: Demuxed) -> io::Result<Vec<u8>> {
+        let Demuxed { packet, payload, discard_padding_ns, .. } = packet;
+        let Packet { track, duration_ms, key, hash, .. } = packet;
+        // Matroska has no time before its start; what a codec leads in with is dropped by players.
+        let pts_ms = packet.pts_ms.max(0);
+        let mux = match &mut self.mux {
+            Some(mux) => mux,
+            None => self.mux.insert(LiveMux::begin(&mut self.head, tracks)?),
+        };
+        let last_cut = self.cuts.last().map(|cut| cut.ticks);
+        if leads {
+            let step = self.last_ms.map_or(0, |last| pts_ms - last);
+            let jumps = last_cut.is_some() && step.abs() > JUMP_MS;
+            if (1..JUMP_MS).contains(&step) && (self.step_ms == 0 || step < self.step_ms) {
+                self.step_ms = step;
+            }
+            self.last_ms = Some(pts_ms);
+            if key && (jumps || last_cut.is_none_or(|last| ticks(pts_ms) >= last + ticks(APART_MS))) {
+                mux.cut();
+                let jump = jumps.then(|| ticks(self.end_ms));
+                self.cuts.push(Cut { byte: self.written, ticks: ticks(pts_ms), jump, hash });
+                if jumps {
+                    self.end_ms = pts_ms;
+                }
+            }
+            self.end_ms = self.end_ms.max(pts_ms + duration_ms.max(self.step_ms).max(1));
+        }
+        let mut bytes = Vec::with_capacity(payload.len() + 32);
+        if !self.cuts.is_empty() {
+            mux.write(&mut bytes, &Block { track, pts_ms, duration_ms, key, discard_padding_ns, payload }, leads)?;
+            bytes.flush()?;
+        }
+        self.written += bytes.len() as u64;
+        Ok(bytes)
+    }
+}
+
+fn ticks(ms: i64) -> i64 {
+    ms.saturating_mul(TICKS / 1000)
+}
+
+#[cfg(test)]
+mod tests;
