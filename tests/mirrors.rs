@@ -101,7 +101,8 @@ fn two_mirrors_that_fail_at_different_times_leave_no_gap() {
     let file = streamrip.data_dir().join(shown["assembly"]["path"].as_str().expect("a file"));
     check_whole(&file, &encoder, &streamrip);
     let length = shown["assembly"]["seconds"].as_f64().expect("seconds");
-    assert!((33.5..36.5).contains(&length), "{length} s of 34 s");
+    // It begins at a key picture, and there is one a second.
+    assert!((32.8..36.5).contains(&length), "{length} s of 34 s");
     // It says which second came from where: from both, one after the other, without a hole.
     let parts = shown["parts"].as_array().expect("parts");
     assert!(parts.len() >= 2, "{shown}");
