@@ -384,10 +384,10 @@ fn lock_reader(reader: &Reader) -> std::sync::MutexGuard<'_, Connection> {
 pub fn parts(plan: &AssemblyPlan) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for piece in &plan.pieces {
-        // One segment may give several stretches in a row: their places as one. With a mirror between them
-        // they are two.
+        // One segment may give several stretches in a row: their places as one. With a mirror or a gap between
+        // them they are two: what is missing is not held.
         let (place, wall) = ((piece.out_start_ms, piece.out_end_ms), piece.wall());
-        match parts.last_mut().filter(|p| p.segment == piece.segment) {
+        match parts.last_mut().filter(|p| p.segment == piece.segment && piece.before.is_none()) {
             Some(known) => {
                 known.place = known.place.map(|(from, _)| (from, place.1));
                 known.wall = known.wall.map(|known| Interval::new(known.start, wall.end.max(known.start)));

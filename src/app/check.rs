@@ -431,19 +431,27 @@ async fn listen(env: &Env, sources: &Sources, hall: &Hall, stream: &Stream) -> s
             format!("not a byte within {} s", patience.as_secs())
         });
     };
-    let seconds = took.as_secs_f64().max(0.1);
     match sniff::sniff(&head, true) {
         Sniff::NotMedia(what) => Err(what.to_string()),
         found => {
             let container = found.recognised();
-            let bytes_per_second = (bytes as f64 / seconds) as u64;
             let sample = match container {
                 Some(_) => tokio::task::spawn_blocking(move || look_into(&taken)).await.ok().flatten(),
                 None => None,
             };
-            Ok(Heard { container, bytes_per_second, sample })
+            let media_ms = sample.as_ref().map_or(0, |s| s.media_ms);
+            Ok(Heard { container, bytes_per_second: rate(bytes, took, media_ms), sample })
         }
     }
+}
+
+/// Bytes a second of a stream that was listened to for so long and whose bytes hold so much media: a server may send the
+/// last seconds, or a whole chunk of HLS, at once.
+fn rate(bytes: u64, listened: Duration, media_ms: i64) -> u64 {
+    /// More in a few seconds is no burst: the timestamps jump. Milliseconds.
+    const MOST_MS: i64 = 120 * SECOND;
+    let media = if media_ms <= MOST_MS { media_ms as f64 / 1000.0 } else { 0.0 };
+    (bytes as f64 / listened.as_secs_f64().max(media).max(0.1)) as u64
 }
 
 #[cfg(test)]

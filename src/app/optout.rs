@@ -33,7 +33,7 @@ const REASON: &str = "opted out of recording";
 pub async fn quarantine(env: &Env, reader: &Reader, writer: &Writer, talk: TalkId) -> Result<()> {
     let env_for = env.clone();
     let (ids, mut files) = read(reader, move |db| {
-        let view = report::one(db, &env_for, &talk.to_string())?;
+        let view = report::by_id(db, &env_for, talk.0)?;
         let within = Some(view.window.padded(HOUR, HOUR));
         let neighbours = talks(db, TalkFilter { hall: Some(view.hall.id), within, event: None })?;
         let forbidden = forbidden_slots(&neighbours);

@@ -96,7 +96,7 @@ fn fragments(db: &Connection, env: &Env) -> Result<Vec<Pruned>> {
     }
     // What a crash left between row and file.
     for segment in segments::with_verdict(db, Verdict::Pruned)? {
-        if is_the_file(&env.data_dir.join(&segment.path), &segment) {
+        if segment.sha256.is_some_and(|sha256| is_the_file(&env.data_dir.join(&segment.path), segment.bytes, sha256)) {
             let reason = segment.verdict_reason.clone().unwrap_or_default();
             out.push(pruned(&segment, reason));
         }
@@ -104,10 +104,11 @@ fn fragments(db: &Connection, env: &Env) -> Result<Vec<Pruned>> {
     Ok(out)
 }
 
-/// True where there is a file, and it is what the row tells of. Anything else under that name is somebody's recording.
-fn is_the_file(path: &Path, segment: &Segment) -> bool {
-    let same_size = std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == segment.bytes);
-    same_size && read_all(path).is_ok_and(|file| Some(file.sha256) == segment.sha256)
+/// True where there is a file, and it is what the row tells of, by size and SHA-256. Anything else under that name is
+/// somebody's recording.
+pub(super) fn is_the_file(path: &Path, bytes: u64, sha256: [u8; 32]) -> bool {
+    let same_size = std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == bytes);
+    same_size && read_all(path).is_ok_and(|file| file.sha256 == sha256)
 }
 
 pub(super) fn pruned(segment: &Segment, reason: String) -> Pruned {

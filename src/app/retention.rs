@@ -12,7 +12,7 @@ use super::assemble;
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
 use super::index::{Reader, media, read};
-use super::prune::{Pruned, newest_file, pruned, remove, talks_near, touches};
+use super::prune::{Pruned, is_the_file, newest_file, pruned, remove, talks_near, touches};
 use super::sidecar;
 use super::words::size;
 use crate::catalog::assemblies::{self, Assembly};
@@ -169,9 +169,11 @@ fn old_files(db: &Connection, env: &Env) -> Result<Vec<(AssemblyId, Pruned)>> {
     let go = files_to_go(&files, keep, env.clock.now());
     let mut out: Vec<_> =
         go.iter().filter_map(|id| all.iter().find(|(_, a)| a.id == *id)).map(|(_, assembly)| gone(assembly)).collect();
-    // (What was put aside since has a name that another talk's file may have.)
-    let is_left =
-        |assembly: &Assembly| assembly.path.starts_with(assemble::TALKS) && env.data_dir.join(&assembly.path).is_file();
+    // (What was put aside since has a name that another talk's file may have.) Another file of that name, a release copy
+    // for instance, was put there by somebody else.
+    let is_left = |a: &Assembly| {
+        a.path.starts_with(assemble::TALKS) && is_the_file(&env.data_dir.join(&a.path), a.bytes, a.sha256)
+    };
     out.extend(assemblies::all_pruned(db)?.iter().filter(|(_, a)| is_left(a)).map(|(_, assembly)| gone(assembly)));
     Ok(out)
 }

@@ -95,6 +95,8 @@ async fn a_file_that_was_old_enough_is_not_made_again() {
     site.clock.step(29 * DAY);
     assert_eq!(goes(&site, None, keep, false).await, [""; 0]);
     let before = site.query(|db| report::one(db, &site.env, "7")).expect("talk");
+    let path = &before.assembly.as_ref().expect("a file").path;
+    let made = std::fs::read(site.env.data_dir.join(path)).expect("read");
     site.clock.step(2 * DAY);
     let listed = goes(&site, None, keep, true).await;
     assert!(listed.len() == 1 && listed[0].ends_with(".mkv (older than 30days)"), "{listed:?}");
@@ -123,10 +125,16 @@ async fn a_file_that_was_old_enough_is_not_made_again() {
     assert!(crate::app::json::talk(&view)["assembly_pruned_at"].is_string());
     // A crash between row and file.
     let left = site.env.data_dir.join(&before.assembly.expect("a file").path);
-    std::fs::write(&left, b"left").expect("written");
+    std::fs::write(&left, &made).expect("written");
     assert_eq!(goes(&site, None, None, false).await, [""; 0]);
     assert_eq!(goes(&site, None, keep, false).await.len(), 1);
     assert!(!left.exists());
+    // What somebody else puts there is not ours to delete, whatever its size.
+    for other in [made.iter().map(|byte| !byte).collect(), b"another one".to_vec()] {
+        std::fs::write(&left, other).expect("written");
+        assert_eq!(goes(&site, None, keep, false).await, [""; 0]);
+    }
+    std::fs::remove_file(&left).expect("removed");
 
     // Only on request, or where there is something new.
     assert!(matches!(assemble(&site, true).await, AssembleOutcome::Made { .. }));
@@ -145,9 +153,13 @@ async fn a_file_that_was_old_enough_is_not_made_again() {
     assert!(matches!(assemble(&site, false).await, AssembleOutcome::Pruned(_)));
     site.tape(10.0, 20.0).await;
     let now = site.env.clock.now().plus(MINUTE).0;
-    site.writer
-        .call(move |db| Ok(db.execute("UPDATE segment SET closed_ms = ?1 WHERE id = 2", [now]).map(drop)?))
-        .await
-        .expect("sql");
+    let came = async |column: &'static str| {
+        let sql = format!("UPDATE segment SET {column} = ?1 WHERE id = 2");
+        site.writer.call(move |db| Ok(db.execute(&sql, [now]).map(drop)?)).await.expect("sql");
+    };
+    // The tape that held it went on long after the talk, and ends now: nothing of the talk is new.
+    came("closed_ms").await;
+    assert!(matches!(assemble(&site, false).await, AssembleOutcome::Pruned(_)));
+    came("opened_ms").await;
     assert!(matches!(assemble(&site, false).await, AssembleOutcome::Made { .. }));
 }

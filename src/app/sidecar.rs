@@ -1,6 +1,7 @@
 //! Files beside a joined file that tell of it, where the user wants them: JSON for programs, NFO for media
 //! centres. They follow the file: made after it, named as it is, gone with it. Nothing depends on them, so what goes
-//! wrong with them is told to the log and stops nothing.
+//! wrong with them is told to the log and stops nothing. Each bears a mark: a file of such a name without it, from a
+//! media centre or edited by hand, is left alone.
 
 use std::collections::HashSet;
 use std::io::Write as _;
@@ -17,8 +18,11 @@ use crate::domain::ids::TalkId;
 use crate::domain::settings::SidecarFormat;
 use crate::media::MediaError;
 use crate::media::join::publish;
-use crate::plan::nfo::{Film, nfo};
+use crate::plan::nfo::{Film, MARK, nfo};
 use crate::tape::disk::rename;
+
+/// The mark in JSON: name and value.
+const MADE_BY: (&str, &str) = ("made_by", "streamrip");
 
 /// What joined files end with.
 const FILMS: [&str; 2] = ["mkv", "mka"];
@@ -26,6 +30,17 @@ const FILMS: [&str; 2] = ["mkv", "mka"];
 /// The files that may lie beside a joined file.
 fn beside(file: &Path) -> impl Iterator<Item = PathBuf> {
     SidecarFormat::ALL.into_iter().map(|format| file.with_extension(format.as_str()))
+}
+
+/// True where nothing of this name would be lost but what this program wrote.
+fn is_ours(path: &Path) -> bool {
+    match std::fs::read(path) {
+        Ok(bytes) if path.extension().is_some_and(|e| e == SidecarFormat::Json.as_str()) => {
+            serde_json::from_slice(&bytes).is_ok_and(|told: serde_json::Value| told[MADE_BY.0] == MADE_BY.1)
+        }
+        Ok(bytes) => bytes.windows(MARK.len()).any(|at| at == MARK.as_bytes()),
+        Err(e) => e.kind() == std::io::ErrorKind::NotFound,
+    }
 }
 
 /// True where a path is one of a file that tells of a joined one.
@@ -67,6 +82,10 @@ async fn write(env: &Env, reader: &Reader, talk: TalkId) -> Result<()> {
             if std::fs::read(&path).is_ok_and(|known| known == content.as_bytes()) {
                 return Ok(());
             }
+            if !is_ours(&path) {
+                tracing::info!("{} is not from streamrip, or was edited: it stays as it is", path.display());
+                return Ok(());
+            }
             publish(&path, cancel, |mut file, temp| {
                 let at = |source| MediaError::File { path: temp.to_owned(), source };
                 file.write_all(content.as_bytes()).map_err(at)?;
@@ -81,7 +100,11 @@ async fn write(env: &Env, reader: &Reader, talk: TalkId) -> Result<()> {
 
 fn content(db: &Connection, view: &TalkView, format: SidecarFormat) -> Result<String> {
     Ok(match format {
-        SidecarFormat::Json => format!("{:#}\n", json::shown(db, view)?),
+        SidecarFormat::Json => {
+            let mut told = json::shown(db, view)?;
+            told[MADE_BY.0] = MADE_BY.1.into();
+            format!("{told:#}\n")
+        }
         SidecarFormat::Nfo => nfo(&Film {
             talk: &view.talk,
             event: &view.event.name,
@@ -95,7 +118,8 @@ fn content(db: &Connection, view: &TalkView, format: SidecarFormat) -> Result<St
 
 /// The file has another name: so have those beside it. Paths are relative to the data directory.
 pub(super) fn follow(env: &Env, from: &Path, to: &Path) {
-    for (from, to) in beside(from).zip(beside(to)).filter(|(from, to)| from != to) {
+    let ours = |path: &Path| is_ours(&env.data_dir.join(path));
+    for (from, to) in beside(from).zip(beside(to)).filter(|(from, to)| from != to && ours(from) && ours(to)) {
         match rename(&env.data_dir, &from, &to) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 tracing::warn!("{} keeps its name: {e}", from.display());
@@ -107,7 +131,7 @@ pub(super) fn follow(env: &Env, from: &Path, to: &Path) {
 
 /// The file is gone from its place: so are those beside it. The path is relative to the data directory.
 pub(super) fn remove(env: &Env, file: &Path) {
-    for path in beside(file) {
+    for path in beside(file).filter(|path| is_ours(&env.data_dir.join(path))) {
         match std::fs::remove_file(env.data_dir.join(&path)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 tracing::warn!("{} cannot be deleted: {e}", path.display());

@@ -35,11 +35,13 @@ async fn what_tells_of_a_file_follows_it() {
     assert_eq!(problems(&site), [""; 0]);
     let folder = site.env.data_dir.join("talks/27c3");
     let json = folder.join("2010-12-27_2030_saal-1_we-come-in-peace.json");
-    let told: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).expect("read")).expect("JSON");
+    let mut told: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).expect("read")).expect("JSON");
     let shown = site.query(|db| {
         let view = report::one(db, &site.env, "7").expect("the talk");
         json::shown(db, &view).expect("told")
     });
+    assert_eq!(told["made_by"].take(), "streamrip");
+    told.as_object_mut().expect("an object").remove("made_by");
     assert_eq!(told, shown);
     assert!(told["parts"].as_array().is_some_and(|parts| parts.len() == 1), "{told}");
 
@@ -82,4 +84,32 @@ async fn what_tells_of_an_opted_out_talk_goes() {
     assert_eq!(names(&site), [""; 0]);
     let aside: Vec<_> = std::fs::read_dir(site.env.data_dir.join("quarantine")).expect("made").flatten().collect();
     assert_eq!(aside.len(), 1, "{aside:?}");
+}
+
+#[tokio::test]
+async fn what_others_wrote_beside_a_file_is_left_alone() {
+    let mut site = Site::new();
+    site.tape(-1.0, 21.5).await;
+    join(&site).await;
+    let folder = site.env.data_dir.join("talks/27c3");
+    let at = |name: &str| folder.join(format!("2010-12-27_2030_saal-1_{name}"));
+    // A media centre's, where none is wanted of us; and a JSON of the user's.
+    std::fs::write(at("we-come-in-peace.nfo"), "<movie><title>Mine</title></movie>").expect("written");
+    std::fs::write(at("we-come-in-peace.json"), "[\"made_by\", \"streamrip\"]").expect("written");
+    site.sql("UPDATE talk SET title = 'New' WHERE id = 7").await;
+    join(&site).await;
+    assert_eq!(names(&site), ["new.mkv", "we-come-in-peace.json", "we-come-in-peace.nfo"]);
+    // One that somebody edited, and that does not bear the mark any more.
+    site.env.settings.assemble.sidecar = vec![SidecarFormat::Nfo];
+    join(&site).await;
+    let ours = std::fs::read_to_string(at("new.nfo")).expect("read");
+    std::fs::write(at("new.nfo"), ours.replace(MARK, "")).expect("written");
+    join(&site).await;
+    assert!(!std::fs::read_to_string(at("new.nfo")).expect("read").contains(MARK));
+    std::fs::write(at("new.nfo"), ours.replace("New", "Newer")).expect("written");
+    join(&site).await;
+    assert_eq!(std::fs::read_to_string(at("new.nfo")).expect("read"), ours);
+    site.sql("UPDATE talk SET opted_out = 1 WHERE id = 7").await;
+    join(&site).await;
+    assert_eq!(names(&site), ["we-come-in-peace.json", "we-come-in-peace.nfo"]);
 }

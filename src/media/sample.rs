@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::child::{self, input};
-use super::probe::probe;
+use super::probe::{Place, probe};
 use super::{CancellationToken, Result};
 use crate::domain::media::{Part, TrackKind};
 
@@ -21,6 +21,8 @@ pub struct Sample {
     pub silent: Option<bool>,
     /// Black from begin to end; `None`: there are no pictures.
     pub black: Option<bool>,
+    /// Length of its longest track by its timestamps, milliseconds; 0 where they do not tell.
+    pub media_ms: i64,
 }
 
 /// Looks into the file of a sample: decodes all of it, so let it be short. Blocks.
@@ -31,6 +33,7 @@ pub fn look(path: &Path, cancel: &CancellationToken) -> Result<Sample> {
     let probe = probe(path, &[], cancel)?;
     let streams = probe.streams.iter().filter(|s| !s.cover && s.kind != TrackKind::Other);
     let tracks: Vec<_> = streams.map(|s| (s.kind, s.codec.clone())).collect();
+    let media_ms = probe.streams.iter().map(|s| length_ms(&probe.places, s.index)).max().unwrap_or_default();
     let has = |kind| tracks.iter().any(|(k, _)| *k == kind);
     let silent = has(TrackKind::Audio).then(|| {
         throughout(
@@ -48,7 +51,14 @@ pub fn look(path: &Path, cancel: &CancellationToken) -> Result<Sample> {
             "black",
         )
     });
-    Ok(Sample { silent: silent.transpose()?, black: black.transpose()?, tracks })
+    Ok(Sample { silent: silent.transpose()?, black: black.transpose()?, tracks, media_ms })
+}
+
+fn length_ms(places: &[Place], stream: u32) -> i64 {
+    let of_stream = || places.iter().filter(|p| p.stream == stream);
+    let start = of_stream().filter_map(|p| p.pts_ms).min();
+    let end = of_stream().filter_map(|p| Some(p.pts_ms?.saturating_add(p.duration_ms))).max();
+    end.zip(start).map_or(0, |(end, start)| end.saturating_sub(start))
 }
 
 /// What a detector looks for may begin this much after the sample, seconds: tracks begin a little apart.
@@ -118,6 +128,7 @@ mod tests {
             let sample = look(&made(dir.path(), picture, sound), &CancellationToken::new()).expect("looked");
             let codecs: Vec<_> = sample.tracks.iter().map(|(_, codec)| codec.as_str()).collect();
             assert_eq!(codecs, ["mpeg2video", "mp2"]);
+            assert!((2900..=3200).contains(&sample.media_ms), "{}", sample.media_ms);
             assert_eq!((sample.black, sample.silent), (Some(is_black), Some(is_silent)), "{picture} {sound}");
         }
         std::fs::write(dir.path().join("x"), "no media").expect("written");

@@ -23,7 +23,7 @@ use crate::domain::time::Ms;
 use crate::plan::pace::Pace;
 use under_way::Count;
 
-/// So many messages wait for each way; more are counted and dropped.
+/// So many messages wait for each way to people; more are dropped.
 const QUEUE: usize = 256;
 
 /// A command for a message that takes longer is killed.
@@ -57,7 +57,9 @@ pub struct Sender {
 #[derive(Clone, Debug, Default)]
 pub struct Post {
     ways: Vec<mpsc::Sender<Sent>>,
-    hook: Option<mpsc::Sender<Sent>>,
+    /// Without a limit: each file it lacks has a row, of which there are as many as talks, and nothing gives it a
+    /// file again before the next start.
+    hook: Option<mpsc::UnboundedSender<Sent>>,
     /// Messages that are not delivered (or given up) yet.
     messages: Count,
     /// Joined files that the hook has not taken (or given up) yet.
@@ -111,7 +113,7 @@ impl Post {
             work.push(Box::pin(deliver(how, queue, sender.clone())));
         }
         if !settings.on_talk_done.is_empty() {
-            let (way, queue) = mpsc::channel(QUEUE);
+            let (way, queue) = mpsc::unbounded_channel();
             post.hook = Some(way);
             let how = How::Command(settings.on_talk_done.clone(), HOOK_TIME);
             work.push(Box::pin(hand_over(how, queue, sender.clone(), taken)));
@@ -152,7 +154,10 @@ impl Post {
     /// Sends a message on all ways; a talk's file also to its hook. Waits for nothing.
     pub fn send(&self, message: &Message) {
         for way in &self.ways {
-            queue(way, message, self.messages.one_more(), "is lost");
+            if let Err(e) = way.try_send((message.clone(), self.messages.one_more())) {
+                let why = if matches!(e, TrySendError::Full(_)) { "too many wait" } else { "nobody sends any more" };
+                tracing::warn!("a message is lost, {why}: {}", message.text);
+            }
         }
         self.hand_over(message);
     }
@@ -160,8 +165,10 @@ impl Post {
     /// Gives a talk's file to its hook, where there are both, and tells nobody else. Waits for nothing.
     pub fn hand_over(&self, message: &Message) {
         let has_file = message.topic == Topic::TalkDone && message.talk.as_ref().is_some_and(|t| t.path.is_some());
-        if let Some(hook) = self.hook.as_ref().filter(|_| has_file) {
-            queue(hook, message, self.files.one_more(), "goes to the hook at the next start");
+        if let Some(hook) = self.hook.as_ref().filter(|_| has_file)
+            && hook.send((message.clone(), self.files.one_more())).is_err()
+        {
+            tracing::warn!("nobody runs the hook any more; it gets this at the next start: {}", message.text);
         }
     }
 
@@ -183,13 +190,6 @@ impl Post {
             }
             tokio::time::sleep(LOOK).await;
         }
-    }
-}
-
-fn queue(way: &mpsc::Sender<Sent>, message: &Message, under_way: UnderWay, so: &str) {
-    if let Err(e) = way.try_send((message.clone(), under_way)) {
-        let why = if matches!(e, TrySendError::Full(_)) { "too many wait" } else { "nobody sends any more" };
-        tracing::warn!("a message {so}, {why}: {}", message.text);
     }
 }
 
@@ -241,7 +241,12 @@ async fn deliver(how: How, mut queue: mpsc::Receiver<Sent>, sender: Sender) {
 }
 
 /// Hands joined files to the hook, one after another, and tells which it has taken.
-async fn hand_over(how: How, mut queue: mpsc::Receiver<Sent>, sender: Sender, taken: mpsc::UnboundedSender<Taken>) {
+async fn hand_over(
+    how: How,
+    mut queue: mpsc::UnboundedReceiver<Sent>,
+    sender: Sender,
+    taken: mpsc::UnboundedSender<Taken>,
+) {
     while let Some((message, under_way)) = queue.recv().await {
         match (how.send(&message, &sender).await, message.talk.as_ref().and_then(|talk| talk.assembly)) {
             (Ok(()), Some(assembly)) => drop(taken.send(Taken { assembly, _under_way: under_way })),

@@ -194,6 +194,23 @@ async fn what_the_hook_has_taken_is_told_and_what_it_refused_is_not() {
     assert!(taken.try_recv().is_err(), "one was refused");
 }
 
+#[tokio::test]
+async fn the_hook_gets_every_file_however_many_wait() {
+    let dir = tempfile::tempdir().expect("dir");
+    let settings = Notify { on_talk_done: vec!["true".to_owned()], ..Notify::default() };
+    let (tell, mut taken) = mpsc::unbounded_channel();
+    let post = Post::start(&settings, &sender(dir.path()), || Duration::ZERO, tell).expect("started");
+    let many = QUEUE + 40;
+    (0..many).for_each(|n| post.hand_over(&done(&format!("no {n}"))));
+    tokio::time::timeout(PATIENCE, async {
+        for _ in 0..many {
+            drop(taken.recv().await.expect("taken"));
+        }
+    })
+    .await
+    .expect("all of them");
+}
+
 #[test]
 fn the_heart_beats_only_while_the_daemon_works() {
     let (url, asked) = server(vec!["500 Oh", "200 OK"]);

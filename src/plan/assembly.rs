@@ -136,7 +136,7 @@ pub struct Chapter {
 }
 
 /// What to make.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AssemblyPlan {
     /// Title of the file.
     pub title: String,
@@ -302,6 +302,8 @@ fn usable_index(segment: &Segment, index: Option<&MediaIndex>, window: Interval)
             let why = segment.verdict_reason.as_deref().unwrap_or("no media in it");
             return Err((format!("not media: {why}"), true));
         }
+        // It can make no other file any more.
+        gone @ (Verdict::Pruned | Verdict::Lost) => return Err((gone.as_str().to_owned(), true)),
         other => return Err((other.as_str().to_owned(), false)),
     }
     let Some(index) = index else { return Err(("not indexed".to_owned(), false)) };

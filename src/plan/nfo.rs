@@ -23,11 +23,16 @@ pub struct Film<'a> {
     pub duration_ms: i64,
 }
 
+/// Stands in each NFO that this program writes. One without it, a media centre's or one that somebody edited and took
+/// it out of, is not ours to replace or delete.
+pub const MARK: &str = "<!-- made by streamrip -->";
+
 /// The NFO of a talk. What strangers wrote stays text, whatever is in it.
 #[must_use]
 pub fn nfo(film: &Film<'_>) -> String {
     let start = film.talk.slot.start.in_zone(film.zone);
-    let mut out = "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n<movie>\n".to_owned();
+    let mut out = "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n".to_owned();
+    out.push_str(&format!("{MARK}\n<movie>\n"));
     let mut add = |name: &str, value: &str| out.push_str(&format!("  <{name}>{}</{name}>\n", escaped(value)));
     add("title", &film.talk.title);
     add("plot", &plot(film));

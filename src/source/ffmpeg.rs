@@ -288,6 +288,14 @@ mod tests {
     }
 
     #[test]
+    fn where_it_is_missing_that_is_said() {
+        let nobody = Ffmpeg::at("/nonexistent/ffmpeg", Arc::new(crate::source::log::NoLog));
+        let end = nobody.installed().expect_err("missing");
+        assert_eq!(end.reason, Some(EndReason::SourceMissing));
+        assert!(end.detail.is_some_and(|words| words.contains("apt install ffmpeg")));
+    }
+
+    #[test]
     fn its_command_line_keeps_the_clock_and_to_the_network() {
         let words = |url: &str, matroska| {
             let args = arguments(&StreamUrl::parse(url).expect("valid"), matroska);

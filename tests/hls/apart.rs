@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use streamrip::app::clock::SystemClock;
+use streamrip::domain::clock::Clock as _;
 use streamrip::domain::media::MediaIndex;
 use streamrip::domain::segment::EndReason;
 use streamrip::media::{CancellationToken, index};
@@ -108,16 +110,18 @@ fn assert_whole(bench: &Bench, made: &[Packet]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn outages_of_the_server_and_of_the_sound_alone_cost_nothing_and_a_late_start_reaches_back() {
+async fn a_late_start_outages_of_the_server_and_of_the_sound_alone_and_a_handover_cost_nothing() {
     let (bench, (dir, server)) = (Bench::new(), place());
     let root = dir.path();
-    let more = "-hls_list_size 12 -hls_flags program_date_time+temp_file -hls_segment_filename %v_%03d.ts -t 17";
-    let _encoder = OwnedChild::spawn(&mut apart(root, true, more), Duration::from_secs(2));
+    let more = "-hls_list_size 12 -hls_flags program_date_time+temp_file -hls_segment_filename %v_%03d.ts -t 60";
+    let mut encoder = OwnedChild::spawn(&mut apart(root, true, more), Duration::from_secs(20));
     wait_for_file(&root.join("eyes_003.ts"));
     wait_for_file(&root.join("ears_003.ts"));
     let began = first_date(&root.join("eyes.m3u8"));
     // Late: its first chunks are some seconds old.
-    let mut tape = bench.start(Bench::order(&server.url("/master.m3u8")));
+    let mut order = Bench::order(&server.url("/master.m3u8"));
+    order.boundaries = vec![SystemClock.now().plus(12_000)];
+    let mut tape = bench.start(order);
     eventually("media", PATIENCE, || tape.status().bytes > 0).await;
     server.trouble("", usize::MAX, Trouble::Status(503));
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -126,7 +130,10 @@ async fn outages_of_the_server_and_of_the_sound_alone_cost_nothing_and_a_late_st
     server.trouble("ears", usize::MAX, Trouble::Status(404));
     tokio::time::sleep(Duration::from_secs(4)).await;
     server.mend();
-    eventually("the end", PATIENCE, || bench.ends().iter().any(|(reason, _)| *reason == EndReason::Eof)).await;
+    let ended = |why| bench.ends().iter().any(|(reason, _)| *reason == why);
+    eventually("the handover", PATIENCE, || ended(EndReason::Handover)).await;
+    encoder.end();
+    eventually("the end", PATIENCE, || ended(EndReason::Eof)).await;
     bench.stop(&mut tape).await;
     assert!(
         server.requests("ears").iter().any(|r| r.status == 404) && server.requests("").iter().any(|r| r.status == 503)

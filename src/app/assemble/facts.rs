@@ -37,7 +37,7 @@ pub(super) struct Facts {
 impl Facts {
     pub(super) fn read(db: &Connection, env: &Env, talk: TalkId) -> Result<Self> {
         let stamp = todo::stamp(db, talk)?;
-        let view = report::one(db, env, &talk.to_string())?;
+        let view = report::by_id(db, env, talk.0)?;
         let mut indexes = HashMap::new();
         for segment in view.segments.iter().filter(|s| s.verdict == Verdict::Media) {
             if let Some(index) = media_index::of_segment(db, segment.id)? {
@@ -112,9 +112,12 @@ impl Facts {
         })
     }
 
-    /// True where something of the talk was recorded after `at`.
+    /// True where something of the talk may have been recorded after `at`. A segment that was closed later need not
+    /// hold any of it: where there are no handovers one lasts all day.
     pub(super) fn recorded_since(&self, at: Ms) -> bool {
-        self.view.segments.iter().any(|s| s.closed.is_none_or(|closed| closed > at))
+        let went_on = self.view.window.end > at;
+        let later = |s: &Segment| s.opened > at || (went_on && s.closed.is_none_or(|closed| closed > at));
+        self.view.segments.iter().any(later)
     }
 
     /// True where the old file was made for the same place and time.
@@ -128,7 +131,7 @@ impl Facts {
     }
 }
 
-/// Reads the facts; segments that nobody looked at yet are indexed first.
+/// Reads the facts; segments that nobody looked at yet, or only another version of this program, are indexed first.
 pub(super) async fn gather(env: &Env, reader: &Reader, writer: &Writer, talk: TalkId) -> Result<Facts> {
     let env_for = env.clone();
     let facts = read(reader, move |db| Facts::read(db, &env_for, talk)).await?;
@@ -140,8 +143,21 @@ pub(super) async fn gather(env: &Env, reader: &Reader, writer: &Writer, talk: Ta
         .filter(|s| matches!(s.verdict, Verdict::Unchecked | Verdict::Quarantined))
         .map(|s| s.id)
         .collect();
-    if unchecked.is_empty() {
+    // Its index was written by another version.
+    let not_indexed: Vec<_> = facts
+        .view
+        .segments
+        .iter()
+        .filter(|s| s.verdict == Verdict::Media && !facts.indexes.contains_key(&s.id))
+        .map(|s| env.data_dir.join(&s.path))
+        .collect();
+    if unchecked.is_empty() && not_indexed.is_empty() {
         return Ok(facts);
+    }
+    for path in not_indexed {
+        if let Err(e) = facts.reindex(env, reader, writer, &path).await {
+            tracing::warn!("{} cannot be looked at now, the talk is joined without it: {e}", path.display());
+        }
     }
     for segment in unchecked {
         if let Looked::NotNow(why) = index_segment(env, reader, writer, segment).await? {

@@ -14,6 +14,7 @@ use crate::domain::ids::HallId;
 use crate::domain::segment::{Container, EndReason, Mark, Verdict};
 use crate::domain::settings::Settings;
 use crate::domain::time::{HOUR, MINUTE, Ms};
+use crate::plan::assembly::{Missing, Piece};
 
 /// Start of the talk.
 const START: Ms = Ms(1_293_478_200_000);
@@ -123,6 +124,29 @@ impl Site {
         names.sort();
         names
     }
+}
+
+#[test]
+fn a_file_does_not_hold_what_is_missing_in_the_middle_of_a_segment() {
+    let piece = |out: (i64, i64), shift_ms, before| Piece {
+        segment: SegmentId(1),
+        tracks: Vec::new(),
+        shift_ms,
+        offset_ms: 1_000_000,
+        out_start_ms: out.0,
+        out_end_ms: out.1,
+        before,
+    };
+    // Its own clock has 300 s, a hole of 20 s, and 580 s.
+    let hole = Missing { ms: 20_000, cause: None };
+    let plan = AssemblyPlan {
+        pieces: vec![piece((0, 300_000), 0, None), piece((300_000, 880_000), -20_000, Some(hole))],
+        ..AssemblyPlan::default()
+    };
+    let holds: Vec<_> = parts(&plan).iter().map(|part| (part.place, part.wall)).collect();
+    let wall = |from: i64, to: i64| Some(Interval::new(Ms(1_000_000 + from), Ms(1_000_000 + to)));
+    let want = [(Some((0, 300_000)), wall(0, 300_000)), (Some((300_000, 880_000)), wall(320_000, 900_000))];
+    assert_eq!(holds, want);
 }
 
 fn made_ms(outcome: &AssembleOutcome) -> i64 {
@@ -247,6 +271,25 @@ async fn pruning_waits_for_the_assembly_and_does_not_undo_it() {
     assert!(matches!(site.assemble().await, AssembleOutcome::Kept(_)), "pruned media was thrown away");
     let assembly = site.query(|db| assemblies::current(db, TalkId(7)).expect("read")).expect("there");
     assert_eq!(assembly.duration_ms, ms);
+}
+
+#[tokio::test]
+async fn a_segment_whose_index_an_older_version_wrote_is_looked_at_anew() {
+    let site = Site::new();
+    site.tape(-1.0, 9.0).await;
+    site.tape(7.0, 21.5).await;
+    let ms = made_ms(&site.assemble().await);
+    site.sql("UPDATE media_index SET format = format - 1 WHERE segment_id = 2").await;
+    let again = assemble_talk(&site.env, &site.reader, &site.writer, TalkId(7), true, no_progress()).await;
+    assert_eq!(made_ms(&again.expect("made")), ms);
+    // One that cannot be looked at leaves the others as they are.
+    site.sql("UPDATE media_index SET format = format - 1 WHERE segment_id = 1").await;
+    let file = site.query(|db| segments::segment(db, SegmentId(1)).expect("read")).expect("there").path;
+    let file = site.env.data_dir.join(file);
+    std::fs::remove_file(&file).expect("removed");
+    std::fs::create_dir(&file).expect("made");
+    let again = assemble_talk(&site.env, &site.reader, &site.writer, TalkId(7), true, no_progress()).await;
+    assert!(made_ms(&again.expect("made")) > 11_000);
 }
 
 #[tokio::test]

@@ -15,6 +15,24 @@ fn heard(container: Container, codec: &str, bytes_per_second: u64) -> Heard {
 }
 
 #[test]
+fn what_came_at_once_is_counted_by_its_length() {
+    for (bytes, listened_ms, media_ms, want) in [
+        (500_000, 5000, 5000, 100_000),
+        // A chunk of HLS, and one more; the burst of an Icecast server.
+        (1_200_000, 5000, 12_000, 100_000),
+        (144_000, 5000, 9000, 16_000),
+        // What its times do not tell, or what jumps, and a sample that is not all of it.
+        (500_000, 5000, 0, 100_000),
+        (500_000, 5000, -3000, 100_000),
+        (500_000, 5000, i64::MAX, 100_000),
+        (20_000_000, 5000, 2000, 4_000_000),
+        (1000, 0, 0, 10_000),
+    ] {
+        assert_eq!(rate(bytes, Duration::from_millis(listened_ms), media_ms), want, "{bytes} {listened_ms} {media_ms}");
+    }
+}
+
+#[test]
 fn mirrors_are_compared_with_the_first_one() {
     let first = heard(Container::MpegTs, "h264", 100_000);
     for (other, want) in [

@@ -111,26 +111,48 @@ impl Builder<'_> {
                 continue;
             }
             if self.reaches_end(last) {
-                let stands = stands_in(last, unit, &seam);
+                let stands = self.stands_in(last, unit, &seam);
                 self.reject(unit.id, format!("segment {} goes on to the end of the window", last.segment), stands);
                 continue;
             }
             if let Some(better) = further(last, unit, &queue) {
                 // One seam less, where a mirror has both.
-                let stands = stands_in(better, unit, &seam::find_taped(better.index, unit.index, Taped::Beside).seam);
+                let seam = seam::find_taped(better.index, unit.index, Taped::Beside).seam;
+                let stands = self.stands_in(better, unit, &seam);
                 self.reject(unit.id, format!("segment {} has more of the same time", better.segment), stands);
                 continue;
             }
             self.wanted.extend(wanted.map(|(from, to)| (unit.id, from, to)));
             self.seams.push((last.id, unit.id, seam.clone()));
             if seam.contained {
-                let stands = stands_in(last, unit, &seam);
+                let stands = self.stands_in(last, unit, &seam);
                 self.reject(unit.id, format!("all of it stands in segment {}", last.segment), stands);
                 continue;
             }
             self.follow(units, last, unit, &seam);
         }
         self.cut_end();
+    }
+
+    /// True where it is certain that `last` has what `unit` has of the window, up to its own end: by equal packets, or
+    /// equal clocks, and without a hole of its own there. Arrival times alone do not tell: where the wall clock was
+    /// set back, two hours of media have one hour of wall time.
+    fn stands_in(&self, last: &Unit<'_>, unit: &Unit<'_>, seam: &Seam) -> bool {
+        let overlaps = seam.kind == SeamKind::Overlap && !reaches_back(seam);
+        if !seam.contained && !overlaps {
+            return false;
+        }
+        let (shift, tolerance) = match seam.method {
+            Method::Packets => (seam.shift_ms, EXACT_BACK_MS),
+            Method::Clock => (0, 0),
+            Method::Arrival | Method::None => return false,
+        };
+        let end = last.index.spans.iter().map(|s| s.media_end_ms).max().unwrap_or(i64::MIN);
+        unit.index.spans.iter().all(|s| {
+            let from = s.media_start_ms.max(self.window.start.0.saturating_sub(s.offset_ms)) + shift + tolerance;
+            let upto = (s.media_end_ms + shift).min(end) - tolerance;
+            upto <= from || last.index.spans.iter().any(|l| l.media_start_ms <= from && upto <= l.media_end_ms)
+        })
     }
 
     fn reject(&mut self, segment: SegmentId, reason: String, redundant: bool) {
@@ -274,7 +296,7 @@ impl Builder<'_> {
             return;
         };
         let before_shift = before.shift_ms;
-        let tracks: Vec<TrackPiece> = unit
+        let mut tracks: Vec<TrackPiece> = unit
             .tracks
             .iter()
             .filter_map(|(track, out_track)| {
@@ -299,12 +321,27 @@ impl Builder<'_> {
         // Pictures that go on without waiting for a key one follow those before: only sound is missing.
         let is_video = |track: u32| unit.index.tracks.iter().any(|t| t.number == track && t.kind == TrackKind::Video);
         let pictures_go_on = tracks.iter().any(|t| t.from == From::Start && is_video(t.track));
-        let (shift, missing) = if overlap {
+        let ends = self.ends();
+        // Where both broke off at once it goes on behind a hole of its own, which is closed as any other.
+        let last_end = ends.iter().map(|(_, end)| end - before_shift - seam.shift_ms).max();
+        let hole_ms = last_end.map_or(0, |end| begin - end);
+        let behind_hole = at.checked_sub(1).filter(|_| overlap && hole_ms >= SECOND);
+        let (wall, missing_ms) = match behind_hole {
+            Some(n) => {
+                let before = unit.index.spans[n];
+                let from = middle(before, span);
+                for t in &mut tracks {
+                    t.from = if is_video(t.track) { From::Key(from) } else { From::Time(from) };
+                }
+                (Interval::new(before.wall().end, span.wall().start), hole_ms)
+            }
+            None => (wall, seam.missing_ms),
+        };
+        let (shift, missing) = if overlap && behind_hole.is_none() {
             (before_shift + seam.shift_ms, None)
         } else if pictures_go_on {
-            (before_shift + seam.shift_ms, Some(self.missing(wall, Some(seam.missing_ms))))
+            (before_shift + seam.shift_ms, Some(self.missing(wall, Some(missing_ms))))
         } else {
-            let ends = self.ends();
             let begins: Vec<(u32, i64)> =
                 tracks.iter().filter_map(|t| Some((t.out_track, begin_ms(unit.index, t, span)?))).collect();
             // As close as no track overlaps itself.
@@ -314,7 +351,7 @@ impl Builder<'_> {
                 let end = ends.iter().map(|(_, end)| *end).max().unwrap_or_default();
                 end - begins.iter().map(|(_, begin)| *begin).min().unwrap_or_default()
             });
-            (shift, Some(self.missing(wall, Some(seam.missing_ms))))
+            (shift, Some(self.missing(wall, Some(missing_ms))))
         };
         self.push(unit, at, tracks, shift, missing);
         self.further_spans(unit, at);
@@ -408,27 +445,6 @@ fn further<'a, 'b>(last: &Unit<'_>, unit: &Unit<'_>, queue: &VecDeque<&'a Unit<'
     })
 }
 
-/// True where it is certain that what `last` and `unit` have of the same time is the same media: equal
-/// packets say so, or equal clocks without a hole. Arrival times alone do not: where the wall clock was set
-/// back, two hours of media have one hour of wall time.
-fn stands_in(last: &Unit<'_>, unit: &Unit<'_>, seam: &Seam) -> bool {
-    let overlaps = seam.kind == SeamKind::Overlap && !reaches_back(seam);
-    if !seam.contained && !overlaps {
-        return false;
-    }
-    match seam.method {
-        Method::Packets => true,
-        Method::Clock => {
-            let end = last.index.spans.iter().map(|s| s.media_end_ms).max().unwrap_or(i64::MIN);
-            unit.index.spans.iter().all(|s| {
-                let upto = s.media_end_ms.min(end);
-                last.index.spans.iter().any(|l| l.media_start_ms <= s.media_start_ms && upto <= l.media_end_ms)
-            })
-        }
-        Method::Arrival | Method::None => false,
-    }
-}
-
 /// True where the second has media from before the first.
 fn reaches_back(seam: &Seam) -> bool {
     seam.reaches_back_ms > if seam.method == Method::Packets { EXACT_BACK_MS } else { REACH_BACK_MS }
@@ -484,7 +500,17 @@ fn packet_ms(index: &MediaIndex, track: u32, n: u64) -> Option<i64> {
         let tail = index.tail.iter().filter(|p| p.track == track).count() as u64;
         of(&index.tail, n.checked_sub(known.packets.saturating_sub(tail))?)
     };
-    of(&index.head, n).or_else(|| index.windows.iter().find_map(in_window)).or_else(in_tail)
+    let shown = of(&index.head, n).or_else(|| index.windows.iter().find_map(in_window)).or_else(in_tail);
+    // A cut behind the last packet that is known: it follows that one.
+    let before = |w: &Window| w.before.get(track as usize - 1).copied();
+    let known = std::iter::once((Some(0), &index.head)).chain(index.windows.iter().map(|w| (before(w), &w.packets)));
+    shown.or_else(|| known.filter_map(|(before, packets)| end_before(packets, track, n.checked_sub(before?)?)).next())
+}
+
+/// Where the first `n` packets of a track end, where there are just so many.
+fn end_before(packets: &[Packet], track: u32, n: u64) -> Option<i64> {
+    let of_track = || packets.iter().filter(|p| p.track == track);
+    (of_track().count() as u64 == n).then(|| of_track().map(|p| p.pts_ms + p.duration_ms).max()).flatten()
 }
 
 /// Sets where the tracks of a piece, and with them the piece, end in the assembly's clock.

@@ -16,28 +16,31 @@ pub(super) type Hole = (SegmentId, usize);
 /// Packets from the middle of a segment that are wanted: segment, from, to, in its own clock.
 type Wanted = (SegmentId, i64, i64);
 
-/// A shorter hole is not worth two seams, and the other mirror must have so much on either side of one.
+/// A shorter hole is not worth two seams; of a longer one another mirror must have so much.
 const MARGIN_MS: i64 = SECOND;
 
 /// No more holes than this are filled in one talk: what has more is beyond help, and each costs a look into its file.
 const MOST: usize = 64;
 
-/// Holes of segments that another segment, taped at the same time, does not have.
+/// Holes of segments of which another segment, taped at the same time, has at least a part.
 pub(super) fn fillable(units: &[Unit<'_>]) -> Vec<Hole> {
-    let mut out = Vec::new();
+    let mut out: Vec<Vec<Hole>> = Vec::new();
     for unit in units {
+        let mut holes = Vec::new();
         for (n, pair) in (1..).zip(unit.index.spans.windows(2)) {
             let (from, to) = (pair[0].wall().end, pair[1].wall().start);
-            let around = |at: Interval| at.start.plus(MARGIN_MS) <= from && to.plus(MARGIN_MS) <= at.end;
+            let has_some = |at: Interval| at.intersect(Interval::new(from, to)).len_ms() >= MARGIN_MS;
             let has_it =
-                |other: &Unit<'_>| other.is_beside(unit) && other.index.spans.iter().any(|span| around(span.wall()));
+                |other: &Unit<'_>| other.is_beside(unit) && other.index.spans.iter().any(|span| has_some(span.wall()));
             if to.since(from) >= MARGIN_MS && units.iter().any(has_it) {
-                out.push((unit.segment, n));
+                holes.push((unit.segment, n));
             }
         }
+        out.push(holes);
     }
-    out.truncate(MOST);
-    out
+    // The few of a good segment count more than the many of a bad one.
+    out.sort_by_key(Vec::len);
+    out.into_iter().flatten().take(MOST).collect()
 }
 
 /// True where a plan closes one of these holes as a gap.
@@ -246,5 +249,42 @@ impl<'a> Part<'a> {
                 (to, None) => to,
             };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::StreamId;
+    use crate::domain::media::MediaSpan;
+    use crate::domain::time::{MINUTE, Ms};
+
+    #[test]
+    fn a_segment_that_is_all_holes_takes_no_place_from_one_that_has_a_few() {
+        // Both last two hours: one lacks 10 s in each minute, the other 10 s in an hour.
+        let index = |from: i64, step: i64| {
+            let mut spans = Vec::new();
+            let mut begin = 0;
+            for hole in (0..120).filter(|n| n % step == from).map(|n| n * MINUTE + 20 * SECOND + from * SECOND) {
+                spans.push(MediaSpan { media_start_ms: begin, media_end_ms: hole, offset_ms: 0 });
+                begin = hole + 10 * SECOND;
+            }
+            spans.push(MediaSpan { media_start_ms: begin, media_end_ms: 120 * MINUTE, offset_ms: 0 });
+            MediaIndex { spans, ..MediaIndex::default() }
+        };
+        let (bad, good) = (index(0, 1), index(30, 60));
+        let units: Vec<_> = [(1, &bad), (2, &good)]
+            .map(|(id, index)| Unit {
+                id: SegmentId(id),
+                segment: SegmentId(id),
+                index,
+                stream: Some(StreamId(id)),
+                came: Interval::new(Ms(0), Ms(120 * MINUTE)),
+                tracks: Vec::new(),
+            })
+            .into();
+        let holes = fillable(&units);
+        assert_eq!(holes.len(), MOST);
+        assert_eq!(holes.iter().filter(|(segment, _)| *segment == SegmentId(2)).count(), 2);
     }
 }

@@ -200,6 +200,22 @@ fn what_is_left_out_says_why() {
 }
 
 #[test]
+fn nothing_would_be_missed_without_a_segment_that_is_gone() {
+    for (verdict, want) in [
+        (Verdict::Pruned, true),
+        (Verdict::Lost, true),
+        (Verdict::NotMedia, true),
+        (Verdict::Media, false),
+        (Verdict::Open, false),
+        (Verdict::Unchecked, false),
+        (Verdict::Quarantined, false),
+    ] {
+        let segment = Segment { verdict, ..fixtures::segment(1, Vec::new()) };
+        assert_eq!(usable_index(&segment, None, wall(0, 60)).expect_err("not used").1, want, "{verdict:?}");
+    }
+}
+
+#[test]
 fn a_short_connection_inside_a_burst_gives_nothing_and_the_next_one_follows() {
     let all = original(200, Content::Unique, true);
     let cut = |from, to| dump(&all, at(&all, from, true), at(&all, to, true), false, 0, true);
