@@ -257,6 +257,42 @@ async fn mp4_and_packed_sound_are_put_together_too() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_mp4_chunk_that_ends_in_its_middle_costs_nothing_that_came_before() {
+    let (bench, (dir, server)) = (Bench::new(), place());
+    let root = dir.path();
+    made(root, "-hls_segment_type fmp4");
+    for name in ["eyes.m3u8", "ears.m3u8"] {
+        let list = std::fs::read_to_string(root.join(name)).expect("a playlist");
+        std::fs::write(root.join(name), list.replace("#EXT-X-ENDLIST", "")).expect("written");
+    }
+    // Its first bytes come, the rest never.
+    server.trouble("eyes5", 1, Trouble::Cut(3000));
+    server.trouble("eyes5", usize::MAX, Trouble::Silence);
+    let mut tape = bench.start(Bench::order(&server.url("/master.m3u8")));
+    let again = || server.requests("eyes5").len() > 1 && server.requests("ears.m3u8").len() > 2;
+    eventually("the torn chunk, and all of the sound", PATIENCE, again).await;
+    bench.stop(&mut tape).await;
+    let counted = |bench: &Bench, kind: &str| {
+        let last = bench.segments().pop().expect("a file");
+        packets(&last.content).iter().filter(|packet| packet.kind == kind).count()
+    };
+    let words = format!("{:?} {:#?}", bench.ends(), bench.lines());
+    assert_eq!((bench.segments().len(), counted(&bench, "video")), (1, 125), "{words}");
+    assert!((255..=262).contains(&counted(&bench, "audio")), "{words}");
+    server.mend();
+    let mut tape = bench.start(Bench::order(&server.url("/master.m3u8")));
+    eventually("the rest", PATIENCE, || server.requests("eyes.m3u8").len() > 5).await;
+    bench.stop(&mut tape).await;
+    let words = format!("{:?} {:#?}", bench.ends(), bench.lines());
+    assert_eq!(server.requests("eyes3.m4s").len(), 1, "it is known what was recorded: {words}");
+    assert_eq!(
+        (bench.segments().len(), counted(&bench, "video")),
+        (2, 50),
+        "the last one again, and the rest: {words}"
+    );
+}
+
 /// Makes packed audio of the chunks of the sound: AAC alone, with its time in a tag before it.
 fn pack(root: &Path) {
     for (name, chunk) in files(root, "ears_") {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,9 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// And at most this often.
 const RETRY_MIN: Duration = Duration::from_millis(200);
+
+/// What was held is handed on in pieces of at least so many bytes: about what the network brings at once.
+const PIECE: usize = 64 << 10;
 
 /// What of a stream it fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,9 +95,17 @@ pub struct Life {
 struct Part {
     of: Taken,
     received: u64,
+    /// What came of it and waits for the rest.
+    held: BytesMut,
     cipher: Option<Cipher>,
     since: Instant,
     failures: u32,
+}
+
+impl Part {
+    fn new(of: Taken) -> Self {
+        Self { of, received: 0, held: BytesMut::new(), cipher: None, since: Instant::now(), failures: 0 }
+    }
 }
 
 /// What was done last.
@@ -327,7 +339,13 @@ impl Life {
     /// fragment: nothing can be read behind that.
     fn is_torn_by(&self, chunk: &Chunk) -> bool {
         let torn = self.part.as_ref().is_some_and(|part| part.received > 0 && !part.of.is(chunk));
-        torn && chunk.map.is_some()
+        torn && chunk.map.is_some() && !self.holds(chunk)
+    }
+
+    /// True where a chunk is handed on only when all of it is there: an MP4 fragment without its end makes ffmpeg
+    /// fail, and what it has of the other half is lost with it.
+    fn holds(&self, chunk: &Chunk) -> bool {
+        self.half != Half::All && chunk.map.is_some()
     }
 
     /// True where a chunk failed often enough and a later one can be had, so that it is not the server.
@@ -352,7 +370,7 @@ impl Life {
     async fn take(&mut self, chunk: &Chunk, dated: bool) -> Result<(), Failure> {
         let taken = Taken::of(chunk);
         if self.part.as_ref().is_none_or(|part| !part.of.is(chunk)) {
-            self.part = Some(Part { of: taken.clone(), received: 0, cipher: None, since: Instant::now(), failures: 0 });
+            self.part = Some(Part::new(taken.clone()));
         }
         if !chunk.gap {
             let done = self.body(chunk).await;
@@ -382,14 +400,18 @@ impl Life {
     }
 
     async fn body(&mut self, chunk: &Chunk) -> Result<(), Failure> {
-        if let Some(map) = chunk.map.as_ref().filter(|map| !self.map.as_ref().is_some_and(|had| had.is(map))) {
+        let is_held = self.part.as_ref().is_some_and(|part| !part.held.is_empty());
+        let had = |map: &Map| is_held || self.map.as_ref().is_some_and(|had| had.is(map));
+        if let Some(map) = chunk.map.as_ref().filter(|map| !had(map)) {
             let mut bytes = self.http.map(&map.url, map.range).await?;
             if let Some(mut cipher) = self.cipher(map.key.as_ref(), chunk.sequence).await? {
                 bytes = cipher.push(&bytes);
                 bytes.extend(cipher.finish().unwrap_or_default());
             }
-            self.map = Some(map.clone());
-            self.send(Item::Bytes(bytes.into())).await?;
+            self.hand_on(chunk, bytes.into()).await?;
+            if !self.holds(chunk) {
+                self.map = Some(map.clone());
+            }
         }
         let received = self.part.as_ref().map_or(0, |part| part.received);
         if received == 0 {
@@ -420,7 +442,7 @@ impl Life {
                 None => piece,
             };
             self.packed |= first && apart::is_packed(&bytes);
-            self.send(Item::Bytes(bytes)).await?;
+            self.hand_on(chunk, bytes).await?;
         }
         let Some(part) = &mut self.part else { return Ok(()) };
         if part.received == 0 || chunk.range.is_some_and(|range| part.received < range.length) {
@@ -428,11 +450,28 @@ impl Life {
         }
         if let Some(cipher) = part.cipher.take() {
             match cipher.finish() {
-                Some(rest) => self.send(Item::Bytes(rest.into())).await?,
+                Some(rest) => self.hand_on(chunk, rest.into()).await?,
                 None => self.say(&format!("chunk {}: its padding is wrong; is it the right key?", chunk.sequence)),
             }
         }
+        if self.holds(chunk) {
+            let held = self.part.as_mut().map(|part| part.held.split().freeze()).unwrap_or_default();
+            self.send_at_once(held).await?;
+            self.map.clone_from(&chunk.map);
+        }
         Ok(())
+    }
+
+    /// Bytes of a chunk, or of its map: at once, or to those that wait for its end.
+    async fn hand_on(&mut self, chunk: &Chunk, bytes: Bytes) -> Result<(), Failure> {
+        match &mut self.part {
+            Some(part) if self.half != Half::All && chunk.map.is_some() => {
+                part.held.extend_from_slice(&bytes);
+                self.last_byte = Instant::now();
+                Ok(())
+            }
+            _ => self.send(Item::Bytes(bytes)).await,
+        }
     }
 
     async fn cipher(&mut self, key: Option<&Key>, sequence: u64) -> Result<Option<Cipher>, Failure> {
@@ -454,12 +493,27 @@ impl Life {
         }
         let sent = self.out.send(item).await;
         self.last_byte = Instant::now();
-        sent.map_err(|_| Failure { reason: EndReason::SourceFailed, detail: "nobody reads it any more".to_owned() })
+        sent.map_err(|_| nobody_reads())
+    }
+
+    /// All of it or, where this is given up before there is room for all, nothing.
+    async fn send_at_once(&mut self, bytes: Bytes) -> Result<(), Failure> {
+        let piece = bytes.len().div_ceil(self.out.max_capacity().div_ceil(2)).max(PIECE);
+        let room = self.out.reserve_many(bytes.len().div_ceil(piece)).await.map_err(|_| nobody_reads())?;
+        for (n, room) in room.enumerate() {
+            room.send(Item::Bytes(bytes.slice(n * piece..bytes.len().min((n + 1) * piece))));
+        }
+        self.last_byte = Instant::now();
+        Ok(())
     }
 }
 
 fn other_playlist() -> SourceEnd {
     done("the stream has another playlist now: it gets a connection of its own")
+}
+
+fn nobody_reads() -> Failure {
+    Failure { reason: EndReason::SourceFailed, detail: "nobody reads it any more".to_owned() }
 }
 
 fn done(why: &str) -> SourceEnd {
