@@ -1,7 +1,7 @@
 //! Sound with a playlist of its own, as real encoders make it: both playlists are followed, and one file holds both.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -172,20 +172,18 @@ async fn sound_that_is_gone_for_long_costs_no_picture_and_comes_back() {
     let (bench, (dir, server)) = (Bench::new(), place());
     let root = dir.path();
     made(root, "-hls_segment_filename %v_%03d.ts");
-    let lists = ["eyes.m3u8", "ears.m3u8"].map(|name| (root.join(name), std::fs::read_to_string(root.join(name))));
-    for (path, list) in &lists {
-        let list = list.as_ref().expect("a playlist").replace("#EXT-X-ENDLIST", "");
-        std::fs::write(path, list).expect("written");
-    }
+    let ended = endless(root);
+    // Its playlist tells of chunks that are not there, and then is gone too.
     server.trouble("ears_", usize::MAX, Trouble::Status(404));
     let mut tape = bench.start(Bench::order(&server.url("/master.m3u8")));
-    eventually("a try", PATIENCE, || !server.requests("ears_").is_empty()).await;
-    server.trouble("ears.", usize::MAX, Trouble::Status(404));
     eventually("the picture alone", PATIENCE, || bench.lines().iter().any(|l| l.contains("goes on without"))).await;
+    server.trouble("ears.", usize::MAX, Trouble::Status(404));
+    let asked = server.requests("ears.").len();
+    eventually("a question", PATIENCE, || server.requests("ears.").len() > asked).await;
     server.mend();
     eventually("both", PATIENCE, || bench.lines().iter().any(|l| l.contains("can be had again"))).await;
-    for (path, list) in &lists {
-        std::fs::write(path, list.as_ref().expect("a playlist")).expect("written");
+    for (path, list) in &ended {
+        std::fs::write(path, list).expect("written");
     }
     eventually("the end", PATIENCE, || bench.ends().iter().any(|(_, words)| words.contains("has ended"))).await;
     bench.stop(&mut tape).await;
@@ -195,6 +193,55 @@ async fn sound_that_is_gone_for_long_costs_no_picture_and_comes_back() {
     let all: Vec<Packet> = segments.iter().flat_map(|s| packets(&s.content)).collect();
     let sound: Vec<Packet> = all.into_iter().filter(|p| p.kind == "audio").collect();
     assert!((255..=262).contains(&times(&sound, &words).len()), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_whose_playlist_stays_as_it_is_is_given_up_once_and_comes_back() {
+    let (bench, (dir, server)) = (Bench::new(), place());
+    let root = dir.path();
+    made(root, "-hls_segment_filename %v_%03d.ts");
+    let ended = endless(root);
+    // Its encoder has died: all is there, but nothing new comes.
+    let ears = root.join("ears.m3u8");
+    let list = std::fs::read_to_string(&ears).expect("a playlist");
+    std::fs::write(&ears, list.split_inclusive(".ts\n").take(3).collect::<String>()).expect("written");
+    let mut tape = bench.start(Bench::order(&server.url("/master.m3u8")));
+    eventually("the picture alone", PATIENCE, || bench.lines().iter().any(|l| l.contains("goes on without"))).await;
+    let asked = server.requests("ears.").len();
+    eventually("more questions", PATIENCE, || server.requests("ears.").len() > asked + 1).await;
+    let files = bench.ends().len();
+    std::fs::write(&ears, list.replace("#EXT-X-ENDLIST", "")).expect("written");
+    eventually("both", PATIENCE, || bench.lines().iter().any(|l| l.contains("can be had again"))).await;
+    for (path, list) in &ended {
+        std::fs::write(path, list).expect("written");
+    }
+    eventually("the end", PATIENCE, || bench.ends().iter().any(|(_, words)| words.contains("has ended"))).await;
+    bench.stop(&mut tape).await;
+    let words = format!("{files} {:?} {:#?}", bench.ends(), bench.lines());
+    assert!(files == 1 && server.requests("ears_002").len() <= 2, "{words}");
+    let first = packets(&bench.segments()[0].content);
+    assert_eq!(first.iter().filter(|packet| packet.kind == "video").count(), 150, "{words}");
+    let sound: BTreeMap<_, _> = bench
+        .segments()
+        .iter()
+        .flat_map(|s| packets(&s.content))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .filter(|packet| packet.kind == "audio")
+        .map(|packet| (packet.hash, packet.pts))
+        .collect();
+    assert!((255..=262).contains(&sound.len()), "{} {words}", sound.len());
+}
+
+/// Takes the end out of both playlists, and gives back what they were.
+fn endless(root: &Path) -> Vec<(PathBuf, String)> {
+    let lists = ["eyes.m3u8", "ears.m3u8"].map(|name| root.join(name)).into_iter();
+    let lists = lists.map(|path| (path.clone(), std::fs::read_to_string(path).expect("a playlist")));
+    let lists: Vec<_> = lists.collect();
+    for (path, list) in &lists {
+        std::fs::write(path, list.replace("#EXT-X-ENDLIST", "")).expect("written");
+    }
+    lists
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,10 +309,7 @@ async fn an_mp4_chunk_that_ends_in_its_middle_costs_nothing_that_came_before() {
     let (bench, (dir, server)) = (Bench::new(), place());
     let root = dir.path();
     made(root, "-hls_segment_type fmp4");
-    for name in ["eyes.m3u8", "ears.m3u8"] {
-        let list = std::fs::read_to_string(root.join(name)).expect("a playlist");
-        std::fs::write(root.join(name), list.replace("#EXT-X-ENDLIST", "")).expect("written");
-    }
+    endless(root);
     // Its first bytes come, the rest never.
     server.trouble("eyes5", 1, Trouble::Cut(3000));
     server.trouble("eyes5", usize::MAX, Trouble::Silence);

@@ -380,9 +380,6 @@ impl Life {
             done?;
             let made_until = chunk.made_until().filter(|_| dated);
             self.send(Item::Whole(taken, made_until)).await?;
-            if self.half == Half::Sound {
-                self.memos.sound.found();
-            }
         } else {
             self.skipped(&taken);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::domain::hls::Chunk;
 use crate::plan::hls::Taken;
 
 /// A rendition that was recorded and fails is waited for so long before another one is taken: less than the
@@ -13,6 +14,10 @@ pub const LOST_AFTER: Duration = Duration::from_secs(20);
 
 /// What was recorded so long ago is of a talk before, and binds nobody to its rendition.
 const RECENT: Duration = Duration::from_secs(60);
+
+/// What was given up is not tried again before so long has passed; each further time twice as long, up to six times.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+const MAX_DOUBLINGS: u32 = 6;
 
 /// The last chunk that a tape has read whole, and of which rendition. Clones are the same memory.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +45,8 @@ struct Memory {
     last: Option<Last>,
     /// Since when the rendition of `last` cannot be had, and when that was seen last.
     missing: Option<(Instant, Instant)>,
+    /// It was given up, and nothing good has come since.
+    given_up: Option<GivenUp>,
     /// One more for each connection that lives.
     lives: Arc<()>,
 }
@@ -49,6 +56,25 @@ struct Last {
     variant: String,
     taken: Taken,
     at: Instant,
+}
+
+/// What was given up though the server has it: it brought nothing, or nothing that could be read.
+#[derive(Clone, Debug)]
+pub struct GivenUp {
+    /// What was taken of it last.
+    last: Option<Taken>,
+    at: Instant,
+    /// In a row.
+    times: u32,
+}
+
+impl GivenUp {
+    /// Whether a chunk, if it can be had, is a reason to try again.
+    #[must_use]
+    pub fn ends_with(&self, chunk: &Chunk) -> bool {
+        let wait = AGAIN_AFTER * (1 << self.times.saturating_sub(1).min(MAX_DOUBLINGS));
+        self.at.elapsed() >= wait && !self.last.as_ref().is_some_and(|last| last.is(chunk))
+    }
 }
 
 impl Memo {
@@ -86,7 +112,8 @@ impl Memo {
 
     /// A variant can be had.
     pub fn found(&self) {
-        self.lock().missing = None;
+        let mut memory = self.lock();
+        (memory.missing, memory.given_up) = (None, None);
     }
 
     /// To be asked each time the variant of what was taken last cannot be had: whether it is to be given up.
@@ -100,10 +127,23 @@ impl Memo {
         now - since >= LOST_AFTER
     }
 
-    /// It has been waited for long enough: the next one to ask gives it up.
+    /// It has been waited for long enough: the next one to ask gives it up, also where its playlist can be had.
     pub fn lose(&self) {
-        let now = Instant::now();
-        self.lock().missing = Some((now.checked_sub(LOST_AFTER).unwrap_or(now), now));
+        let (mut memory, now) = (self.lock(), Instant::now());
+        let times = memory.given_up.as_ref().map_or(0, |before| before.times) + 1;
+        memory.given_up = Some(GivenUp { last: memory.last.as_ref().map(|last| last.taken.clone()), at: now, times });
+        memory.missing = Some((now.checked_sub(LOST_AFTER).unwrap_or(now), now));
+    }
+
+    /// Whether it was given up. To be asked now and then: what nobody has asked about for long is tried anew.
+    #[must_use]
+    pub fn given_up(&self) -> Option<GivenUp> {
+        let (mut memory, now) = (self.lock(), Instant::now());
+        match &mut memory.missing {
+            Some((_, seen)) if now - *seen < RECENT => *seen = now,
+            _ => memory.given_up = None,
+        }
+        memory.given_up.clone()
     }
 
     /// A connection begins, and lives as long as what is given back. True: it goes on with what one before
@@ -139,6 +179,37 @@ mod tests {
         assert!(!memo.is_lost(), "nobody has looked in between");
         memo.lose();
         assert!(memo.is_lost(), "waited for elsewhere");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_given_up_is_tried_again_with_something_new_and_ever_more_seldom() {
+        let chunk = |sequence: u64| Chunk {
+            sequence,
+            url: format!("http://h/{sequence}.ts").parse().expect("an address"),
+            range: None,
+            duration_ms: 1_000,
+            made: None,
+            discontinuity: false,
+            gap: false,
+            key: None,
+            map: None,
+        };
+        let memo = Memo::default();
+        memo.set("/a", Taken::of(&chunk(1)));
+        assert!(memo.given_up().is_none());
+        for wait in [5, 10, 20] {
+            memo.lose();
+            let ends_with = |chunk| memo.given_up().expect("given up").ends_with(&chunk);
+            tokio::time::advance(Duration::from_secs(wait) - Duration::from_millis(1)).await;
+            assert!(!ends_with(chunk(2)), "too soon");
+            tokio::time::advance(Duration::from_millis(1)).await;
+            assert!(ends_with(chunk(2)) && !ends_with(chunk(1)), "that is old");
+        }
+        tokio::time::advance(RECENT).await;
+        assert!(memo.given_up().is_none(), "long ago");
+        memo.lose();
+        memo.found();
+        assert!(memo.given_up().is_none(), "it came back");
     }
 
     #[tokio::test(start_paused = true)]

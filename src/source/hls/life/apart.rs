@@ -17,6 +17,7 @@ use crate::domain::hls::clock_of_packed;
 use crate::source::child::fed::Inputs;
 use crate::source::ffmpeg::Ffmpeg;
 use crate::source::hls::feed::Feed;
+use crate::source::hls::memo::Memo;
 use crate::source::{Ask, Hints, Running, SourceEnd};
 
 /// Pieces of one half that wait for the other one, some seconds of it: then the server holds them.
@@ -45,7 +46,8 @@ impl Life {
         let (eyes, seen) = self.half(Half::Picture, &given);
         let (ears, heard) = self.half(Half::Sound, &given);
         let ends = [eyes.at_end.clone(), ears.at_end.clone()];
-        let mux = Mux { ask: self.ask.clone(), ffmpeg: self.ffmpeg.clone(), out: self.out.clone(), given };
+        let (ask, ffmpeg, out) = (self.ask.clone(), self.ffmpeg.clone(), self.out.clone());
+        let mux = Mux { ask, ffmpeg, out, given, sound: self.memos.sound.clone() };
         let halves = halves(Box::pin(eyes.half_of(picture)), Box::pin(ears.half_of(sound)), ends, stop);
         let mux = mux.run(seen, heard, stop);
         tokio::pin!(halves, mux);
@@ -125,6 +127,7 @@ struct Mux {
     out: mpsc::Sender<Item>,
     /// How many bytes the tape was given.
     given: Arc<AtomicU64>,
+    sound: Memo,
 }
 
 impl Mux {
@@ -153,11 +156,20 @@ impl Mux {
         };
         tokio::select! {
             () = feeding => {}
-            () = self.give(bytes) => {}
+            () = self.give_both(bytes) => {}
         }
         match ended.await.unwrap_or_default() {
             SourceEnd { reason: None, .. } => Ok(SourceEnd::default()),
             failed => Err(failed),
+        }
+    }
+
+    /// The same for what both are put together in: where anything comes, the sound can be read.
+    async fn give_both(&self, mut bytes: impl AsyncRead + Unpin) {
+        let mut first = [0; 1024];
+        if let Ok(n @ 1..) = bytes.read(&mut first).await {
+            self.sound.found();
+            self.give(AsyncReadExt::chain(&first[..n], bytes)).await;
         }
     }
 

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
 use super::{Failure, Half, Life, RETRY_MAX, no_media};
-use crate::domain::hls::{AnyPlaylist, Playlist};
+use crate::domain::hls::{AnyPlaylist, Chunk, Playlist};
 use crate::domain::segment::EndReason;
 use crate::plan::hls::{self, Choice};
 use crate::source::hls::playlist;
@@ -100,7 +100,15 @@ impl Life {
     /// now and then: the picture must not be lost with it.
     async fn with_sound(&mut self, picture: Known, sound: Url, depth: u32) -> Result<Found, Failure> {
         let failure = match Box::pin(self.enter(sound.clone(), depth + 1)).await {
-            Ok(Found::Playlist(sound)) => return Ok(Found::Apart(picture, sound)),
+            Ok(Found::Playlist(known)) => {
+                let given_up = self.half == Half::All && self.memos.sound.given_up().is_some();
+                let is_back = !given_up
+                    || matches!(timeout(ASK_FOR_SOUND_FOR, self.brings_sound(&known.playlist)).await, Ok(true));
+                if is_back {
+                    return Ok(Found::Apart(picture, known));
+                }
+                Failure { reason: EndReason::Stalled, detail: "it brings nothing new that can be had".to_owned() }
+            }
             Ok(Found::Apart(..)) => no_media("the playlist of its sound is none of chunks"),
             Err(failure) => failure,
         };
@@ -124,7 +132,38 @@ impl Life {
             return false;
         }
         *asked = Instant::now();
-        matches!(timeout(ASK_FOR_SOUND_FOR, self.http.playlist(sound)).await, Ok(Ok(_)))
+        let sound = sound.clone();
+        let back = async {
+            let (bytes, found) = self.http.playlist(&sound).await.ok()?;
+            match playlist::read(&bytes, &found)? {
+                AnyPlaylist::Media(playlist) => Some(self.brings_sound(&playlist).await),
+                AnyPlaylist::Master(_) => None,
+            }
+        };
+        matches!(timeout(ASK_FOR_SOUND_FOR, back).await, Ok(Some(true)))
+    }
+
+    /// Whether sound that is done without can be had: not by its playlist, which an encoder that died leaves behind, and
+    /// not by a chunk that begins and then stalls.
+    async fn brings_sound(&self, playlist: &Playlist) -> bool {
+        let given_up = self.memos.sound.given_up();
+        let is_new = |chunk: &&Chunk| given_up.as_ref().is_none_or(|given_up| given_up.ends_with(chunk));
+        // The newest one may be announced before it is there.
+        for chunk in playlist.chunks.iter().rev().filter(|chunk| !chunk.gap).take_while(is_new).take(2) {
+            if self.comes_whole(chunk).await.unwrap_or(false) {
+                return true;
+            }
+        }
+        false
+    }
+
+    async fn comes_whole(&self, chunk: &Chunk) -> Result<bool, Failure> {
+        let mut body = self.http.chunk(&chunk.url, chunk.range, 0).await?;
+        let mut comes = false;
+        while body.next().await?.is_some() {
+            comes = true;
+        }
+        Ok(comes)
     }
 
     fn known(&self, url: Url, playlist: Playlist, at: Instant) -> Known {
