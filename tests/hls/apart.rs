@@ -233,6 +233,24 @@ async fn sound_whose_playlist_stays_as_it_is_is_given_up_once_and_comes_back() {
     assert!((255..=262).contains(&sound.len()), "{} {words}", sound.len());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_that_cannot_be_read_costs_no_picture() {
+    // JSON in place of an error; chunks that end at once; one that begins and does not go on.
+    for trouble in [Trouble::Body(b"{}".to_vec()), Trouble::Body(vec![0xff; 40]), Trouble::Cut(752)] {
+        let (bench, (dir, server)) = (Bench::new(), place());
+        let root = dir.path();
+        made(root, "-hls_segment_filename %v_%03d.ts");
+        server.trouble("ears_", usize::MAX, trouble.clone());
+        let mut tape = bench.start(Bench::order(&server.url("/master.m3u8")));
+        eventually("the end", PATIENCE, || bench.ends().iter().any(|(_, words)| words.contains("has ended"))).await;
+        bench.stop(&mut tape).await;
+        let words = format!("{trouble:?} {:?} {:#?}", bench.ends(), bench.lines());
+        let files: Vec<_> = bench.segments().iter().map(|segment| packets(&segment.content)).collect();
+        let pictures = |file: &Vec<Packet>| file.iter().filter(|packet| packet.kind == "video").count();
+        assert!(files.iter().any(|file| pictures(file) == 150), "{words}");
+    }
+}
+
 /// Takes the end out of both playlists, and gives back what they were.
 fn endless(root: &Path) -> Vec<(PathBuf, String)> {
     let lists = ["eyes.m3u8", "ears.m3u8"].map(|name| root.join(name)).into_iter();

@@ -359,7 +359,9 @@ impl Life {
         // it is there.
         for chunk in [later.next_back(), later.next()].into_iter().flatten() {
             let can_be_had = async { self.http.chunk(&chunk.url, chunk.range, 0).await?.next().await };
-            if matches!(timeout(PROOF, can_be_had).await, Ok(Ok(Some(_)))) {
+            if let Ok(Ok(Some(first))) = timeout(PROOF, can_be_had).await
+                && (chunk.key.is_some() || !is_text(&first))
+            {
                 return true;
             }
         }
@@ -426,8 +428,8 @@ impl Life {
             && let Some(piece) = body.next().await?
         {
             let Some(part) = &mut self.part else { return Ok(()) };
-            if part.received == 0 && chunk.key.is_none() && piece.trim_ascii_start().starts_with(b"<") {
-                return Err(no_media("a web page came instead of a chunk"));
+            if part.received == 0 && chunk.key.is_none() && is_text(&piece) {
+                return Err(no_media("a web page or JSON came instead of a chunk"));
             }
             let first = part.received == 0;
             part.received += piece.len() as u64;
@@ -507,6 +509,11 @@ impl Life {
 
 fn other_playlist() -> SourceEnd {
     done("the stream has another playlist now: it gets a connection of its own")
+}
+
+/// True for the begin of HTML, XML or JSON, with which some servers answer in place of an error; no media begins so.
+fn is_text(bytes: &[u8]) -> bool {
+    matches!(bytes.trim_ascii_start().first(), Some(b'<' | b'{'))
 }
 
 fn nobody_reads() -> Failure {

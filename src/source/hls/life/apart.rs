@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, copy};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::entry::Known;
@@ -17,7 +17,7 @@ use crate::domain::hls::clock_of_packed;
 use crate::source::child::fed::Inputs;
 use crate::source::ffmpeg::Ffmpeg;
 use crate::source::hls::feed::Feed;
-use crate::source::hls::memo::Memo;
+use crate::source::hls::memo::{LOST_AFTER, Memo};
 use crate::source::{Ask, Hints, Running, SourceEnd};
 
 /// Pieces of one half that wait for the other one, some seconds of it: then the server holds them.
@@ -42,12 +42,12 @@ impl Life {
         if let Err(end) = self.ffmpeg.installed() {
             return Ok(end);
         }
-        let given = Arc::default();
+        let (given, began) = (Arc::<AtomicU64>::default(), Instant::now());
         let (eyes, seen) = self.half(Half::Picture, &given);
         let (ears, heard) = self.half(Half::Sound, &given);
         let ends = [eyes.at_end.clone(), ears.at_end.clone()];
         let (ask, ffmpeg, out) = (self.ask.clone(), self.ffmpeg.clone(), self.out.clone());
-        let mux = Mux { ask, ffmpeg, out, given, sound: self.memos.sound.clone() };
+        let mux = Mux { ask, ffmpeg, out, given: given.clone(), sound: self.memos.sound.clone() };
         let halves = halves(Box::pin(eyes.half_of(picture)), Box::pin(ears.half_of(sound)), ends, stop);
         let mux = mux.run(seen, heard, stop);
         tokio::pin!(halves, mux);
@@ -60,6 +60,11 @@ impl Life {
         match muxed {
             Ok(_) => said,
             Err(end) => {
+                // Where it could make nothing at all of the two, though it had the time: the picture by itself may do.
+                let had_time = !stop.is_cancelled() || began.elapsed() >= LOST_AFTER;
+                if given.load(Ordering::Relaxed) == 0 && had_time {
+                    self.memos.sound.lose();
+                }
                 // Nobody knows what of it came out.
                 self.memos.forget();
                 said.and(Ok(end))

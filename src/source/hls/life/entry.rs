@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
-use super::{Failure, Half, Life, RETRY_MAX, no_media};
+use super::{Failure, Half, Life, RETRY_MAX, is_text, no_media};
 use crate::domain::hls::{AnyPlaylist, Chunk, Playlist};
 use crate::domain::segment::EndReason;
 use crate::plan::hls::{self, Choice};
@@ -160,7 +160,10 @@ impl Life {
     async fn comes_whole(&self, chunk: &Chunk) -> Result<bool, Failure> {
         let mut body = self.http.chunk(&chunk.url, chunk.range, 0).await?;
         let mut comes = false;
-        while body.next().await?.is_some() {
+        while let Some(piece) = body.next().await? {
+            if !comes && chunk.key.is_none() && is_text(&piece) {
+                return Ok(false);
+            }
             comes = true;
         }
         Ok(comes)
