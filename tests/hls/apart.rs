@@ -355,6 +355,23 @@ async fn an_mp4_chunk_that_ends_in_its_middle_costs_nothing_that_came_before() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hole_in_packed_sound_begins_one_new_file_behind_it() {
+    let (bench, (dir, server)) = (Bench::new(), place());
+    let root = dir.path();
+    made(root, "-hls_segment_filename %v_%03d.ts");
+    pack(root);
+    let ears = root.join("ears.m3u8");
+    let list = std::fs::read_to_string(&ears).expect("a playlist");
+    std::fs::write(&ears, list.replace("ears_003.aac", "#EXT-X-GAP\nears_003.aac")).expect("written");
+    let mut tape = bench.start(Bench::order(&server.url("/master.m3u8")));
+    eventually("the end", PATIENCE, || bench.ends().iter().any(|(_, words)| words.contains("has ended"))).await;
+    bench.stop(&mut tape).await;
+    let words = format!("{:?} {:#?}", bench.ends(), bench.lines());
+    assert_eq!(bench.segments().len(), 2, "{words}");
+    assert_eq!(["ears_002", "ears_004"].map(|name| server.requests(name).len()), [1, 1], "{words}");
+}
+
 /// Makes packed audio of the chunks of the sound: AAC alone, with its time in a tag before it.
 fn pack(root: &Path) {
     for (name, chunk) in files(root, "ears_") {

@@ -64,7 +64,7 @@ impl Feed {
         if self.muxed.is_some() {
             // Of what is on its way now nobody knows how many bytes it will be. Before the next chunk is read,
             // nothing later can have been given, and mostly all of it was.
-            self.due = made_until;
+            self.due = made_until.or(self.due);
         } else if let Some(at) = made_until {
             self.hints.push(Mark { at, offset: self.given });
         }

@@ -255,7 +255,7 @@ impl Life {
                     }
                     if self.is_hopeless(&known.playlist, start.at).await {
                         self.say(&format!("chunk {} is left out", chunk.sequence));
-                        self.skipped(&taken);
+                        self.skipped(&taken).await;
                         position = Position::After(taken);
                         continue;
                     }
@@ -383,18 +383,18 @@ impl Life {
             let made_until = chunk.made_until().filter(|_| dated);
             self.send(Item::Whole(taken, made_until)).await?;
         } else {
-            self.skipped(&taken);
+            self.skipped(&taken).await;
         }
         self.part = None;
         Ok(())
     }
 
     /// Where a file must have no hole the next connection, which the hole begins, begins behind it, or nobody would
-    /// ever come past it.
-    fn skipped(&self, chunk: &Taken) {
+    /// ever come past it. In its turn: what is on its way has still to be remembered before.
+    async fn skipped(&self, chunk: &Taken) {
         if self.half != Half::All && self.packed {
-            let variant = self.variant.lock().unwrap_or_else(PoisonError::into_inner);
-            self.memo().set(&variant, chunk.clone());
+            // Where nobody reads any more the next chunk says so.
+            let _ = self.out.send(Item::Whole(chunk.clone(), None)).await;
         }
     }
 
