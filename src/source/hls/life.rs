@@ -42,6 +42,9 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 /// And at most this often.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 
+/// So many of its first bytes say whether a chunk is packed audio.
+const START: usize = 3;
+
 /// What was held is handed on in pieces of at least so many bytes: about what the network brings at once.
 const PIECE: usize = 64 << 10;
 
@@ -95,6 +98,8 @@ pub struct Life {
 struct Part {
     of: Taken,
     received: u64,
+    /// Its first bytes.
+    start: Vec<u8>,
     /// What came of it and waits for the rest.
     held: BytesMut,
     cipher: Option<Cipher>,
@@ -104,7 +109,15 @@ struct Part {
 
 impl Part {
     fn new(of: Taken) -> Self {
-        Self { of, received: 0, held: BytesMut::new(), cipher: None, since: Instant::now(), failures: 0 }
+        Self {
+            of,
+            received: 0,
+            start: Vec::new(),
+            held: BytesMut::new(),
+            cipher: None,
+            since: Instant::now(),
+            failures: 0,
+        }
     }
 }
 
@@ -431,7 +444,6 @@ impl Life {
             if part.received == 0 && chunk.key.is_none() && is_text(&piece) {
                 return Err(no_media("a web page or JSON came instead of a chunk"));
             }
-            let first = part.received == 0;
             part.received += piece.len() as u64;
             if part.received > MAX_CHUNK {
                 return Err(no_media("a chunk without end"));
@@ -440,7 +452,9 @@ impl Life {
                 Some(cipher) => cipher.push(&piece).into(),
                 None => piece,
             };
-            self.packed |= first && apart::is_packed(&bytes);
+            // Its first pieces may be shorter than that.
+            part.start.extend(bytes.iter().take(START - part.start.len()));
+            self.packed |= apart::is_packed(&part.start);
             self.hand_on(chunk, bytes).await?;
         }
         let Some(part) = &mut self.part else { return Ok(()) };

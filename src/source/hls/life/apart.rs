@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, copy};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -28,6 +28,12 @@ const GRACE: Duration = Duration::from_secs(8);
 
 /// How often it is looked whether it is near that.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Of a half so much is looked at before it is put together with the other one.
+const HEAD: usize = 16 * 1024;
+
+/// With this the tag of packed audio begins.
+const TAG: &[u8] = b"ID3";
 
 type Following = Pin<Box<dyn Future<Output = Result<SourceEnd, Failure>> + Send>>;
 
@@ -190,15 +196,55 @@ impl Mux {
     }
 }
 
-/// The first bytes of a half; none where it has none.
+/// The first bytes of a half, of packed audio at least the tag with its clock; none where it has none.
 async fn head(half: &mut Feed) -> Bytes {
-    let mut bytes = vec![0; 16 * 1024];
-    let n = half.read(&mut bytes).await.unwrap_or(0);
-    bytes.truncate(n);
-    bytes.into()
+    let mut bytes = BytesMut::with_capacity(HEAD);
+    while bytes.len() < HEAD {
+        let more = HEAD - bytes.len();
+        if matches!(half.read_buf(&mut (&mut bytes).limit(more)).await, Ok(0) | Err(_)) {
+            break;
+        }
+        // As short as a tag's name it may still become one.
+        let is_tag = bytes.len() < TAG.len() || is_packed(&bytes);
+        if !is_tag || clock_of_packed(&bytes).is_some() {
+            break;
+        }
+    }
+    bytes.freeze()
 }
 
 /// True for the first bytes of a chunk that has no clock inside, only one in a tag before it.
 pub(super) fn is_packed(chunk: &[u8]) -> bool {
-    chunk.starts_with(b"ID3")
+    chunk.starts_with(TAG)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Memo;
+    use super::*;
+
+    #[tokio::test]
+    async fn the_head_of_packed_sound_has_its_whole_tag_however_it_comes() {
+        let tag = b"ID3\x04\0\0\0\0\0\x3fPRIV\0\0\0\x35\0\0com.apple.streaming.transportStreamTimestamp\0".as_slice();
+        let tag = [tag, &90_000_u64.to_be_bytes()].concat();
+        for torn in [1, 3, 20, tag.len() - 1] {
+            let (out, items) = mpsc::channel(8);
+            let mut feed = Feed::new(items, Hints::default(), Memo::default(), Arc::default());
+            let send = async {
+                for piece in [&tag[..torn], &tag[torn..], b"more"] {
+                    out.send(Item::Bytes(Bytes::copy_from_slice(piece))).await.expect("room");
+                    tokio::task::yield_now().await;
+                }
+            };
+            let (head, ()) = tokio::join!(head(&mut feed), send);
+            assert_eq!(clock_of_packed(&head), Some(1.0), "torn at {torn}");
+        }
+        for other in [b"\x47\x40".as_slice(), &[0xff; 20_000], b"ID", b""] {
+            let (out, items) = mpsc::channel(8);
+            let mut feed = Feed::new(items, Hints::default(), Memo::default(), Arc::default());
+            out.send(Item::Bytes(Bytes::copy_from_slice(other))).await.expect("room");
+            drop(out);
+            assert_eq!(head(&mut feed).await, other[..other.len().min(HEAD)]);
+        }
+    }
 }
