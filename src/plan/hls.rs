@@ -31,6 +31,13 @@ const PATIENCE_MIN_MS: i64 = 6 * SECOND;
 /// And not for longer: a tape calls a stall of HLS after 30 s. Milliseconds.
 const PATIENCE_MAX_MS: i64 = 28 * SECOND;
 
+/// Sound that stands apart may bring nothing for so long in any case, and its playlist may be missing for as long at most.
+/// Milliseconds.
+const SOUND_PATIENCE_MS: i64 = 20 * SECOND;
+
+/// Its playlist may be missing for so long in any case: it is written after that of the picture. Milliseconds.
+const SOUND_WAIT_MIN_MS: i64 = 4 * SECOND;
+
 /// A chunk that was taken, to know it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
@@ -181,6 +188,21 @@ pub fn reload_after(playlist: &Playlist, news: bool) -> i64 {
 #[must_use]
 pub fn patience(playlist: &Playlist, alone: bool) -> i64 {
     if alone { PATIENCE_MAX_MS } else { (playlist.window_ms() / 2).clamp(PATIENCE_MIN_MS, PATIENCE_MAX_MS) }
+}
+
+/// How long the picture waits for the playlist of its sound before it goes on without, milliseconds: half of what its own
+/// holds, so that nothing of it is lost, and longer where that does not change any more.
+#[must_use]
+pub fn waits_for_sound(picture: &Playlist) -> i64 {
+    let half = if picture.ended { i64::MAX } else { picture.window_ms() / 2 };
+    half.clamp(SOUND_WAIT_MIN_MS, SOUND_PATIENCE_MS)
+}
+
+/// How long sound that stands apart may bring nothing before it is given up, milliseconds: the picture waits for it. A
+/// chunk may come late by as long as it is.
+#[must_use]
+pub fn patience_with_sound(sound: &Playlist) -> i64 {
+    sound.target_ms.saturating_mul(2).clamp(SOUND_PATIENCE_MS, PATIENCE_MAX_MS)
 }
 
 /// What is recorded of a master playlist.

@@ -170,6 +170,16 @@ fn a_server_is_given_up_while_another_mirror_still_has_what_is_missing() {
     }
 }
 
+#[test]
+fn the_picture_waits_for_its_sound_while_its_own_playlist_holds_it() {
+    for (chunks, ended, want) in [(1, false, 4000), (3, false, 6000), (500, false, 20_000), (1, true, 20_000)] {
+        assert_eq!(waits_for_sound(&Playlist { ended, ..window(0..chunks) }), want, "{chunks} {ended}");
+    }
+    for (target_ms, want) in [(0, 20_000), (6000, 20_000), (12_000, 24_000), (i64::MAX, 28_000)] {
+        assert_eq!(patience_with_sound(&Playlist { target_ms, ..window(0..3) }), want, "{target_ms}");
+    }
+}
+
 fn variant(name: &str, lines: Option<u32>, bandwidth: u64, codecs: Option<&str>, group: Option<&str>) -> Variant {
     Variant {
         url: url(name),

@@ -17,7 +17,7 @@ use self::entry::{Again, Found, Known};
 use super::client::{Body, Failure, MAX_CHUNK, Requests};
 use super::crypt::Cipher;
 use super::feed::Item;
-use super::memo::{LOST_AFTER, Memo, Memos};
+use super::memo::{Memo, Memos};
 use crate::domain::hls::{Chunk, Key, Map, Playlist};
 use crate::domain::segment::EndReason;
 use crate::domain::time::Ms;
@@ -332,7 +332,8 @@ impl Life {
     /// waits for it.
     fn give_up_after(&self, known: &Known, failure: Option<&Failure>) -> Result<(), Failure> {
         if self.half == Half::Sound {
-            if self.last_byte.elapsed() < LOST_AFTER {
+            let patience = hls::patience_with_sound(&known.playlist);
+            if self.last_byte.elapsed() < Duration::from_millis(patience.unsigned_abs()) {
                 return Ok(());
             }
             self.memos.sound.lose();

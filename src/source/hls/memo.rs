@@ -119,12 +119,18 @@ impl Memo {
     /// To be asked each time the variant of what was taken last cannot be had: whether it is to be given up.
     #[must_use]
     pub fn is_lost(&self) -> bool {
+        self.missing_for() >= LOST_AFTER
+    }
+
+    /// The same, and for how long it could not be had.
+    #[must_use]
+    pub fn missing_for(&self) -> Duration {
         let (mut memory, now) = (self.lock(), Instant::now());
         // One that was missing for a moment long ago (another mirror stood in for it) has been missing for that long
         // only if somebody has looked.
         let since = memory.missing.filter(|(_, seen)| now - *seen < RECENT).map_or(now, |(since, _)| since);
         memory.missing = Some((since, now));
-        now - since >= LOST_AFTER
+        now - since
     }
 
     /// It has been waited for long enough: the next one to ask gives it up, also where its playlist can be had.

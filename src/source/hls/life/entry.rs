@@ -117,7 +117,11 @@ impl Life {
             return Ok(Found::Playlist(picture));
         }
         let ours_to_refuse = matches!(failure.reason, EndReason::PrivateAddress | EndReason::SourceFailed);
-        if self.half == Half::Sound || ours_to_refuse || !self.memos.sound.is_lost() {
+        if self.half == Half::Sound || ours_to_refuse {
+            return Err(failure);
+        }
+        let missing_ms = i64::try_from(self.memos.sound.missing_for().as_millis()).unwrap_or(i64::MAX);
+        if missing_ms < hls::waits_for_sound(&picture.playlist) {
             return Err(failure);
         }
         self.say(&format!("its sound cannot be had, the picture goes on without: {}", failure.detail));
