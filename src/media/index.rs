@@ -89,7 +89,7 @@ fn look(path: &Path, lenders: &[PathBuf], cancel: &CancellationToken) -> Result<
     if found.format != "mpegts" || has_pictures(&found) {
         return Ok((found, Vec::new()));
     }
-    let lent = lenders::borrow(path, lenders)?;
+    let lent = lenders::borrow(path, lenders, cancel)?;
     if !lent.is_empty() {
         let with = probe(path, &lent, cancel)?;
         // Where the clock was set, what is lent would have to be set for each part: an encoder that begins anew begins

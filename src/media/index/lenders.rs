@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::media::mpegts::{Params, is_without_pictures};
-use crate::media::{MediaError, Result};
+use crate::media::{CancellationToken, MediaError, Result};
 
 /// Looked at of the file that borrows: its tables and its first picture are there.
 const BEGIN: u64 = 4 << 20;
@@ -17,8 +17,8 @@ const END: u64 = 16 << 20;
 /// where none has, or the file has no pictures. A lender that cannot be read has none.
 ///
 /// # Errors
-/// When the file itself cannot be read.
-pub(super) fn borrow(path: &Path, lenders: &[PathBuf]) -> Result<Vec<u8>> {
+/// When the file itself cannot be read, or when cancelled.
+pub(super) fn borrow(path: &Path, lenders: &[PathBuf], cancel: &CancellationToken) -> Result<Vec<u8>> {
     if lenders.is_empty() {
         return Ok(Vec::new());
     }
@@ -26,12 +26,17 @@ pub(super) fn borrow(path: &Path, lenders: &[PathBuf]) -> Result<Vec<u8>> {
     if is_without_pictures(&begin) {
         return Ok(Vec::new());
     }
-    let lent = lenders.iter().find_map(|lender| {
-        let end = read(lender, |bytes| bytes.saturating_sub(END), END).ok()?;
+    for lender in lenders {
+        if cancel.is_cancelled() {
+            return Err(MediaError::Cancelled);
+        }
+        let Ok(end) = read(lender, |bytes| bytes.saturating_sub(END), END) else { continue };
         // One of other parameters ends the search: what is before it is older still.
-        Params::last(&end).map(|params| params.lent_to(&begin).unwrap_or_default())
-    });
-    Ok(lent.unwrap_or_default())
+        if let Some(params) = Params::last(&end) {
+            return Ok(params.lent_to(&begin).unwrap_or_default());
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// At most so many bytes of a file, from where `from` says, which is told its size.
