@@ -1,7 +1,7 @@
 //! Files beside a joined file that tell of it, where the user wants them: JSON for programs, NFO for media
 //! centres. They follow the file: made after it, named as it is, gone with it. Nothing depends on them, so what goes
 //! wrong with them is told to the log and stops nothing. Each bears a mark: a file of such a name without it, from a
-//! media centre or edited by hand, is left alone.
+//! media centre for instance, is left alone. Who edits one and wants to keep it takes the mark out.
 
 use std::collections::HashSet;
 use std::io::Write as _;
@@ -83,7 +83,7 @@ async fn write(env: &Env, reader: &Reader, talk: TalkId) -> Result<()> {
                 return Ok(());
             }
             if !is_ours(&path) {
-                tracing::info!("{} is not from streamrip, or was edited: it stays as it is", path.display());
+                tracing::info!("{} does not bear the mark of streamrip: it stays as it is", path.display());
                 return Ok(());
             }
             publish(&path, cancel, |mut file, temp| {
