@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use super::assemble;
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
-use super::index::{Reader, media, read};
+use super::index::{Reader, media, media_failure, read};
 use super::prune::{Pruned, is_the_file, newest_file, pruned, remove, talks_near, touches};
 use super::sidecar;
 use super::words::size;
@@ -49,7 +49,9 @@ pub async fn retain(env: &Env, reader: &Reader, writer: &Writer, dry_run: bool) 
     let old = sound_segments(env, reader).await?;
     let env_for = env.clone();
     // Both are asked for before anything goes: a segment that went puts its talks on the list to be looked at.
-    let (still, files) = read(reader, move |db| Ok((old_segments(db, &env_for)?, old_files(db, &env_for)?))).await?;
+    let (still, old_files) =
+        read(reader, move |db| Ok((old_segments(db, &env_for)?, old_files(db, &env_for)?))).await?;
+    let files = to_go(env, old_files).await?;
     let old: Vec<Pruned> = old.into_iter().filter(|p| still.iter().any(|(s, _)| Some(s.id) == p.segment)).collect();
     let now = env.clock.now();
     if !dry_run {
@@ -146,9 +148,38 @@ async fn is_as_joined(env: &Env, file: &Assembly) -> Result<bool> {
     Ok(false)
 }
 
-/// Files of talks that are to go, and what a crash left of those that went.
-fn old_files(db: &Connection, env: &Env) -> Result<Vec<(AssemblyId, Pruned)>> {
-    let Some(keep) = env.settings.prune.keep_assemblies else { return Ok(Vec::new()) };
+/// Files of talks.
+#[derive(Default)]
+struct OldFiles {
+    /// Those that are to go.
+    go: Vec<(AssemblyId, Pruned)>,
+    /// Those that went, by the catalog's word, with their SHA-256: a crash may have left some.
+    went: Vec<(AssemblyId, Pruned, [u8; 32])>,
+}
+
+/// Files of talks that are to go, and what a crash left of those that went. These are read whole, and so not while the
+/// catalog is held. Another file of that name, a release copy for instance, was put there by somebody else.
+async fn to_go(env: &Env, files: OldFiles) -> Result<Vec<(AssemblyId, Pruned)>> {
+    let OldFiles { mut go, went } = files;
+    let dir = env.data_dir.clone();
+    let left = media(move |cancel| {
+        let mut left = Vec::new();
+        for (id, gone, sha256) in went {
+            if cancel.is_cancelled() {
+                return Err(MediaError::Cancelled);
+            }
+            if is_the_file(&dir.join(&gone.path), gone.bytes, sha256) {
+                left.push((id, gone));
+            }
+        }
+        Ok(left)
+    });
+    go.extend(left.await.map_err(|e| media_failure(&e))?);
+    Ok(go)
+}
+
+fn old_files(db: &Connection, env: &Env) -> Result<OldFiles> {
+    let Some(keep) = env.settings.prune.keep_assemblies else { return Ok(OldFiles::default()) };
     let reason = match keep {
         KeepAssemblies::Age(ms) => format!("older than {}", words(ms)),
         KeepAssemblies::Total(bytes) => format!("the oldest of more than {} of joined files", size(bytes)),
@@ -167,15 +198,15 @@ fn old_files(db: &Connection, env: &Env) -> Result<Vec<(AssemblyId, Pruned)>> {
         files.push(OldFile { assembly: assembly.id, made: assembly.made, bytes: assembly.bytes, changes });
     }
     let go = files_to_go(&files, keep, env.clock.now());
-    let mut out: Vec<_> =
-        go.iter().filter_map(|id| all.iter().find(|(_, a)| a.id == *id)).map(|(_, assembly)| gone(assembly)).collect();
-    // (What was put aside since has a name that another talk's file may have.) Another file of that name, a release copy
-    // for instance, was put there by somebody else.
-    let is_left = |a: &Assembly| {
-        a.path.starts_with(assemble::TALKS) && is_the_file(&env.data_dir.join(&a.path), a.bytes, a.sha256)
-    };
-    out.extend(assemblies::all_pruned(db)?.iter().filter(|(_, a)| is_left(a)).map(|(_, assembly)| gone(assembly)));
-    Ok(out)
+    let go = go.iter().filter_map(|id| all.iter().find(|(_, a)| a.id == *id)).map(|(_, assembly)| gone(assembly));
+    let went = assemblies::all_pruned(db)?;
+    // (What was put aside since has a name that another talk's file may have.)
+    let went = went.iter().filter(|(_, a)| a.path.starts_with(assemble::TALKS));
+    let went = went.map(|(_, assembly)| {
+        let (id, gone) = gone(assembly);
+        (id, gone, assembly.sha256)
+    });
+    Ok(OldFiles { go: go.collect(), went: went.collect() })
 }
 
 /// A length of time as one writes it in the settings.
