@@ -233,7 +233,7 @@ async fn make(
     let talk = facts.view.talk.id;
     let mut old = facts.view.assembly.clone();
     let found = plan.seams.clone();
-    writer.call(move |db| found.iter().try_for_each(|(a, b, seam)| seams::store(db, *a, *b, seam))).await?;
+    writer.call(move |db| seams::store(db, &found)).await?;
     if plan.pieces.is_empty() {
         return Ok(match old {
             Some(old) => AssembleOutcome::Kept(old.path),

@@ -29,11 +29,24 @@ pub fn bridges(db: &Connection, segments: &[Segment]) -> Result<IntervalSet> {
     Ok(out.into_iter().collect())
 }
 
-/// Writes how two segments meet, or how they are found to meet by now.
+/// Writes how segments meet, or how they are found to meet by now, in the order of the file: what was known of the same
+/// pairs before is replaced.
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn store(db: &Connection, first: SegmentId, second: SegmentId, seam: &Seam) -> Result<()> {
+pub fn store(db: &Connection, seams: &[(SegmentId, SegmentId, Seam)]) -> Result<()> {
+    let mut delete = db.prepare_cached("DELETE FROM seam WHERE first_id = ?1 AND second_id = ?2")?;
+    for (first, second, _) in seams {
+        delete.execute([first.0, second.0])?;
+    }
+    for (n, (first, second, seam)) in seams.iter().enumerate() {
+        let seq = seams[..n].iter().filter(|(a, b, _)| (a, b) == (first, second)).count();
+        insert(db, *first, *second, seq, seam)?;
+    }
+    Ok(())
+}
+
+fn insert(db: &Connection, first: SegmentId, second: SegmentId, seq: usize, seam: &Seam) -> Result<()> {
     let cuts: Vec<_> = seam
         .cuts
         .iter()
@@ -47,8 +60,8 @@ pub fn store(db: &Connection, first: SegmentId, second: SegmentId, seam: &Seam) 
         })
         .collect();
     db.prepare_cached(
-        "INSERT OR REPLACE INTO seam (first_id, second_id, kind, shift_ms, shared_ms, missing_ms, matched_packets, method, cuts)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO seam (first_id, second_id, kind, shift_ms, shared_ms, missing_ms, matched_packets, method, cuts, seq)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute((
         first.0,
@@ -60,6 +73,7 @@ pub fn store(db: &Connection, first: SegmentId, second: SegmentId, seam: &Seam) 
         seam.matched_packets.cast_signed(),
         seam.method.to_string(),
         serde_json::Value::from(cuts).to_string(),
+        i64::try_from(seq).unwrap_or(i64::MAX),
     ))?;
     Ok(())
 }
@@ -116,7 +130,8 @@ impl SeamRow {
 /// When SQLite cannot answer.
 pub fn between(db: &Connection, segments: &[Segment]) -> Result<Vec<SeamRow>> {
     let mut query = db.prepare_cached(
-        "SELECT second_id, kind, method, shared_ms, missing_ms, matched_packets FROM seam WHERE first_id = ?1",
+        "SELECT second_id, kind, method, shared_ms, missing_ms, matched_packets FROM seam WHERE first_id = ?1
+         ORDER BY second_id, seq",
     )?;
     let mut out = Vec::new();
     for first in segments {
@@ -144,6 +159,37 @@ pub fn between(db: &Connection, segments: &[Segment]) -> Result<Vec<SeamRow>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::fixtures;
+    use crate::plan::seam::{Method, SeamKind};
+
+    #[test]
+    fn a_pair_has_all_its_seams_and_those_of_before_are_replaced() {
+        let db = crate::catalog::open_in_memory().expect("a catalog");
+        // Only the seams are looked at here.
+        db.pragma_update(None, "foreign_keys", false).expect("works");
+        let seam = |shared_ms| Seam {
+            kind: SeamKind::Overlap,
+            contained: false,
+            reaches_back_ms: 0,
+            shift_ms: 0,
+            cuts: Vec::new(),
+            matched_packets: 9,
+            shared_ms,
+            missing_ms: 0,
+            method: Method::Packets,
+        };
+        let (a, b) = (SegmentId(1), SegmentId(2));
+        let segments = [a, b].map(|id| fixtures::segment(id.0, Vec::new()));
+        let stored = |seams: &[(SegmentId, SegmentId, Seam)]| {
+            store(&db, seams).expect("stored");
+            let rows = between(&db, &segments).expect("read");
+            rows.into_iter().map(|row| (row.first.0, row.second.0, row.shared_ms)).collect::<Vec<_>>()
+        };
+        let there_and_back = [(a, b, seam(300)), (b, a, seam(200)), (a, b, seam(100))];
+        assert_eq!(stored(&there_and_back), [(1, 2, 300), (1, 2, 100), (2, 1, 200)]);
+        assert_eq!(stored(&there_and_back), [(1, 2, 300), (1, 2, 100), (2, 1, 200)]);
+        assert_eq!(stored(&[(a, b, seam(400))]), [(1, 2, 400), (2, 1, 200)]);
+    }
 
     #[test]
     fn only_equal_packets_are_called_exact() {

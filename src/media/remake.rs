@@ -68,17 +68,38 @@ pub fn opening(path: &Path, adts: bool, bytes: u64, cancel: &CancellationToken) 
 }
 
 fn read_opening(demux: &mut Demux) -> Result<Option<Opening>> {
-    let mut times: Option<(i64, i64)> = None;
+    let mut times: Option<Times> = None;
     while let Some(Demuxed { packet, .. }) = demux.next_packet()? {
-        if packet.track != lead(demux) {
-            continue;
+        if packet.track == lead(demux) {
+            times.get_or_insert_with(|| Times::begin(packet.pts_ms)).take(packet.pts_ms, packet.duration_ms);
         }
-        let end = packet.pts_ms + packet.duration_ms.max(0);
-        times = Some(times.map_or((packet.pts_ms, end), |(first, last)| (first.min(packet.pts_ms), last.max(end))));
     }
     let tracks: Vec<_> = demux.entries().map(|t| (t.codec(), t.private())).collect();
     let form = form(&tracks);
-    Ok(times.map(|(first_ms, end_ms)| Opening { form, first_ms, end_ms }))
+    Ok(times.map(|times| Opening { form, first_ms: times.first_ms, end_ms: times.first_ms + times.length_ms }))
+}
+
+/// How much media packets hold: where the clock is set, it goes on right after what was before.
+#[derive(Debug)]
+struct Times {
+    first_ms: i64,
+    last_ms: i64,
+    /// From the first one to the last.
+    at_ms: i64,
+    length_ms: i64,
+}
+
+impl Times {
+    fn begin(pts_ms: i64) -> Self {
+        Self { first_ms: pts_ms, last_ms: pts_ms, at_ms: 0, length_ms: 0 }
+    }
+
+    fn take(&mut self, pts_ms: i64, duration_ms: i64) {
+        let step = pts_ms - self.last_ms;
+        self.last_ms = pts_ms;
+        self.at_ms += if step.abs() > JUMP_MS { 0 } else { step };
+        self.length_ms = self.length_ms.max(self.at_ms + duration_ms.max(0));
+    }
 }
 
 /// The track at whose key packets pieces begin, counted from 1: the pictures, or the sound where there are none.
@@ -171,6 +192,8 @@ pub struct Webm {
     step_ms: i64,
     /// Since the clock was last set.
     end_ms: i64,
+    /// The clock was set since the last cut, and this is where the media ended before.
+    jumped: Option<i64>,
 }
 
 impl Webm {
@@ -189,7 +212,7 @@ impl Webm {
     /// Where the media ends for now, in the clock of the last cut, ticks.
     #[must_use]
     pub fn end_ticks(&self) -> i64 {
-        ticks(self.end_ms)
+        ticks(self.jumped.unwrap_or(self.end_ms))
     }
 
     /// Bytes so far, without the head.
@@ -221,18 +244,19 @@ impl Webm {
         let last_cut = self.cuts.last().map(|cut| cut.ticks);
         if leads {
             let step = self.last_ms.map_or(0, |last| pts_ms - last);
-            let jumps = last_cut.is_some() && step.abs() > JUMP_MS;
+            if last_cut.is_some() && step.abs() > JUMP_MS {
+                // A cut follows at the next key picture, which need not be this one.
+                self.jumped.get_or_insert(self.end_ms);
+                self.end_ms = pts_ms;
+            }
             if (1..JUMP_MS).contains(&step) && (self.step_ms == 0 || step < self.step_ms) {
                 self.step_ms = step;
             }
             self.last_ms = Some(pts_ms);
-            if key && (jumps || last_cut.is_none_or(|last| ticks(pts_ms) >= last + ticks(APART_MS))) {
+            if key && (self.jumped.is_some() || last_cut.is_none_or(|last| ticks(pts_ms) >= last + ticks(APART_MS))) {
                 mux.cut();
-                let jump = jumps.then(|| ticks(self.end_ms));
+                let jump = self.jumped.take().map(ticks);
                 self.cuts.push(Cut { byte: self.written, ticks: ticks(pts_ms), jump, hash });
-                if jumps {
-                    self.end_ms = pts_ms;
-                }
             }
             self.end_ms = self.end_ms.max(pts_ms + duration_ms.max(self.step_ms).max(1));
         }

@@ -31,8 +31,8 @@ use crate::plan::timeshift::CHUNK_MS;
 /// Codecs that browsers play from these pieces.
 const PLAYABLE: [u8; 4] = [0x1b, 0x0f, 0x03, 0x04];
 
-/// What is not ready is waited for no longer than this: a player asks again.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// What is not ready is waited for no longer than this: a player asks again, and hls.js gives a list up after 10 s.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// It is looked for so often.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);

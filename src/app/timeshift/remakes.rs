@@ -31,6 +31,10 @@ const KEPT: usize = 128;
 /// All of them together take no more than this on the disk, bytes: about two days of a talk's usual half Mbit a second.
 const ROOM: u64 = 4 << 30;
 
+/// Nothing is made where so much more than the reserve is not free, bytes: what is made here must not be what brings the
+/// recorder to its reserve.
+const MARGIN: u64 = 1 << 30;
+
 /// One that nobody has asked for in so long goes.
 pub(super) const IDLE: Duration = Duration::from_secs(300);
 
@@ -39,11 +43,18 @@ const IN_USE: Duration = Duration::from_secs(30);
 
 /// The remade segments.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Remakes(Arc<Mutex<HashMap<SegmentId, Kept>>>);
+pub(super) struct Remakes(Arc<Mutex<All>>);
+
+type All = HashMap<SegmentId, Kept>;
+
+/// One whose making broke off is begun again after this time, once: the segment may go on for hours.
+const TRY_AGAIN: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 struct Kept {
     asked: Instant,
+    /// It was begun for the second time.
+    again: bool,
     remake: Arc<Remake>,
 }
 
@@ -75,6 +86,8 @@ struct State {
     file: File,
     /// Nothing more comes.
     done: bool,
+    /// Nothing more comes, though more was or will be recorded, since then.
+    broke: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -163,7 +176,7 @@ impl Remakes {
     /// Lets go what nobody has asked for in `idle`; all of it where the disk is short of space, which the tapes need.
     pub fn tidy(&self, env: &Env, idle: Duration) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_short(env) {
+        if is_short(env, 0) {
             all.clear();
         }
         all.retain(|_, kept| kept.asked.elapsed() < idle);
@@ -171,21 +184,27 @@ impl Remakes {
 
     fn of(&self, env: &Env, segment: &Segment) -> Option<Arc<Remake>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut again = false;
         if let Some(kept) = all.get_mut(&segment.id) {
             kept.asked = Instant::now();
-            return Some(Arc::clone(&kept.remake));
+            let broke = kept.remake.state().broke;
+            again = segment.closed.is_none() && !kept.again && broke.is_some_and(|at| at.elapsed() > TRY_AGAIN);
+            if !again {
+                return Some(Arc::clone(&kept.remake));
+            }
+            all.remove(&segment.id);
         }
         let making = |kept: &Kept| !kept.remake.state().done;
         let full = all.len() >= KEPT;
         if full || all.values().filter(|kept| making(kept)).count() >= MAKERS {
             make_way(&mut all, |kept| full || making(kept)).then_some(())?;
         }
-        if is_short(env) {
+        if is_short(env, MARGIN) {
             return None;
         }
-        match maker::start(env, segment, self.clone()) {
+        match maker::start(env, segment, Arc::downgrade(&self.0)) {
             Ok(remake) => {
-                all.insert(segment.id, Kept { asked: Instant::now(), remake: Arc::clone(&remake) });
+                all.insert(segment.id, Kept { asked: Instant::now(), again, remake: Arc::clone(&remake) });
                 Some(remake)
             }
             Err(e) => {
@@ -201,7 +220,7 @@ impl Remakes {
         loop {
             let taken: u64 = all.values().map(|kept| kept.remake.written.load(Ordering::Relaxed)).sum();
             if taken + bytes <= ROOM {
-                return !is_short(env);
+                return !is_short(env, MARGIN);
             }
             if !make_way(&mut all, |_| true) {
                 return false;
@@ -228,8 +247,8 @@ fn by_the_wall(strip: &mut Strip) {
     }
 }
 
-fn is_short(env: &Env) -> bool {
-    free_bytes(&env.data_dir).is_some_and(|free| free < env.settings.disk.reserve_bytes)
+fn is_short(env: &Env, margin: u64) -> bool {
+    free_bytes(&env.data_dir).is_some_and(|free| free < env.settings.disk.reserve_bytes.saturating_add(margin))
 }
 
 impl Remake {

@@ -107,6 +107,24 @@ fn media_ends_where_its_last_picture_ends_whatever_its_clock_shows() {
     // The clock is set back; pictures follow each other as before.
     assert_eq!(take(5000, true).0.last(), Some(&(5000, Some(102_040))));
     assert_eq!(take(5040, false).1, 5080);
+    // And again, on a picture at which nothing can begin: what follows belongs to what was before until one comes.
+    assert_eq!(take(900_000, false).1, 5080);
+    assert_eq!(
+        take(900_040, true),
+        (
+            vec![(100_000, None), (101_000, None), (102_000, None), (5000, Some(102_040)), (900_040, Some(5080))],
+            900_080
+        )
+    );
+}
+
+#[test]
+fn a_clock_that_is_set_makes_no_media() {
+    let mut times = Times::begin(0);
+    for (pts_ms, duration_ms) in [(0, 40), (7_200_000, 40), (7_200_080, 40), (7_200_040, 40), (1000, 0)] {
+        times.take(pts_ms, duration_ms);
+    }
+    assert_eq!((times.first_ms, times.length_ms), (0, 120));
 }
 
 /// Presentation times of the first and after the last frame that a decoder makes of the first stream, seconds.

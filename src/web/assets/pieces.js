@@ -12,6 +12,7 @@ window.playPieces = (video, base, start) => {
   const LOOK_AGAIN = 3000;
 
   let media = null;
+  let address = null;
   const pieces = [];
   // How often each piece was appended: one of which nothing can be shown is not fetched for ever.
   const tried = new Map();
@@ -26,6 +27,7 @@ window.playPieces = (video, base, start) => {
   let ended = false;
   let asked = -Infinity;
   let busy = false;
+  let hearing = false;
 
   const settled = () => new Promise((resolve, reject) => {
     buffer.addEventListener("updateend", resolve, { once: true });
@@ -33,8 +35,6 @@ window.playPieces = (video, base, start) => {
   });
 
   const hear = async () => {
-    if (ended || performance.now() - asked < LOOK_AGAIN) return;
-    asked = performance.now();
     const from = pieces.length;
     const answer = await fetch(`${base}/pieces?from=${from}`);
     if (!answer.ok) return;
@@ -42,6 +42,16 @@ window.playPieces = (video, base, start) => {
     if (pieces.length !== from) return;
     pieces.push(...news.pieces);
     ended = news.ended;
+  };
+
+  // The answer may take long, and what is listed plays on meanwhile.
+  const listen = () => {
+    if (ended || hearing || performance.now() - asked < LOOK_AGAIN) return;
+    hearing = true;
+    hear().catch(console.debug).finally(() => {
+      hearing = false;
+      asked = performance.now();
+    });
   };
 
   const buffered = (at) => {
@@ -63,6 +73,8 @@ window.playPieces = (video, base, start) => {
     });
   };
 
+  const isOver = () => tried.has(pieces.length - 1) || bad.has(pieces.length - 1);
+
   const forget = async () => {
     const before = video.currentTime - BEHIND;
     if (buffer.buffered.length === 0 || buffer.buffered.start(0) >= before - 10) return;
@@ -74,6 +86,11 @@ window.playPieces = (video, base, start) => {
   const append = async (n) => {
     const piece = pieces[n];
     const answer = await fetch(`${base}/${piece.name}`);
+    if (answer.status === 404) {
+      // Gone, or not to be shown any more.
+      bad.add(n);
+      return;
+    }
     if (!answer.ok) throw new Error(`${piece.name}: ${answer.status}`);
     const bytes = await answer.arrayBuffer();
     if (buffer.kind !== piece.type) {
@@ -108,7 +125,7 @@ window.playPieces = (video, base, start) => {
     busy = true;
     const mine = life;
     try {
-      await hear();
+      listen();
       if (!buffer && pieces.length > 0) {
         buffer = media.addSourceBuffer(pieces[0].type);
         buffer.kind = pieces[0].type;
@@ -122,13 +139,13 @@ window.playPieces = (video, base, start) => {
         await forget();
         const next = wanted();
         if (next >= 0) await append(next);
-        else if (ended && media.readyState === "open" && tried.has(pieces.length - 1)) media.endOfStream();
+        else if (ended && media.readyState === "open" && isOver()) media.endOfStream();
       }
-      step_over();
     } catch (error) {
       // Tried again at the next look: the recorder may be back then.
       console.debug(error);
     }
+    if (mine === life && buffer) step_over();
     if (mine === life) busy = false;
   };
 
@@ -140,7 +157,9 @@ window.playPieces = (video, base, start) => {
     tried.clear();
     media = new MediaSource();
     media.addEventListener("sourceopen", look, { once: true });
-    video.src = URL.createObjectURL(media);
+    if (address) URL.revokeObjectURL(address);
+    address = URL.createObjectURL(media);
+    video.src = address;
     video.currentTime = at;
   };
 

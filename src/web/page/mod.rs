@@ -33,7 +33,13 @@ pub(super) struct View {
 /// The parts of a page that are read from the catalog: id and HTML.
 pub(super) fn slow_parts(db: &Db, site: &Site, view: &View) -> Result<Vec<(&'static str, String)>> {
     Ok(match view.talk {
-        Some(id) => vec![("talk", talk_part::talk(db, site, &one(db, site, id)?)?.into_string())],
+        Some(id) => {
+            let view = one(db, site, id)?;
+            vec![
+                ("talk", talk_part::talk(db, site, &view)?.into_string()),
+                ("details", talk_part::details(db, site, &view)?.into_string()),
+            ]
+        }
         None => vec![("grid", grid::grid(db, site, view)?.into_string())],
     })
 }
@@ -55,19 +61,20 @@ pub(super) async fn index(State(site): State<Arc<Site>>, Query(view): Query<View
 pub(super) async fn talk(State(site): State<Arc<Site>>, Path(id): Path<i64>) -> Response {
     let read = move |db: &Db, site: &Site| {
         let view = one(db, site, id)?;
-        let part = talk_part::talk(db, site, &view)?;
-        Ok((view.talk.title.clone(), view.talk.opted_out, part))
+        let (part, details) = (talk_part::talk(db, site, &view)?, talk_part::details(db, site, &view)?);
+        Ok((view.talk.title.clone(), view.talk.opted_out, part, details))
     };
-    respond(site.read(read).await.map(|(title, hidden, part)| {
+    respond(site.read(read).await.map(|(title, hidden, part, details)| {
         let content = html! {
             section #talk { (part) }
             @if !hidden { (player(id)) }
+            section #details { (details) }
         };
         page(&title, &format!("/live?talk={id}"), &content)
     }))
 }
 
-/// The player stands apart from the part that is sent anew.
+/// The player stands apart from the parts that are sent anew.
 fn player(id: i64) -> Markup {
     html! {
         section #player data-talk={ "/talks/" (id) } {

@@ -17,7 +17,7 @@ use crate::web::site::Site;
 /// So many lines of the source programs are shown.
 const LOG_LINES: usize = 40;
 
-/// The part of a talk's page that changes.
+/// What a talk is and how it goes: what is above the player.
 pub(super) fn talk(db: &Db, site: &Site, view: &TalkView) -> Result<Markup> {
     let zone = view.event.zone;
     let slot = view.talk.slot;
@@ -46,6 +46,13 @@ pub(super) fn talk(db: &Db, site: &Site, view: &TalkView) -> Result<Markup> {
         (bar(view))
         div.scale { span { (clock(slot.start)) } span { (clock(slot.end)) } }
         (file(db, site, view)?)
+    })
+}
+
+/// What it was recorded in and what went wrong: below the player.
+pub(super) fn details(db: &Db, site: &Site, view: &TalkView) -> Result<Markup> {
+    let clock = |at: Ms| at.in_zone(view.event.zone).format("%H:%M:%S").to_string();
+    Ok(html! {
         @if !view.report.gaps.is_empty() { (gaps(view, &clock)) }
         @if !view.segments.is_empty() { (segments(view, &clock)) }
         (seams(db, view)?)

@@ -3,12 +3,12 @@
 use std::fs::{File, OpenOptions, remove_file};
 use std::io::{self, Read as _, Write as _};
 use std::process::ChildStdin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Media, Remake, Remakes, State};
+use super::{All, Media, Remake, Remakes, State};
 use crate::app::env::Env;
 use crate::app::failure::{Failure, Kind, Result};
 use crate::app::growing::Growing;
@@ -32,10 +32,10 @@ const STEP: u64 = 8 << 20;
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Begins to make a segment anew.
-pub(super) fn start(env: &Env, segment: &Segment, share: Remakes) -> io::Result<Arc<Remake>> {
+pub(super) fn start(env: &Env, segment: &Segment, share: Weak<Mutex<All>>) -> io::Result<Arc<Remake>> {
     let file = nameless(env, segment.id)?;
     let writer = file.try_clone()?;
-    let state = State { form: None, clock: None, media: Media::MpegTs(Box::default()), file, done: false };
+    let state = State { form: None, clock: None, media: Media::MpegTs(Box::default()), file, done: false, broke: None };
     let remake = Arc::new(Remake {
         stop: Arc::default(),
         fed: AtomicBool::new(false),
@@ -57,20 +57,33 @@ fn nameless(env: &Env, segment: SegmentId) -> io::Result<File> {
     Ok(file)
 }
 
+struct Done(Arc<Remake>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.0.state().done = true;
+    }
+}
+
 struct Maker {
     env: Env,
     segment: Segment,
     remake: Arc<Remake>,
-    share: Remakes,
+    /// Does not keep them: when they go, this one ends.
+    share: Weak<Mutex<All>>,
     file: File,
 }
 
 impl Maker {
     fn run(mut self) {
-        if let Err(e) = self.make() {
-            tracing::debug!("{} is not made ready for the page as a whole: {e}", self.segment.path.display());
+        // Also where this thread fails.
+        let _done = Done(Arc::clone(&self.remake));
+        if let Err(e) = self.make()
+            && !self.is_unwanted()
+        {
+            tracing::warn!("{} is not made ready for the page as a whole: {e}", self.segment.path.display());
+            self.remake.state().broke = Some(Instant::now());
         }
-        self.remake.state().done = true;
     }
 
     fn make(&mut self) -> Result<()> {
@@ -147,8 +160,7 @@ impl Maker {
         };
         stop.store(true, Ordering::Relaxed);
         drop((out, child));
-        let _ = feeder.join();
-        made
+        whole(made, feeder)
     }
 
     fn webm(&mut self) -> Result<()> {
@@ -170,8 +182,7 @@ impl Maker {
         };
         stop.store(true, Ordering::Relaxed);
         drop(demux);
-        let _ = feeder.join();
-        made
+        whole(made, feeder)
     }
 
     fn packet(&mut self, demux: &Demux, packet: crate::media::demux::Demuxed, room: &mut u64) -> Result<()> {
@@ -188,8 +199,11 @@ impl Maker {
     fn write(&mut self, bytes: &[u8], room: &mut u64) -> Result<()> {
         let stopped = || Failure::new(Kind::Failed, "nobody watches it any more");
         while *room < bytes.len() as u64 {
-            if self.share.has_room(&self.env, STEP) {
+            let Some(all) = self.share.upgrade() else { return Err(stopped()) };
+            if Remakes(all).has_room(&self.env, STEP) {
                 *room += STEP;
+                // A heap of what is still to be written would make the tapes wait for the disk.
+                let _ = self.file.sync_data();
             } else {
                 std::thread::sleep(LOOK_AGAIN);
             }
@@ -206,7 +220,7 @@ impl Maker {
     }
 
     /// Has a thread write the recording into a pipe as it grows.
-    fn feed(&self, mut pipe: ChildStdin) -> Result<(Arc<AtomicBool>, JoinHandle<()>)> {
+    fn feed(&self, mut pipe: ChildStdin) -> Result<(Arc<AtomicBool>, JoinHandle<bool>)> {
         // The recorder and this page are one process: a segment that it does not close is still being recorded.
         let mut file = Growing::open(&self.env, &self.segment, Ms(i64::MAX))?;
         file.stop = Arc::clone(&self.remake.stop);
@@ -219,10 +233,18 @@ impl Maker {
                     break;
                 }
             }
+            file.is_whole()
         });
         let feeder = feeder.map_err(|e| Failure::new(Kind::Failed, "there is no thread to be had").because(e))?;
         Ok((stop, feeder))
     }
+}
+
+/// `made`, or that not all went in: the feeder says whether it did.
+fn whole(made: Result<()>, feeder: JoinHandle<bool>) -> Result<()> {
+    let all_went_in = feeder.join().unwrap_or(false);
+    made?;
+    if all_went_in { Ok(()) } else { Err(Failure::new(Kind::Failed, "ffmpeg ended before the recording did")) }
 }
 
 fn cannot_start(e: crate::media::MediaError) -> Failure {

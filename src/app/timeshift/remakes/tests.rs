@@ -37,7 +37,7 @@ fn what_is_closed_counts_as_growing_until_all_of_it_is_made() {
     scan.feed(&Recipe::new(Format::MpegTs).seconds(4.0).bytes());
     let file = tempfile::tempfile().expect("works");
     let (form, clock) = (Some(Ok(Form::MpegTs)), Some((0, opened)));
-    let state = State { form, clock, media: Media::MpegTs(Box::new(scan)), file, done: false };
+    let state = State { form, clock, media: Media::MpegTs(Box::new(scan)), file, done: false, broke: None };
     let remake = Arc::new(Remake {
         stop: Arc::default(),
         fed: AtomicBool::new(true),
@@ -45,7 +45,7 @@ fn what_is_closed_counts_as_growing_until_all_of_it_is_made() {
         state: state.into(),
     });
     let remakes = Remakes::default();
-    let kept = Kept { asked: Instant::now(), remake: Arc::clone(&remake) };
+    let kept = Kept { asked: Instant::now(), again: false, remake: Arc::clone(&remake) };
     remakes.0.lock().expect("works").insert(segment.id, kept);
     for done in [false, true] {
         remake.state().done = done;
