@@ -205,6 +205,14 @@ impl Bench {
         .await;
     }
 
+    /// Until so many connections have ended, and more came than they may still have given: a second of a `Feed` of 14
+    /// packets. On a slow machine a silence is hedged before anything is cut, so that counting what was opened is not enough.
+    pub async fn goes_on_after(&self, tape: &TapeHandle, ends: usize) {
+        eventually("an end", PATIENCE, || self.reasons().len() >= ends).await;
+        let before = tape.status().bytes;
+        eventually("bytes of the next one", PATIENCE, || tape.status().bytes > before + 14 * 188 * 20).await;
+    }
+
     pub async fn bytes(&self, tape: &TapeHandle, at_least: usize) {
         eventually("bytes", PATIENCE, || tape.status().bytes >= at_least as u64).await;
     }
