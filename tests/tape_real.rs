@@ -69,7 +69,9 @@ async fn mplayer_cut_stalled_and_handed_over_leaves_pieces_of_the_stream() {
     bench.flows(&tape, before + 1).await;
     bench.stop(&mut tape).await;
 
-    let segments = bench.segments();
+    let mut segments = bench.segments();
+    // As they began: the old mplayer may take longer to end than the new one.
+    segments.sort_by(|a, b| a.path.cmp(&b.path));
     let places: Vec<_> = segments.iter().map(|s| feed.place(&s.content)).collect();
     let reasons: Vec<_> = segments.iter().map(|s| s.reason).collect();
     assert!(reasons.contains(&EndReason::Eof) && reasons.contains(&EndReason::Stalled), "{reasons:?}");
