@@ -25,6 +25,7 @@ pub struct DaemonLock {
 /// # Errors
 /// `Busy` when a daemon runs there.
 pub fn take(data_dir: &Path) -> Result<DaemonLock> {
+    // A moment, a few times over: nobody tells when the one that holds it lets go.
     take_waiting(data_dir, || std::thread::sleep(TRY_AGAIN))
 }
 

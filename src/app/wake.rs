@@ -34,6 +34,7 @@ impl Wake {
         match changed {
             Some(Ok(changed)) => changed,
             Some(Err(_)) | None => {
+                // There is nothing to wait for but the time.
                 std::thread::sleep(most);
                 false
             }

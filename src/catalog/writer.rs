@@ -110,7 +110,7 @@ fn run(mut db: Connection, mut jobs: mpsc::UnboundedReceiver<Queued>) {
                         );
                     }
                     tries = tries.saturating_add(1);
-                    // A thread of its own: nothing else waits here.
+                    // A thread of its own: nothing else waits here, and SQLite tells nobody when a lock is let go.
                     std::thread::sleep(RETRY);
                 }
                 Err(e) => {

@@ -4,6 +4,7 @@
 mod build;
 mod holes;
 mod labels;
+mod places;
 
 use std::collections::HashSet;
 use std::fmt;

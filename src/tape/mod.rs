@@ -9,6 +9,7 @@ mod lanes;
 mod narrate;
 mod segment_file;
 mod session;
+mod turn;
 mod why;
 
 pub use handle::{TapeDeps, TapeHandle, TapeOrder, TapeState, TapeStatus};

@@ -316,7 +316,7 @@ fn read_file(path: &Path) -> Result<Option<Status>> {
         };
         match serde_json::from_slice(&text) {
             Ok(status) => return Ok(Some(status)),
-            // It may just be written over.
+            // It may just be written over, which takes milliseconds.
             Err(_) if tries < READ_TRIES => std::thread::sleep(READ_AGAIN),
             Err(e) => return Err(failed().because(e)),
         }

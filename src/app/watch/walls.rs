@@ -69,7 +69,8 @@ pub(super) fn begins(env: &Env, db: &Db, segment: &Segment, exact: bool) -> Resu
     let (mut begins, mut after) = (segment.opened, DECIDE_MS);
     loop {
         if segments::segment(db, segment.id)?.is_none_or(|s| s.closed.is_none()) {
-            // At most so long, also where the clock was set back.
+            // What is waited for is the time itself: what has come by then says how much was held. At most so long, also where
+            // the clock was set back.
             let rest = after - env.clock.now().since(segment.opened);
             std::thread::sleep(Duration::from_millis(rest.clamp(0, after).unsigned_abs()));
         }

@@ -126,6 +126,7 @@ impl Maker {
                 (Some(mark), _) => (mark.at, mark.offset),
                 (None, Some(closed)) => (marks.last().map_or(closed, |m| m.at.min(closed)), u64::MAX),
                 (None, None) => {
+                    // The recorder writes marks every few seconds, and tells nobody but the catalog.
                     std::thread::sleep(LOOK_AGAIN);
                     continue;
                 }
@@ -205,6 +206,7 @@ impl Maker {
                 // A heap of what is still to be written would make the tapes wait for the disk.
                 let _ = self.file.sync_data();
             } else {
+                // Room comes when others are let go or files are deleted, which nobody tells; a thread of its own waits.
                 std::thread::sleep(LOOK_AGAIN);
             }
             if self.is_unwanted() {
