@@ -5,18 +5,33 @@
 //! stream, since each stream is cut where its own next one begins. Layout and numbers are those of
 //! ISO/IEC 13818-1.
 
+mod audio_frames;
+mod bits;
+mod demux;
+mod elementary;
 mod ends;
+mod h264;
+mod hevc;
 mod lend;
+mod mpeg2;
 mod packets;
+mod pes;
+mod picture;
+mod psi;
+mod timestamps;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
+pub use audio_frames::AudioFormat;
+pub use demux::{TsDemux, TsPacket, TsTrack};
 pub use ends::{WholeEnds, whole_ends};
 pub use lend::{BEFORE_TICKS, Params, is_without_pictures};
 pub use packets::Packets;
+pub use picture::VideoFormat;
+pub use timestamps::Stretch;
 
 /// Length of a packet.
 pub const PACKET: usize = 188;

@@ -4,7 +4,19 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::adts;
 use super::ebml::{self, id};
+use super::mpegts::{AudioFormat, VideoFormat};
 use crate::domain::media::TrackKind;
+
+/// What a track is called, for people who choose one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrackLabel {
+    /// Language of ISO 639-2; empty: none is named.
+    pub language: String,
+    /// For people who do not hear well.
+    pub hearing_impaired: bool,
+    /// For people who do not see well.
+    pub visual_impaired: bool,
+}
 
 /// The children of a TrackEntry element, as they were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +42,49 @@ impl TrackEntry {
             (id::FLAG_LACING, vec![0]),
             (id::AUDIO, audio),
         ];
+        Self { children }
+    }
+
+    /// A track of video.
+    #[must_use]
+    pub fn video(format: &VideoFormat, label: &TrackLabel) -> Self {
+        let mut video = Vec::new();
+        ebml::put_small_uint(&mut video, id::PIXEL_WIDTH, u64::from(format.width));
+        ebml::put_small_uint(&mut video, id::PIXEL_HEIGHT, u64::from(format.height));
+        Self::new(1, format.codec, &format.private, label, (id::VIDEO, video))
+    }
+
+    /// A track of audio.
+    #[must_use]
+    pub fn audio(format: &AudioFormat, label: &TrackLabel) -> Self {
+        let mut audio = Vec::new();
+        ebml::put_float(&mut audio, id::SAMPLING_FREQUENCY, f64::from(format.rate));
+        ebml::put_small_uint(&mut audio, id::CHANNELS, u64::from(format.channels));
+        let private: &[u8] = if format.codec == "A_AAC" { &format.config } else { &[] };
+        Self::new(2, format.codec, private, label, (id::AUDIO, audio))
+    }
+
+    fn new(kind: u8, codec: &str, private: &[u8], label: &TrackLabel, format: (u32, Vec<u8>)) -> Self {
+        let mut children = vec![
+            (id::TRACK_NUMBER, vec![1]),
+            (id::TRACK_TYPE, vec![kind]),
+            (id::FLAG_LACING, vec![0]),
+            (id::CODEC_ID, codec.as_bytes().to_vec()),
+        ];
+        if !private.is_empty() {
+            children.push((id::CODEC_PRIVATE, private.to_vec()));
+        }
+        if !label.language.is_empty() {
+            children.push((id::LANGUAGE, label.language.as_bytes().to_vec()));
+        }
+        for (flag, set) in
+            [(id::FLAG_HEARING_IMPAIRED, label.hearing_impaired), (id::FLAG_VISUAL_IMPAIRED, label.visual_impaired)]
+        {
+            if set {
+                children.push((flag, vec![1]));
+            }
+        }
+        children.push(format);
         Self { children }
     }
 
@@ -149,6 +204,10 @@ impl TrackEntry {
             ebml::put_small_uint(out, id::TRACK_NUMBER, number);
             // Unique inside the file is all that is asked; and the same plan gives the same file.
             ebml::put_small_uint(out, id::TRACK_UID, number);
+            // Without a language it would be English.
+            if self.get(id::LANGUAGE).is_none() {
+                ebml::put(out, id::LANGUAGE, b"und");
+            }
             for (child, content) in &self.children {
                 if ![id::TRACK_NUMBER, id::TRACK_UID].contains(child) {
                     ebml::put(out, *child, content);
