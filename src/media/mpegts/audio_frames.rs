@@ -79,11 +79,12 @@ fn mpeg_audio(bytes: &[u8]) -> Option<FrameHead> {
     if version == 1 || layer == 4 || rate_index == 3 || !(1..15).contains(&bitrate_index) {
         return None;
     }
-    let rate = [44_100, 48_000, 32_000][usize::from(rate_index)] >> match version {
-        3 => 0,
-        2 => 1,
-        _ => 2,
-    };
+    let rate = [44_100, 48_000, 32_000][usize::from(rate_index)]
+        >> match version {
+            3 => 0,
+            2 => 1,
+            _ => 2,
+        };
     let table = match (version, layer) {
         (3, _) => &V1[usize::from(layer) - 1],
         (_, 1) => &V2[0],
@@ -235,7 +236,8 @@ impl AudioSplitter {
         if let Some(open) = self.open.take() {
             take(open);
         }
-        let ticks = |samples: u64, rate: u32| i64::try_from(samples * 90_000 / u64::from(rate.max(1))).unwrap_or(i64::MAX);
+        let ticks =
+            |samples: u64, rate: u32| i64::try_from(samples * 90_000 / u64::from(rate.max(1))).unwrap_or(i64::MAX);
         if self.rate != head.rate {
             // What was counted was of another rate.
             self.base = self.base.map(|base| base.saturating_add(ticks(self.samples, self.rate)));
@@ -246,7 +248,8 @@ impl AudioSplitter {
         let Some(base) = self.base else { return };
         let pts = base.saturating_add(ticks(self.samples, head.rate));
         self.samples += u64::from(head.samples);
-        let frame = AudioFrame { byte: self.byte, pts, ticks: ticks(u64::from(head.samples), head.rate), head, payload };
+        let frame =
+            AudioFrame { byte: self.byte, pts, ticks: ticks(u64::from(head.samples), head.rate), head, payload };
         if self.codec == Codec::Eac3 {
             self.open = Some(frame);
         } else {
@@ -298,7 +301,10 @@ mod tests {
         assert_eq!((head.bytes, head.rate, head.samples, head.channels), (768, 48_000, 1536, 2));
         let mp3 = [0xff, 0xfb, 0x90, 0xc4];
         let head = FrameHead::read(Codec::MpegAudio, &mp3).expect("MP3 of 128 kbit/s");
-        assert_eq!((head.bytes, head.rate, head.samples, head.channels, head.format.codec), (417, 44_100, 1152, 1, "A_MPEG/L3"));
+        assert_eq!(
+            (head.bytes, head.rate, head.samples, head.channels, head.format.codec),
+            (417, 44_100, 1152, 1, "A_MPEG/L3")
+        );
     }
 
     proptest! {

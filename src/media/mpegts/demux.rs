@@ -109,7 +109,11 @@ impl TsDemux {
         let others = self.programmes.len().saturating_sub(1);
         if others > 0 {
             let numbers: Vec<String> = self.programmes.iter().skip(1).map(|(number, _)| number.to_string()).collect();
-            out.push(format!("{others} other programme{} (number {})", if others == 1 { "" } else { "s" }, numbers.join(", ")));
+            out.push(format!(
+                "{others} other programme{} (number {})",
+                if others == 1 { "" } else { "s" },
+                numbers.join(", ")
+            ));
         }
         out
     }

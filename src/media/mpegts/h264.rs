@@ -75,7 +75,7 @@ struct Slice {
 impl H264 {
     /// Takes the next NAL unit and says what it is to the picture. `picture` is what is known of the current picture.
     pub fn nal(&mut self, nal: &[u8], picture: &mut Picture) -> NalUse {
-        let Some(head) = nal.first() else { return NalUse::Part };
+        let Some(head) = nal.first() else { return NalUse::ClockRange };
         let (reference, kind) = (head >> 5 & 3, head & 31);
         let slices = self.picture.is_some_and(|now| now.slices);
         match kind {
@@ -98,7 +98,7 @@ impl H264 {
             }
             1 | 2 | 5 => {
                 let idr = kind == 5;
-                let Some(slice) = self.slice(&nal[1..], idr) else { return NalUse::Part };
+                let Some(slice) = self.slice(&nal[1..], idr) else { return NalUse::ClockRange };
                 if self.picture.is_some_and(|now| now.slices && slice.first_mb <= now.last_mb) {
                     self.picture = None;
                     return NalUse::Begins;
@@ -121,7 +121,7 @@ impl H264 {
             }
             _ => {}
         }
-        NalUse::Part
+        NalUse::ClockRange
     }
 
     /// Nothing of a picture that was begun follows.
@@ -152,7 +152,12 @@ impl H264 {
             put(&mut private, &pps.nal);
         }
         if !matches!(sps.nal[1], 66 | 77 | 88) {
-            private.extend_from_slice(&[0xfc | sps.chroma as u8, 0xf8 | sps.depths.0 as u8, 0xf8 | sps.depths.1 as u8, 0]);
+            private.extend_from_slice(&[
+                0xfc | sps.chroma as u8,
+                0xf8 | sps.depths.0 as u8,
+                0xf8 | sps.depths.1 as u8,
+                0,
+            ]);
         }
         Some(VideoFormat { codec: "V_MPEG4/ISO/AVC", private, width: sps.width, height: sps.height })
     }
@@ -332,7 +337,8 @@ fn sps(nal: &[u8]) -> Option<(u32, Sps)> {
             *side = bits.ue()?;
         }
     }
-    let (mut width, mut height) = (mbs_wide.checked_mul(16)?, map_units_high.checked_mul(if frames_only { 16 } else { 32 })?);
+    let (mut width, mut height) =
+        (mbs_wide.checked_mul(16)?, map_units_high.checked_mul(if frames_only { 16 } else { 32 })?);
     let unit_x = if chroma == 1 || chroma == 2 { 2 } else { 1 };
     let unit_y = if chroma == 1 { 2 } else { 1 } * if frames_only { 1 } else { 2 };
     width = width.checked_sub(unit_x * crop[0].checked_add(crop[1])?)?;
@@ -342,7 +348,10 @@ fn sps(nal: &[u8]) -> Option<(u32, Sps)> {
     }
     let field_ticks = if bits.flag()? { timing(&mut bits) } else { None };
     let nal = without_padding(nal);
-    Some((id, Sps { width, height, chroma, depths, separate_planes, frame_num_bits, order, frames_only, field_ticks, nal }))
+    Some((
+        id,
+        Sps { width, height, chroma, depths, separate_planes, frame_num_bits, order, frames_only, field_ticks, nal },
+    ))
 }
 
 /// Reads a VUI as far as its timing: how many ticks of 90 kHz a field lasts.

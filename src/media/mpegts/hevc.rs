@@ -49,10 +49,10 @@ pub struct Hevc {
 impl Hevc {
     /// Takes the next NAL unit and says what it is to the picture.
     pub fn nal(&mut self, nal: &[u8], picture: &mut Picture) -> NalUse {
-        let [first, second, ..] = *nal else { return NalUse::Part };
+        let [first, second, ..] = *nal else { return NalUse::ClockRange };
         let (kind, layer) = (first >> 1 & 63, (first & 1) << 5 | second >> 3);
         if layer > 0 {
-            return NalUse::Part;
+            return NalUse::ClockRange;
         }
         // What comes before a picture; the end of a sequence is taken for such too, as ffmpeg does.
         if (matches!(kind, 32..=37 | 39 | 41..=44 | 48..=55)) && self.slices {
@@ -97,7 +97,7 @@ impl Hevc {
             }
             _ => {}
         }
-        NalUse::Part
+        NalUse::ClockRange
     }
 
     /// Nothing of a picture that was begun follows.
@@ -159,7 +159,14 @@ impl Hevc {
         let general = plain.get(1..13)?;
         let mut out = vec![1];
         out.extend_from_slice(general);
-        out.extend_from_slice(&[0xf0, 0, 0xfc, 0xfc | sps.chroma as u8, 0xf8 | sps.depths.0 as u8, 0xf8 | sps.depths.1 as u8]);
+        out.extend_from_slice(&[
+            0xf0,
+            0,
+            0xfc,
+            0xfc | sps.chroma as u8,
+            0xf8 | sps.depths.0 as u8,
+            0xf8 | sps.depths.1 as u8,
+        ]);
         out.extend_from_slice(&[0, 0, ((sps.layers as u8) & 7) << 3 | u8::from(sps.nested) << 2 | 3, 3]);
         let pps: Vec<&[u8]> = self.pps.values().filter(|pps| pps.sps == id).map(|pps| pps.nal.as_slice()).collect();
         let vps: Vec<&[u8]> = self.vps.values().map(Vec::as_slice).collect();

@@ -70,7 +70,7 @@ impl Mpeg2 {
             0x01..=0xaf => self.slices = true,
             _ => {}
         }
-        NalUse::Part
+        NalUse::ClockRange
     }
 
     fn sequence_header(&mut self, unit: &[u8], picture: &mut Picture) {

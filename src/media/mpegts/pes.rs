@@ -166,7 +166,12 @@ mod tests {
         let untimed = [0, 0, 1, 0xe0, 0, 5, 0x80, 0, 0, 8, 9];
         let mut reader = PesReader::default();
         let mut units = Vec::new();
-        let all = [packet(0, true, &timed), packet(1, false, &[6; 184]), packet(1, false, &[6; 184]), packet(2, true, &untimed)];
+        let all = [
+            packet(0, true, &timed),
+            packet(1, false, &[6; 184]),
+            packet(1, false, &[6; 184]),
+            packet(2, true, &untimed),
+        ];
         for (n, packet) in (0..).zip(&all) {
             reader.push(n * 188, packet, |unit| units.push(unit));
         }

@@ -37,7 +37,7 @@ pub struct Picture {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NalUse {
     /// A part of it.
-    Part,
+    ClockRange,
     /// It begins the next one; it must be shown to the reader again with a new picture.
     Begins,
 }

@@ -139,8 +139,13 @@ pub fn streams(section: &[u8]) -> Option<(u16, Vec<StreamInfo>)> {
 }
 
 fn stream(kind: u8, pid: u16, descriptors: &[u8]) -> StreamInfo {
-    let mut info =
-        StreamInfo { pid, codec: codec(kind), language: String::new(), hearing_impaired: false, visual_impaired: false };
+    let mut info = StreamInfo {
+        pid,
+        codec: codec(kind),
+        language: String::new(),
+        hearing_impaired: false,
+        visual_impaired: false,
+    };
     let mut rest = descriptors;
     while let [tag, length, after @ ..] = rest {
         let (content, after) = after.split_at(usize::from(*length).min(after.len()));

@@ -170,7 +170,9 @@ impl PictureTimes {
                 self.waiting_bytes += picture.payload.len();
                 self.waiting.push_back(picture);
                 let reachable = self.pace.is_some()
-                    && self.waiting.iter().all(|p| self.known.is_some_and(|(seq, ..)| seq == p.picture.sequence && p.picture.order.is_some()));
+                    && self.waiting.iter().all(|p| {
+                        self.known.is_some_and(|(seq, ..)| seq == p.picture.sequence && p.picture.order.is_some())
+                    });
                 if reachable || self.waiting.len() > MOST_WAITING || self.waiting_bytes > MOST_WAITING_BYTES {
                     self.settle(self.known, None, frame_ticks, &mut take);
                 }
@@ -207,7 +209,10 @@ impl PictureTimes {
             if steps != 0 && (ticks > 0) == (steps > 0) && ticks.abs() < 60 * TICKS {
                 self.pace = Some(ticks * 256 / steps);
             }
-        } else if let (Some(last), true) = (self.waiting.iter().filter(|p| p.picture.sequence == sequence).filter_map(|p| p.picture.order).max(), self.pace.is_none()) {
+        } else if let (Some(last), true) = (
+            self.waiting.iter().filter(|p| p.picture.sequence == sequence).filter_map(|p| p.picture.order).max(),
+            self.pace.is_none(),
+        ) {
             // The next sequence begins a step behind the last picture of this one.
             let steps = last.max(before) - before + self.order_step.max(1);
             let ticks = pts - at;
