@@ -29,7 +29,7 @@
 //! ([`plan::seam`], [`plan::assembly`]) and joined ([`media::join`]). What is missing, and why, is
 //! computed from the same rows ([`plan::coverage`]).
 //!
-//! More in `docs/ARCHITECTURE.md`.
+//! More in `docs/design/architecture.md`.
 
 pub mod app;
 pub mod awake;
