@@ -17,10 +17,10 @@ use super::adts::Splitter;
 use super::child::{self, Child};
 use super::ebml::{self, Element, Reader, id};
 use super::keyframe::PictureHead;
-use super::mpegts::{BEFORE_TICKS, TICKS};
+use super::mpegts::{self, BEFORE_TICKS, TICKS, TsDemux};
 use super::track::TrackEntry;
 use super::{CancellationToken, MediaError, Result};
-use crate::domain::media::{ClockRange, Packet, TrackKind};
+use crate::domain::media::{ClockRange, MediaIndex, Packet, TrackKind};
 
 /// A stream to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,9 @@ pub struct Demuxed {
 
 /// So much of a file of bare ADTS frames is read at once, bytes.
 const CHUNK: u64 = 64 << 10;
+
+/// So much of a file of MPEG-TS is read at once, bytes.
+pub(super) const TS_CHUNK: u64 = 256 << 10;
 
 /// At most so many packets are read ahead in search of the heads of tracks that come with their
 /// packets only.
@@ -77,6 +80,19 @@ enum Live {
     Ffmpeg(Box<Pipe>),
     /// Bare ADTS frames, which need no ffmpeg (and it would not take them, see the module `adts`).
     Adts(io::Take<File>),
+    /// MPEG-TS, taken apart by this program itself.
+    Ts(Box<TsFile>),
+}
+
+/// MPEG-TS that is being read.
+#[derive(Debug)]
+struct TsFile {
+    file: io::Take<File>,
+    demux: TsDemux,
+    /// Bytes that it is read behind: what begins in them is none of its packets.
+    prefix_bytes: u64,
+    /// For each of the reader's tracks, which track it is here.
+    numbers: Vec<Option<u32>>,
 }
 
 /// ffmpeg's output.
@@ -142,6 +158,49 @@ impl Demux {
             }
         }
         Ok(demux)
+    }
+
+    /// Opens a segment again as it was indexed.
+    ///
+    /// # Errors
+    /// As [`Demux::open`].
+    pub fn reopen(path: &Path, index: &MediaIndex, cancel: &CancellationToken) -> Result<Self> {
+        if !index.is_native {
+            let picks: Vec<Pick> = index.tracks.iter().map(|t| Pick { stream: t.stream, adts: t.adts }).collect();
+            return Self::open(path, &index.format, &picks, &index.clock_ranges, &index.prefix, cancel);
+        }
+        let file = File::open(path).map_err(|source| MediaError::File { path: path.to_owned(), source })?;
+        let bytes = index.clock_ranges.last().and_then(|range| range.to_byte).unwrap_or(u64::MAX);
+        let mut numbers = Vec::new();
+        for track in &index.tracks {
+            let at = track.stream as usize;
+            if numbers.len() <= at {
+                numbers.resize(at + 1, None);
+            }
+            numbers[at] = Some(track.number);
+        }
+        let mut demux = TsDemux::default();
+        let prefix_bytes = index.prefix.len() as u64;
+        demux.feed(&index.prefix, |_, _| ());
+        let tracks = index.tracks.iter().map(|t| TrackState {
+            entry: TrackEntry::read(&t.entry),
+            splitter: None,
+            head: None,
+            ordinal: 0,
+        });
+        Ok(Self {
+            path: path.to_owned(),
+            picks: Vec::new(),
+            prefix: Vec::new(),
+            own_from_ms: None,
+            raw_adts: false,
+            parts: VecDeque::new(),
+            tracks: tracks.collect(),
+            live: Some(Live::Ts(Box::new(TsFile { file: file.take(bytes), demux, prefix_bytes, numbers }))),
+            queue: VecDeque::new(),
+            cancel: cancel.clone(),
+            trouble: None,
+        })
     }
 
     /// Reads what is written into the pipe that is returned, of its first pictures and its first sound: for files that
@@ -214,6 +273,38 @@ impl Demux {
         };
         let pipe = match live {
             Live::Ffmpeg(pipe) => pipe,
+            Live::Ts(ts) => {
+                let TsFile { file, demux, prefix_bytes, numbers } = ts.as_mut();
+                let mut block = Vec::with_capacity(TS_CHUNK as usize);
+                let read = file.by_ref().take(TS_CHUNK).read_to_end(&mut block);
+                let read = read.map_err(|source| MediaError::File { path: self.path.clone(), source })?;
+                let (queue, tracks) = (&mut self.queue, &mut self.tracks);
+                let take = |_: &[_], packet: mpegts::TsPacket| {
+                    let Some(number) = numbers.get(packet.track).copied().flatten() else { return };
+                    if packet.byte < *prefix_bytes {
+                        return;
+                    }
+                    let Some(track) = tracks.get_mut(number as usize - 1) else { return };
+                    let known = Packet {
+                        track: number,
+                        pts_ms: packet.pts_ms,
+                        duration_ms: packet.duration_ms,
+                        key: packet.key,
+                        size: u32::try_from(packet.payload.len()).unwrap_or(u32::MAX),
+                        hash: xxh3_64(&packet.payload),
+                    };
+                    let (ordinal, payload) = (track.ordinal, packet.payload);
+                    track.ordinal += 1;
+                    queue.push_back(Demuxed { packet: known, ordinal, discard_padding_ns: None, payload });
+                };
+                if read == 0 {
+                    demux.finish(take);
+                    self.live = None;
+                } else {
+                    demux.feed(&block, take);
+                }
+                return Ok(true);
+            }
             Live::Adts(file) => {
                 let mut block = Vec::with_capacity(CHUNK as usize);
                 match file.by_ref().take(CHUNK).read_to_end(&mut block) {

@@ -1,17 +1,19 @@
 //! Indexing a closed segment: what is in it, where it lies in wall time, and the packets at its edges.
 //!
-//! Two passes, both by children of low priority: [`super::probe`] for byte positions (when which media
-//! arrived), [`super::demux`] for the packets exactly as an assembly will see them.
+//! MPEG-TS is read here, in one pass. Other containers are in two, by children of low priority: [`super::probe`] for byte
+//! positions (when which media arrived), [`super::demux`] for the packets exactly as an assembly will see them.
 
 mod ends;
 mod lenders;
+mod transport_stream;
 mod windows;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 
 use super::demux::{Demux, Demuxed, Pick};
 use super::probe::{Place, Probe, Stream, probe};
+use super::track::TrackEntry;
 use super::{CancellationToken, MediaError, Result};
 use crate::domain::media::{ClockRange, EDGE_MS, MediaIndex, MediaSpan, Packet, Track, TrackKind};
 use crate::domain::segment::Mark;
@@ -43,6 +45,9 @@ const MAX_EDGE_PACKETS: usize = 20_000;
 /// cancellation. Then try again later.
 pub fn index(path: &Path, marks: &[Mark], lenders: &[PathBuf], cancel: &CancellationToken) -> Result<MediaIndex> {
     let bytes = size(path)?;
+    if let Some(index) = transport_stream::index(path, marks, lenders, bytes, cancel)? {
+        return Ok(index);
+    }
     let (found, prefix) = look(path, lenders, cancel)?;
     let nothing =
         |problem: String| MediaIndex { format: found.format.clone(), problem: Some(problem), ..MediaIndex::default() };
@@ -107,12 +112,6 @@ fn size(path: &Path) -> Result<u64> {
     size.map_err(|source| MediaError::File { path: path.to_owned(), source })
 }
 
-/// How to open a segment again as it was indexed.
-#[must_use]
-pub fn picks_of(index: &MediaIndex) -> Vec<Pick> {
-    index.tracks.iter().map(|t| Pick { stream: t.stream, adts: t.adts }).collect()
-}
-
 /// Streams that can go into an assembly, pictures first, so that tracks have the same order in every
 /// segment.
 fn wanted(found: &Probe) -> Vec<&Stream> {
@@ -141,65 +140,102 @@ fn read(
     bytes: u64,
     problem: Option<String>,
 ) -> Result<MediaIndex> {
-    let mut edges = Edges::default();
-    let mut tracks: Vec<TrackSoFar> = picks.iter().map(|_| TrackSoFar::default()).collect();
-    let mut keys_ms = Vec::new();
-    let video_first = demux.entries().next().is_some_and(|e| e.kind() == TrackKind::Video);
+    let mut gathered = Gathered::default();
     while let Some(Demuxed { packet, .. }) = demux.next_packet()? {
-        let Some(track) = tracks.get_mut(packet.track as usize - 1) else { continue };
-        track.take(packet);
-        edges.take(packet);
-        if packet.track == 1 && video_first && packet.key {
-            keys_ms.push(packet.pts_ms);
-        }
+        gathered.take(packet);
     }
     let problem = problem.or_else(|| demux.trouble().map(str::to_owned));
-    keys_ms.sort_unstable();
     let tracks_out: Vec<Track> = demux
         .entries()
         .zip(picks)
-        .zip(&tracks)
         .zip(1..)
-        .map(|(((entry, pick), so_far), number)| Track {
+        .map(|((entry, pick), number)| {
+            let mut track = gathered.track(number, entry);
+            (track.stream, track.adts) = (pick.stream, pick.adts);
+            track
+        })
+        .collect();
+    let drift = picks
+        .iter()
+        .zip(1..)
+        .find_map(|(pick, number)| {
+            let first = found.places.iter().find(|p| p.stream == pick.stream && time_of(p).is_some())?;
+            Some(gathered.tracks.get(&number)?.first_ms? - time_of(first)?)
+        })
+        .unwrap_or_default();
+    let arrivals = arrivals(found, picks, &parts, drift, bytes);
+    let mut index = gathered.finish(tracks_out, parts, &arrivals, marks, bytes);
+    index.ragged_end = is_ragged(&found.format);
+    index.format = found.format.clone();
+    index.problem = problem.or(index.problem);
+    Ok(index)
+}
+
+/// What is gathered of a segment while its packets pass.
+#[derive(Debug, Default)]
+struct Gathered {
+    edges: Edges,
+    /// By number.
+    tracks: BTreeMap<u32, TrackSoFar>,
+}
+
+impl Gathered {
+    fn take(&mut self, packet: Packet) {
+        self.tracks.entry(packet.track).or_default().take(packet);
+        self.edges.take(packet);
+    }
+
+    /// As if the tracks had had other numbers; those without one are left out.
+    fn renumbered(self, numbers: &[Option<u32>]) -> Self {
+        let to = |from: u32| numbers.get(from as usize).copied().flatten();
+        let packets = |packets: &mut Packet| to(packets.track).map(|number| packets.track = number).is_some();
+        let Self { mut edges, tracks } = self;
+        edges.head.retain_mut(packets);
+        edges.tail.retain_mut(packets);
+        Self { edges, tracks: tracks.into_iter().filter_map(|(from, t)| Some((to(from)?, t))).collect() }
+    }
+
+    /// What is known of a track, but for where in the file it is.
+    fn track(&self, number: u32, entry: &TrackEntry) -> Track {
+        let so_far = self.tracks.get(&number);
+        Track {
             number,
             kind: entry.kind(),
             codec: entry.codec(),
             format_hash: entry.format_hash(),
-            stream: pick.stream,
-            adts: pick.adts,
+            stream: 0,
+            adts: false,
             whole_end: false,
-            packet_ms: so_far.packet_ms(),
-            packets: so_far.packets,
-        })
-        .collect();
-    let (head, tail) = edges.finish(&tracks_out);
-    let mut spans = spans(&tracks, &tracks_out);
-    if spans.is_empty() {
-        let problem = problem.unwrap_or_else(|| "no packets in it".to_owned());
-        return Ok(MediaIndex { format: found.format.clone(), problem: Some(problem), ..MediaIndex::default() });
+            packet_ms: so_far.map_or(0, TrackSoFar::packet_ms),
+            packets: so_far.map_or(0, |t| t.packets),
+            pid: 0,
+            language: entry.language(),
+            entry: entry.content(),
+        }
     }
-    let drift = tracks
-        .iter()
-        .zip(picks)
-        .find_map(|(t, pick)| {
-            let first = found.places.iter().find(|p| p.stream == pick.stream && time_of(p).is_some())?;
-            Some(t.first_ms? - time_of(first)?)
-        })
-        .unwrap_or_default();
-    anchor(&mut spans, &arrivals(found, picks, &parts, drift, bytes), &parts, marks, bytes);
-    Ok(MediaIndex {
-        ragged_end: is_ragged(&found.format),
-        tracks: tracks_out,
-        spans,
-        head,
-        tail,
-        keys_ms,
-        format: found.format.clone(),
-        clock_ranges: parts,
-        problem,
-        packet_windows: Vec::new(),
-        prefix: Vec::new(),
-    })
+
+    /// The index of these tracks, which are numbered from 1 in their order. `arrivals`: see [`arrivals`].
+    fn finish(
+        self,
+        tracks: Vec<Track>,
+        clock_ranges: Vec<ClockRange>,
+        arrivals: &[(u64, i64)],
+        marks: &[Mark],
+        bytes: u64,
+    ) -> MediaIndex {
+        let Self { edges, tracks: mut so_far } = self;
+        let so_far: Vec<TrackSoFar> = tracks.iter().map(|t| so_far.remove(&t.number).unwrap_or_default()).collect();
+        let mut spans = spans(&so_far, &tracks);
+        if spans.is_empty() {
+            return MediaIndex { problem: Some("no packets in it".to_owned()), ..MediaIndex::default() };
+        }
+        let (head, tail) = edges.finish(&tracks);
+        anchor(&mut spans, arrivals, &clock_ranges, marks, bytes);
+        let video_first = tracks.first().is_some_and(|t| t.kind == TrackKind::Video);
+        let mut keys_ms = so_far.into_iter().next().filter(|_| video_first).map_or_else(Vec::new, |t| t.keys_ms);
+        keys_ms.sort_unstable();
+        MediaIndex { tracks, spans, head, tail, keys_ms, clock_ranges, ..MediaIndex::default() }
+    }
 }
 
 /// What is gathered of a track while its packets pass.
@@ -212,6 +248,7 @@ struct TrackSoFar {
     /// Times of its first packets.
     times: Vec<i64>,
     stated_ms: i64,
+    keys_ms: Vec<i64>,
 }
 
 impl TrackSoFar {
@@ -221,6 +258,9 @@ impl TrackSoFar {
         self.stated_ms = self.stated_ms.max(p.duration_ms.min(HOLE_MS));
         if self.times.len() < 500 {
             self.times.push(p.pts_ms);
+        }
+        if p.key {
+            self.keys_ms.push(p.pts_ms);
         }
         let end = p.pts_ms.saturating_add(p.duration_ms.max(0));
         match self.stretches.last_mut() {
@@ -249,7 +289,8 @@ impl TrackSoFar {
 /// The packets of the first and last minute.
 #[derive(Debug, Default)]
 struct Edges {
-    start_ms: Option<i64>,
+    /// Where each track begins.
+    starts_ms: BTreeMap<u32, i64>,
     max_ms: i64,
     head: Vec<Packet>,
     /// Tracks that have left the head: it must hold the first packets of each without holes.
@@ -259,7 +300,8 @@ struct Edges {
 
 impl Edges {
     fn take(&mut self, p: Packet) {
-        let start = *self.start_ms.get_or_insert(p.pts_ms);
+        // One that begins late has its own first minute.
+        let start = *self.starts_ms.entry(p.track).or_insert(p.pts_ms);
         if !self.left.contains(&p.track) {
             if p.pts_ms < start.saturating_add(EDGE_MS) && self.head.len() < MAX_EDGE_PACKETS {
                 self.head.push(p);

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::demux::{Demux, Demuxed};
-use super::index::picks_of;
 use super::mux::{Block, Head, Mux};
 use super::track::TrackEntry;
 use super::{CancellationToken, MediaError, Result};
@@ -191,7 +190,7 @@ fn open(job: &Job, segment: SegmentId, cancel: &CancellationToken) -> Result<Dem
     };
     // ffmpeg's own words for a missing file are less clear.
     File::open(path).map_err(|source| MediaError::File { path: path.clone(), source })?;
-    Demux::open(path, &index.format, &picks_of(index), &index.clock_ranges, &index.prefix, cancel)
+    Demux::reopen(path, index, cancel)
 }
 
 /// Reads a segment and makes sure that its packets are those that the plan was made on.

@@ -48,6 +48,16 @@ const JUMP: i64 = 10 * TICKS;
 /// A stream that began nothing in so many bytes after a cut is not waited for.
 const SLACK: u64 = 4 << 20;
 
+/// True where these first bytes of a file are those of MPEG-TS in packets of 188 bytes. It may begin in the middle of one.
+#[must_use]
+pub fn is_transport_stream(bytes: &[u8]) -> bool {
+    /// So many packets in a row are no coincidence.
+    const SURE: usize = 5;
+    let packets = |at: usize| (at..bytes.len()).step_by(PACKET).take(SURE);
+    let in_step = |at: usize| packets(at).all(|at| bytes[at] == 0x47);
+    (0..bytes.len().min(16 * PACKET)).any(|at| in_step(at) && packets(at).count() >= SURE.min(bytes.len() / PACKET).max(2))
+}
+
 /// What a stream of a programme carries: the stream type of its map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stream {

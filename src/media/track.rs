@@ -31,6 +31,23 @@ impl TrackEntry {
         Self { children: ebml::children(content) }
     }
 
+    /// What [`TrackEntry::read`] reads.
+    #[must_use]
+    pub fn content(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (child, content) in &self.children {
+            ebml::put(&mut out, *child, content);
+        }
+        out
+    }
+
+    /// Language of ISO 639-2; empty where none is named.
+    #[must_use]
+    pub fn language(&self) -> String {
+        let language = String::from_utf8_lossy(self.get(id::LANGUAGE).unwrap_or_default()).trim_end_matches('\0').to_owned();
+        if language == "und" { String::new() } else { language }
+    }
+
     /// A track of AAC of which nothing more is known yet: see [`TrackEntry::become_aac`].
     #[must_use]
     pub fn bare_aac() -> Self {

@@ -112,6 +112,9 @@ fn edges_hold_the_first_and_last_minute_without_holes_in_a_track() {
         whole_end: false,
         packet_ms: 40,
         packets: 6000,
+        pid: 0,
+        language: String::new(),
+        entry: Vec::new(),
     };
     let (head, tail) = edges.finish(&[track]);
     assert!(head.windows(2).all(|w| w[0].hash + 1 == w[1].hash), "a hole in the head");

@@ -141,7 +141,7 @@ impl H264 {
         let id = self.active?;
         let sps = self.sps.get(&id)?;
         let mut private = vec![1, *sps.nal.get(1)?, *sps.nal.get(2)?, *sps.nal.get(3)?, 0xff, 0xe1];
-        let mut put = |out: &mut Vec<u8>, nal: &[u8]| {
+        let put = |out: &mut Vec<u8>, nal: &[u8]| {
             out.extend_from_slice(&u16::try_from(nal.len()).unwrap_or_default().to_be_bytes());
             out.extend_from_slice(nal);
         };
