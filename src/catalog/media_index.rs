@@ -140,6 +140,7 @@ fn encode(index: &MediaIndex) -> Vec<u8> {
         out.uint(u64::from(track.pid));
         out.text(&track.language);
         out.bytes(&track.entry);
+        out.times(&track.keys_ms);
     }
     out.packets(&index.head);
     // A short segment has the same packets at both ends.
@@ -148,12 +149,7 @@ fn encode(index: &MediaIndex) -> Vec<u8> {
     if !same {
         out.packets(&index.tail);
     }
-    out.uint(index.keys_ms.len() as u64);
-    let mut last = 0;
-    for key in &index.keys_ms {
-        out.int(key.wrapping_sub(last));
-        last = *key;
-    }
+    out.times(&index.keys_ms);
     out.uint(index.left_out.len() as u64);
     index.left_out.iter().for_each(|what| out.text(what));
     if !index.prefix.is_empty() {
@@ -194,21 +190,19 @@ fn decode(data: &[u8]) -> Option<MediaIndex> {
             pid: 0,
             language: String::new(),
             entry: Vec::new(),
+            keys_ms: Vec::new(),
         };
         let ends = from.uint()?;
         (track.adts, track.whole_end) = (ends & 1 != 0, ends & 2 != 0);
         (track.packet_ms, track.packets) = (from.int()?, from.uint()?);
         (track.pid, track.language) = (u16::try_from(from.uint()?).ok()?, from.text()?);
         track.entry = from.bytes()?;
+        track.keys_ms = from.times()?;
         index.tracks.push(track);
     }
     index.head = from.packets()?;
     index.tail = if from.uint()? != 0 { index.head.clone() } else { from.packets()? };
-    let mut last = 0_i64;
-    for _ in 0..from.count()? {
-        last = last.wrapping_add(from.int()?);
-        index.keys_ms.push(last);
-    }
+    index.keys_ms = from.times()?;
     index.left_out = (0..from.count()?).map(|_| from.text()).collect::<Option<_>>()?;
     if flags & 2 != 0 {
         index.prefix = from.bytes()?;
@@ -239,6 +233,15 @@ impl Out {
     fn bytes(&mut self, bytes: &[u8]) {
         self.uint(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
+    }
+
+    fn times(&mut self, times: &[i64]) {
+        self.uint(times.len() as u64);
+        let mut last = 0;
+        for at in times {
+            self.int(at.wrapping_sub(last));
+            last = *at;
+        }
     }
 
     fn packets(&mut self, packets: &[Packet]) {
@@ -295,6 +298,16 @@ impl In<'_> {
         let (bytes, rest) = self.0.split_at(length);
         self.0 = rest;
         Some(bytes.to_vec())
+    }
+
+    fn times(&mut self) -> Option<Vec<i64>> {
+        let (count, mut last) = (self.count()?, 0_i64);
+        let mut out = Vec::with_capacity(count);
+        for _ in 0..count {
+            last = last.wrapping_add(self.int()?);
+            out.push(last);
+        }
+        Some(out)
     }
 
     fn packets(&mut self) -> Option<Vec<Packet>> {
@@ -371,6 +384,7 @@ mod tests {
                             pid: stream as u16,
                             language: if adts { "deu".to_owned() } else { String::new() },
                             entry: vec![7; usize::from(whole_end) * 300],
+                            keys_ms: vec![packet_ms; usize::from(adts)],
                         })
                         .collect(),
                     spans: Vec::new(),

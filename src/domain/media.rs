@@ -43,6 +43,9 @@ pub struct Track {
     pub language: String,
     /// Content of its `TrackEntry` element in Matroska: what a file that has its packets must say of them.
     pub entry: Vec<u8>,
+    /// Presentation times of its keyframes, milliseconds, rising, of a video track that is not the first: those of the
+    /// first are [`MediaIndex::keys_ms`].
+    pub keys_ms: Vec<i64>,
 }
 
 /// One packet: a coded picture or a stretch of coded sound.

@@ -17,7 +17,8 @@ use super::adts::Splitter;
 use super::child::{self, Child};
 use super::ebml::{self, Element, Reader, id};
 use super::keyframe::PictureHead;
-use super::mpegts::{self, BEFORE_TICKS, TICKS, TsDemux};
+use super::mpegts::{self, BEFORE_TICKS, TICKS};
+use super::native::{BEGIN, Native};
 use super::track::TrackEntry;
 use super::{CancellationToken, MediaError, Result};
 use crate::domain::media::{ClockRange, MediaIndex, Packet, TrackKind};
@@ -46,9 +47,6 @@ pub struct Demuxed {
 
 /// So much of a file of bare ADTS frames is read at once, bytes.
 const CHUNK: u64 = 64 << 10;
-
-/// So much of a file of MPEG-TS is read at once, bytes.
-pub(super) const TS_CHUNK: u64 = 256 << 10;
 
 /// At most so many packets are read ahead in search of the heads of tracks that come with their
 /// packets only.
@@ -80,17 +78,18 @@ enum Live {
     Ffmpeg(Box<Pipe>),
     /// Bare ADTS frames, which need no ffmpeg (and it would not take them, see the module `adts`).
     Adts(io::Take<File>),
-    /// MPEG-TS, taken apart by this program itself.
-    Ts(Box<TsFile>),
+    /// What this program takes apart itself.
+    Native(Box<NativeFile>),
 }
 
-/// MPEG-TS that is being read.
+/// A file that this program takes apart itself.
 #[derive(Debug)]
-struct TsFile {
+struct NativeFile {
     file: io::Take<File>,
-    demux: TsDemux,
-    /// Bytes that it is read behind: what begins in them is none of its packets.
-    prefix_bytes: u64,
+    /// `None`: nothing was read yet.
+    native: Option<Native>,
+    /// What it is read behind: what begins in that is none of its packets.
+    prefix: Vec<u8>,
     /// For each of the reader's tracks, which track it is here.
     numbers: Vec<Option<u32>>,
 }
@@ -179,9 +178,6 @@ impl Demux {
             }
             numbers[at] = Some(track.number);
         }
-        let mut demux = TsDemux::default();
-        let prefix_bytes = index.prefix.len() as u64;
-        demux.feed(&index.prefix, |_, _| ());
         let tracks = index.tracks.iter().map(|t| TrackState {
             entry: TrackEntry::read(&t.entry),
             splitter: None,
@@ -196,7 +192,12 @@ impl Demux {
             raw_adts: false,
             parts: VecDeque::new(),
             tracks: tracks.collect(),
-            live: Some(Live::Ts(Box::new(TsFile { file: file.take(bytes), demux, prefix_bytes, numbers }))),
+            live: Some(Live::Native(Box::new(NativeFile {
+                file: file.take(bytes),
+                native: None,
+                prefix: index.prefix.clone(),
+                numbers,
+            }))),
             queue: VecDeque::new(),
             cancel: cancel.clone(),
             trouble: None,
@@ -273,15 +274,15 @@ impl Demux {
         };
         let pipe = match live {
             Live::Ffmpeg(pipe) => pipe,
-            Live::Ts(ts) => {
-                let TsFile { file, demux, prefix_bytes, numbers } = ts.as_mut();
-                let mut block = Vec::with_capacity(TS_CHUNK as usize);
-                let read = file.by_ref().take(TS_CHUNK).read_to_end(&mut block);
-                let read = read.map_err(|source| MediaError::File { path: self.path.clone(), source })?;
+            Live::Native(open) => {
+                let NativeFile { file, native, prefix, numbers } = open.as_mut();
+                let mut block = Vec::with_capacity(BEGIN);
+                let read = file.by_ref().take(BEGIN as u64).read_to_end(&mut block);
+                read.map_err(|source| MediaError::File { path: self.path.clone(), source })?;
                 let (queue, tracks) = (&mut self.queue, &mut self.tracks);
-                let take = |_: &[_], packet: mpegts::TsPacket| {
+                let mut take = |_: &[_], packet: mpegts::TsPacket| {
                     let Some(number) = numbers.get(packet.track).copied().flatten() else { return };
-                    if packet.byte < *prefix_bytes {
+                    if packet.byte < prefix.len() as u64 {
                         return;
                     }
                     let Some(track) = tracks.get_mut(number as usize - 1) else { return };
@@ -297,11 +298,21 @@ impl Demux {
                     track.ordinal += 1;
                     queue.push_back(Demuxed { packet: known, ordinal, discard_padding_ns: None, payload });
                 };
-                if read == 0 {
-                    demux.finish(take);
+                if native.is_none() {
+                    *native = Native::of(&block);
+                    if let Some(native) = native {
+                        native.feed(prefix, &mut take);
+                    }
+                }
+                let Some(native) = native else {
+                    let detail = "it is not of the container that it was of".to_owned();
+                    return Err(MediaError::Stale { path: self.path.clone(), detail });
+                };
+                if block.is_empty() {
+                    native.finish(take);
                     self.live = None;
                 } else {
-                    demux.feed(&block, take);
+                    native.feed(&block, take);
                 }
                 return Ok(true);
             }

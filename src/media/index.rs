@@ -1,11 +1,11 @@
 //! Indexing a closed segment: what is in it, where it lies in wall time, and the packets at its edges.
 //!
-//! MPEG-TS is read here, in one pass. Other containers are in two, by children of low priority: [`super::probe`] for byte
+//! MPEG-TS and audio without a container are read here, in one pass. Other containers are in two, by children of low priority: [`super::probe`] for byte
 //! positions (when which media arrived), [`super::demux`] for the packets exactly as an assembly will see them.
 
 mod ends;
 mod lenders;
-mod transport_stream;
+mod native;
 mod windows;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -45,7 +45,7 @@ const MAX_EDGE_PACKETS: usize = 20_000;
 /// cancellation. Then try again later.
 pub fn index(path: &Path, marks: &[Mark], lenders: &[PathBuf], cancel: &CancellationToken) -> Result<MediaIndex> {
     let bytes = size(path)?;
-    if let Some(index) = transport_stream::index(path, marks, lenders, bytes, cancel)? {
+    if let Some(index) = native::index(path, marks, lenders, bytes, cancel)? {
         return Ok(index);
     }
     let (found, prefix) = look(path, lenders, cancel)?;
@@ -211,6 +211,7 @@ impl Gathered {
             pid: 0,
             language: entry.language(),
             entry: entry.content(),
+            keys_ms: Vec::new(),
         }
     }
 
@@ -231,9 +232,13 @@ impl Gathered {
         }
         let (head, tail) = edges.finish(&tracks);
         anchor(&mut spans, arrivals, &clock_ranges, marks, bytes);
-        let video_first = tracks.first().is_some_and(|t| t.kind == TrackKind::Video);
-        let mut keys_ms = so_far.into_iter().next().filter(|_| video_first).map_or_else(Vec::new, |t| t.keys_ms);
-        keys_ms.sort_unstable();
+        let mut tracks = tracks;
+        let mut keys_ms = Vec::new();
+        for (track, mut so_far) in tracks.iter_mut().zip(so_far).filter(|(t, _)| t.kind == TrackKind::Video) {
+            so_far.keys_ms.sort_unstable();
+            let keys = if track.number == 1 { &mut keys_ms } else { &mut track.keys_ms };
+            *keys = so_far.keys_ms;
+        }
         MediaIndex { tracks, spans, head, tail, keys_ms, clock_ranges, ..MediaIndex::default() }
     }
 }

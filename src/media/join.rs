@@ -133,7 +133,7 @@ fn write(
         chapters: plan.chapters.clone(),
         starts: plan.starts,
     };
-    let mut mux = Mux::new(BufWriter::with_capacity(1 << 18, file), head, entries(job, cancel)?).map_err(io)?;
+    let mut mux = Mux::new(BufWriter::with_capacity(1 << 18, file), head, entries(job)).map_err(io)?;
     let mut rising = Rising::default();
     let video: Vec<u32> = plan.tracks.iter().filter(|t| t.kind == TrackKind::Video).map(|t| t.number).collect();
     for run in plan.clips.chunk_by(|a, b| a.segment == b.segment) {
@@ -158,29 +158,19 @@ fn write(
     Ok((file, duration_ms, rising.dropped))
 }
 
-/// Heads of the assembly's tracks, from the segment that has them all, else from the first that has each.
-fn entries(job: &Job, cancel: &CancellationToken) -> Result<Vec<(u32, TrackEntry)>> {
+/// Heads of the file's tracks: of each, that of the first segment that has it.
+fn entries(job: &Job) -> Vec<(u32, TrackEntry)> {
     let plan = &job.plan;
-    let mut out: Vec<(u32, TrackEntry)> = Vec::new();
-    let mut clips: Vec<&Clip> = plan.clips.iter().collect();
-    clips.sort_by_key(|p| Some(p.segment) != plan.template);
-    for clip in clips {
-        if out.len() == plan.tracks.len() {
-            break;
-        }
-        if clip.tracks.iter().all(|t| out.iter().any(|(number, _)| *number == t.out_track)) {
-            continue;
-        }
-        let demux = open(job, clip.segment, cancel)?;
-        for (number, entry) in (1..).zip(demux.entries()) {
-            let Some(t) = clip.tracks.iter().find(|t| t.track == number) else { continue };
-            if !out.iter().any(|(known, _)| *known == t.out_track) {
-                out.push((t.out_track, entry.clone()));
-            }
-        }
-    }
+    let of = |out: u32| {
+        plan.clips.iter().find_map(|clip| {
+            let known = clip.tracks.iter().find(|t| t.out_track == out)?;
+            let index = &job.sources.get(&clip.segment)?.1;
+            index.tracks.iter().find(|t| t.number == known.track).map(|t| TrackEntry::read(&t.entry))
+        })
+    };
+    let mut out: Vec<_> = plan.tracks.iter().filter_map(|t| Some((t.number, of(t.number)?))).collect();
     out.sort_by_key(|(number, _)| *number);
-    Ok(out)
+    out
 }
 
 fn open(job: &Job, segment: SegmentId, cancel: &CancellationToken) -> Result<Demux> {

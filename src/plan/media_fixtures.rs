@@ -87,6 +87,7 @@ pub(crate) fn dump(all: &[Packet], from: usize, to: usize, own_clock: bool, late
         pid: 0,
         language: String::new(),
         entry: Vec::new(),
+        keys_ms: Vec::new(),
     });
     let video = all.iter().any(|p| p.track == 2);
     let tracks: Vec<_> = if video {

@@ -82,6 +82,7 @@ pub fn index(bytes: &[u8], marks: &[Mark], opened: Ms, period_ms: i64) -> MediaI
             pid: 0,
             language: String::new(),
             entry: Vec::new(),
+            keys_ms: Vec::new(),
         }],
         spans,
         head: packets.iter().filter(|p| p.pts_ms < first + EDGE_MS).copied().collect(),

@@ -115,6 +115,7 @@ fn edges_hold_the_first_and_last_minute_without_holes_in_a_track() {
         pid: 0,
         language: String::new(),
         entry: Vec::new(),
+        keys_ms: Vec::new(),
     };
     let (head, tail) = edges.finish(&[track]);
     assert!(head.windows(2).all(|w| w[0].hash + 1 == w[1].hash), "a hole in the head");

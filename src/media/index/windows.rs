@@ -116,6 +116,7 @@ mod tests {
                     pid: 0,
                     language: String::new(),
                     entry: Vec::new(),
+                    keys_ms: Vec::new(),
                 }
             });
         let mut ordinals = [0, 0];

@@ -182,6 +182,13 @@ impl AudioSplitter {
         Self { codec, format: None, rest: Vec::new(), byte: 0, base: None, samples: 0, rate: 0, open: None }
     }
 
+    /// Its first frame is at 0.
+    #[must_use]
+    pub fn counting_from_zero(mut self) -> Self {
+        self.base = Some(0);
+        self
+    }
+
     /// Takes the next unit, whose first own frame has this presentation time, and hands over the frames that are whole.
     pub fn push(&mut self, byte: u64, pts: Option<i64>, data: &[u8], mut take: impl FnMut(AudioFrame)) {
         let begun = self.rest.len();

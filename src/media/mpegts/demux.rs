@@ -35,6 +35,14 @@ pub struct TsTrack {
     live: Option<u16>,
 }
 
+impl TsTrack {
+    /// A track that came on no PID.
+    #[must_use]
+    pub fn new(entry: TrackEntry, hash: u64) -> Self {
+        Self { entry, hash, pid: 0, language: String::new(), whole_end: true, live: None }
+    }
+}
+
 /// A packet of a track.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TsPacket {

@@ -1,4 +1,4 @@
-//! Indexing MPEG-TS without a child process, in one pass over the file.
+//! Indexing what this program takes apart itself, in one pass over the file and without a child process.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,11 +9,11 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{Gathered, lenders, size};
 use crate::domain::media::{ClockRange, MediaIndex, Packet, Track, TrackKind};
 use crate::domain::segment::Mark;
-use crate::media::demux::TS_CHUNK;
-use crate::media::mpegts::{TICKS, TsDemux, TsPacket, TsTrack, is_transport_stream};
+use crate::media::mpegts::{TICKS, TsDemux, TsPacket, TsTrack};
+use crate::media::native::{BEGIN, Native};
 use crate::media::{CancellationToken, MediaError, Result};
 
-/// Indexes the first `bytes` of a file. `None`: it is no MPEG-TS, or has something in it that only ffmpeg reads.
+/// Indexes the first `bytes` of a file. `None`: it is for ffmpeg, which reads containers and codecs that are not read here.
 ///
 /// # Errors
 /// When the file cannot be read, or when cancelled.
@@ -26,48 +26,62 @@ pub(super) fn index(
 ) -> Result<Option<MediaIndex>> {
     let Some(mut scan) = Scan::of(path, &[], bytes, cancel)? else { return Ok(None) };
     let mut prefix = Vec::new();
-    if scan.demux.lacks_video_format() && scan.demux.unsupported().is_none() {
+    if scan.lacks_video_format() {
         prefix = lenders::borrow(path, donors, cancel)?;
         if !prefix.is_empty() {
-            match Scan::of(path, &prefix, bytes, cancel)?.filter(|with| !with.demux.lacks_video_format()) {
+            match Scan::of(path, &prefix, bytes, cancel)?.filter(|with| !with.lacks_video_format()) {
                 Some(with) => scan = with,
                 None => prefix = Vec::new(),
             }
         }
     }
-    let Scan { demux, gathered, arrivals } = scan;
-    if demux.is_encrypted() {
-        let problem = Some("encrypted: its packets are scrambled, so nobody without the key can play it".to_owned());
-        return Ok(Some(MediaIndex { format: "mpegts".to_owned(), problem, ..MediaIndex::default() }));
+    let Scan { native, gathered, arrivals } = scan;
+    let format = native.format().to_owned();
+    if let Native::Ts(ts) = &native {
+        if ts.is_encrypted() {
+            let problem = Some("encrypted: its packets are scrambled, nobody can play them without the key".to_owned());
+            return Ok(Some(MediaIndex { format, problem, ..MediaIndex::default() }));
+        }
+        if ts.unsupported().is_some() {
+            return Ok(None);
+        }
     }
-    if demux.unsupported().is_some() || gathered.tracks.is_empty() {
+    if gathered.tracks.is_empty() {
         return Ok(None);
     }
-    let ranges = clock_ranges(&demux, prefix.len() as u64, (size(path)? != bytes).then_some(bytes));
-    let (tracks, renumbered) = tracks(&demux, &gathered);
+    // A file that is being written has grown since: the join shall see the same bytes.
+    let to_byte = (size(path)? != bytes).then_some(bytes);
+    let (ranges, left_out) = match &native {
+        Native::Ts(ts) => (clock_ranges(ts, prefix.len() as u64, to_byte), ts.left_out()),
+        Native::Audio(_) => (vec![ClockRange { from_byte: 0, to_byte, shift_ms: 0, start_ms: 0 }], Vec::new()),
+    };
+    let (tracks, renumbered) = tracks(native.tracks(), &gathered);
     let gathered = gathered.renumbered(&renumbered);
-    let mut index = gathered.finish(tracks, ranges, &arrivals, marks, bytes);
-    index.format = "mpegts".to_owned();
-    (index.ragged_end, index.is_native) = (true, true);
-    index.prefix = prefix;
-    index.left_out = demux.left_out();
-    Ok(Some(index))
+    let index = gathered.finish(tracks, ranges, &arrivals, marks, bytes);
+    Ok(Some(MediaIndex { format, ragged_end: true, is_native: true, prefix, left_out, ..index }))
 }
 
 /// A file that was read.
 struct Scan {
-    demux: TsDemux,
+    native: Native,
     /// Tracks are numbered as the reader counts them, from 1.
     gathered: Gathered,
     arrivals: Vec<(u64, i64)>,
 }
 
 impl Scan {
-    /// Reads the first `bytes` of a file behind a prefix. `None`: it is no MPEG-TS.
+    /// True where its pictures cannot be read for want of parameter sets, which an earlier file may have.
+    fn lacks_video_format(&self) -> bool {
+        matches!(&self.native, Native::Ts(ts) if ts.lacks_video_format() && ts.unsupported().is_none())
+    }
+
+    /// Reads the first `bytes` of a file behind a prefix. `None`: it is for ffmpeg.
     fn of(path: &Path, prefix: &[u8], bytes: u64, cancel: &CancellationToken) -> Result<Option<Self>> {
         let fail = |source| MediaError::File { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(fail)?.take(bytes);
-        let mut demux = TsDemux::default();
+        let mut block = Vec::with_capacity(BEGIN);
+        file.by_ref().take(BEGIN as u64).read_to_end(&mut block).map_err(fail)?;
+        let Some(mut native) = Native::of(&block) else { return Ok(None) };
         let mut gathered = Gathered::default();
         let mut arrivals = Arrivals::default();
         let behind = prefix.len() as u64;
@@ -84,24 +98,17 @@ impl Scan {
                 hash: xxh3_64(&packet.payload),
             });
         };
-        demux.feed(prefix, &mut take);
-        let mut block = Vec::with_capacity(TS_CHUNK as usize);
-        let mut first = true;
-        loop {
+        native.feed(prefix, &mut take);
+        while !block.is_empty() {
             if cancel.is_cancelled() {
                 return Err(MediaError::Cancelled);
             }
+            native.feed(&block, &mut take);
             block.clear();
-            if file.by_ref().take(TS_CHUNK).read_to_end(&mut block).map_err(fail)? == 0 {
-                break;
-            }
-            if std::mem::take(&mut first) && !is_transport_stream(&block) {
-                return Ok(None);
-            }
-            demux.feed(&block, &mut take);
+            file.by_ref().take(BEGIN as u64).read_to_end(&mut block).map_err(fail)?;
         }
-        demux.finish(&mut take);
-        Ok((!first).then(|| Self { demux, gathered, arrivals: arrivals.finish(bytes) }))
+        native.finish(&mut take);
+        Ok(Some(Self { native, gathered, arrivals: arrivals.finish(bytes) }))
     }
 }
 
@@ -158,17 +165,17 @@ fn clock_ranges(demux: &TsDemux, prefix: u64, to_byte: Option<u64>) -> Vec<Clock
 }
 
 /// The tracks that have packets, video first, numbered from 1; and for each number of the reader's, the one here.
-fn tracks(demux: &TsDemux, gathered: &Gathered) -> (Vec<Track>, Vec<Option<u32>>) {
+fn tracks(found: &[TsTrack], gathered: &Gathered) -> (Vec<Track>, Vec<Option<u32>>) {
     let known = |n: usize| u32::try_from(n + 1).unwrap_or(u32::MAX);
     let mut order: Vec<usize> =
-        (0..demux.tracks().len()).filter(|n| gathered.tracks.contains_key(&known(*n))).collect();
-    order.sort_by_key(|n| demux.tracks()[*n].entry.kind() != TrackKind::Video);
-    let mut renumbered = vec![None; demux.tracks().len() + 1];
+        (0..found.len()).filter(|n| gathered.tracks.contains_key(&known(*n))).collect();
+    order.sort_by_key(|n| found[*n].entry.kind() != TrackKind::Video);
+    let mut renumbered = vec![None; found.len() + 1];
     let tracks = (1..)
         .zip(order)
         .map(|(number, n)| {
             renumbered[n + 1] = Some(number);
-            let of = &demux.tracks()[n];
+            let of = &found[n];
             Track {
                 number,
                 stream: u32::try_from(n).unwrap_or(u32::MAX),
