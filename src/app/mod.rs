@@ -30,6 +30,7 @@ mod sidecar;
 pub mod source_log;
 pub mod timeshift;
 mod tree;
+mod unheld;
 pub mod verify;
 mod wake;
 pub mod watch;

@@ -9,6 +9,7 @@ use super::failure::{Failure, Kind, Result};
 use super::index::{Reader, read};
 use super::optout::QUARANTINE;
 use super::recover::read_all;
+use super::unheld;
 use crate::catalog::assemblies::Assembly;
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::writer::Writer;
@@ -53,6 +54,7 @@ pub async fn prune(env: &Env, reader: &Reader, writer: &Writer, request: PruneRe
     let list =
         read(reader, move |db| if request.opted_out { quarantined(db, &env_for) } else { fragments(db, &env_for) })
             .await?;
+    let list = held(env, reader, list).await?;
     if request.dry_run {
         return Ok(list);
     }
@@ -67,6 +69,29 @@ pub async fn prune(env: &Env, reader: &Reader, writer: &Writer, request: PruneRe
         remove(env, gone)?;
     }
     Ok(list)
+}
+
+/// Without the fragments of media that has packets which stand in no file.
+async fn held(env: &Env, reader: &Reader, list: Vec<Pruned>) -> Result<Vec<Pruned>> {
+    let mut out = Vec::with_capacity(list.len());
+    for gone in list {
+        let Some(id) = gone.segment else {
+            out.push(gone);
+            continue;
+        };
+        let env_for = env.clone();
+        let media = read(reader, move |db| {
+            let media = segments::segment(db, id)?.filter(|s| s.verdict == Verdict::Media);
+            media.map(|segment| Ok((unheld::files_around(db, &env_for, &segment)?, segment))).transpose()
+        });
+        if let Some((files, segment)) = media.await?
+            && !unheld::all_stands_in(env, reader, &segment, &files).await?
+        {
+            continue;
+        }
+        out.push(gone);
+    }
+    Ok(out)
 }
 
 /// Deletes a file whose row says by now that it is pruned.

@@ -45,6 +45,7 @@ struct Case {
     cancelled: bool,
     skipped: Vec<Gap>,
     forbidden: IntervalSet,
+    file: Option<FilePresence>,
 }
 
 impl Case {
@@ -60,6 +61,7 @@ impl Case {
             cancelled: false,
             skipped: Vec::new(),
             forbidden: IntervalSet::new(),
+            file: None,
         }
     }
 
@@ -82,6 +84,7 @@ impl Case {
             disk_full: &IntervalSet::new(),
             skipped: &self.skipped,
             forbidden: &self.forbidden,
+            file: self.file.as_ref(),
         };
         report(&facts, now, 5 * SECOND)
     }
@@ -278,7 +281,7 @@ proptest! {
 
 #[test]
 fn time_that_was_slept_through_or_set_over_says_so() {
-    let over = |from, to, cause| Gap { at: Interval::new(second(from), second(to)), cause };
+    let over = |from, to, cause| Gap::of_all(Interval::new(second(from), second(to)), cause);
     let mut case = Case::new(
         vec![media(0, 100), media(1400, 3600)],
         vec![

@@ -163,7 +163,7 @@ fn a_gap_is_closed_and_marked_with_its_cause() {
         dump(&all, at(&all, 10_000, true), at(&all, 60_000, true), false, 0, true),
         dump(&all, at(&all, 72_300, true), at(&all, 150_000, true), false, 0, true),
     ];
-    let gaps = [Gap { at: wall(60, 72), cause: GapCause::Connection(EndReason::Stalled) }];
+    let gaps = [Gap::of_all(wall(60, 72), GapCause::Connection(EndReason::Stalled))];
     let plan = plan_of(&dumps, wall(30, 120), 10_000, &gaps);
     let titles: Vec<_> = plan.chapters.iter().map(|c| (c.at_ms / 1000, c.title.as_str())).collect();
     assert_eq!(titles.len(), 4, "{titles:?}");
