@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
 use super::{CancellationToken, MediaError, Result, child};
-use crate::domain::media::{Part, TrackKind};
+use crate::domain::media::{ClockRange, TrackKind};
 use crate::plan::presented::PresentedSpan;
 
 /// So much is decoded at each place, milliseconds.
@@ -19,7 +19,7 @@ const LEAST_MS: i64 = 1000;
 const MOST: usize = 24;
 
 /// The whole file.
-const WHOLE: Part = Part { from_byte: 0, to_byte: None, shift_ms: 0, start_ms: 0 };
+const WHOLE: ClockRange = ClockRange { from_byte: 0, to_byte: None, shift_ms: 0, start_ms: 0 };
 
 /// A place of a file at which a track has media and nothing comes out of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::assembly::{AssemblyPlan, Piece};
+use super::assembly::{EditList, Piece};
 use super::stretches::TrackStretches;
 use crate::domain::ids::SegmentId;
 use crate::domain::interval::{Interval, IntervalSet};
@@ -34,7 +34,7 @@ pub struct PresentedSpan {
 /// Gathers what is written.
 #[derive(Clone, Debug)]
 pub struct Presenter<'a> {
-    plan: &'a AssemblyPlan,
+    plan: &'a EditList,
     /// By track of the file and clip of the plan.
     gathered: BTreeMap<(u32, usize), TrackStretches>,
     packets: BTreeMap<u32, u64>,
@@ -43,7 +43,7 @@ pub struct Presenter<'a> {
 impl<'a> Presenter<'a> {
     /// For a file that is made by this plan.
     #[must_use]
-    pub fn new(plan: &'a AssemblyPlan) -> Self {
+    pub fn new(plan: &'a EditList) -> Self {
         Self { plan, gathered: BTreeMap::new(), packets: BTreeMap::new() }
     }
 
@@ -51,7 +51,7 @@ impl<'a> Presenter<'a> {
     /// its track, and the time, in the file.
     pub fn add(&mut self, segment: SegmentId, shift_ms: i64, packet: Packet) {
         let apart = |piece: &Piece| (piece.out_start_ms - packet.pts_ms).max(packet.pts_ms - piece.out_end_ms).max(0);
-        let pieces = self.plan.pieces.iter().enumerate();
+        let pieces = self.plan.clips.iter().enumerate();
         let of_it = pieces.filter(|(_, p)| p.segment == segment && p.shift_ms == shift_ms);
         let Some((clip, _)) = of_it.min_by_key(|(_, p)| apart(p)) else { return };
         *self.packets.entry(packet.track).or_default() += 1;
@@ -71,7 +71,7 @@ impl<'a> Presenter<'a> {
         let mut last: Option<(u32, usize)> = None;
         for ((track, clip), gathered) in &self.gathered {
             let Some(kind) = self.plan.tracks.iter().find(|t| t.number == *track).map(|t| t.kind) else { continue };
-            let piece = &self.plan.pieces[*clip];
+            let piece = &self.plan.clips[*clip];
             let wall = |at: i64| Ms(at).minus(piece.shift_ms).plus(piece.offset_ms);
             let mut first = true;
             for stretch in gathered.finish(*track, kind) {
@@ -84,7 +84,7 @@ impl<'a> Presenter<'a> {
                 };
                 let before = last.filter(|(of, _)| *of == *track).map(|(_, clip)| clip);
                 if let (true, Some(before), Some(previous)) = (first, before, out.last_mut()) {
-                    let follows = self.plan.pieces[before + 1..=*clip].iter().all(|p| p.before.is_none())
+                    let follows = self.plan.clips[before + 1..=*clip].iter().all(|p| p.before.is_none())
                         && span.out_start_ms - previous.out_end_ms <= NEXT_MS;
                     // The anchors of two segments differ: what follows without a loss has no hole on the wall.
                     let hole = span.wall.start.since(previous.wall.end);
@@ -128,10 +128,10 @@ mod tests {
         }
     }
 
-    fn plan(pieces: Vec<Piece>) -> AssemblyPlan {
+    fn plan(pieces: Vec<Piece>) -> EditList {
         let track = |number, kind| OutTrack { number, kind, format_hash: 0 };
         let tracks = vec![track(1, TrackKind::Video), track(2, TrackKind::Audio)];
-        AssemblyPlan { tracks, pieces, ..AssemblyPlan::default() }
+        EditList { tracks, pieces, ..EditList::default() }
     }
 
     fn fill(presenter: &mut Presenter<'_>, segment: i64, shift_ms: i64, track: u32, from: i64, to: i64) {

@@ -6,15 +6,15 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
-use streamrip::domain::media::{MediaIndex, Packet, Window};
+use streamrip::domain::media::{MediaIndex, Packet, PacketWindow};
 use streamrip::domain::segment::Mark;
 use streamrip::domain::time::Ms;
 use streamrip::media::join::{Job, Joined, publish};
 use streamrip::media::studio::Studio;
 use streamrip::media::unheld::Unheld;
 use streamrip::media::{CancellationToken, MediaError, Result};
+use streamrip::plan::edit_filter::EditFilter;
 use streamrip::plan::presented::Presenter;
-use streamrip::plan::route::Route;
 
 use crate::indexer;
 
@@ -40,12 +40,17 @@ impl Studio for SimStudio {
         _: &MediaIndex,
         stretches: &[(i64, i64)],
         _: &CancellationToken,
-    ) -> Result<Vec<Window>> {
+    ) -> Result<Vec<PacketWindow>> {
         let packets = indexer::packets(&read(path)?, self.period_ms);
         let windows = stretches.iter().map(|(from_ms, to_ms)| {
             let before = packets.iter().take_while(|p| p.pts_ms < *from_ms).count();
             let inside = packets[before..].iter().take_while(|p| p.pts_ms < *to_ms);
-            Window { from_ms: *from_ms, to_ms: *to_ms, before: vec![before as u64], packets: inside.copied().collect() }
+            PacketWindow {
+                from_ms: *from_ms,
+                to_ms: *to_ms,
+                before: vec![before as u64],
+                packets: inside.copied().collect(),
+            }
         });
         Ok(windows.collect())
     }
@@ -54,7 +59,7 @@ impl Studio for SimStudio {
         let mut presenter = Presenter::new(&job.plan);
         let ((), bytes, sha256) = publish(&job.target, cancel, |mut file, temp| {
             let at = |source| MediaError::File { path: temp.to_owned(), source };
-            for run in job.plan.pieces.chunk_by(|a, b| a.segment == b.segment) {
+            for run in job.plan.clips.chunk_by(|a, b| a.segment == b.segment) {
                 let (path, index) = &job.sources[&run[0].segment];
                 let frames = frames_of(&read(path)?);
                 let known: u64 = index.tracks.iter().map(|t| t.packets).sum();
@@ -64,10 +69,10 @@ impl Studio for SimStudio {
                         detail: "another number of frames".to_owned(),
                     });
                 }
-                let mut route = Route::new(run);
+                let mut filter = EditFilter::new(run);
                 for (n, frame) in (0..).zip(frames) {
                     let at_ms = frame.1 * self.period_ms;
-                    if let Some((track, pts_ms)) = route.takes(1, n, at_ms, true) {
+                    if let Some((track, pts_ms)) = filter.apply(1, n, at_ms, true) {
                         let duration_ms = self.period_ms;
                         let packet = Packet { track, pts_ms, duration_ms, key: true, size: 1, hash: 0 };
                         presenter.add(run[0].segment, pts_ms - at_ms, packet);
