@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::assembly::{EditList, Piece};
+use super::assembly::{Clip, EditList};
 use super::stretches::TrackStretches;
 use crate::domain::ids::SegmentId;
 use crate::domain::interval::{Interval, IntervalSet};
@@ -50,9 +50,9 @@ impl<'a> Presenter<'a> {
     /// A packet of a segment is written. `shift_ms`: what was added to the segment's clock; the packet has the number of
     /// its track, and the time, in the file.
     pub fn add(&mut self, segment: SegmentId, shift_ms: i64, packet: Packet) {
-        let apart = |piece: &Piece| (piece.out_start_ms - packet.pts_ms).max(packet.pts_ms - piece.out_end_ms).max(0);
-        let pieces = self.plan.clips.iter().enumerate();
-        let of_it = pieces.filter(|(_, p)| p.segment == segment && p.shift_ms == shift_ms);
+        let apart = |clip: &Clip| (clip.out_start_ms - packet.pts_ms).max(packet.pts_ms - clip.out_end_ms).max(0);
+        let clips = self.plan.clips.iter().enumerate();
+        let of_it = clips.filter(|(_, p)| p.segment == segment && p.shift_ms == shift_ms);
         let Some((clip, _)) = of_it.min_by_key(|(_, p)| apart(p)) else { return };
         *self.packets.entry(packet.track).or_default() += 1;
         self.gathered.entry((packet.track, clip)).or_default().add(packet);
@@ -69,10 +69,10 @@ impl<'a> Presenter<'a> {
     pub fn finish(&self) -> Vec<PresentedSpan> {
         let mut out: Vec<PresentedSpan> = Vec::new();
         let mut last: Option<(u32, usize)> = None;
-        for ((track, clip), gathered) in &self.gathered {
+        for ((track, n), gathered) in &self.gathered {
             let Some(kind) = self.plan.tracks.iter().find(|t| t.number == *track).map(|t| t.kind) else { continue };
-            let piece = &self.plan.clips[*clip];
-            let wall = |at: i64| Ms(at).minus(piece.shift_ms).plus(piece.offset_ms);
+            let clip = &self.plan.clips[*n];
+            let wall = |at: i64| Ms(at).minus(clip.shift_ms).plus(clip.offset_ms);
             let mut first = true;
             for stretch in gathered.finish(*track, kind) {
                 let span = PresentedSpan {
@@ -82,9 +82,9 @@ impl<'a> Presenter<'a> {
                     out_end_ms: stretch.end_ms,
                     wall: Interval::new(wall(stretch.start_ms), wall(stretch.end_ms)),
                 };
-                let before = last.filter(|(of, _)| *of == *track).map(|(_, clip)| clip);
+                let before = last.filter(|(of, _)| *of == *track).map(|(_, n)| n);
                 if let (true, Some(before), Some(previous)) = (first, before, out.last_mut()) {
-                    let follows = self.plan.clips[before + 1..=*clip].iter().all(|p| p.before.is_none())
+                    let follows = self.plan.clips[before + 1..=*n].iter().all(|p| p.before.is_none())
                         && span.out_start_ms - previous.out_end_ms <= NEXT_MS;
                     // The anchors of two segments differ: what follows without a loss has no hole on the wall.
                     let hole = span.wall.start.since(previous.wall.end);
@@ -95,7 +95,7 @@ impl<'a> Presenter<'a> {
                 first = false;
                 out.push(span);
             }
-            last = Some((*track, *clip));
+            last = Some((*track, *n));
         }
         out
     }
@@ -114,24 +114,24 @@ pub fn presence(presented: &[PresentedSpan]) -> Presence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::assembly::{Missing, OutTrack};
+    use crate::plan::assembly::{MissingMedia, OutTrack};
 
-    fn piece(segment: i64, shift_ms: i64, offset_ms: i64, out: (i64, i64), missing: Option<i64>) -> Piece {
-        Piece {
+    fn clip(segment: i64, shift_ms: i64, offset_ms: i64, out: (i64, i64), missing: Option<i64>) -> Clip {
+        Clip {
             segment: SegmentId(segment),
             tracks: Vec::new(),
             shift_ms,
             offset_ms,
             out_start_ms: out.0,
             out_end_ms: out.1,
-            before: missing.map(|ms| Missing { ms, cause: None }),
+            before: missing.map(|ms| MissingMedia { ms, cause: None }),
         }
     }
 
-    fn plan(pieces: Vec<Piece>) -> EditList {
+    fn plan(clips: Vec<Clip>) -> EditList {
         let track = |number, kind| OutTrack { number, kind, format_hash: 0 };
         let tracks = vec![track(1, TrackKind::Video), track(2, TrackKind::Audio)];
-        EditList { tracks, pieces, ..EditList::default() }
+        EditList { tracks, clips, ..EditList::default() }
     }
 
     fn fill(presenter: &mut Presenter<'_>, segment: i64, shift_ms: i64, track: u32, from: i64, to: i64) {
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_track_that_begins_late_is_missing_until_then() {
-        let plan = plan(vec![piece(1, 0, 100_000, (0, 8000), None)]);
+        let plan = plan(vec![clip(1, 0, 100_000, (0, 8000), None)]);
         let mut presenter = Presenter::new(&plan);
         fill(&mut presenter, 1, 0, 1, 0, 8000);
         fill(&mut presenter, 1, 0, 2, 3000, 8000);
@@ -160,9 +160,9 @@ mod tests {
     fn what_follows_without_a_loss_has_no_hole_and_what_is_missing_has_one() {
         // The second segment is anchored 400 ms later than the first; before the third 2 s are missing.
         let plan = plan(vec![
-            piece(1, 0, 100_000, (0, 4000), None),
-            piece(2, -1000, 99_400, (4000, 8000), None),
-            piece(3, 8000, 110_000, (8000, 12_000), Some(2000)),
+            clip(1, 0, 100_000, (0, 4000), None),
+            clip(2, -1000, 99_400, (4000, 8000), None),
+            clip(3, 8000, 110_000, (8000, 12_000), Some(2000)),
         ]);
         let mut presenter = Presenter::new(&plan);
         fill(&mut presenter, 1, 0, 1, 0, 4000);
