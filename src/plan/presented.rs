@@ -123,6 +123,7 @@ mod tests {
             shift_ms,
             offset_ms,
             out_start_ms: out.0,
+            complete_from_ms: out.0,
             out_end_ms: out.1,
             before: missing.map(|ms| MissingMedia { ms, cause: None }),
         }
