@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::env::Env;
-use super::failure::{Failure, Kind, Result};
-use super::index::{Reader, media, read};
-use super::prune::{newest_file, talks_near, touches};
+use crate::app::library::prune::{newest_file, talks_near, touches};
+use crate::app::support::blocking::{Reader, media, read};
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Failure, Kind, Result};
 use crate::catalog::assemblies::{self, Assembly};
 use crate::catalog::{media_index, schedule};
 use crate::domain::ids::TalkId;
