@@ -10,7 +10,7 @@ use clap::{Arg, Args, Command, CommandFactory as _};
 use clap_mangen::roff::{Roff, bold, italic, roman};
 
 use super::{Cli, printing};
-use crate::app::failure::{Failure, Kind, Result};
+use crate::app::support::failure::{Failure, Kind, Result};
 use crate::config::halls_keys::{FILE_KEYS, HALL_KEYS, HallsKey, STREAM_KEYS};
 use crate::config::settings;
 use crate::domain::cause_help;
