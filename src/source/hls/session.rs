@@ -187,7 +187,7 @@ impl PlaylistClient {
             found = self.select_media_again() => found?,
         };
         match found {
-            SelectedMedia::Playlist(known) => tokio::select! {
+            SelectedMedia::Muxed(known) => tokio::select! {
                 biased;
                 () = stop.cancelled() => Ok(SourceEnd::default()),
                 end = self.follow(known) => end,

@@ -40,7 +40,7 @@ pub(super) struct PlaylistState {
 /// What a stream's address led to.
 pub(super) enum SelectedMedia {
     /// Its playlist.
-    Playlist(PlaylistState),
+    Muxed(PlaylistState),
     /// The playlists of its picture and of its sound, which stand apart.
     Demuxed(PlaylistState, PlaylistState),
 }
@@ -59,7 +59,9 @@ impl PlaylistClient {
         let at = Instant::now();
         let (bytes, found) = self.http.playlist(&url).await?;
         let master = match playlist::read(&bytes, &found) {
-            Some(AnyPlaylist::Media(playlist)) => return Ok(SelectedMedia::Playlist(self.known(url, playlist, at))),
+            Some(AnyPlaylist::Media(playlist)) => {
+                return Ok(SelectedMedia::Muxed(self.known(url, playlist, at)));
+            }
             Some(AnyPlaylist::Master(master)) if depth + 1 < MAX_DEPTH => master,
             Some(AnyPlaylist::Master(_)) => return Err(no_media("a playlist of playlists of playlists")),
             None => return Err(no_media("no HLS playlist came")),
@@ -76,7 +78,7 @@ impl PlaylistClient {
         for choice in choices {
             let was_had = is_had(&choice);
             let found = match (Box::pin(self.select_media(choice.url, depth + 1)).await, choice.audio) {
-                (Ok(SelectedMedia::Playlist(video)), Some(audio)) => self.with_audio(video, audio, depth).await,
+                (Ok(SelectedMedia::Muxed(video)), Some(audio)) => self.with_audio(video, audio, depth).await,
                 (found, _) => found,
             };
             match found {
@@ -105,7 +107,7 @@ impl PlaylistClient {
         depth: u32,
     ) -> Result<SelectedMedia, FetchFailure> {
         let failure = match Box::pin(self.select_media(audio.clone(), depth + 1)).await {
-            Ok(SelectedMedia::Playlist(known)) => {
+            Ok(SelectedMedia::Muxed(known)) => {
                 let given_up = self.part_of_stream == StreamPart::All && self.resume.audio.given_up().is_some();
                 let is_back = !given_up
                     || matches!(timeout(AUDIO_RETRY_TIMEOUT, self.brings_audio(&known.playlist)).await, Ok(true));
@@ -119,7 +121,7 @@ impl PlaylistClient {
         };
         if self.part_of_stream == StreamPart::Video {
             // Which has its own.
-            return Ok(SelectedMedia::Playlist(video));
+            return Ok(SelectedMedia::Muxed(video));
         }
         let ours_to_refuse = matches!(failure.reason, EndReason::PrivateAddress | EndReason::SourceFailed);
         if self.part_of_stream == StreamPart::Audio || ours_to_refuse {
@@ -131,7 +133,7 @@ impl PlaylistClient {
         }
         self.say(&format!("its sound cannot be had, the picture goes on without: {}", failure.detail));
         self.without = Some((audio, Instant::now()));
-        Ok(SelectedMedia::Playlist(video))
+        Ok(SelectedMedia::Muxed(video))
     }
 
     /// Whether the sound that it does without has come back.
@@ -189,7 +191,7 @@ impl PlaylistClient {
         let at = Instant::now();
         if known.refusals >= REFUSALS {
             let newer = match (self.select_media(self.http.first()?, 0).await?, self.part_of_stream) {
-                (SelectedMedia::Playlist(all), StreamPart::All | StreamPart::Video) => Some(all),
+                (SelectedMedia::Muxed(all), StreamPart::All | StreamPart::Video) => Some(all),
                 (SelectedMedia::Demuxed(video, _), StreamPart::Video) => Some(video),
                 (SelectedMedia::Demuxed(_, audio), StreamPart::Audio) => Some(audio),
                 _ => None,
