@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::unheld;
 use crate::app::library::assemble;
-use crate::app::library::prune::{Pruned, is_the_file, newest_file, pruned, remove, talks_near, touches};
+use crate::app::library::prune::{Pruned, is_the_file, pruned, remove};
 use crate::app::library::sidecar;
+use crate::app::library::talk_files::{newest_file, talks_near, touches};
+use crate::app::library::unheld;
 use crate::app::support::blocking::{Reader, media, media_failure, read};
 use crate::app::support::env::Env;
 use crate::app::support::failure::Result;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use crate::app::library::prune::{newest_file, talks_near, touches};
+use crate::app::library::talk_files::{newest_file, talks_near, touches};
 use crate::app::support::blocking::{Reader, media, read};
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
