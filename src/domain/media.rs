@@ -76,6 +76,21 @@ impl MediaSpan {
     }
 }
 
+/// A stretch of one track without a hole, in the segment's own clock, milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrackStretch {
+    /// Number of the track, from 1.
+    pub track: u32,
+    /// What the track carries.
+    pub kind: TrackKind,
+    /// Presentation time of its first packet.
+    pub start_ms: i64,
+    /// End of its last packet.
+    pub end_ms: i64,
+    /// Presentation time of its first keyframe; `None` where it has none, and for audio, which needs none.
+    pub keyframe_ms: Option<i64>,
+}
+
 /// What indexing a closed segment found. Kept in the catalog, so that coverage, seams and assembly
 /// plans need not read the file again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,6 +99,8 @@ pub struct MediaIndex {
     pub tracks: Vec<Track>,
     /// Stretches of media, in the order of the file.
     pub spans: Vec<MediaSpan>,
+    /// Where each track has media, by track and time. Finer than `spans`, which ask only whether any track has media.
+    pub track_stretches: Vec<TrackStretch>,
     /// Packets of the first [`EDGE_MS`] of the segment, in file order.
     pub head: Vec<Packet>,
     /// Packets of the last [`EDGE_MS`], in file order. A segment shorter than that has the same
@@ -96,22 +113,22 @@ pub struct MediaIndex {
     pub format: String,
     /// Byte ranges that are read one after the other, each with a clock of its own: more than one
     /// where timestamps start anew inside the file. Empty where nothing could be read.
-    pub parts: Vec<Part>,
+    pub clock_ranges: Vec<ClockRange>,
     /// The very last packet of each track may be a torn one: the container has no frames around its
     /// packets that would tell.
     pub ragged_end: bool,
     /// Why there is no media in it, or what was odd.
     pub problem: Option<String>,
     /// Packets from its middle, where another segment's end was looked for in it.
-    pub windows: Vec<Window>,
+    pub packet_windows: Vec<PacketWindow>,
     /// What its file is read behind, where it has no key picture and so does not say what its pictures are: the
     /// beginning of one of an earlier segment. Empty: nothing.
-    pub lent: Vec<u8>,
+    pub prefix: Vec<u8>,
 }
 
 /// Packets around an instant inside a segment: what head and tail are at its ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Window {
+pub struct PacketWindow {
     /// First instant, in the segment's own clock, milliseconds.
     pub from_ms: i64,
     /// First instant after.
@@ -124,7 +141,7 @@ pub struct Window {
 
 /// A stretch of bytes whose timestamps belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct ClockRange {
     /// First byte.
     pub from_byte: u64,
     /// First byte after; `None`: the end of the file.

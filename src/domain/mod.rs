@@ -2,9 +2,9 @@
 //!
 //! The words are those of README.md, "Words".
 
+pub mod cause_help;
 pub mod clock;
 pub mod event;
-pub mod follow;
 pub mod gap;
 pub mod hall;
 pub mod halls_file;
@@ -15,6 +15,8 @@ pub mod media;
 pub mod message;
 pub mod name;
 pub mod offer;
+pub mod presence;
+pub mod redirect_policy;
 pub mod schedule;
 pub mod segment;
 pub mod settings;

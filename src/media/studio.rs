@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::join::{Job, Joined};
+use super::unheld::{Unheld, unheld};
 use super::{CancellationToken, Result, index, join};
-use crate::domain::media::{MediaIndex, Window};
+use crate::domain::media::{MediaIndex, PacketWindow};
 use crate::domain::segment::Mark;
 
 /// What makes indexes and assemblies. A trait, so that a simulation can do without ffmpeg. All functions
@@ -29,13 +30,19 @@ pub trait Studio: Send + Sync + fmt::Debug {
         index: &MediaIndex,
         stretches: &[(i64, i64)],
         cancel: &CancellationToken,
-    ) -> Result<Vec<Window>>;
+    ) -> Result<Vec<PacketWindow>>;
 
     /// Makes the file of a plan. `progress` is told how many milliseconds of it are written.
     ///
     /// # Errors
     /// As [`join::join`].
     fn join(&self, job: &Job, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined>;
+
+    /// Which packets of a segment that was indexed stand in none of these joined files.
+    ///
+    /// # Errors
+    /// As [`unheld`].
+    fn unheld(&self, path: &Path, index: &MediaIndex, files: &[PathBuf], cancel: &CancellationToken) -> Result<Unheld>;
 }
 
 /// The real one, with ffmpeg.
@@ -59,11 +66,15 @@ impl Studio for Ffmpeg {
         index: &MediaIndex,
         stretches: &[(i64, i64)],
         cancel: &CancellationToken,
-    ) -> Result<Vec<Window>> {
+    ) -> Result<Vec<PacketWindow>> {
         index::windows(path, index, stretches, cancel)
     }
 
     fn join(&self, job: &Job, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined> {
         join::join(job, progress, cancel)
+    }
+
+    fn unheld(&self, path: &Path, index: &MediaIndex, files: &[PathBuf], cancel: &CancellationToken) -> Result<Unheld> {
+        unheld(path, index, files, cancel)
     }
 }

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::app::assemble::tests::Site;
+use crate::app::library::assemble::tests::Site;
 use crate::catalog::open_reader;
-use crate::domain::media::{MediaIndex, Window};
+use crate::domain::media::{MediaIndex, PacketWindow};
 use crate::domain::segment::Mark;
 use crate::media::join::{Job, Joined};
 use crate::media::studio::{Ffmpeg, Studio};
+use crate::media::unheld::Unheld;
 use crate::media::{self, MediaError};
 
 fn worker(site: &Site, reserve_bytes: u64) -> Worker {
@@ -89,12 +90,22 @@ impl Studio for Trouble {
         index: &MediaIndex,
         stretches: &[(i64, i64)],
         cancel: &CancellationToken,
-    ) -> media::Result<Vec<Window>> {
+    ) -> media::Result<Vec<PacketWindow>> {
         Ffmpeg.windows(path, index, stretches, cancel)
     }
 
     fn join(&self, job: &Job, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> media::Result<Joined> {
         Ffmpeg.join(job, progress, cancel)
+    }
+
+    fn unheld(
+        &self,
+        path: &Path,
+        index: &MediaIndex,
+        files: &[PathBuf],
+        cancel: &CancellationToken,
+    ) -> media::Result<Unheld> {
+        Ffmpeg.unheld(path, index, files, cancel)
     }
 }
 

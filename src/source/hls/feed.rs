@@ -10,10 +10,10 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::mpsc;
 
-use super::memo::Memo;
+use super::resume_state::ResumeState;
 use crate::domain::segment::Mark;
 use crate::domain::time::Ms;
-use crate::plan::hls::Taken;
+use crate::plan::hls::SegmentRef;
 use crate::source::Hints;
 
 /// One thing on the way.
@@ -22,7 +22,7 @@ pub enum Item {
     /// Bytes of a chunk or a map.
     Bytes(Bytes),
     /// All of a chunk's bytes are before this; when its last picture was made, where that is known.
-    Whole(Taken, Option<Ms>),
+    Whole(SegmentRef, Option<Ms>),
 }
 
 /// The tape's end.
@@ -32,7 +32,7 @@ pub struct Feed {
     current: Bytes,
     given: u64,
     hints: Hints,
-    memo: Memo,
+    resume_state: ResumeState,
     variant: Arc<Mutex<String>>,
     /// Where these bytes are put together with others: how much of that was given.
     muxed: Option<Arc<AtomicU64>>,
@@ -43,8 +43,13 @@ pub struct Feed {
 impl Feed {
     /// Reads what comes through `items`. `variant` names the playlist that they are of, as far as it is known.
     #[must_use]
-    pub fn new(items: mpsc::Receiver<Item>, hints: Hints, memo: Memo, variant: Arc<Mutex<String>>) -> Self {
-        Self { items, current: Bytes::new(), given: 0, hints, memo, variant, muxed: None, due: None }
+    pub fn new(
+        items: mpsc::Receiver<Item>,
+        hints: Hints,
+        resume_state: ResumeState,
+        variant: Arc<Mutex<String>>,
+    ) -> Self {
+        Self { items, current: Bytes::new(), given: 0, hints, resume_state, variant, muxed: None, due: None }
     }
 
     /// The same for bytes that are put together with others; `given`: how much of that the tape was given.
@@ -60,15 +65,15 @@ impl Feed {
         }
     }
 
-    fn whole(&mut self, taken: Taken, made_until: Option<Ms>) {
+    fn whole(&mut self, taken: SegmentRef, end_date_time: Option<Ms>) {
         if self.muxed.is_some() {
             // Of what is on its way now nobody knows how many bytes it will be. Before the next chunk is read,
             // nothing later can have been given, and mostly all of it was.
-            self.due = made_until.or(self.due);
-        } else if let Some(at) = made_until {
+            self.due = end_date_time.or(self.due);
+        } else if let Some(at) = end_date_time {
             self.hints.push(Mark { at, offset: self.given });
         }
-        self.memo.set(&self.variant.lock().unwrap_or_else(PoisonError::into_inner), taken);
+        self.resume_state.set(&self.variant.lock().unwrap_or_else(PoisonError::into_inner), taken);
     }
 }
 
@@ -87,7 +92,7 @@ impl AsyncRead for Feed {
             }
             match this.items.poll_recv(cx) {
                 Poll::Ready(Some(Item::Bytes(bytes))) => this.bytes(bytes),
-                Poll::Ready(Some(Item::Whole(taken, made_until))) => this.whole(taken, made_until),
+                Poll::Ready(Some(Item::Whole(taken, end_date_time))) => this.whole(taken, end_date_time),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Pending if buf.filled().len() > before => return Poll::Ready(Ok(())),
                 Poll::Pending => return Poll::Pending,

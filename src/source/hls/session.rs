@@ -1,0 +1,413 @@
+//! One connection: reads the playlist again and again and hands on each chunk once.
+
+mod demuxed_audio;
+mod segment_fetch;
+mod variant_select;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use self::variant_select::{PlaylistState, Reload, SelectedMedia};
+use super::client::{FetchFailure, Requests};
+use super::crypt::Cipher;
+use super::feed::Item;
+use super::resume_state::{ResumeState, StreamResume};
+use crate::domain::hls::{InitSection, Key, MediaPlaylist, MediaSegment};
+use crate::domain::segment::EndReason;
+use crate::domain::time::Ms;
+use crate::plan::hls::{self, ResumePoint, SegmentRef};
+use crate::source::ffmpeg::FfmpegSource;
+use crate::source::log::LineLog;
+use crate::source::{OpenRequest, SourceEnd};
+
+/// A chunk that failed so often is left out, if a later one can be had.
+const MAX_ATTEMPTS: u32 = 4;
+
+/// So too one that failed twice and for so long, as where the server takes the request and says nothing: a tape
+/// calls a stall after 30 s, and then nobody would remember.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// So much time a later chunk has for its first byte, to show that it is not the server.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// While the server fails it is asked at least this often.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// And at most this often.
+const RETRY_MIN: Duration = Duration::from_millis(200);
+
+/// So many of its first bytes say whether a chunk is packed audio.
+const SNIFF_BYTES: usize = 3;
+
+/// What was held is handed on in pieces of at least so many bytes: about what the network brings at once.
+const HANDOFF_BYTES: usize = 64 << 10;
+
+/// What of a stream it fetches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StreamPart {
+    /// All of it: there is one playlist.
+    All,
+    /// The picture, whose sound has another playlist.
+    Video,
+    /// That sound.
+    Audio,
+}
+
+/// One connection.
+pub struct PlaylistClient {
+    ask: OpenRequest,
+    /// A mere look at the stream: from its newest chunk on.
+    pub look: bool,
+    http: Requests,
+    out: mpsc::Sender<Item>,
+    log: Arc<dyn LineLog>,
+    ffmpeg: FfmpegSource,
+    resume: StreamResume,
+    part_of_stream: StreamPart,
+    /// The sound that it does without, and when it was asked for.
+    without: Option<(Url, Instant)>,
+    /// It has seen the end of its playlist: what it takes from now on is new.
+    at_end: Arc<AtomicBool>,
+    /// Its chunks have no clock but that of their first line, so that none of a file may be missing.
+    packed: bool,
+    /// It goes on with the rendition that was recorded a moment ago.
+    goes_on: bool,
+    /// Tells the memory that it lives.
+    _lives: Arc<()>,
+    variant: Arc<Mutex<String>>,
+    began: Instant,
+    /// The last key that was fetched.
+    key: Option<(Url, [u8; 16])>,
+    /// The chunk before, of this connection, and so of its file.
+    before: Option<MediaSegment>,
+    /// The start of an MP4 that the file has.
+    map: Option<InitSection>,
+    /// What is under way.
+    progress: Option<SegmentProgress>,
+    /// The last news: a byte, or a chunk that came to be known.
+    last_byte: Instant,
+}
+
+/// How much of a chunk was handed on.
+struct SegmentProgress {
+    of: SegmentRef,
+    received: u64,
+    /// Its first bytes.
+    start: Vec<u8>,
+    /// What came of it and waits for the rest.
+    held: BytesMut,
+    cipher: Option<Cipher>,
+    since: Instant,
+    failures: u32,
+}
+
+impl SegmentProgress {
+    fn new(of: SegmentRef) -> Self {
+        Self {
+            of,
+            received: 0,
+            start: Vec::new(),
+            held: BytesMut::new(),
+            cipher: None,
+            since: Instant::now(),
+            failures: 0,
+        }
+    }
+}
+
+/// What was done last.
+enum Position {
+    /// Nothing; what an earlier connection did.
+    Begin(Option<SegmentRef>),
+    After(SegmentRef),
+}
+
+impl PlaylistClient {
+    pub fn new(
+        ask: OpenRequest,
+        http: Requests,
+        out: mpsc::Sender<Item>,
+        log: Arc<dyn LineLog>,
+        ffmpeg: FfmpegSource,
+        resume: StreamResume,
+        variant: Arc<Mutex<String>>,
+    ) -> Self {
+        let now = Instant::now();
+        let (lives, goes_on) = resume.video.start_session();
+        Self {
+            ask,
+            look: false,
+            http,
+            out,
+            log,
+            ffmpeg,
+            resume,
+            part_of_stream: StreamPart::All,
+            without: None,
+            at_end: Arc::default(),
+            packed: false,
+            goes_on,
+            _lives: lives,
+            variant,
+            began: now,
+            key: None,
+            before: None,
+            map: None,
+            progress: None,
+            last_byte: now,
+        }
+    }
+
+    /// Resolves when nobody reads any more.
+    pub fn gone(&self) -> impl Future<Output = ()> + use<> {
+        let out = self.out.clone();
+        async move { out.closed().await }
+    }
+
+    /// Fetches until there is a reason to stop, or until told so.
+    pub async fn run(mut self, stop: &CancellationToken) -> SourceEnd {
+        let end = self.fetch(stop).await.unwrap_or_else(SourceEnd::from);
+        if let Some(detail) = &end.detail {
+            self.say(detail);
+        }
+        end
+    }
+
+    async fn fetch(&mut self, stop: &CancellationToken) -> Result<SourceEnd, FetchFailure> {
+        let found = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(SourceEnd::default()),
+            found = self.select_media_again() => found?,
+        };
+        match found {
+            SelectedMedia::Muxed(known) => tokio::select! {
+                biased;
+                () = stop.cancelled() => Ok(SourceEnd::default()),
+                end = self.follow(known) => end,
+            },
+            SelectedMedia::Demuxed(video, audio) => self.mux_renditions(video, audio, stop).await,
+        }
+    }
+
+    fn say(&self, text: &str) {
+        let of = if self.part_of_stream == StreamPart::Audio { "its sound: " } else { "" };
+        self.log.line(&format!("{} hls", self.ask.label), &format!("{of}{text}"));
+    }
+
+    fn now(&self) -> Ms {
+        self.ask.now.plus(i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// What it has taken.
+    fn resume_state(&self) -> &ResumeState {
+        if self.part_of_stream == StreamPart::Audio { &self.resume.audio } else { &self.resume.video }
+    }
+
+    async fn follow(&mut self, mut known: PlaylistState) -> Result<SourceEnd, FetchFailure> {
+        self.goes_on = true;
+        // Signatures change, the path is the variant's.
+        let variant = known.url.path().to_owned();
+        let mut position = Position::Begin(self.resume_state().of(&variant));
+        *self.variant.lock().unwrap_or_else(PoisonError::into_inner) = variant;
+        let mut trouble: Option<FetchFailure> = None;
+        loop {
+            let start = self.next(&known.playlist, &position);
+            let last = known.playlist.segments.last().map(SegmentRef::of);
+            let Some(segment) = known.playlist.segments.get(start.at).cloned() else {
+                if let (Position::Begin(_), Some(last)) = (&position, last) {
+                    position = Position::After(last);
+                }
+                if known.playlist.ended {
+                    return Ok(done("the stream has ended (EXT-X-ENDLIST)"));
+                }
+                if trouble.is_none() {
+                    self.at_end.store(true, Ordering::Relaxed);
+                }
+                self.wait(&known, trouble.is_some()).await;
+                if self.audio_is_back().await {
+                    return Ok(done("its sound can be had again: both get a file of their own"));
+                }
+                trouble = match self.reload(&mut known).await {
+                    Ok(Reload::Same) => None,
+                    Ok(Reload::Replaced) => return Ok(other_playlist()),
+                    Err(failure) => Some(failure),
+                };
+                self.give_up_after(&known, trouble.as_ref())?;
+                continue;
+            };
+            if self.needs_new_file(&segment, &start) {
+                return Ok(done("another format begins: it gets a file of its own"));
+            }
+            if let Some(Key::Other(name)) = &segment.key {
+                let detail = format!("the stream is encrypted by {name}, which cannot be taken off");
+                return Err(FetchFailure { reason: EndReason::SourceFailed, detail });
+            }
+            let taken = SegmentRef::of(&segment);
+            match self.fetch_segment(&segment, known.dated).await {
+                Ok(()) => {
+                    self.note(&start, &segment);
+                    trouble = None;
+                    known.news = true;
+                    position = Position::After(taken);
+                    if !segment.gap {
+                        self.before = Some(segment);
+                    }
+                }
+                Err(failure) => {
+                    self.say(&format!("chunk {}: {}", segment.sequence, failure.detail));
+                    let refused = matches!(failure.reason, EndReason::PrivateAddress | EndReason::SourceFailed);
+                    if refused && self.before.is_none() {
+                        // Ours to refuse, and so it will be the next time.
+                        return Err(failure);
+                    }
+                    if self.is_hopeless(&known.playlist, start.at).await {
+                        self.say(&format!("chunk {} is left out", segment.sequence));
+                        self.skip_segment(&taken).await;
+                        position = Position::After(taken);
+                        continue;
+                    }
+                    self.give_up_after(&known, Some(&failure))?;
+                    trouble = Some(failure);
+                    self.wait(&known, true).await;
+                    match self.reload(&mut known).await {
+                        Ok(Reload::Same) => {}
+                        Ok(Reload::Replaced) => return Ok(other_playlist()),
+                        Err(failure) => trouble = Some(failure),
+                    }
+                }
+            }
+        }
+    }
+
+    fn next(&self, playlist: &MediaPlaylist, position: &Position) -> ResumePoint {
+        match position {
+            Position::Begin(_) if self.look => {
+                ResumePoint { at: playlist.segments.len().saturating_sub(1), ..ResumePoint::default() }
+            }
+            Position::Begin(taken) => hls::first_segment(
+                playlist,
+                taken.as_ref(),
+                self.now(),
+                self.ask.from,
+                self.part_of_stream != StreamPart::All,
+            ),
+            Position::After(taken) => hls::resume_after(playlist, taken),
+        }
+    }
+
+    /// What is worth a line about a chunk that was taken.
+    fn note(&self, start: &ResumePoint, segment: &MediaSegment) {
+        if start.reset {
+            self.say(&format!("numbers began anew at {}", segment.sequence));
+        } else if start.missed > 0 {
+            self.say(&format!("{} chunks before {} were no longer to be had", start.missed, segment.sequence));
+        }
+    }
+
+    /// Until the playlist is worth another look.
+    async fn wait(&self, known: &PlaylistState, trouble: bool) {
+        let ms = hls::reload_after(&known.playlist, known.news);
+        let usual = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+        if trouble {
+            sleep((usual / 2).clamp(RETRY_MIN, RETRY_MAX)).await;
+        } else {
+            sleep_until(known.at + usual).await;
+        }
+    }
+
+    /// True where a chunk cannot stand in the file of those before.
+    fn needs_new_file(&self, segment: &MediaSegment, start: &ResumePoint) -> bool {
+        let Some(before) = &self.before else { return false };
+        let muxed = self.part_of_stream != StreamPart::All;
+        hls::needs_new_file(before, segment, muxed)
+            || self.is_torn_by(segment)
+            // Whoever puts the two together goes by one clock.
+            || (muxed && start.reset)
+            || (muxed && self.packed && before.sequence.checked_add(1) != Some(segment.sequence))
+    }
+
+    /// The failure, where it has lasted too long. Sound is given up also where it just does not come: the picture
+    /// waits for it.
+    fn give_up_after(&self, known: &PlaylistState, failure: Option<&FetchFailure>) -> Result<(), FetchFailure> {
+        if self.part_of_stream == StreamPart::Audio {
+            let patience = hls::audio_stall_limit_ms(&known.playlist);
+            if self.last_byte.elapsed() < Duration::from_millis(patience.unsigned_abs()) {
+                return Ok(());
+            }
+            self.resume.audio.give_up();
+            let silent =
+                || FetchFailure { reason: EndReason::Stalled, detail: "nothing new has come for long".to_owned() };
+            return Err(failure.cloned().unwrap_or_else(silent));
+        }
+        let over = self.is_over(&known.playlist);
+        failure.filter(|_| over).map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
+    fn is_over(&self, playlist: &MediaPlaylist) -> bool {
+        let patience = hls::outage_limit_ms(playlist, self.ask.alone);
+        self.last_byte.elapsed().as_millis() >= u128::from(patience.unsigned_abs())
+    }
+
+    /// True where the chunk under way is another one, and what was handed on of it ended inside an MP4
+    /// fragment: nothing can be read behind that.
+    fn is_torn_by(&self, segment: &MediaSegment) -> bool {
+        let torn = self.progress.as_ref().is_some_and(|progress| progress.received > 0 && !progress.of.is(segment));
+        torn && segment.map.is_some() && !self.holds(segment)
+    }
+
+    /// True where a chunk is handed on only when all of it is there: an MP4 fragment without its end makes ffmpeg
+    /// fail, and what it has of the other half is lost with it.
+    fn holds(&self, segment: &MediaSegment) -> bool {
+        self.part_of_stream != StreamPart::All && segment.map.is_some()
+    }
+
+    /// True where a chunk failed often enough and a later one can be had, so that it is not the server.
+    async fn is_hopeless(&self, playlist: &MediaPlaylist, at: usize) -> bool {
+        let tried = |p: &SegmentProgress| {
+            p.failures >= MAX_ATTEMPTS || (p.failures > 1 && p.since.elapsed() >= ATTEMPT_TIMEOUT)
+        };
+        if !self.progress.as_ref().is_some_and(tried) {
+            return false;
+        }
+        let mut later = playlist.segments.iter().skip(at + 1).filter(|segment| !segment.gap);
+        // The newest first, since those beside this one may be missing with it; but it may be announced before
+        // it is there.
+        for segment in [later.next_back(), later.next()].into_iter().flatten() {
+            let can_be_had = async { self.http.segment(&segment.url, segment.range, 0).await?.next().await };
+            if let Ok(Ok(Some(first))) = timeout(PROBE_TIMEOUT, can_be_had).await
+                && (segment.key.is_some() || !is_text(&first))
+            {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+fn other_playlist() -> SourceEnd {
+    done("the stream has another playlist now: it gets a connection of its own")
+}
+
+/// True for the begin of HTML, XML or JSON, with which some servers answer in place of an error; no media begins so.
+fn is_text(bytes: &[u8]) -> bool {
+    matches!(bytes.trim_ascii_start().first(), Some(b'<' | b'{'))
+}
+
+fn nobody_reads() -> FetchFailure {
+    FetchFailure { reason: EndReason::SourceFailed, detail: "nobody reads it any more".to_owned() }
+}
+
+fn done(why: &str) -> SourceEnd {
+    SourceEnd { reason: None, detail: Some(why.to_owned()) }
+}
+
+fn no_media(what: &str) -> FetchFailure {
+    FetchFailure { reason: EndReason::NotMedia, detail: what.to_owned() }
+}
