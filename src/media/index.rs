@@ -17,6 +17,7 @@ use super::track::TrackEntry;
 use super::{CancellationToken, MediaError, Result};
 use crate::domain::media::{ClockRange, EDGE_MS, MediaIndex, MediaSpan, Packet, Track, TrackKind};
 use crate::domain::segment::Mark;
+use crate::plan::stretches::TrackStretches;
 
 pub use windows::windows;
 
@@ -181,7 +182,9 @@ struct Gathered {
 
 impl Gathered {
     fn take(&mut self, packet: Packet) {
-        self.tracks.entry(packet.track).or_default().take(packet);
+        let track = self.tracks.entry(packet.track).or_default();
+        track.take(packet);
+        track.fine.add(packet);
         self.edges.take(packet);
     }
 
@@ -230,6 +233,8 @@ impl Gathered {
         if spans.is_empty() {
             return MediaIndex { problem: Some("no packets in it".to_owned()), ..MediaIndex::default() };
         }
+        let track_stretches =
+            so_far.iter().zip(&tracks).flat_map(|(so_far, track)| so_far.fine.finish(track.number, track.kind)).collect();
         let (head, tail) = edges.finish(&tracks);
         anchor(&mut spans, arrivals, &clock_ranges, marks, bytes);
         let mut tracks = tracks;
@@ -239,7 +244,7 @@ impl Gathered {
             let keys = if track.number == 1 { &mut keys_ms } else { &mut track.keys_ms };
             *keys = so_far.keys_ms;
         }
-        MediaIndex { tracks, spans, head, tail, keys_ms, clock_ranges, ..MediaIndex::default() }
+        MediaIndex { tracks, spans, track_stretches, head, tail, keys_ms, clock_ranges, ..MediaIndex::default() }
     }
 }
 
@@ -254,6 +259,8 @@ struct TrackSoFar {
     times: Vec<i64>,
     stated_ms: i64,
     keys_ms: Vec<i64>,
+    /// Where it has media, hole by hole.
+    fine: TrackStretches,
 }
 
 impl TrackSoFar {

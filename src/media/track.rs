@@ -215,6 +215,31 @@ impl TrackEntry {
         xxh3_64(&text)
     }
 
+    /// As [`TrackEntry::format_hash`], for streams that send their parameter sets again and again with their keyframes, as
+    /// those of MPEG-TS do: then sets that differ (in the aspect, a matrix, a flag) need no track of their own, as long as
+    /// the codec and the size of the picture are the same.
+    #[must_use]
+    pub fn in_band_format_hash(&self) -> u64 {
+        if self.kind() != TrackKind::Video {
+            return self.format_hash();
+        }
+        let codec = self.codec();
+        let private = self.private();
+        let mut text = format!("{codec} in band\n").into_bytes();
+        let inner = ebml::children(self.get(id::VIDEO).unwrap_or_default());
+        for wanted in [id::PIXEL_WIDTH, id::PIXEL_HEIGHT] {
+            let value = inner.iter().find(|(id, _)| *id == wanted).map_or(0, |(_, content)| ebml::read_uint(content));
+            text.extend_from_slice(&value.to_be_bytes());
+        }
+        // Chroma format and bit depths: behind the sets of AVC, in the head of HEVC.
+        text.extend_from_slice(match codec.as_str() {
+            "V_MPEG4/ISO/AVC" => avc_chroma(private).unwrap_or_default(),
+            "V_MPEGH/ISO/HEVC" => private.get(16..19).unwrap_or_default(),
+            _ => &[],
+        });
+        xxh3_64(&text)
+    }
+
     /// Appends it as a TrackEntry element under a new number.
     pub fn write(&self, out: &mut Vec<u8>, number: u64) {
         ebml::put_master(out, id::TRACK_ENTRY, |out| {
@@ -254,6 +279,21 @@ fn xiph_headers(private: &[u8]) -> Option<[&[u8]; 3]> {
     let (first, rest) = rest.split_at_checked(sizes[0])?;
     let (comments, setup) = rest.split_at_checked(sizes[1])?;
     Some([first, comments, setup])
+}
+
+/// Chroma format and bit depths at the end of an AVCDecoderConfigurationRecord; of profiles that have one format only, empty.
+fn avc_chroma(private: &[u8]) -> Option<&[u8]> {
+    let mut rest = private.get(5..)?;
+    for count_bits in [0x1f, 0xff] {
+        let (count, after) = rest.split_first()?;
+        rest = after;
+        for _ in 0..count & count_bits {
+            let (length, after) = rest.split_at_checked(2)?;
+            rest = after.get(usize::from(u16::from_be_bytes([length[0], length[1]]))..)?;
+        }
+    }
+    // 4:2:0 of eight bits is what a profile has that says nothing.
+    Some(rest.get(..3).filter(|rest| rest[0] & 3 != 1 || rest[1] & 7 != 0 || rest[2] & 7 != 0).unwrap_or_default())
 }
 
 /// AVCDecoderConfigurationRecord (ISO 14496-15, 5.3.3.1) with its parameter sets less the zeros behind them: in

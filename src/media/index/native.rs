@@ -181,6 +181,7 @@ fn tracks(found: &[TsTrack], gathered: &Gathered) -> (Vec<Track>, Vec<Option<u32
                 stream: u32::try_from(n).unwrap_or(u32::MAX),
                 whole_end: of.whole_end,
                 pid: of.pid,
+                format_hash: of.hash,
                 ..gathered.track(known(n), &of.entry)
             }
         })

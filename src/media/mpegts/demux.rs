@@ -276,7 +276,7 @@ impl TsDemux {
             visual_impaired: info.visual_impaired,
         };
         let entry = entry(&label);
-        let hash = entry.format_hash();
+        let hash = entry.in_band_format_hash();
         let now = self.stream_tracks.get(&id).copied();
         if now.and_then(|n| self.tracks.get(n)).is_some_and(|track| track.hash == hash) {
             return;
