@@ -19,6 +19,7 @@ use super::ebml::{self, Element, Reader, id};
 use super::keyframe::PictureHead;
 use super::mpegts::{self, BEFORE_TICKS, TICKS};
 use super::native::{BEGIN, Native};
+use super::restarts;
 use super::track::TrackEntry;
 use super::{CancellationToken, MediaError, Result};
 use crate::domain::media::{ClockRange, MediaIndex, Packet, TrackKind};
@@ -66,6 +67,10 @@ pub struct Demux {
     parts: VecDeque<ClockRange>,
     live: Option<Live>,
     tracks: Vec<TrackState>,
+    /// Numbers that ffmpeg gives the tracks of the current part, and which of `tracks` each is.
+    numbers: Vec<(u64, usize)>,
+    /// ffprobe's name of the container.
+    format: String,
     queue: VecDeque<Demuxed>,
     cancel: CancellationToken,
     trouble: Option<String>,
@@ -111,6 +116,8 @@ struct TrackState {
     splitter: Option<Splitter>,
     head: Option<PictureHead>,
     ordinal: u64,
+    /// Which of the picks it is of.
+    pick: usize,
 }
 
 impl Demux {
@@ -136,6 +143,8 @@ impl Demux {
             parts: parts.iter().copied().collect(),
             live: None,
             tracks: Vec::new(),
+            numbers: Vec::new(),
+            format: format.to_owned(),
             queue: VecDeque::new(),
             cancel: cancel.clone(),
             trouble: None,
@@ -165,7 +174,13 @@ impl Demux {
     /// As [`Demux::open`].
     pub fn reopen(path: &Path, index: &MediaIndex, cancel: &CancellationToken) -> Result<Self> {
         if !index.is_native {
-            let picks: Vec<Pick> = index.tracks.iter().map(|t| Pick { stream: t.stream, adts: t.adts }).collect();
+            let mut picks: Vec<Pick> = Vec::new();
+            for t in &index.tracks {
+                // Several tracks of one stream are its formats, one after the other.
+                if !picks.iter().any(|pick| pick.stream == t.stream) {
+                    picks.push(Pick { stream: t.stream, adts: t.adts });
+                }
+            }
             return Self::open(path, &index.format, &picks, &index.clock_ranges, &index.prefix, cancel);
         }
         let file = File::open(path).map_err(|source| MediaError::File { path: path.to_owned(), source })?;
@@ -183,6 +198,7 @@ impl Demux {
             splitter: None,
             head: None,
             ordinal: 0,
+            pick: 0,
         });
         Ok(Self {
             path: path.to_owned(),
@@ -192,6 +208,8 @@ impl Demux {
             raw_adts: false,
             parts: VecDeque::new(),
             tracks: tracks.collect(),
+            numbers: Vec::new(),
+            format: index.format.clone(),
             live: Some(Live::Native(Box::new(NativeFile {
                 file: file.take(bytes),
                 native: None,
@@ -229,6 +247,8 @@ impl Demux {
             parts: VecDeque::new(),
             live: Some(Live::Ffmpeg(Box::new(pipe))),
             tracks: Vec::new(),
+            numbers: Vec::new(),
+            format: String::new(),
             queue: VecDeque::new(),
             cancel: cancel.clone(),
             trouble: None,
@@ -239,6 +259,11 @@ impl Demux {
     /// Heads of the tracks, in the order of the picks.
     pub fn entries(&self) -> impl Iterator<Item = &TrackEntry> {
         self.tracks.iter().map(|t| &t.entry)
+    }
+
+    /// The pick that each track is of, in the order of [`Demux::entries`].
+    pub fn track_picks(&self) -> impl Iterator<Item = Pick> {
+        self.tracks.iter().filter_map(|t| self.picks.get(t.pick)).copied()
     }
 
     /// What went wrong after packets had come: torn files end early, and that is no error.
@@ -374,20 +399,8 @@ impl Demux {
             }
             id::TRACKS => {
                 let content = live.reader.content(element)?;
-                // Of further parts only the packets count: their format was compared by the index.
-                if self.tracks.is_empty() {
-                    self.tracks = ebml::children(&content)
-                        .into_iter()
-                        .filter(|(child, _)| *child == id::TRACK_ENTRY)
-                        .zip(&self.picks)
-                        .map(|((_, content), pick)| {
-                            let entry = TrackEntry::read(&content);
-                            let head = PictureHead::of(entry.private()).filter(|_| entry.codec() == "V_MS/VFW/FOURCC");
-                            let splitter = pick.adts.then(|| Splitter::new(!self.raw_adts));
-                            TrackState { entry, splitter, head, ordinal: 0 }
-                        })
-                        .collect();
-                }
+                let entries = ebml::children(&content).into_iter().filter(|(child, _)| *child == id::TRACK_ENTRY);
+                self.tracks_are(&entries.map(|(_, content)| TrackEntry::read(&content)).collect::<Vec<_>>());
                 Ok(())
             }
             id::TIMESTAMP => {
@@ -422,13 +435,51 @@ impl Demux {
         }
     }
 
+    /// A part has these tracks. They are those of the parts before it where their format is the same; else they are new.
+    fn tracks_are(&mut self, entries: &[TrackEntry]) {
+        self.numbers.clear();
+        let is_first = self.tracks.is_empty();
+        let mut taken: Vec<usize> = Vec::new();
+        for (n, entry) in entries.iter().enumerate() {
+            // Of a later part that lacks a stream, tracks are told by their kind.
+            let kind_of = |pick: usize| self.tracks.iter().find(|t| t.pick == pick).map(|t| t.entry.kind());
+            let is_free = |pick: &usize| !taken.contains(pick) && kind_of(*pick) == Some(entry.kind());
+            let pick = if is_first { Some(n) } else { (0..self.picks.len()).find(is_free) };
+            let Some(pick) = pick.filter(|pick| *pick < self.picks.len()) else { continue };
+            taken.push(pick);
+            let adts = self.picks[pick].adts;
+            let same = |t: &TrackState| t.pick == pick && (adts || t.entry.format_hash() == entry.format_hash());
+            let at = match self.tracks.iter().position(same).filter(|_| !is_first) {
+                Some(at) => at,
+                None => {
+                    let head = PictureHead::of(entry.private()).filter(|_| entry.codec() == "V_MS/VFW/FOURCC");
+                    let splitter = adts.then(|| Splitter::new(!self.raw_adts));
+                    self.tracks.push(TrackState { entry: entry.clone(), splitter, head, ordinal: 0, pick });
+                    self.tracks.len() - 1
+                }
+            };
+            self.numbers.push((entry.number(), at));
+        }
+    }
+
     fn start(&mut self, part: ClockRange) -> Result<Live> {
         if !self.raw_adts {
-            return Ok(Live::Ffmpeg(Box::new(start(&self.path, &self.picks, part, &self.prefix)?)));
+            let header = if part.from_byte > 0 && restarts::is_known(&self.format) {
+                let header = restarts::header_for(&self.path, &self.format, part.from_byte);
+                header.map_err(|source| MediaError::File { path: self.path.clone(), source })?
+            } else {
+                self.prefix.clone()
+            };
+            return Ok(Live::Ffmpeg(Box::new(start(&self.path, &self.picks, part, &header)?)));
         }
         let file = File::open(&self.path).map_err(|source| MediaError::File { path: self.path.clone(), source })?;
-        let state =
-            TrackState { entry: TrackEntry::bare_aac(), splitter: Some(Splitter::new(false)), head: None, ordinal: 0 };
+        let state = TrackState {
+            entry: TrackEntry::bare_aac(),
+            splitter: Some(Splitter::new(false)),
+            head: None,
+            ordinal: 0,
+            pick: 0,
+        };
         self.tracks = vec![state];
         Ok(Live::Adts(file.take(part.to_byte.unwrap_or(u64::MAX))))
     }
@@ -452,12 +503,14 @@ impl Demux {
         let Some([high, low, flags]) = content.get(length..length + 3).and_then(|b| <[u8; 3]>::try_from(b).ok()) else {
             return;
         };
-        let Some(at) = self.tracks.iter().position(|t| t.entry.number() == number) else { return };
+        let Some(at) = self.numbers.iter().find(|(known, _)| *known == number).map(|(_, at)| *at) else { return };
         let track = &mut self.tracks[at];
         let ns_to_ms = |ns: i128| i64::try_from((ns + 500_000).div_euclid(1_000_000)).unwrap_or(i64::MAX);
         let scale = i128::from(live.scale);
         let ticks = i128::from(live.cluster) + i128::from(i16::from_be_bytes([high, low]));
-        let start_ms = ns_to_ms(ticks * scale).saturating_add(live.shift_ms);
+        // ffmpeg has taken the codec's delay off its times, and the head says that players shall do it: once is enough.
+        let delay = i128::from(track.entry.codec_delay_ns());
+        let start_ms = ns_to_ms(ticks * scale + delay).saturating_add(live.shift_ms);
         let default_ns = track.entry.default_duration_ns();
         let Some(frames) = lace(&content, length + 3, flags >> 1 & 3) else { return };
         let whole_ns = extra.duration.map(|ticks| i128::from(ticks) * scale);
@@ -543,7 +596,8 @@ fn start(path: &Path, picks: &[Pick], part: ClockRange, prefix: &[u8]) -> Result
     args.extend(child::input(path, part, prefix));
     for pick in picks {
         args.push("-map".into());
-        args.push(format!("0:{}", pick.stream).into());
+        // What is not in a later part costs nothing there.
+        args.push(format!("0:{}?", pick.stream).into());
     }
     args.extend(["-flush_packets", "0"].map(Into::into));
     args.extend(OUTPUT.map(Into::into));

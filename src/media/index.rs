@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 
 use super::demux::{Demux, Demuxed, Pick};
-use super::probe::{Place, Probe, Stream, probe};
+use super::probe::{Place, Probe, Stream, probe, probe_range};
+use super::restarts;
 use super::track::TrackEntry;
 use super::{CancellationToken, MediaError, Result};
 use crate::domain::media::{ClockRange, EDGE_MS, MediaIndex, MediaSpan, Packet, Track, TrackKind};
@@ -33,6 +34,9 @@ const RESET_MS: i64 = 1000;
 /// smaller one.
 const SAME_TIMELINE_MS: i64 = 2000;
 
+/// A file in which the stream begins anew more often than this is not cut more often.
+const MOST_RESTARTS: usize = 64;
+
 /// At most so many packets are kept of each end, should a file have more in [`EDGE_MS`].
 const MAX_EDGE_PACKETS: usize = 20_000;
 
@@ -49,14 +53,23 @@ pub fn index(path: &Path, marks: &[Mark], lenders: &[PathBuf], cancel: &Cancella
     if let Some(index) = native::index(path, marks, lenders, bytes, cancel)? {
         return Ok(index);
     }
-    let (found, prefix) = look(path, lenders, cancel)?;
+    let (mut found, prefix) = look(path, lenders, cancel)?;
+    let mut restarts = Vec::new();
+    if restarts::is_known(&found.format) {
+        restarts = restarts::restarts(path, &found.format)
+            .map_err(|source| MediaError::File { path: path.to_owned(), source })?;
+        restarts.truncate(MOST_RESTARTS);
+        if !restarts.is_empty() {
+            found = by_parts(path, &found.format, &restarts, cancel)?;
+        }
+    }
     let nothing =
         |problem: String| MediaIndex { format: found.format.clone(), problem: Some(problem), ..MediaIndex::default() };
     let wanted: Vec<&Stream> = wanted(&found);
     if wanted.is_empty() {
         return Ok(nothing(found.complaint.clone().unwrap_or_else(|| "no pictures and no sound in it".to_owned())));
     }
-    let mut parts = parts(path, &found, &wanted);
+    let mut parts = parts(path, &found, &wanted, &restarts);
     // A file that is being written has grown since: what follows, and later the join, shall see the same
     // bytes.
     if size(path)? != bytes
@@ -76,6 +89,7 @@ pub fn index(path: &Path, marks: &[Mark], lenders: &[PathBuf], cancel: &Cancella
             Ok(demux) => {
                 let mut index = read(demux, &found, &picks, parts, marks, bytes, problem)?;
                 index.prefix = prefix;
+                index.left_out = left_out(&found, &streams);
                 if found.format == "mpegts" {
                     ends::mark(&mut index.tracks, path, bytes)?;
                 }
@@ -86,6 +100,29 @@ pub fn index(path: &Path, marks: &[Mark], lenders: &[PathBuf], cancel: &Cancella
         }
     }
     Ok(nothing(problem.unwrap_or_default()))
+}
+
+/// As [`probe`], of a file in which the stream begins anew at these bytes: each part by itself.
+fn by_parts(path: &Path, format: &str, restarts: &[u64], cancel: &CancellationToken) -> Result<Probe> {
+    let mut out = Probe::default();
+    for (n, from_byte) in std::iter::once(0).chain(restarts.iter().copied()).enumerate() {
+        let to_byte = restarts.get(n).copied();
+        let header = if n == 0 { Ok(Vec::new()) } else { restarts::header_for(path, format, from_byte) };
+        let header = header.map_err(|source| MediaError::File { path: path.to_owned(), source })?;
+        let range = ClockRange { from_byte, to_byte, shift_ms: 0, start_ms: 0 };
+        let mut part = probe_range(path, range, &header, cancel)?;
+        // A header of the part's own stands before its first packet: that is of this part all the same.
+        for place in &mut part.places {
+            place.pos = place.pos.map(|pos| pos.clamp(from_byte, to_byte.map_or(u64::MAX, |to| to - 1)));
+        }
+        if n == 0 {
+            out = part;
+        } else {
+            out.places.extend(part.places);
+        }
+    }
+    out.format = format.to_owned();
+    Ok(out)
 }
 
 /// What a file holds, and what it must be read behind for that.
@@ -100,7 +137,7 @@ fn look(path: &Path, lenders: &[PathBuf], cancel: &CancellationToken) -> Result<
         let with = probe(path, &prefix, cancel)?;
         // Where the clock was set, what is lent would have to be set for each part: an encoder that begins anew begins
         // with a key picture, and then nothing is missing.
-        if has_pictures(&with) && parts(path, &with, &wanted(&with)).len() == 1 {
+        if has_pictures(&with) && parts(path, &with, &wanted(&with), &[]).len() == 1 {
             return Ok((with, prefix));
         }
     }
@@ -127,9 +164,26 @@ fn picks(streams: &[&Stream]) -> Vec<Pick> {
     streams.iter().map(|s| Pick { stream: s.index, adts: s.codec == "aac" && !s.has_extradata }).collect()
 }
 
+/// What a file carries besides these streams, for people.
+fn left_out(found: &Probe, streams: &[&Stream]) -> Vec<String> {
+    let is_used = |s: &&Stream| streams.iter().any(|used| used.index == s.index) || s.cover;
+    let name = |s: &Stream| {
+        let kind = match s.kind {
+            TrackKind::Video => "video",
+            TrackKind::Audio => "audio",
+            TrackKind::Other => "data",
+        };
+        let codec = if s.codec.is_empty() { "of an unknown kind" } else { s.codec.as_str() };
+        let language = if s.language.is_empty() { String::new() } else { format!(" ({})", s.language) };
+        format!("{kind} {codec}{language}")
+    };
+    let has_packets = |s: &&Stream| found.places.iter().any(|p| p.stream == s.index);
+    found.streams.iter().filter(|s| !is_used(s)).filter(has_packets).map(name).collect()
+}
+
 /// Containers whose last packet ends where the file ends, torn or not.
 fn is_ragged(format: &str) -> bool {
-    !["matroska,webm", "ogg", "asf", "wav", ""].contains(&format)
+    !["matroska,webm", "ogg", ""].contains(&format)
 }
 
 fn read(
@@ -148,10 +202,17 @@ fn read(
     let problem = problem.or_else(|| demux.trouble().map(str::to_owned));
     let tracks_out: Vec<Track> = demux
         .entries()
-        .zip(picks)
+        .zip(demux.track_picks())
         .zip(1..)
         .map(|((entry, pick), number)| {
-            let mut track = gathered.track(number, entry);
+            let stream = found.streams.iter().find(|s| s.index == pick.stream);
+            let mut entry = entry.clone();
+            if let Some(stream) = stream {
+                // In Ogg a title is that of the song.
+                let title = if found.format == "ogg" { "" } else { &stream.title };
+                entry.call(&stream.language, title);
+            }
+            let mut track = gathered.track(number, &entry);
             (track.stream, track.adts) = (pick.stream, pick.adts);
             track
         })
@@ -233,8 +294,11 @@ impl Gathered {
         if spans.is_empty() {
             return MediaIndex { problem: Some("no packets in it".to_owned()), ..MediaIndex::default() };
         }
-        let track_stretches =
-            so_far.iter().zip(&tracks).flat_map(|(so_far, track)| so_far.fine.finish(track.number, track.kind)).collect();
+        let track_stretches = so_far
+            .iter()
+            .zip(&tracks)
+            .flat_map(|(so_far, track)| so_far.fine.finish(track.number, track.kind))
+            .collect();
         let (head, tail) = edges.finish(&tracks);
         anchor(&mut spans, arrivals, &clock_ranges, marks, bytes);
         let mut tracks = tracks;
@@ -366,7 +430,7 @@ fn time_of(p: &Place) -> Option<i64> {
 
 /// The byte ranges between resets of the clock, with shifts that make the whole rise. A reset shows in
 /// each stream by itself; the first stream that shows it says where.
-fn parts(path: &Path, found: &Probe, wanted: &[&Stream]) -> Vec<ClockRange> {
+fn parts(path: &Path, found: &Probe, wanted: &[&Stream], restarts: &[u64]) -> Vec<ClockRange> {
     // Per stream: last decoding time, resets so far.
     let mut seen: Vec<(u32, Option<i64>, usize, u64)> = wanted.iter().map(|s| (s.index, None, 0, 0)).collect();
     let mut starts: Vec<u64> = vec![0];
@@ -389,6 +453,10 @@ fn parts(path: &Path, found: &Probe, wanted: &[&Stream]) -> Vec<ClockRange> {
         for start in starts.iter_mut().skip(1) {
             *start = ogg_chain_start(path, *start).unwrap_or(*start);
         }
+    }
+    // Where the container itself was looked at, it is known where.
+    if restarts::is_known(&found.format) {
+        starts = std::iter::once(0).chain(restarts.iter().copied()).collect();
     }
     // Without positions there is nothing to cut at: the file is read as one.
     if starts.windows(2).any(|w| w[0] >= w[1]) {

@@ -296,7 +296,9 @@ impl<'a> Checked<'a> {
         let demux = open(job, segment, cancel)?;
         let (path, index) = &job.sources[&segment];
         let hashes: Vec<u64> = demux.entries().map(TrackEntry::format_hash).collect();
-        if hashes != index.tracks.iter().map(|t| t.format_hash).collect::<Vec<_>>() {
+        // Tracks of further formats come with their packets.
+        let known = index.tracks.iter().map(|t| t.format_hash).take(hashes.len());
+        if !index.is_native && !known.eq(hashes.iter().copied()) {
             return Err(MediaError::Stale { path: path.clone(), detail: "its format is another one".to_owned() });
         }
         let known = index

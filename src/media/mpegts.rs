@@ -56,7 +56,8 @@ pub fn is_transport_stream(bytes: &[u8]) -> bool {
     const SURE: usize = 5;
     let packets = |at: usize| (at..bytes.len()).step_by(PACKET).take(SURE);
     let in_step = |at: usize| packets(at).all(|at| bytes[at] == 0x47);
-    (0..bytes.len().min(16 * PACKET)).any(|at| in_step(at) && packets(at).count() >= SURE.min(bytes.len() / PACKET).max(2))
+    (0..bytes.len().min(16 * PACKET))
+        .any(|at| in_step(at) && packets(at).count() >= SURE.min(bytes.len() / PACKET).max(2))
 }
 
 /// What a stream of a programme carries: the stream type of its map.

@@ -42,7 +42,13 @@ impl RawAudio {
             "A_EAC3" => "eac3",
             _ => "mp3",
         };
-        Some(Self { format, splitter: AudioSplitter::new(codec).counting_from_zero(), tracks: Vec::new(), taken: 0, skip })
+        Some(Self {
+            format,
+            splitter: AudioSplitter::new(codec).counting_from_zero(),
+            tracks: Vec::new(),
+            taken: 0,
+            skip,
+        })
     }
 
     /// Name of the format, as ffmpeg has it.
@@ -80,7 +86,9 @@ impl RawAudio {
     fn frames(&mut self, frames: Vec<AudioFrame>, take: &mut impl FnMut(&[TsTrack], TsPacket)) {
         for AudioFrame { byte, pts, ticks, head, payload } in frames {
             // What a file begins with that says how long it is: no audio.
-            if payload.get(..64.min(payload.len())).is_some_and(|b| b.windows(4).any(|w| w == b"Xing" || w == b"Info")) && pts == 0 {
+            if payload.get(..64.min(payload.len())).is_some_and(|b| b.windows(4).any(|w| w == b"Xing" || w == b"Info"))
+                && pts == 0
+            {
                 continue;
             }
             let entry = TrackEntry::audio(&head.format, &TrackLabel::default());

@@ -44,7 +44,8 @@ impl TrackEntry {
     /// Language of ISO 639-2; empty where none is named.
     #[must_use]
     pub fn language(&self) -> String {
-        let language = String::from_utf8_lossy(self.get(id::LANGUAGE).unwrap_or_default()).trim_end_matches('\0').to_owned();
+        let language =
+            String::from_utf8_lossy(self.get(id::LANGUAGE).unwrap_or_default()).trim_end_matches('\0').to_owned();
         if language == "und" { String::new() } else { language }
     }
 
@@ -146,6 +147,22 @@ impl TrackEntry {
     #[must_use]
     pub fn default_duration_ns(&self) -> Option<u64> {
         self.get(id::DEFAULT_DURATION).map(ebml::read_uint).filter(|ns| *ns > 0)
+    }
+
+    /// Names its language and what it is called, where these are known.
+    pub fn call(&mut self, language: &str, name: &str) {
+        if !language.is_empty() {
+            self.set(id::LANGUAGE, language.as_bytes().to_vec());
+        }
+        if !name.is_empty() {
+            self.set(id::NAME, name.as_bytes().to_vec());
+        }
+    }
+
+    /// What a player takes off the times of its packets, nanoseconds.
+    #[must_use]
+    pub fn codec_delay_ns(&self) -> u64 {
+        self.get(id::CODEC_DELAY).map_or(0, ebml::read_uint)
     }
 
     /// Turns the opaque track that stands for AAC with ADTS heads into what it is.

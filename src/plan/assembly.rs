@@ -260,6 +260,8 @@ pub fn plan(inputs: &AssemblyInputs<'_>) -> EditList {
             rejected.push(RejectedSegment { segment: unit.id, reason, redundant: false });
         } else if !unused.is_empty() {
             kept.push((unit.id, "a part of it is of another format, which this file cannot hold".to_owned()));
+        } else if let Some(problem) = &unit.index.problem {
+            kept.push((unit.id, format!("a part of it cannot be read: {problem}")));
         } else if !unit.index.left_out.is_empty() {
             kept.push((unit.id, format!("not in the file: {}", unit.index.left_out.join(", "))));
         }

@@ -13,9 +13,9 @@ mod touch;
 
 use std::fmt;
 
+use self::fit::{Fit, best, fits};
 pub use self::pairing::pair_tracks;
 pub(crate) use self::pairing::{TrackOf, pair};
-use self::fit::{Fit, best, fits};
 use super::cut::{CutEnd, CutStart};
 use crate::domain::media::{EDGE_MS, MediaIndex, Packet, Track, TrackKind};
 

@@ -50,7 +50,10 @@ fn three_languages(seconds: f64, first: u32) -> Vec<u8> {
     let out = Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error", "-y"])
         .args(parts.iter().flat_map(|part| ["-i".into(), part.clone().into_os_string()]))
-        .args("-map 0:v -map 0:a -map 1:a -map 2:a -c copy -metadata:s:a:0 language=deu -metadata:s:a:1 language=eng".split(' '))
+        .args(
+            "-map 0:v -map 0:a -map 1:a -map 2:a -c copy -metadata:s:a:0 language=deu -metadata:s:a:1 language=eng"
+                .split(' '),
+        )
         .args("-metadata:s:a:2 language=fra -disposition:a:2 visual_impaired -f mpegts".split(' '))
         .arg(&file)
         .status();
@@ -85,7 +88,11 @@ fn languages_stay_on_their_tracks_in_whatever_order_the_encoder_lists_them() {
         assert_eq!(languages(&made), ["deu", "eng", "fra"], "{}", made.story());
         for (track, up) in [(0, 0), (1, 16), (2, 32)] {
             let tones = tones_of(&made.shown, track);
-            assert!(tones.iter().all(|tone| (up..up + 12).contains(tone)), "track {track}: {tones:?}\n{}", made.story());
+            assert!(
+                tones.iter().all(|tone| (up..up + 12).contains(tone)),
+                "track {track}: {tones:?}\n{}",
+                made.story()
+            );
             assert!(tones.len() >= if overlap { 11 } else { 9 }, "track {track}: {tones:?}\n{}", made.story());
         }
     }
@@ -94,7 +101,9 @@ fn languages_stay_on_their_tracks_in_whatever_order_the_encoder_lists_them() {
 #[test]
 fn the_language_of_one_who_names_none_is_not_english() {
     let media = Numbered::seconds(4.0);
-    for (extension, output) in [("aac", "-vn -c:a aac -f adts"), ("ts", "-c:v libx264 -preset ultrafast -c:a mp2 -f mpegts")] {
+    for (extension, output) in
+        [("aac", "-vn -c:a aac -f adts"), ("ts", "-c:v libx264 -preset ultrafast -c:a mp2 -f mpegts")]
+    {
         let dir = tempfile::tempdir().expect("dir");
         let made = joined(dir.path(), extension, &[(bytes(&media, output), 0.0, 4.0)]);
         assert!(languages(&made).iter().all(|l| l == "und"), "{extension}: {:?}", languages(&made));
@@ -140,4 +149,37 @@ fn an_encoder_that_comes_back_with_other_pids_goes_on_in_the_same_tracks() {
     assert!(missing <= 1, "{:?}\n{}", made.shown.missing(0..300), made.story());
     assert!(made.shown.unheard(0..12).len() <= 1, "{:?}", made.shown.unheard(0..12));
     assert!(made.shown.in_order() && made.shown.worst_skew() < 0.13);
+}
+
+/// Times of the first packets of video and audio, seconds.
+fn first_times(file: &std::path::Path) -> (f64, f64) {
+    let first = |kind: &str| {
+        let out = Command::new("ffprobe")
+            .args(["-v", "error", "-select_streams", kind, "-show_entries", "packet=pts_time", "-of", "csv=p=0"])
+            .arg(file)
+            .output()
+            .expect("ffprobe");
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        text.lines().next().and_then(|l| l.trim_end_matches(',').parse().ok()).expect("a time")
+    };
+    (first("v"), first("a"))
+}
+
+#[test]
+fn opus_is_heard_when_it_was() {
+    for (extension, output) in [
+        ("webm", "-c:v libvpx -deadline realtime -cpu-used 8 -g 25 -c:a libopus -f webm"),
+        (
+            "mp4",
+            "-c:v libx264 -preset ultrafast -g 25 -c:a libopus -f mp4 -movflags empty_moov+default_base_moof+frag_keyframe",
+        ),
+    ] {
+        let dir = tempfile::tempdir().expect("dir");
+        let file = dir.path().join(format!("source.{extension}"));
+        Numbered::seconds(4.0).make(&file, output);
+        let made = joined(dir.path(), extension, &[(std::fs::read(&file).expect("there"), 0.0, 4.0)]);
+        let ((video, audio), (own_video, own_audio)) = (first_times(&file), first_times(&made.file));
+        let off = (own_audio - own_video) - (audio - video);
+        assert!(off.abs() < 0.0025, "{extension}: {off} s\n{}", made.story());
+    }
 }

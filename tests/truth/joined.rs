@@ -67,6 +67,7 @@ pub fn joined(dir: &Path, extension: &str, recordings: &[(Vec<u8>, f64, f64)]) -
             verdict_reason: None,
             end_reason: None,
             spans: index.spans.clone(),
+            tracks: Vec::new(),
         });
         indexes.push(index);
     }

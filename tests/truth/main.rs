@@ -4,5 +4,6 @@
 
 mod formats;
 mod joined;
+mod restarts;
 mod ts;
 mod untimed;

@@ -345,7 +345,7 @@ fn file_presence(db: &Db, talk: TalkId) -> Result<Option<FilePresence>> {
         return Ok(None);
     }
     let parts = assemblies::parts(db, assembly)?;
-    let left_out = parts.iter().filter(|part| part.place.is_none() && !part.redundant);
+    let left_out = parts.iter().filter(|part| !part.redundant);
     let left_out = left_out.map(|part| (part.segment, why_left_out(&part.note))).collect();
     Ok(Some(FilePresence { presence: presence(&presented), is_settled: todo::stamp(db, talk)?.is_none(), left_out }))
 }

@@ -167,8 +167,7 @@ fn clock_ranges(demux: &TsDemux, prefix: u64, to_byte: Option<u64>) -> Vec<Clock
 /// The tracks that have packets, video first, numbered from 1; and for each number of the reader's, the one here.
 fn tracks(found: &[TsTrack], gathered: &Gathered) -> (Vec<Track>, Vec<Option<u32>>) {
     let known = |n: usize| u32::try_from(n + 1).unwrap_or(u32::MAX);
-    let mut order: Vec<usize> =
-        (0..found.len()).filter(|n| gathered.tracks.contains_key(&known(*n))).collect();
+    let mut order: Vec<usize> = (0..found.len()).filter(|n| gathered.tracks.contains_key(&known(*n))).collect();
     order.sort_by_key(|n| found[*n].entry.kind() != TrackKind::Video);
     let mut renumbered = vec![None; found.len() + 1];
     let tracks = (1..)

@@ -69,8 +69,16 @@ fn a_span_without_a_mark_lies_beside_its_neighbour() {
 fn resets_cut_the_file_into_parts_that_rise() {
     let place =
         |stream, dts: i64, pos| Place { stream, pts_ms: Some(dts), dts_ms: Some(dts), duration_ms: 40, pos: Some(pos) };
-    let stream =
-        |index, kind| Stream { index, kind, codec: "x".into(), has_extradata: true, has_format: true, cover: false };
+    let stream = |index, kind| Stream {
+        index,
+        kind,
+        codec: "x".into(),
+        has_extradata: true,
+        has_format: true,
+        cover: false,
+        language: String::new(),
+        title: String::new(),
+    };
     let found = Probe {
         streams: vec![stream(0, TrackKind::Video), stream(1, TrackKind::Audio)],
         places: vec![
@@ -86,7 +94,7 @@ fn resets_cut_the_file_into_parts_that_rise() {
         ],
         ..Probe::default()
     };
-    let parts = parts(Path::new("/nonexistent"), &found, &wanted(&found));
+    let parts = parts(Path::new("/nonexistent"), &found, &wanted(&found), &[]);
     assert_eq!(parts.len(), 2);
     assert_eq!((parts[0].from_byte, parts[0].to_byte, parts[0].shift_ms), (0, Some(40), 0));
     assert_eq!((parts[1].from_byte, parts[1].to_byte), (40, None));

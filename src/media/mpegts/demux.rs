@@ -7,7 +7,7 @@ use super::audio_frames::AudioFrame;
 use super::elementary::{Elementary, Output};
 use super::picture::CodedPicture;
 use super::psi::{Codec, SectionReader, StreamInfo, programmes, streams};
-use super::timestamps::{Clock, Stretch};
+use super::timestamps::{Clock, StreamTime, Stretch};
 use super::{Head, Packets, TICKS};
 use crate::domain::media::TrackKind;
 use crate::media::track::{TrackEntry, TrackLabel};
@@ -158,7 +158,7 @@ impl TsDemux {
         let mut packets = std::mem::take(&mut self.packets);
         packets.finish(|at, packet| self.packet(at, packet));
         for pid in self.streams.keys().copied().collect::<Vec<_>>() {
-            self.end_stream(pid);
+            let _ = self.end_stream(pid);
         }
         self.release(true, &mut take);
     }
@@ -203,9 +203,7 @@ impl TsDemux {
         let is_named = |pid: u16, codec: Codec| found.iter().any(|info| info.pid == pid && info.codec == codec);
         let gone: Vec<u16> =
             self.streams.iter().filter(|(pid, (_, s))| !is_named(**pid, s.info.codec)).map(|(pid, _)| *pid).collect();
-        for pid in gone {
-            self.end_stream(pid);
-        }
+        let mut ended: Vec<(Codec, StreamTime)> = gone.into_iter().filter_map(|pid| self.end_stream(pid)).collect();
         for info in &found {
             match info.codec {
                 Codec::Data(what) => {
@@ -221,7 +219,12 @@ impl TsDemux {
                         stream.info = info.clone();
                         continue;
                     }
-                    self.streams.insert(info.pid, (self.next_stream, Elementary::new(info.clone())));
+                    let mut stream = Elementary::new(info.clone());
+                    let of_kind = |codec: &Codec| codec.is_video() == info.codec.is_video();
+                    if let Some(at) = ended.iter().position(|(codec, _)| of_kind(codec)) {
+                        stream = stream.after(ended.remove(at).1);
+                    }
+                    self.streams.insert(info.pid, (self.next_stream, stream));
                     self.next_stream += 1;
                 }
             }
@@ -229,13 +232,15 @@ impl TsDemux {
         self.map = found;
     }
 
-    fn end_stream(&mut self, pid: u16) {
-        let Some((id, mut stream)) = self.streams.remove(&pid) else { return };
+    /// Ends a stream, and says what it was and what its last time stamp was.
+    fn end_stream(&mut self, pid: u16) -> Option<(Codec, StreamTime)> {
+        let (id, mut stream) = self.streams.remove(&pid)?;
         let mut out = Vec::new();
         let whole_end = stream.finish(&mut self.clock, &mut out);
         let (scrambled, clear) = stream.scrambled();
         self.scrambled += scrambled;
         self.clear += clear;
+        let ended = (stream.info.codec, stream.time());
         // The formats in what is left are those of this stream still.
         self.streams.insert(pid, (id, stream));
         self.outputs(id, pid, out);
@@ -243,6 +248,7 @@ impl TsDemux {
         if let Some(track) = self.stream_tracks.get(&id).and_then(|n| self.tracks.get_mut(*n)) {
             (track.whole_end, track.live) = (whole_end, None);
         }
+        Some(ended)
     }
 
     /// Takes what a stream gives.
@@ -282,7 +288,8 @@ impl TsDemux {
             return;
         }
         if let Some(track) = now.and_then(|n| self.tracks.get_mut(n)) {
-            track.live = None;
+            // Something else began, so that its last packet is whole.
+            (track.whole_end, track.live) = (true, None);
         }
         // Of the tracks of this format that nothing is sent of now: that of this PID, else of its language, else the first.
         let free = || self.tracks.iter().enumerate().filter(|(_, t)| t.live.is_none() && t.hash == hash);
@@ -300,7 +307,9 @@ impl TsDemux {
             }
             None => return,
         };
-        self.tracks[n].live = Some(pid);
+        // Frames of audio say their own length.
+        let track = &mut self.tracks[n];
+        (track.whole_end, track.live) = (track.entry.kind() == TrackKind::Audio, Some(pid));
         self.stream_tracks.insert(id, n);
         self.first_tracks.entry(id).or_insert(n);
     }

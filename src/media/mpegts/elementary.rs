@@ -44,6 +44,18 @@ impl Elementary {
         Self { info, pes: PesReader::default(), time: StreamTime::default(), doubtful: None, content }
     }
 
+    /// Goes on where another stream ended, of which it is the successor on another PID.
+    #[must_use]
+    pub fn after(self, time: StreamTime) -> Self {
+        Self { time, ..self }
+    }
+
+    /// What is known of its time stamps.
+    #[must_use]
+    pub fn time(&self) -> StreamTime {
+        self.time
+    }
+
     /// Takes the next packet of its PID, which begins at this byte of the file.
     pub fn packet(&mut self, clock: &mut Clock, byte: u64, packet: &[u8], out: &mut Vec<Output>) {
         let mut units = Vec::new();

@@ -89,17 +89,20 @@ impl Clock {
     /// Places a unit of a stream: its decoding and presentation times of 33 bits become one presentation time in the
     /// segment's own clock. `byte`: where it begins.
     pub fn place(&mut self, stream: &mut StreamTime, byte: u64, dts: i64, pts: i64) -> i64 {
-        let at = match stream.last.or(self.near) {
+        let (last, is_first) = (stream.last.or(self.near), stream.last.is_none());
+        let at = match last {
             Some(near) => Self::unwrapped(near, dts),
             None if dts > WRAP - BEFORE_WRAP => dts - WRAP,
             None => dts,
         };
         let shown = Self::unwrapped(at, pts);
-        match stream.last {
-            Some(last) if at < last - RESET => stream.stretch += 1,
+        if is_first {
             // The first of a stream that begins late is of the clock that rules by then.
-            None => stream.stretch = self.stretches.len().saturating_sub(1),
-            _ => {}
+            stream.stretch = self.stretches.len().saturating_sub(1);
+        }
+        // Streams lie askew in a multiplex, so that the first of one may be earlier than others were.
+        if last.is_some_and(|last| at < last - if is_first { JUMP } else { RESET }) {
+            stream.stretch += 1;
         }
         stream.last = Some(at);
         self.near = Some(at);
@@ -213,8 +216,8 @@ impl PictureTimes {
             self.waiting.iter().filter(|p| p.picture.sequence == sequence).filter_map(|p| p.picture.order).max(),
             self.pace.is_none(),
         ) {
-            // The next sequence begins a step behind the last picture of this one.
-            let steps = last.max(before) - before + self.order_step.max(1);
+            // The next sequence begins a step behind the last picture of this one, and counts from 0.
+            let steps = last.max(before) - before + self.order_step.max(1) + order.max(0);
             let ticks = pts - at;
             if ticks > 0 && ticks < 60 * TICKS {
                 self.pace = Some(ticks * 256 / steps);

@@ -214,7 +214,8 @@ impl<'a> SubSegment<'a> {
                 from_ms: w.from_ms.max(from.unwrap_or(i64::MIN)),
                 to_ms: w.to_ms.min(to.unwrap_or(i64::MAX)),
                 // One that begins before the hole shows the part from its first packet on.
-                before: w.before
+                before: w
+                    .before
                     .iter()
                     .enumerate()
                     .map(|(n, before)| before.saturating_sub(base.get(n).copied().unwrap_or_default()))

@@ -44,7 +44,8 @@ fn spans_of(index: &MediaIndex, start: i64, end: i64) -> Vec<MediaSpan> {
 
 /// Tracks of a segment that are sent at one time: those beside one that leads, which is video where there is any.
 fn sets(index: &MediaIndex) -> Vec<(Vec<OutTrack>, IntervalSet)> {
-    let kind = if index.tracks.iter().any(|t| t.kind == TrackKind::Video) { TrackKind::Video } else { TrackKind::Audio };
+    let kind =
+        if index.tracks.iter().any(|t| t.kind == TrackKind::Video) { TrackKind::Video } else { TrackKind::Audio };
     let set = |track: &Track| -> IntervalSet {
         stretches(index, track).into_iter().map(|(from, to)| Interval::new(Ms(from), Ms(to))).collect()
     };
@@ -61,9 +62,11 @@ fn sets(index: &MediaIndex) -> Vec<(Vec<OutTrack>, IntervalSet)> {
             of_format(t) || shared * BESIDE >= own.total_ms() || shared * BESIDE >= leading.total_ms()
         };
         let is_in = |t: &&Track| if t.kind == kind { of_format(t) } else { beside(t) };
-        let tracks = (1..)
-            .zip(index.tracks.iter().filter(is_in))
-            .map(|(number, t)| OutTrack { number, kind: t.kind, format_hash: t.format_hash });
+        let tracks = (1..).zip(index.tracks.iter().filter(is_in)).map(|(number, t)| OutTrack {
+            number,
+            kind: t.kind,
+            format_hash: t.format_hash,
+        });
         let tracks: Vec<OutTrack> = tracks.collect();
         out.push((tracks, walls(index, lead)));
     }
@@ -87,8 +90,9 @@ pub(super) fn choose(units: &[SourceSegment<'_>], slot: Interval, window: Interv
     let Some(at) = totals.iter().position(|(_, walls)| Some(share(walls)) == best) else { return Vec::new() };
     let mut out = totals[at].0.clone();
     let is_led_alike = |tracks: &[OutTrack]| {
-        tracks.iter().any(|t| t.kind == TrackKind::Video && out.iter().any(|o| (o.kind, o.format_hash) == (t.kind, t.format_hash)))
-            || !out.iter().chain(tracks).any(|t| t.kind == TrackKind::Video)
+        tracks.iter().any(|t| {
+            t.kind == TrackKind::Video && out.iter().any(|o| (o.kind, o.format_hash) == (t.kind, t.format_hash))
+        }) || !out.iter().chain(tracks).any(|t| t.kind == TrackKind::Video)
     };
     let more: Vec<&Vec<OutTrack>> = totals.iter().map(|(tracks, _)| tracks).filter(|t| is_led_alike(t)).collect();
     let count = |of: &[OutTrack], t: &OutTrack| {

@@ -91,7 +91,8 @@ mod tests {
                 entry: Vec::new(),
                 keys_ms: Vec::new(),
             });
-            let packet = |n: u64| Packet { track: number, pts_ms: 0, duration_ms: 20, key: true, size: 1, hash: hash + n };
+            let packet =
+                |n: u64| Packet { track: number, pts_ms: 0, duration_ms: 20, key: true, size: 1, hash: hash + n };
             index.head.extend((0..10).map(packet));
         }
         index.tail = index.head.clone();
