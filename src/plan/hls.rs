@@ -1,16 +1,15 @@
 //! HLS: which variant is recorded, which chunks of a playlist are taken next, and when it is read again.
 
+mod history;
+
 use url::Url;
 
+pub use self::history::{SegmentHistory, Taken};
 use crate::domain::hls::{Chunk, Master, Playlist, Quality, Variant};
 use crate::domain::time::{Ms, SECOND};
 
-/// A playlist whose newest chunk has a number smaller by at most this than one that was seen is an old
-/// copy of it, as load balancers hand them out; one that falls back further is of an encoder that began anew.
-const OLD_COPY: u64 = 3;
-
-/// Dates of one chunk in two playlists differ by at most this (they are rounded). Milliseconds.
-const SAME_DATE_MS: i64 = SECOND;
+/// A playlist that has had nothing new for so many target durations stands still.
+const STALE_TARGETS: i64 = 2;
 
 /// The newest chunk's date may lie ahead of our clock by so much. Milliseconds.
 const AHEAD_MS: i64 = 5 * SECOND;
@@ -38,36 +37,6 @@ const SOUND_PATIENCE_MS: i64 = 20 * SECOND;
 /// Its playlist may be missing for so long in any case: it is written after that of the picture. Milliseconds.
 const SOUND_WAIT_MIN_MS: i64 = 4 * SECOND;
 
-/// A chunk that was taken, to know it again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken {
-    /// Media sequence number.
-    pub sequence: u64,
-    /// Its name on the server, see [`Chunk::name`].
-    pub name: String,
-    /// Its date.
-    pub made: Option<Ms>,
-}
-
-impl Taken {
-    /// That one.
-    #[must_use]
-    pub fn of(chunk: &Chunk) -> Self {
-        Self { sequence: chunk.sequence, name: chunk.name(), made: chunk.made }
-    }
-
-    /// True where it is that one. Dates decide where both have one (to a second, since they are rounded and
-    /// computed anew): an encoder that was restarted uses numbers and names again.
-    #[must_use]
-    pub fn is(&self, chunk: &Chunk) -> bool {
-        self.sequence == chunk.sequence
-            && match (self.made, chunk.made) {
-                (Some(a), Some(b)) => a.since(b).abs() <= SAME_DATE_MS,
-                _ => self.name == chunk.name(),
-            }
-    }
-}
-
 /// From where on a playlist is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Start {
@@ -75,57 +44,43 @@ pub struct Start {
     pub at: usize,
     /// So many chunks left the window before they could be taken.
     pub missed: u64,
-    /// Numbers began anew: what is here is new, whatever its numbers say.
+    /// The encoder began anew: what is here is new, whatever its numbers and names say.
     pub reset: bool,
+    /// Index of the newest segment that was passed, where the playlist still has it.
+    pub again: Option<usize>,
 }
 
-/// What follows a chunk that was taken.
+/// Where a connection begins. `history`: what the connections before it have passed, which this one goes on from. The
+/// newest of them is taken once more, so that the seam between the two files is found by equal packets; the file of a
+/// segment that was cut in the middle ends with it. Nothing made before `from` is taken, as far as that is known at
+/// `now`. `muxed`: see [`needs_new_file`].
 #[must_use]
-pub fn after(playlist: &Playlist, taken: &Taken) -> Start {
-    let chunks = &playlist.chunks;
-    let (Some(first), Some(last)) = (chunks.first(), chunks.last()) else { return Start::default() };
-    let nothing = Start { at: chunks.len(), ..Start::default() };
-    let anew = Start { reset: true, ..Start::default() };
-    if first.sequence > taken.sequence {
-        return Start { missed: first.sequence - taken.sequence - 1, ..Start::default() };
-    }
-    if last.sequence < taken.sequence {
-        let newer = match (taken.made, last.made) {
-            (Some(taken), Some(last)) => last.since(taken) > SAME_DATE_MS,
-            _ => taken.sequence - last.sequence > OLD_COPY,
-        };
-        return if newer { anew } else { nothing };
-    }
-    match chunks.iter().position(|chunk| chunk.sequence == taken.sequence) {
-        Some(at) if taken.is(&chunks[at]) => Start { at: at + 1, ..Start::default() },
-        _ => anew,
-    }
-}
-
-/// Where a new connection begins. `taken`: what the last connection took completely. That chunk is taken
-/// once more, so that the seam between the two files is found by equal packets; the file of a chunk that
-/// was cut in the middle ends with it. Nothing made before `from` is taken, as far as that is known at `now`.
-/// `muxed`: see [`needs_new_file`].
-#[must_use]
-pub fn begin(playlist: &Playlist, taken: Option<&Taken>, now: Ms, from: Ms, muxed: bool) -> Start {
+pub fn begin(playlist: &Playlist, history: &mut SegmentHistory, now: Ms, from: Ms, muxed: bool) -> Start {
     let chunks = &playlist.chunks;
     let earliest = match playlist.ended && !dates_are_right(playlist, now) {
         // Nobody knows when it was made: the whole of it is wanted.
         true => 0,
         false => starts(playlist, now).iter().position(|start| *start >= from).unwrap_or(chunks.len()),
     };
-    let Some(taken) = taken else { return Start { at: earliest, ..Start::default() } };
-    let start = after(playlist, taken);
-    let again = match start.at.checked_sub(1).and_then(|before| chunks.get(before)) {
-        Some(before) if taken.is(before) => {
-            // Not where the file must be another one after it, and not where nothing will follow.
-            let next = chunks.get(start.at);
-            let over = next.is_none() && playlist.ended;
-            if over || next.is_some_and(|next| needs_new_file(before, next, muxed)) { start.at } else { start.at - 1 }
+    let is_new = history.is_new();
+    let quiet_ms = now.since(history.news_at());
+    let start = history.locate(playlist, now);
+    let again = start.again.filter(|again| {
+        let next = chunks.get(start.at);
+        // A playlist that stands still: taken with each connection anew, its last segment would stand in many files.
+        let is_stale = quiet_ms > STALE_TARGETS * playlist.target_ms + SECOND;
+        let is_alone = next.is_none() && (playlist.ended || is_stale);
+        // Where the file must be another one behind it, nobody would ever come past it.
+        !is_alone && !is_stale && next.is_none_or(|next| !needs_new_file(&chunks[*again], next, muxed))
+    });
+    let again = again.filter(|again| *again >= earliest);
+    let at = again.unwrap_or(start.at).max(earliest);
+    if is_new || at > start.at {
+        for chunk in &chunks[start.at.min(at)..at] {
+            history.pass(chunk);
         }
-        _ => start.at,
-    };
-    Start { at: again.max(earliest), ..start }
+    }
+    Start { at, again, ..start }
 }
 
 /// True where two chunks cannot stand in one file: the start of the MP4 is another one, or its clock. (In
