@@ -245,7 +245,7 @@ fn the_unit_file_is_sound() {
 #[test]
 fn a_sleep_of_the_machine_is_read_from_the_right_clocks() {
     use streamrip::domain::clock::Clock as _;
-    let asleep = || streamrip::app::clock::SystemClock.asleep_ms();
+    let asleep = || streamrip::app::support::clock::SystemClock.asleep_ms();
     if std::env::var_os("STREAMRIP_TEST_ASLEEP").is_some() {
         println!("asleep {}", asleep());
         return;
@@ -333,13 +333,13 @@ fn verify_backup_and_restore_with_the_real_program() {
     let output = streamrip.ok(&["verify", "--repair"]);
     assert!(output.stdout.contains("1 unknown file(s) adopted"), "{output:?}");
     // The daemon's own backup, as its job makes it.
-    let env = streamrip::app::env::Env {
+    let env = streamrip::app::support::env::Env {
         data_dir: streamrip.data_dir(),
         settings: streamrip::domain::settings::Settings::default(),
-        clock: std::sync::Arc::new(streamrip::app::clock::SystemClock),
+        clock: std::sync::Arc::new(streamrip::app::support::clock::SystemClock),
         studio: std::sync::Arc::new(streamrip::media::studio::Ffmpeg),
     };
-    let backup = streamrip::app::backup::hourly(&env).expect("made").expect("due");
+    let backup = streamrip::app::library::backup::hourly(&env).expect("made").expect("due");
     let second = record(&streamrip, &slug, 2);
     streamrip.ok(&["verify", "--repair", "--fast"]);
     assert_eq!(count(&catalog(&streamrip)), 2);

@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
 use super::{Cli, printing};
-use crate::app::failure::{Failure, Kind, Result};
+use crate::app::support::failure::{Failure, Kind, Result};
 
 /// Options of `completions`.
 #[derive(Clone, Copy, Debug, Args)]

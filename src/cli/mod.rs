@@ -31,8 +31,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::app::env::Env;
-use crate::app::failure::{Failure, Kind, Result};
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Failure, Kind, Result};
 use crate::config::settings;
 
 /// Records whole conferences unattended: a schedule in, one playable file per talk out.

@@ -13,11 +13,12 @@ use tokio::sync::watch;
 use super::printing;
 use super::render::clean;
 use crate::app::daemon::status::Status;
-use crate::app::env::Env;
-use crate::app::failure::{Failure, Kind, Result};
-use crate::app::report::TalkView;
-use crate::app::timeshift::{self, Scans, place_of};
-use crate::app::watch::{self as watching, Follow, From, Step, Way, find, joined};
+use crate::app::library::report::TalkView;
+use crate::app::playback::follow::{self as watching, Follow, Step, Way, find, joined};
+use crate::app::playback::start_at::From;
+use crate::app::playback::timeshift::{self, Scans, place_of};
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Failure, Kind, Result};
 use crate::catalog::open_reader;
 use crate::web;
 

@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use super::site::Site;
-use crate::app::failure::{Failure, Kind, Result};
-use crate::app::json::hex;
+use crate::app::library::json::hex;
+use crate::app::support::failure::{Failure, Kind, Result};
 
 /// A token shorter than this could be guessed.
 const TOKEN_LENGTH: usize = 16;

@@ -27,9 +27,9 @@ use tokio::sync::watch;
 pub use guard::Access;
 
 use crate::app::daemon::status::Status;
-use crate::app::env::Env;
-use crate::app::failure::{Failure, Kind, Result};
-use crate::app::timeshift::Scans;
+use crate::app::playback::timeshift::Scans;
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Failure, Kind, Result};
 use limit::Limited;
 use site::Site;
 

@@ -7,9 +7,9 @@ use tokio::sync::watch;
 
 use super::guard::Access;
 use crate::app::daemon::status::Status;
-use crate::app::env::Env;
-use crate::app::failure::{Failure, Kind, Result};
-use crate::app::timeshift::Scans;
+use crate::app::playback::timeshift::Scans;
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Failure, Kind, Result};
 use crate::catalog::open_reader;
 
 /// Connections to the catalog that are kept for the next request.

@@ -8,8 +8,8 @@ use streamrip_lab::{Format, Recipe};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::app::clock::TestClock;
 use crate::app::daemon::status::{Flow, Tape};
+use crate::app::support::clock::TestClock;
 use crate::catalog::open_writer;
 use crate::domain::settings::Settings;
 use crate::domain::time::Ms;

@@ -6,7 +6,7 @@
 
 mod alarms;
 mod core;
-mod heart;
+mod heartbeat;
 mod run;
 pub mod status;
 mod systemd;
@@ -15,6 +15,6 @@ mod worker;
 
 pub use alarms::sender;
 pub use core::{Core, TapeView};
-pub use heart::Heart;
+pub use heartbeat::Heart;
 pub use run::{Outcome, RunOptions, SOURCE_LOG, run};
 pub use worker::{Doing, Done, Worker};

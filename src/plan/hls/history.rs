@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 
 use url::Url;
 
-use super::Start;
-use crate::domain::hls::{ByteRange, Chunk, Playlist};
+use super::ResumePoint;
+use crate::domain::hls::{ByteRange, MediaPlaylist, MediaSegment};
 use crate::domain::time::Ms;
 
 /// Names that are remembered at most, of one encoder's life: a playlist of a whole day has thousands, of which the
@@ -38,27 +38,32 @@ const MAX_MISSED: u64 = 10_000;
 
 /// One segment, as far as it can be known again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken {
+pub struct SegmentRef {
     url: Url,
     range: Option<ByteRange>,
     /// Media sequence number.
     pub sequence: u64,
     /// EXT-X-PROGRAM-DATE-TIME.
-    made: Option<Ms>,
+    program_date_time: Option<Ms>,
 }
 
-impl Taken {
+impl SegmentRef {
     /// What identifies a segment of a playlist.
     #[must_use]
-    pub fn of(chunk: &Chunk) -> Self {
-        Self { url: chunk.url.clone(), range: chunk.range, sequence: chunk.sequence, made: chunk.made }
+    pub fn of(segment: &MediaSegment) -> Self {
+        Self {
+            url: segment.url.clone(),
+            range: segment.range,
+            sequence: segment.sequence,
+            program_date_time: segment.program_date_time,
+        }
     }
 
-    /// True where `chunk` has the same name on the server: the last part of its path and where it begins if it is a part
+    /// True where `segment` has the same name on the server: the last part of its path and where it begins if it is a part
     /// of a file. Hosts, folders and queries change with load balancers and signatures.
     #[must_use]
-    pub fn has_name_of(&self, chunk: &Chunk) -> bool {
-        Naming::Tail.is_same(self, chunk)
+    pub fn has_name_of(&self, segment: &MediaSegment) -> bool {
+        Naming::Tail.is_same(self, segment)
     }
 }
 
@@ -77,24 +82,22 @@ enum Naming {
 }
 
 impl Naming {
-    fn is_same(self, a: &Taken, b: &Chunk) -> bool {
+    fn is_same(self, a: &SegmentRef, b: &MediaSegment) -> bool {
         let offset = |range: Option<ByteRange>| range.map(|range| range.offset);
         let tails = || tail(&a.url) == tail(&b.url) && offset(a.range) == offset(b.range);
         match self {
             Self::Tail => tails(),
             Self::Query => tails() && a.url.query() == b.url.query(),
-            Self::Address => {
-                tails() && a.url.path() == b.url.path() && a.url.query() == b.url.query()
-            }
+            Self::Address => tails() && a.url.path() == b.url.path() && a.url.query() == b.url.query(),
             Self::Number => a.sequence == b.sequence,
         }
     }
 
     /// What tells apart the segments of a playlist; `None` where one segment is all it has.
-    fn of(chunks: &[Chunk]) -> Option<Self> {
-        let (first, rest) = chunks.split_first()?;
-        let first = Taken::of(first);
-        let all = |naming: Self| rest.iter().all(|chunk| naming.is_same(&first, chunk));
+    fn of(segments: &[MediaSegment]) -> Option<Self> {
+        let (first, rest) = segments.split_first()?;
+        let first = SegmentRef::of(first);
+        let all = |naming: Self| rest.iter().all(|segment| naming.is_same(&first, segment));
         (!rest.is_empty()).then(|| {
             [Self::Tail, Self::Query, Self::Address].into_iter().find(|naming| !all(*naming)).unwrap_or(Self::Number)
         })
@@ -118,7 +121,7 @@ pub struct SegmentHistory {
     is_volatile: bool,
     restarted_at: Option<Ms>,
     /// The last playlist that held no known name and was not believed.
-    unknown: Vec<Taken>,
+    unknown: Vec<SegmentRef>,
     has_begun: bool,
 }
 
@@ -128,11 +131,11 @@ struct Life {
     /// Counts restarts.
     number: u32,
     /// Oldest first; the last `window` of them are the last window's.
-    passed: VecDeque<Taken>,
+    passed: VecDeque<SegmentRef>,
     /// Segments of the longest playlist so far.
     window: usize,
     /// Listed behind what was passed, when the playlist was read last.
-    pending: Vec<Taken>,
+    pending: Vec<SegmentRef>,
     /// When a playlist of this life was read last, and when one that had something new.
     seen_at: Ms,
     news_at: Ms,
@@ -152,7 +155,7 @@ struct Place {
 impl SegmentHistory {
     /// The newest segment that was passed.
     #[must_use]
-    pub fn last(&self) -> Option<&Taken> {
+    pub fn last(&self) -> Option<&SegmentRef> {
         self.current.passed.back()
     }
 
@@ -170,79 +173,79 @@ impl SegmentHistory {
 
     /// True where both are one segment in two readings of a playlist.
     #[must_use]
-    pub fn is_same(&self, a: &Taken, b: &Chunk) -> bool {
+    pub fn is_same(&self, a: &SegmentRef, b: &MediaSegment) -> bool {
         self.naming.is_same(a, b) && (self.naming != Naming::Tail || self.is_unique(a) || a.sequence == b.sequence)
     }
 
     /// False where one name stands several times in the window, as that of a slate does.
-    fn is_unique(&self, a: &Taken) -> bool {
+    fn is_unique(&self, a: &SegmentRef) -> bool {
         let known = self.current.passed.iter().chain(&self.current.pending);
         known.filter(|known| tail(&known.url) == tail(&a.url)).map(|known| known.sequence).all(|n| n == a.sequence)
     }
 
     /// A segment was taken, or left out for good. To be called in the order of the playlist.
-    pub fn pass(&mut self, chunk: &Chunk) {
+    pub fn pass(&mut self, segment: &MediaSegment) {
         self.has_begun = true;
-        self.current.pass(Taken::of(chunk));
+        self.current.pass(SegmentRef::of(segment));
     }
 
     /// Where to go on in a playlist that was read at `now`. All of it is new to a history that is new.
-    pub fn locate(&mut self, playlist: &Playlist, now: Ms) -> Start {
-        let chunks = &playlist.chunks;
-        let nothing = Start { at: chunks.len(), ..Start::default() };
-        if chunks.is_empty() {
+    pub fn locate(&mut self, playlist: &MediaPlaylist, now: Ms) -> ResumePoint {
+        let segments = &playlist.segments;
+        let nothing = ResumePoint { at: segments.len(), ..ResumePoint::default() };
+        if segments.is_empty() {
             return nothing;
         }
-        let target_ms = playlist.target_ms.max(chunks.iter().map(|chunk| chunk.duration_ms).max().unwrap_or(0));
-        self.naming = self.naming_for(chunks);
+        let target_ms = playlist.target_ms.max(segments.iter().map(|segment| segment.duration_ms).max().unwrap_or(0));
+        self.naming = self.naming_for(segments);
         self.retired.retain(|(_, since)| now.since(*since) < RETIRED_TARGETS * target_ms);
         if !self.has_begun {
             self.has_begun = true;
-            self.current.read(chunks, 0, now);
-            return Start::default();
+            self.current.read(segments, 0, now);
+            return ResumePoint::default();
         }
-        if let Some(place) = self.current.place(chunks, self.naming) {
+        if let Some(place) = self.current.place(segments, self.naming) {
             self.unknown.clear();
-            return self.current.go_on(place, chunks, now);
+            return self.current.go_on(place, segments, now);
         }
-        if self.current.is_old_copy(chunks, self.naming, now, target_ms) {
+        if self.current.is_old_copy(segments, self.naming, now, target_ms) {
             return nothing;
         }
-        if let Some(start) = self.of_another_life(chunks, now, target_ms) {
+        if let Some(start) = self.of_another_life(segments, now, target_ms) {
             return start;
         }
         self.of_no_known_life(playlist, now, target_ms).unwrap_or(nothing)
     }
 
-    fn naming_for(&self, chunks: &[Chunk]) -> Naming {
+    fn naming_for(&self, segments: &[MediaSegment]) -> Naming {
         if self.is_volatile {
             return Naming::Number;
         }
         // A window of a single segment, whose next one has the same name: the rest of the address may tell them apart.
-        let of_two = || match (self.last(), chunks) {
+        let of_two = || match (self.last(), segments) {
             (Some(last), [next]) if last.sequence.checked_add(1) == Some(next.sequence) => {
                 let tells = |naming: &Naming| Naming::Tail.is_same(last, next) && !naming.is_same(last, next);
                 [Naming::Query, Naming::Address].into_iter().find(tells).unwrap_or(self.naming)
             }
             _ => self.naming,
         };
-        Naming::of(chunks).unwrap_or_else(of_two)
+        Naming::of(segments).unwrap_or_else(of_two)
     }
 
     /// A playlist of a life before or after the one that is followed. An older one is left where the newest goes on: but
     /// for its last window, which a slow copy may bring late.
-    fn of_another_life(&mut self, chunks: &[Chunk], now: Ms, target_ms: i64) -> Option<Start> {
+    fn of_another_life(&mut self, segments: &[MediaSegment], now: Ms, target_ms: i64) -> Option<ResumePoint> {
         let naming = self.naming;
         let mut places = self.retired.iter().enumerate().rev();
-        let (index, place) = places.find_map(|(n, (life, _))| Some((n, life.place(chunks, naming)?)))?;
+        let (index, place) = places.find_map(|(n, (life, _))| Some((n, life.place(segments, naming)?)))?;
         self.retired[index].1 = now;
-        let news = chunks.len() - place.at;
+        let news = segments.len() - place.at;
         let newest = self.retired.iter().map(|(life, _)| life).chain([&self.current]).max_by_key(|life| life.number)?;
         let is_over = now.since(newest.news_at) >= DEAD_TARGETS * target_ms;
         let life = &self.retired[index].0;
         let is_newest = life.number == newest.number;
         if !is_newest && (news == 0 || !(is_over || life.late + news <= life.window)) {
-            return Some(Start { at: chunks.len(), ..Start::default() });
+            return Some(ResumePoint { at: segments.len(), ..ResumePoint::default() });
         }
         let (mut life, _) = self.retired.remove(index);
         if !is_newest && !is_over {
@@ -251,29 +254,30 @@ impl SegmentHistory {
         self.unknown.clear();
         let before = std::mem::replace(&mut self.current, life);
         self.retired.push((before, now));
-        Some(Start { reset: true, ..self.current.go_on(place, chunks, now) })
+        Some(ResumePoint { reset: true, ..self.current.go_on(place, segments, now) })
     }
 
     /// A playlist without a known name: the window went on while nobody looked, or the encoder began anew.
-    fn of_no_known_life(&mut self, playlist: &Playlist, now: Ms, target_ms: i64) -> Option<Start> {
-        let chunks = &playlist.chunks;
-        let first = chunks.first()?;
+    fn of_no_known_life(&mut self, playlist: &MediaPlaylist, now: Ms, target_ms: i64) -> Option<ResumePoint> {
+        let segments = &playlist.segments;
+        let first = segments.first()?;
         let ahead = self.last().and_then(|last| first.sequence.checked_sub(last.sequence)?.checked_sub(1));
         if ahead == Some(0) {
             let place = Place { at: 0, again: None, missed: 0 };
-            return Some(self.current.go_on(place, chunks, now));
+            return Some(self.current.go_on(place, segments, now));
         }
         // More than real time allows: names that change with each reading, or two encoders by turns.
-        let limit = (playlist.window_ms() / 2).min(RESTART_TARGETS * target_ms);
+        let limit = (playlist.held_ms() / 2).min(RESTART_TARGETS * target_ms);
         let is_held = ahead.is_none() && self.restarted_at.is_some_and(|at| (0..limit).contains(&now.since(at)));
         if is_held {
-            let is_other = |chunk: &Chunk| self.unknown.iter().all(|other| !self.naming.is_same(other, chunk));
-            if !self.unknown.is_empty() && chunks.iter().all(is_other) {
-                let place = self.current.place(chunks, Naming::Number)?;
+            let is_other =
+                |segment: &MediaSegment| self.unknown.iter().all(|other| !self.naming.is_same(other, segment));
+            if !self.unknown.is_empty() && segments.iter().all(is_other) {
+                let place = self.current.place(segments, Naming::Number)?;
                 (self.naming, self.is_volatile) = (Naming::Number, true);
-                return Some(self.current.go_on(place, chunks, now));
+                return Some(self.current.go_on(place, segments, now));
             }
-            self.unknown = chunks.iter().rev().take(MAX_NAMES).map(Taken::of).collect();
+            self.unknown = segments.iter().rev().take(MAX_NAMES).map(SegmentRef::of).collect();
             return None;
         }
         self.unknown.clear();
@@ -282,16 +286,16 @@ impl SegmentHistory {
         let next = Life { number: newest + 1, ..Life::default() };
         let before = std::mem::replace(&mut self.current, next);
         self.retired.push((before, now));
-        self.current.read(chunks, 0, now);
+        self.current.read(segments, 0, now);
         if missed.is_none() {
             self.restarted_at = Some(now);
         }
-        Some(Start { at: 0, missed: missed.unwrap_or(0), reset: missed.is_none(), again: None })
+        Some(ResumePoint { at: 0, missed: missed.unwrap_or(0), reset: missed.is_none(), again: None })
     }
 }
 
 impl Life {
-    fn pass(&mut self, taken: Taken) {
+    fn pass(&mut self, taken: SegmentRef) {
         if let Some(at) = self.pending.iter().position(|pending| *pending == taken) {
             self.pending.drain(..=at);
         }
@@ -302,76 +306,76 @@ impl Life {
     }
 
     /// A playlist of this life was read, and is new from `at` on.
-    fn read(&mut self, chunks: &[Chunk], at: usize, now: Ms) {
-        self.window = self.window.max(chunks.len());
+    fn read(&mut self, segments: &[MediaSegment], at: usize, now: Ms) {
+        self.window = self.window.max(segments.len());
         self.seen_at = now;
-        if let Some(new) = chunks.get(at..).filter(|new| !new.is_empty()) {
+        if let Some(new) = segments.get(at..).filter(|new| !new.is_empty()) {
             self.news_at = now;
             let skip = new.len().saturating_sub(MAX_NAMES);
-            self.pending = new.iter().skip(skip).map(Taken::of).collect();
+            self.pending = new.iter().skip(skip).map(SegmentRef::of).collect();
         }
     }
 
-    fn go_on(&mut self, place: Place, chunks: &[Chunk], now: Ms) -> Start {
-        self.read(chunks, place.at, now);
-        Start { at: place.at, missed: place.missed, reset: false, again: place.again }
+    fn go_on(&mut self, place: Place, segments: &[MediaSegment], now: Ms) -> ResumePoint {
+        self.read(segments, place.at, now);
+        ResumePoint { at: place.at, missed: place.missed, reset: false, again: place.again }
     }
 
     /// Where a playlist goes on; `None` where it holds no name of the last window.
-    fn place(&self, chunks: &[Chunk], naming: Naming) -> Option<Place> {
-        let window: Vec<&Taken> = self.passed.iter().skip(self.passed.len().saturating_sub(self.window)).collect();
-        self.aligned(&window, chunks, naming).or_else(|| self.of_pending(chunks, naming))
+    fn place(&self, segments: &[MediaSegment], naming: Naming) -> Option<Place> {
+        let window: Vec<&SegmentRef> = self.passed.iter().skip(self.passed.len().saturating_sub(self.window)).collect();
+        self.aligned(&window, segments, naming).or_else(|| self.of_pending(segments, naming))
     }
 
     /// The place at which the two windows agree best.
-    fn aligned(&self, window: &[&Taken], chunks: &[Chunk], naming: Naming) -> Option<Place> {
-        let (last, newest) = (window.len().checked_sub(1)?, chunks.len().checked_sub(1)?);
+    fn aligned(&self, window: &[&SegmentRef], segments: &[MediaSegment], naming: Naming) -> Option<Place> {
+        let (last, newest) = (window.len().checked_sub(1)?, segments.len().checked_sub(1)?);
         // How many agree, from segment `n` of the window and `i` of the playlist backwards; and how good that is.
         let rank = |n: usize, i: usize| {
-            let run = (0..=n.min(i)).take_while(|back| naming.is_same(window[n - back], &chunks[i - back])).count();
+            let run = (0..=n.min(i)).take_while(|back| naming.is_same(window[n - back], &segments[i - back])).count();
             let is_whole = run == n.min(i) + 1;
-            (run > 0).then_some((is_whole, window[n].sequence == chunks[i].sequence, run))
+            (run > 0).then_some((is_whole, window[n].sequence == segments[i].sequence, run))
         };
-        let ahead = (0..=newest).filter_map(|i| {
-            Some((rank(last, i)?, true, Place { at: i + 1, again: Some(i), missed: 0 }))
-        });
+        let ahead =
+            (0..=newest).filter_map(|i| Some((rank(last, i)?, true, Place { at: i + 1, again: Some(i), missed: 0 })));
         // A copy that is behind ours ends with a segment that we have passed.
         let behind = (0..last).filter_map(|n| {
-            let place = Place { at: chunks.len(), again: None, missed: 0 };
+            let place = Place { at: segments.len(), again: None, missed: 0 };
             Some((rank(n, newest)?, false, place))
         });
         let best = ahead.chain(behind).max_by_key(|(rank, is_ahead, _)| (*rank, *is_ahead)).map(|(_, _, place)| place);
         // Segments that were passed are no longer there: deleted, or known to another node only.
         let newest_known = || {
-            let is_known = |chunk: &Chunk| window.iter().any(|known| naming.is_same(known, chunk));
-            let at = chunks.iter().rposition(is_known)? + 1;
+            let is_known = |segment: &MediaSegment| window.iter().any(|known| naming.is_same(known, segment));
+            let at = segments.iter().rposition(is_known)? + 1;
             Some(Place { at, again: None, missed: 0 })
         };
         best.or_else(newest_known)
     }
 
     /// Nothing that was passed is listed any more, but something that was listed behind it.
-    fn of_pending(&self, chunks: &[Chunk], naming: Naming) -> Option<Place> {
-        let place_of = |chunk: &Chunk| self.pending.iter().position(|pending| naming.is_same(pending, chunk));
-        let (at, missed) = chunks.iter().enumerate().find_map(|(i, chunk)| Some((i, place_of(chunk)?)))?;
+    fn of_pending(&self, segments: &[MediaSegment], naming: Naming) -> Option<Place> {
+        let place_of =
+            |segment: &MediaSegment| self.pending.iter().position(|pending| naming.is_same(pending, segment));
+        let (at, missed) = segments.iter().enumerate().find_map(|(i, segment)| Some((i, place_of(segment)?)))?;
         Some(Place { at, again: None, missed: missed as u64 })
     }
 
     /// True for a copy so old that none of its names is in the last window. It must be what was passed, word for word,
     /// since an encoder that was restarted uses names again: with its dates, or where it has none with its numbers and
     /// while newer copies are at hand.
-    fn is_old_copy(&self, chunks: &[Chunk], naming: Naming, now: Ms, target_ms: i64) -> bool {
-        let Some(first) = chunks.first() else { return false };
+    fn is_old_copy(&self, segments: &[MediaSegment], naming: Naming, now: Ms, target_ms: i64) -> bool {
+        let Some(first) = segments.first() else { return false };
         let is_ours = |from: usize| {
             let passed = self.passed.iter().skip(from);
-            let pairs = || passed.clone().zip(chunks);
-            pairs().count() == chunks.len()
-                && pairs().all(|(passed, chunk)| naming.is_same(passed, chunk))
-                && pairs().all(|(passed, chunk)| match (passed.made, chunk.made) {
+            let pairs = || passed.clone().zip(segments);
+            pairs().count() == segments.len()
+                && pairs().all(|(passed, segment)| naming.is_same(passed, segment))
+                && pairs().all(|(passed, segment)| match (passed.program_date_time, segment.program_date_time) {
                     (Some(a), Some(b)) => a.since(b).abs() <= SAME_DATE_MS,
                     _ => {
-                        passed.sequence == chunk.sequence
-                            && chunks.len() >= self.window
+                        passed.sequence == segment.sequence
+                            && segments.len() >= self.window
                             && now.since(self.seen_at) <= 2 * target_ms
                     }
                 })

@@ -124,7 +124,8 @@ impl World {
             Numbers::OfNode,
             Numbers::Random,
         ][rng.usize(0..8)];
-        let dates = [Dates::None, Dates::None, Dates::Right, Dates::OfNode, Dates::Stepped, Dates::OfWriting][rng.usize(0..6)];
+        let dates =
+            [Dates::None, Dates::None, Dates::Right, Dates::OfNode, Dates::Stepped, Dates::OfWriting][rng.usize(0..6)];
         let turns = [Turns::One, Turns::Alternating, Turns::Random, Turns::Failover][rng.usize(0..4)];
         let window = rng.usize(3..10);
         let keeps_list = numbers == Numbers::ByClock || (names != Names::Again && rng.bool());
@@ -162,7 +163,7 @@ impl World {
             // Nor one that begins with a slate which the last window has.
             let distinct = (self.names != Names::Again || number > 4 * self.window + 10)
                 && slate == 0
-                && !list.iter().any(|made| made.slate);
+                && !list.iter().any(|program_date_time| program_date_time.slate);
             if calm && distinct && rng.u32(0..25) == 0 {
                 (life, number) = (life + 1, 0);
                 self.restarts += 1;
@@ -172,7 +173,12 @@ impl World {
                 }
             }
             // The same slate several times: only numbers tell how often.
-            if slates == 0 && calm && self.numbers == Numbers::Right && self.names == Names::Counted && self.restarts == 0 {
+            if slates == 0
+                && calm
+                && self.numbers == Numbers::Right
+                && self.names == Names::Counted
+                && self.restarts == 0
+            {
                 slate = if rng.u32(0..30) == 0 { rng.usize(2..12) } else { 0 };
                 slates += slate;
             }
@@ -199,7 +205,7 @@ impl World {
     }
 
     /// What a node answers at a time, and which segments that are.
-    fn playlist(&self, rng: &mut Rng, node: usize, now: i64) -> (Playlist, Vec<usize>) {
+    fn playlist(&self, rng: &mut Rng, node: usize, now: i64) -> (MediaPlaylist, Vec<usize>) {
         let at = if node == 1 { now - self.lag_ms } else { now };
         let nothing = (0, 0, Vec::new());
         let (written, gone, list) = self.lists.iter().rev().find(|(from, ..)| *from <= at).unwrap_or(&nothing);
@@ -210,49 +216,55 @@ impl World {
             Numbers::Slow => *gone as u64 / 2,
             Numbers::Overflowing => u64::MAX,
             Numbers::ByClock => {
-                *gone as u64 + list.last().map_or(0, |last| if last.life > 0 { 1_700_000_000 + 100 * last.life as u64 } else { 0 })
+                *gone as u64
+                    + list
+                        .last()
+                        .map_or(0, |last| if last.life > 0 { 1_700_000_000 + 100 * last.life as u64 } else { 0 })
             }
             Numbers::OfNode => *gone as u64 + 1000 * node as u64,
             Numbers::Random => rng.u64(0..1 << 40),
         };
-        let chunks = list.iter().enumerate().map(|(n, made)| {
+        let segments = list.iter().enumerate().map(|(n, program_date_time)| {
             let made_at = match self.dates {
                 Dates::None => None,
-                Dates::Right => Some(made.at_ms),
-                Dates::OfNode => Some(made.at_ms + self.disagree_ms * node as i64),
-                Dates::Stepped => Some(made.at_ms + if made.at_ms > LENGTH_MS / 3 { self.step_ms } else { 0 }),
+                Dates::Right => Some(program_date_time.at_ms),
+                Dates::OfNode => Some(program_date_time.at_ms + self.disagree_ms * node as i64),
+                Dates::Stepped => Some(
+                    program_date_time.at_ms + if program_date_time.at_ms > LENGTH_MS / 3 { self.step_ms } else { 0 },
+                ),
                 Dates::OfWriting => Some(written - (list.len() - n) as i64 * TARGET_MS),
             };
-            Chunk {
+            MediaSegment {
                 sequence: base.saturating_add(n as u64),
-                url: Url::parse(&format!("http://node{node}/live/{}", self.name(made, signature))).expect("an address"),
+                url: Url::parse(&format!("http://node{node}/live/{}", self.name(program_date_time, signature)))
+                    .expect("an address"),
                 range: (self.names == Names::Range)
-                    .then_some(ByteRange { offset: made.number as u64 * 1000, length: 1000 }),
+                    .then_some(ByteRange { offset: program_date_time.number as u64 * 1000, length: 1000 }),
                 duration_ms: TARGET_MS,
-                made: made_at.map(|at| Ms(1_700_000_000_000 + at)),
+                program_date_time: made_at.map(|at| Ms(1_700_000_000_000 + at)),
                 discontinuity: false,
                 gap: false,
                 map: None,
                 key: None,
             }
         });
-        let playlist = Playlist { target_ms: TARGET_MS, chunks: chunks.collect(), ended: false };
-        (playlist, list.iter().map(|made| made.id).collect())
+        let playlist = MediaPlaylist { target_ms: TARGET_MS, segments: segments.collect(), ended: false };
+        (playlist, list.iter().map(|program_date_time| program_date_time.id).collect())
     }
 
-    fn name(&self, made: &Made, signature: u32) -> String {
-        if made.slate {
+    fn name(&self, program_date_time: &Made, signature: u32) -> String {
+        if program_date_time.slate {
             return "slate.ts".to_owned();
         }
         match self.names {
-            Names::Counted => format!("{}.ts", made.id),
-            Names::OfLife => format!("{}_{}.ts", made.life, made.number),
-            Names::Again => format!("{}.ts", made.number),
-            Names::Query => format!("seg.ts?n={}&l={}", made.number, made.life),
-            Names::Folder => format!("{}/{}/seg.ts", made.life, made.number),
-            Names::Range => format!("all{}.ts", made.life),
-            Names::Signed => format!("{signature}/{}.ts?token={signature}", made.id),
-            Names::Wrapped => format!("{}.ts", made.id % (3 * self.window + 8)),
+            Names::Counted => format!("{}.ts", program_date_time.id),
+            Names::OfLife => format!("{}_{}.ts", program_date_time.life, program_date_time.number),
+            Names::Again => format!("{}.ts", program_date_time.number),
+            Names::Query => format!("seg.ts?n={}&l={}", program_date_time.number, program_date_time.life),
+            Names::Folder => format!("{}/{}/seg.ts", program_date_time.life, program_date_time.number),
+            Names::Range => format!("all{}.ts", program_date_time.life),
+            Names::Signed => format!("{signature}/{}.ts?token={signature}", program_date_time.id),
+            Names::Wrapped => format!("{}.ts", program_date_time.id % (3 * self.window + 8)),
         }
     }
 }
@@ -285,11 +297,11 @@ fn read(seed: u64, mut log: Option<&mut String>) -> Result<(), String> {
         }
         let news = start.at < ids.len();
         if let Some(log) = &mut log {
-            let first = playlist.chunks.first().map(|chunk| (chunk.url.as_str(), chunk.sequence));
+            let first = playlist.segments.first().map(|segment| (segment.url.as_str(), segment.sequence));
             log.push_str(&format!("{now} node {node} {ids:?} from {first:?}: {start:?}\n"));
         }
         for n in start.at..ids.len() {
-            history.pass(&playlist.chunks[n]);
+            history.pass(&playlist.segments[n]);
             taken.push(ids[n]);
         }
         now += reload_after(&playlist, news) + rng.i64(0..300);
@@ -310,7 +322,9 @@ fn read(seed: u64, mut log: Option<&mut String>) -> Result<(), String> {
     let hasty = restarts.windows(2).any(|pair| pair[1] - pair[0] < TARGET_MS / 2);
     let world_words = || {
         let World { names, numbers, dates, turns, window, lag_ms, keeps_list, restarts, .. } = &world;
-        format!("{names:?} {numbers:?} {dates:?} {turns:?} window {window} lag {lag_ms} keeps {keeps_list} restarts {restarts}")
+        format!(
+            "{names:?} {numbers:?} {dates:?} {turns:?} window {window} lag {lag_ms} keeps {keeps_list} restarts {restarts}"
+        )
     };
     if twice.is_empty() && left_out.is_empty() && !hasty {
         return Ok(());
