@@ -70,23 +70,23 @@ pub fn first_segment(
     };
     let is_new = history.is_new();
     let quiet_ms = now.since(history.news_at());
-    let start = history.locate(playlist, now);
-    let again = start.again.filter(|again| {
-        let next = segments.get(start.at);
+    let point = history.locate(playlist, now);
+    let again = point.again.filter(|again| {
         // A playlist that stands still: taken with each connection anew, its last segment would stand in many files.
         let is_stale = quiet_ms > STALE_TARGETS * playlist.target_ms + SECOND;
-        let is_alone = next.is_none() && (playlist.ended || is_stale);
+        let next = segments.get(point.at);
+        let is_over = next.is_none() && playlist.ended;
         // Where the file must be another one behind it, nobody would ever come past it.
-        !is_alone && !is_stale && next.is_none_or(|next| !needs_new_file(&segments[*again], next, muxed))
+        let is_before_new_file = next.is_some_and(|next| needs_new_file(&segments[*again], next, muxed));
+        !(is_stale || is_over || is_before_new_file || *again < earliest)
     });
-    let again = again.filter(|again| *again >= earliest);
-    let at = again.unwrap_or(start.at).max(earliest);
-    if is_new || at > start.at {
-        for segment in &segments[start.at.min(at)..at] {
+    let at = again.unwrap_or(point.at).max(earliest);
+    if is_new || at > point.at {
+        for segment in &segments[point.at.min(at)..at] {
             history.pass(segment);
         }
     }
-    ResumePoint { at, again, ..start }
+    ResumePoint { at, again, ..point }
 }
 
 /// True where two chunks cannot stand in one file: the start of the MP4 is another one, or its clock. (In

@@ -5,9 +5,11 @@
 //! a changed schedule and a clock step all take the same road.
 
 mod alarms;
+pub mod catalog_sink;
 mod core;
 mod heartbeat;
 mod run;
+pub mod source_log;
 pub mod status;
 mod systemd;
 pub mod ticker;

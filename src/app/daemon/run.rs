@@ -11,13 +11,13 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::alarms::{self, Caller};
+use super::catalog_sink::Journal;
 use super::core::Core;
-use super::heart::Heart;
+use super::heartbeat::Heart;
 use super::status::{self, Status};
 use super::systemd::Notifier;
 use super::ticker::Ticker;
 use super::worker::{self, Doing, Worker};
-use crate::app::daemon::catalog_sink::Journal;
 use crate::app::library::report::{self, Selection, TalkView};
 use crate::app::library::{backup, recover};
 use crate::app::schedule::refresh;

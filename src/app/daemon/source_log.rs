@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
-use super::daemon::SOURCE_LOG;
+use super::SOURCE_LOG;
 use crate::domain::interval::Interval;
 use crate::domain::time::Ms;
 

@@ -9,11 +9,10 @@ use rusqlite::{Connection as Db, TransactionBehavior};
 use uuid::Uuid;
 
 use crate::app::library::assemble::{TALKS, file_prefix};
-use crate::app::library::recover::stopped;
 use crate::app::library::sidecar;
 use crate::app::support::contents::{Content, read_for_good};
 use crate::app::support::env::Env;
-use crate::app::support::failure::Result;
+use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::walk::Tree;
 use crate::catalog::assemblies::{self, NewAssembly};
 use crate::catalog::schedule::{self, TalkFilter};
@@ -99,6 +98,11 @@ pub(super) fn adopt(db: &mut Db, env: &Env, unknown: &[String], cancel: &Cancell
     Ok(adopted)
 }
 
+/// The failure of a recovery that was cancelled.
+pub(super) fn stopped() -> Failure {
+    Failure::new(Kind::Failed, "recovery was cancelled before it was complete; the next start continues it")
+}
+
 fn insert(db: &Db, hall: HallId, path: &str, file: &Content, start: Ms) -> Result<()> {
     let container = match sniff::sniff(&file.head, true) {
         Sniff::Media(container) => container,
@@ -140,7 +144,7 @@ fn insert(db: &Db, hall: HallId, path: &str, file: &Content, start: Ms) -> Resul
 ///
 /// # Errors
 /// When the catalog cannot be used. A file that cannot be read, or is nobody's, is left alone.
-pub(super) fn adopt_assemblies(db: &mut Db, env: &Env, cancel: &CancellationToken) -> Result<usize> {
+pub(crate) fn adopt_assemblies(db: &mut Db, env: &Env, cancel: &CancellationToken) -> Result<usize> {
     let (events, halls) = (schedule::events(db)?, schedule::halls(db)?);
     let mut adopted = 0;
     let mut files: Vec<String> = Tree::read(&env.data_dir, TALKS).files.into_iter().collect();

@@ -183,7 +183,7 @@ fn lock_file(data_dir: &Path) -> std::io::Result<File> {
 }
 
 /// Waits until no other process assembles.
-pub(super) async fn turn(env: &Env) -> Result<File> {
+pub(crate) async fn turn(env: &Env) -> Result<File> {
     let data_dir = env.data_dir.clone();
     let locked = tokio::task::spawn_blocking(move || lock_file(&data_dir).and_then(|file| file.lock().map(|()| file)));
     match locked.await {

@@ -1,12 +1,13 @@
 //! Looking at what a closed segment holds.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
+use crate::app::support::blocking::{Reader, media, media_failure, read};
 use crate::app::support::env::Env;
-use crate::app::support::failure::{Failure, Kind, Result};
+use crate::app::support::failure::Result;
 use crate::catalog::writer::Writer;
 use crate::catalog::{marks, media_index, segments, troubles};
 use crate::domain::clock::ClockStep;
@@ -15,11 +16,8 @@ use crate::domain::interval::Interval;
 use crate::domain::media::MediaIndex;
 use crate::domain::segment::{Mark, Segment, Verdict};
 use crate::domain::time::Ms;
-use crate::media::{CancellationToken, MediaError};
+use crate::media::MediaError;
 use crate::plan::clock_watch::{stepped, unstepped};
-
-/// A reading connection that tasks share.
-pub(crate) type Reader = Arc<Mutex<Connection>>;
 
 /// Indexes one closed segment: spans, packets at its edges and verdict go into the catalog. A segment
 /// that is open, or judged already, is left as it is. One whose file cannot be read, or whose look ends in a
@@ -99,42 +97,4 @@ pub(crate) async fn index_file(
         Ok(index)
     })
     .await
-}
-
-/// Runs media work on a blocking thread; dropping the future stops it, with its children. A panic in it is an
-/// error of that piece of work.
-pub(crate) async fn media<T: Send + 'static>(
-    job: impl FnOnce(&CancellationToken) -> crate::media::Result<T> + Send + 'static,
-) -> crate::media::Result<T> {
-    let cancel = CancellationToken::new();
-    let _stop = cancel.clone().drop_guard();
-    match tokio::task::spawn_blocking(move || job(&cancel)).await {
-        Ok(done) => done,
-        Err(e) if e.is_panic() => Err(MediaError::Panicked(e.to_string())),
-        // The runtime is ending.
-        Err(_) => Err(MediaError::Cancelled),
-    }
-}
-
-/// Runs a reading job off the async threads.
-pub(crate) async fn read<T: Send + 'static>(
-    reader: &Reader,
-    job: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let reader = Arc::clone(reader);
-    tokio::task::spawn_blocking(move || job(&reader.lock().unwrap_or_else(PoisonError::into_inner)))
-        .await
-        .unwrap_or_else(|e| Err(Failure::new(Kind::Failed, "a reader of the catalog ended").because(e)))
-}
-
-/// As the user meets it.
-pub(crate) fn media_failure(e: &MediaError) -> Failure {
-    let failure = Failure::new(Kind::Failed, e.to_string());
-    match e {
-        MediaError::ProgramMissing(_) => failure.hint("install it with: apt-get install ffmpeg"),
-        MediaError::Stale { .. } => {
-            failure.hint("the file was changed after it was recorded; streamrip assemble --force indexes it anew")
-        }
-        _ => failure,
-    }
 }

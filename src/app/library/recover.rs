@@ -5,21 +5,17 @@
 //! are marked lost. Nothing that reached the disk is deleted or forgotten, and a second run does nothing.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection as Db, TransactionBehavior};
-use sha2::{Digest, Sha256};
 
-use crate::app::library::adopt::adopt;
+use crate::app::library::adopt::{adopt, stopped};
 use crate::app::library::merge;
+use crate::app::support::contents::read_for_good;
 use crate::app::support::env::Env;
-use crate::app::support::failure::{Failure, Kind, Result};
+use crate::app::support::failure::Result;
 use crate::app::support::walk::Tree;
 use crate::catalog::{relative_path, troubles};
-use crate::domain::sniff;
 use crate::domain::time::{Ms, SECOND};
 use crate::media::CancellationToken;
 use crate::source::ProcessId;
@@ -126,11 +122,6 @@ pub fn recover(env: &Env, db: &mut Db, cancel: &CancellationToken) -> Result<Rec
     Ok(done)
 }
 
-/// What a recovery says that was cancelled.
-pub(super) fn stopped() -> Failure {
-    Failure::new(Kind::Failed, "stopped while the catalog was made true about the disk; the next start goes on")
-}
-
 /// Ends children of a daemon that was killed, where it is certain that they are ours.
 fn end_survivors(db: &Db) -> Result<usize> {
     let mut query = db.prepare("SELECT pid, pid_start FROM connection WHERE closed_ms IS NULL AND pid IS NOT NULL")?;
@@ -214,59 +205,6 @@ fn close_open(db: &Db, env: &Env, now: Ms, cancel: &CancellationToken) -> Result
         }
     }
     Ok(open.len())
-}
-
-/// What a file holds.
-pub(super) struct Content {
-    pub bytes: u64,
-    pub sha256: [u8; 32],
-    /// When it was written to last, as the file system says.
-    pub modified: Option<Ms>,
-    /// Its first bytes, enough to recognise it.
-    pub head: Vec<u8>,
-}
-
-/// Reads a file whole whose size and sum are about to be written down, and makes sure of it first: whoever
-/// wrote it was killed, and what is read may still be in memory only. A power cut would make the row untrue.
-/// `cancel` ends it.
-pub(super) fn read_for_good(path: &Path, cancel: &CancellationToken) -> std::io::Result<Content> {
-    File::open(path)?.sync_all()?;
-    if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
-    }
-    read_until(path, cancel)
-}
-
-/// Reads a file whole.
-pub(super) fn read_all(path: &Path) -> std::io::Result<Content> {
-    read_until(path, &CancellationToken::new())
-}
-
-fn read_until(path: &Path, cancel: &CancellationToken) -> std::io::Result<Content> {
-    let mut file = File::open(path)?;
-    let modified = file.metadata()?.modified().ok().and_then(|t| {
-        let since = t.duration_since(std::time::UNIX_EPOCH).ok()?;
-        i64::try_from(since.as_millis()).ok().map(Ms)
-    });
-    let (mut hash, mut bytes, mut head) = (Sha256::new(), 0_u64, Vec::new());
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        if cancel.is_cancelled() {
-            return Err(std::io::Error::other("stopped"));
-        }
-        let n = match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(n) => n,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e),
-        };
-        hash.update(&buffer[..n]);
-        if head.len() < sniff::MAX {
-            head.extend_from_slice(&buffer[..n.min(sniff::MAX - head.len())]);
-        }
-        bytes += n as u64;
-    }
-    Ok(Content { bytes, sha256: hash.finalize().into(), modified, head })
 }
 
 /// Marks rows whose file is gone, and those whose file has come back. Gives back how many, and the files

@@ -1,5 +1,8 @@
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::*;

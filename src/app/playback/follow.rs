@@ -1,34 +1,22 @@
 //! `streamrip watch`: which talk is meant, and its bytes one after the other while they are recorded.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use chrono::NaiveTime;
 use rusqlite::Connection as Db;
 
+use super::start_at::{From, instant, newest_folder};
+use super::timeshift::{self, PieceBytes, Scans, Shift};
 use crate::app::library::report::{self, TalkView};
-use crate::app::playback::timeshift::{self, PieceBytes, Scans, Shift};
 use crate::app::support::dir_watch::Wake;
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
 use crate::catalog::assemblies::{self, Part};
 use crate::catalog::{open_reader, schedule};
-use crate::domain::segment::Segment;
 use crate::domain::talk::Talk;
 use crate::domain::time::Ms;
 use crate::plan::timeshift::PlaylistEntry;
 use crate::plan::wanted::window_of;
-
-/// Where to begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
-    /// At the talk's slot.
-    Start,
-    /// At the newest.
-    Live,
-    /// At this time of day.
-    At(NaiveTime),
-}
 
 /// Live is so many chunks behind the newest.
 const LIVE_CHUNKS: usize = 2;
@@ -180,25 +168,6 @@ fn begin(chunks: &[PlaylistEntry], from: From, view: &TalkView) -> usize {
         From::At(time) => instant(time, view),
     };
     chunks.iter().rposition(|c| c.wall <= at).unwrap_or(0)
-}
-
-/// The instant within the window, or the one nearest to it, at which clocks there show this time of day.
-#[must_use]
-pub fn instant(time: NaiveTime, view: &TalkView) -> Ms {
-    let start = view.window.start.in_zone(view.event.zone).date_naive();
-    let days = [start.pred_opt(), Some(start), start.succ_opt()];
-    let instants = days.into_iter().flatten().filter_map(|day| {
-        let local = day.and_time(time).and_local_timezone(view.event.zone).earliest()?;
-        Some(Ms(local.timestamp_millis()))
-    });
-    let far = |at: &Ms| view.window.start.since(*at).max(at.since(view.window.end)).max(0);
-    instants.min_by_key(far).unwrap_or(view.talk.slot.start)
-}
-
-/// Where the tape writes now, if it has begun to.
-fn newest_folder(env: &Env, segments: &[Segment]) -> Option<PathBuf> {
-    let newest = segments.iter().max_by_key(|s| s.opened)?;
-    env.data_dir.join(&newest.path).parent().map(Path::to_owned)
 }
 
 /// How a talk that is being recorded can be followed.

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use rusqlite::Connection as Db;
 
+use super::start_at::{From, instant, newest_folder};
 use super::wall_clock::{Given, Judgement, When, begins};
-use super::{From, instant, newest_folder};
 use crate::app::library::report::{self, TalkView};
 use crate::app::playback::timeshift::{forbidden, near};
 use crate::app::support::dir_watch::Wake;

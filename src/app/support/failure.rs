@@ -23,6 +23,30 @@ pub enum Kind {
     Catalog = 7,
 }
 
+impl Kind {
+    /// Every kind, in the order of its exit code.
+    pub const ALL: [Self; 7] =
+        [Self::Failed, Self::Usage, Self::BadInput, Self::Incomplete, Self::Busy, Self::NotFound, Self::Catalog];
+
+    /// What the exit code means, for the documentation.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Failed => "Something that should work did not: I/O, network, a program.",
+            Self::Usage => "The command line or a settings file is wrong.",
+            Self::BadInput => {
+                "The input is not what it should be: no calendar, an unreadable halls file. Nothing was changed."
+            }
+            Self::Incomplete => {
+                "The work is done and something is missing: talks partial or missed, `check` found problems, no daemon runs."
+            }
+            Self::Busy => "Not now: another daemon runs, or the catalog is locked. Try again later.",
+            Self::NotFound => "No such talk, hall or event, or more than one matches.",
+            Self::Catalog => "The catalog is damaged or was written by a newer streamrip.",
+        }
+    }
+}
+
 /// A failure with its cause and a hint.
 #[derive(Debug)]
 pub struct Failure {
