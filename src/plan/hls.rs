@@ -11,6 +11,9 @@ use crate::domain::time::{Ms, SECOND};
 /// A playlist that has had nothing new for so many target durations stands still.
 const STALE_TARGETS: i64 = 2;
 
+/// A pause of the encoder that is a gap of the recording, milliseconds: the time after which a tape calls a stall of HLS.
+const LONG_PAUSE_MS: i64 = 30 * SECOND;
+
 /// The newest chunk's date may lie ahead of our clock by so much. Milliseconds.
 const AHEAD_MS: i64 = 5 * SECOND;
 
@@ -50,6 +53,20 @@ pub struct ResumePoint {
     pub again: Option<usize>,
 }
 
+impl ResumePoint {
+    /// The place behind the segment that this one is at.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self { at: self.at + 1, ..Self::default() }
+    }
+
+    /// True where the segment at this place was passed before, and is taken once more.
+    #[must_use]
+    pub fn is_again(self) -> bool {
+        self.again == Some(self.at)
+    }
+}
+
 /// Where a connection begins. `history`: what the connections before it have passed, which this one goes on from. The
 /// newest of them is taken once more, so that the seam between the two files is found by equal packets; the file of a
 /// segment that was cut in the middle ends with it. Nothing made before `from` is taken, as far as that is known at
@@ -72,9 +89,12 @@ pub fn first_segment(
     let quiet_ms = now.since(history.news_at());
     let point = history.locate(playlist, now);
     let again = point.again.filter(|again| {
-        // A playlist that stands still: taken with each connection anew, its last segment would stand in many files.
-        let is_stale = quiet_ms > STALE_TARGETS * playlist.target_ms + SECOND;
         let next = segments.get(point.at);
+        // A playlist that stands still: taken with each connection anew, its last segment would stand in many files. When
+        // it goes on, all that is new was made after a pause, which an overlap of the files would hide.
+        let is_still = quiet_ms > STALE_TARGETS * playlist.target_ms + SECOND;
+        let new_ms: i64 = segments[point.at.min(segments.len())..].iter().map(|segment| segment.duration_ms).sum();
+        let is_stale = is_still && (next.is_none() || (quiet_ms > LONG_PAUSE_MS && new_ms < quiet_ms / 2));
         let is_over = next.is_none() && playlist.ended;
         // Where the file must be another one behind it, nobody would ever come past it.
         let is_before_new_file = next.is_some_and(|next| needs_new_file(&segments[*again], next, muxed));

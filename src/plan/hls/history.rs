@@ -7,6 +7,7 @@
 //! names allow (one slate listed eight times), and tell an old copy from a restart where no name is known.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use url::Url;
 
@@ -39,7 +40,7 @@ const MAX_MISSED: u64 = 10_000;
 /// One segment, as far as it can be known again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentRef {
-    url: Url,
+    url: Arc<Url>,
     range: Option<ByteRange>,
     /// Media sequence number.
     pub sequence: u64,
@@ -52,7 +53,7 @@ impl SegmentRef {
     #[must_use]
     pub fn of(segment: &MediaSegment) -> Self {
         Self {
-            url: segment.url.clone(),
+            url: Arc::new(segment.url.clone()),
             range: segment.range,
             sequence: segment.sequence,
             program_date_time: segment.program_date_time,
@@ -113,9 +114,9 @@ fn tail(url: &Url) -> &str {
 #[derive(Clone, Debug, Default)]
 pub struct SegmentHistory {
     /// The life of the encoder that is followed.
-    current: Life,
+    current: EncoderRun,
     /// Lives before it, whose playlists a cache may still hand out, or that go on beside it.
-    retired: Vec<(Life, Ms)>,
+    retired: Vec<(EncoderRun, Ms)>,
     naming: Naming,
     /// Names are made anew with each reading.
     is_volatile: bool,
@@ -125,9 +126,9 @@ pub struct SegmentHistory {
     has_begun: bool,
 }
 
-/// One life of an encoder: from a restart to the next.
+/// What was read of one run of the encoder: from a restart to the next.
 #[derive(Clone, Debug, Default)]
-struct Life {
+struct EncoderRun {
     /// Counts restarts.
     number: u32,
     /// Oldest first; the last `window` of them are the last window's.
@@ -139,6 +140,8 @@ struct Life {
     /// When a playlist of this life was read last, and when one that had something new.
     seen_at: Ms,
     news_at: Ms,
+    /// Its last playlist said that nothing follows.
+    has_ended: bool,
     /// So many segments were taken of it after the next life had begun.
     late: usize,
 }
@@ -202,14 +205,21 @@ impl SegmentHistory {
         if !self.has_begun {
             self.has_begun = true;
             self.current.read(segments, 0, now);
+            self.current.has_ended = playlist.ended;
             return ResumePoint::default();
         }
-        if let Some(place) = self.current.place(segments, self.naming) {
-            self.unknown.clear();
-            return self.current.go_on(place, segments, now);
-        }
-        if self.current.is_old_copy(segments, self.naming, now, target_ms) {
-            return nothing;
+        let place = self.current.place(segments, self.naming);
+        // A clip that was shown before the talk had ended: what is not behind it begins anew, whatever its names.
+        let begins_anew = self.current.has_ended && !playlist.ended && place.is_none_or(|place| place.again.is_none());
+        if !begins_anew {
+            if let Some(place) = place {
+                self.unknown.clear();
+                self.current.has_ended = playlist.ended;
+                return self.current.go_on(place, segments, now);
+            }
+            if self.current.is_old_copy(segments, self.naming, now, target_ms) {
+                return nothing;
+            }
         }
         if let Some(start) = self.of_another_life(segments, now, target_ms) {
             return start;
@@ -283,7 +293,7 @@ impl SegmentHistory {
         self.unknown.clear();
         let missed = ahead.filter(|missed| *missed <= MAX_MISSED);
         let newest = self.retired.iter().map(|(life, _)| life.number).max().unwrap_or(0).max(self.current.number);
-        let next = Life { number: newest + 1, ..Life::default() };
+        let next = EncoderRun { number: newest + 1, ..EncoderRun::default() };
         let before = std::mem::replace(&mut self.current, next);
         self.retired.push((before, now));
         self.current.read(segments, 0, now);
@@ -294,7 +304,7 @@ impl SegmentHistory {
     }
 }
 
-impl Life {
+impl EncoderRun {
     fn pass(&mut self, taken: SegmentRef) {
         if let Some(at) = self.pending.iter().position(|pending| *pending == taken) {
             self.pending.drain(..=at);
@@ -343,7 +353,19 @@ impl Life {
             let place = Place { at: segments.len(), again: None, missed: 0 };
             Some((rank(n, newest)?, false, place))
         });
-        let best = ahead.chain(behind).max_by_key(|(rank, is_ahead, _)| (*rank, *is_ahead)).map(|(_, _, place)| place);
+        let best = ahead.chain(behind).max_by_key(|(rank, is_ahead, _)| (*rank, *is_ahead));
+        // A slate that stands there several times agrees with itself at many places: then numbers that go on decide.
+        if let Some(((_, same_numbers, _), _, Place { again: Some(again), .. })) = best {
+            let stands_once = |segment: &MediaSegment| {
+                let same = |other: &&MediaSegment| naming.is_same(&SegmentRef::of(segment), other);
+                segments.iter().filter(same).count() == 1
+            };
+            let goes_on = segments.first().is_some_and(|first| first.sequence > window[last].sequence);
+            if !same_numbers && goes_on && !stands_once(&segments[again]) {
+                return None;
+            }
+        }
+        let best = best.map(|(_, _, place)| place);
         // Segments that were passed are no longer there: deleted, or known to another node only.
         let newest_known = || {
             let is_known = |segment: &MediaSegment| window.iter().any(|known| naming.is_same(known, segment));

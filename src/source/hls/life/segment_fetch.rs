@@ -3,42 +3,48 @@
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Half, Life, PIECE, Part, START, apart, is_text, no_media, nobody_reads};
+use super::{Ahead, Half, Life, PIECE, Part, START, apart, is_text, no_media, nobody_reads};
 use crate::domain::hls::{InitSection, Key, MediaSegment};
 use crate::domain::segment::EndReason;
 use crate::plan::hls::SegmentRef;
-use crate::source::hls::client::{Body, Failure, MAX_CHUNK};
+use crate::source::hls::client::{Failure, MAX_CHUNK};
 use crate::source::hls::crypt::Cipher;
 use crate::source::hls::feed::Item;
 
 impl Life {
-    /// Hands on a chunk, or the rest of it.
-    pub(super) async fn take(&mut self, segment: &MediaSegment, dated: bool) -> Result<(), Failure> {
-        let taken = SegmentRef::of(segment);
-        if self.part.as_ref().is_none_or(|part| !part.of.is(segment)) {
-            self.part = Some(Part::new(taken.clone()));
+    /// Hands on a segment, or the rest of it. `again`: it was passed before.
+    pub(super) async fn take(&mut self, segment: &MediaSegment, again: bool, dated: bool) -> Result<(), Failure> {
+        if segment.gap {
+            self.leave_out(segment, again).await;
+            return Ok(());
         }
-        if !segment.gap {
-            let done = self.body(segment).await;
-            if let (Err(_), Some(part)) = (&done, &mut self.part) {
-                part.failures += 1;
-            }
-            done?;
-            let end_date_time = segment.end_date_time().filter(|_| dated);
-            self.send(Item::Whole(taken, end_date_time)).await?;
-        } else {
-            self.skipped(&taken).await;
+        if self.part.as_ref().is_none_or(|part| !self.history.is_same(&part.of, segment)) {
+            self.part = Some(Part::new(SegmentRef::of(segment)));
         }
+        let done = self.body(segment).await;
+        if let (Err(_), Some(part)) = (&done, &mut self.part) {
+            part.failures += 1;
+        }
+        done?;
+        if !again {
+            self.history.pass(segment);
+        }
+        let end_date_time = segment.end_date_time().filter(|_| dated);
+        self.send(Item::Whole(Box::new(self.history.clone()), end_date_time)).await?;
         self.part = None;
         Ok(())
     }
 
-    /// Where a file must have no hole the next connection, which the hole begins, begins behind it, or nobody would
-    /// ever come past it. In its turn: what is on its way has still to be remembered before.
-    pub(super) async fn skipped(&self, segment: &SegmentRef) {
+    /// Passes a segment that cannot be had. Packed audio carries no timestamps, so that its file ends here: what was
+    /// passed is remembered in its turn, or the next connection would begin before the hole for ever.
+    pub(super) async fn leave_out(&mut self, segment: &MediaSegment, again: bool) {
+        if !again {
+            self.history.pass(segment);
+        }
+        self.has_hole = true;
         if self.half != Half::All && self.packed {
-            // Where nobody reads any more the next chunk says so.
-            let _ = self.out.send(Item::Whole(segment.clone(), None)).await;
+            // Where nobody reads any more the next segment says so.
+            let _ = self.out.send(Item::Whole(Box::new(self.history.clone()), None)).await;
         }
     }
 
@@ -63,14 +69,23 @@ impl Life {
                 part.cipher = cipher;
             }
         }
-        let mut body: Option<Body> = match self.http.segment(&segment.url, segment.range, received).await {
-            // There is nothing behind what came: only its end was not told.
-            Err(e) if e.reason == EndReason::Http(416) && received > 0 && segment.range.is_none() => None,
-            body => Some(body?),
+        let is_ahead = |ahead: &mut Ahead| received == 0 && self.history.is_same(&ahead.of, segment);
+        let (mut begin, mut body) = match self.ahead.take_if(is_ahead) {
+            Some(ahead) => (Some(ahead.first), Some(ahead.body)),
+            None => match self.http.segment(&segment.url, segment.range, received).await {
+                // There is nothing behind what came: only its end was not told.
+                Err(e) if e.reason == EndReason::Http(416) && received > 0 && segment.range.is_none() => (None, None),
+                body => (None, Some(body?)),
+            },
         };
-        while let Some(body) = &mut body
-            && let Some(piece) = body.next().await?
-        {
+        while let Some(body) = &mut body {
+            let piece = match begin.take() {
+                Some(begin) => begin,
+                None => match body.next().await? {
+                    Some(piece) => piece,
+                    None => break,
+                },
+            };
             let Some(part) = &mut self.part else { return Ok(()) };
             if part.received == 0 && segment.key.is_none() && is_text(&piece) {
                 return Err(no_media("a web page or JSON came instead of a chunk"));
