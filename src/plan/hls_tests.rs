@@ -126,9 +126,8 @@ fn another_start_of_an_mp4_is_another_file() {
     for segment in &mut live.segments {
         segment.map = map(if segment.sequence < 12 { "a.mp4" } else { "b.mp4" });
     }
-    let again = |playlist: &MediaPlaylist, last| {
-        first_segment(playlist, &mut passed(playlist, last), NOW, Ms(0), false).at
-    };
+    let again =
+        |playlist: &MediaPlaylist, last| first_segment(playlist, &mut passed(playlist, last), NOW, Ms(0), false).at;
     let anew = |playlist: &MediaPlaylist, at: usize, muxed| {
         needs_new_file(&playlist.segments[at - 1], &playlist.segments[at], muxed)
     };
@@ -204,8 +203,8 @@ fn variant(name: &str, lines: Option<u32>, bandwidth: u64, codecs: Option<&str>,
 
 fn names(choices: &[VariantChoice]) -> Vec<String> {
     let name = |url: &Url| url.path().trim_start_matches("/live/").to_owned();
-    let both = |c: &VariantChoice| match &c.sound {
-        Some(sound) => format!("{}+{}", name(&c.url), name(sound)),
+    let both = |c: &VariantChoice| match &c.audio {
+        Some(audio) => format!("{}+{}", name(&c.url), name(audio)),
         None => name(&c.url),
     };
     choices.iter().map(both).collect()
@@ -242,7 +241,7 @@ fn variants_are_chosen_by_quality() {
 
 #[test]
 fn sound_that_stands_apart_is_named() {
-    let sound = |group: &str, name: Option<&str>, default| AudioRendition {
+    let audio = |group: &str, name: Option<&str>, default| AudioRendition {
         group: group.to_owned(),
         url: name.map(url),
         default,
@@ -254,10 +253,10 @@ fn sound_that_stands_apart_is_named() {
             variant("small", Some(360), 500_000, None, Some("c")),
         ],
         audio_renditions: vec![
-            sound("a", Some("translation"), false),
-            sound("a", Some("floor"), true),
-            sound("b", None, true),
-            sound("b", Some("translation"), false),
+            audio("a", Some("translation"), false),
+            audio("a", Some("floor"), true),
+            audio("b", None, true),
+            audio("b", Some("translation"), false),
         ],
     };
     assert_eq!(names(&rank_variants(&master, Quality::Best)), ["inside", "apart+floor", "small"]);

@@ -1,8 +1,8 @@
 //! One connection: reads the playlist again and again and hands on each chunk once.
 
-mod apart;
-mod entry;
+mod demuxed_audio;
 mod segment_fetch;
+mod variant_select;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,28 +14,28 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use self::entry::{Again, Found, Known};
-use super::client::{Body, Failure, Requests};
+use self::variant_select::{PlaylistState, Reload, SelectedMedia};
+use super::client::{Body, FetchFailure, Requests};
 use super::crypt::Cipher;
 use super::feed::Item;
-use super::memo::{Memo, Memos};
+use super::resume_state::{ResumeState, StreamResume};
 use crate::domain::hls::{InitSection, Key, MediaPlaylist, MediaSegment};
 use crate::domain::segment::EndReason;
 use crate::domain::time::Ms;
 use crate::plan::hls::{self, ResumePoint, SegmentHistory, SegmentRef};
-use crate::source::ffmpeg::Ffmpeg;
+use crate::source::ffmpeg::FfmpegSource;
 use crate::source::log::LineLog;
-use crate::source::{Ask, SourceEnd};
+use crate::source::{OpenRequest, SourceEnd};
 
 /// A chunk that failed so often is left out, if a later one can be had.
-const TRIES: u32 = 4;
+const MAX_ATTEMPTS: u32 = 4;
 
 /// So too one that failed twice and for so long, as where the server takes the request and says nothing: a tape
 /// calls a stall after 30 s, and then nobody would remember.
-const TRIED_FOR: Duration = Duration::from_secs(10);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// So much time a later chunk has for its first byte, to show that it is not the server.
-const PROOF: Duration = Duration::from_secs(4);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// While the server fails it is asked at least this often.
 const RETRY_MAX: Duration = Duration::from_secs(1);
@@ -44,33 +44,33 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 const RETRY_MIN: Duration = Duration::from_millis(200);
 
 /// So many of its first bytes say whether a chunk is packed audio.
-const START: usize = 3;
+const SNIFF_BYTES: usize = 3;
 
 /// What was held is handed on in pieces of at least so many bytes: about what the network brings at once.
-const PIECE: usize = 64 << 10;
+const HANDOFF_BYTES: usize = 64 << 10;
 
 /// What of a stream it fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Half {
+enum StreamPart {
     /// All of it: there is one playlist.
     All,
     /// The picture, whose sound has another playlist.
-    Picture,
+    Video,
     /// That sound.
-    Sound,
+    Audio,
 }
 
 /// One connection.
-pub struct Life {
-    ask: Ask,
+pub struct PlaylistClient {
+    ask: OpenRequest,
     /// A mere look at the stream: from its newest chunk on.
     pub look: bool,
     http: Requests,
     out: mpsc::Sender<Item>,
     log: Arc<dyn LineLog>,
-    ffmpeg: Ffmpeg,
-    memos: Memos,
-    half: Half,
+    ffmpeg: FfmpegSource,
+    resume: StreamResume,
+    part_of_stream: StreamPart,
     /// The sound that it does without, and when it was asked for.
     without: Option<(Url, Instant)>,
     /// It has seen the end of its playlist: what it takes from now on is new.
@@ -90,7 +90,7 @@ pub struct Life {
     /// The start of an MP4 that the file has.
     map: Option<InitSection>,
     /// What is under way.
-    part: Option<Part>,
+    progress: Option<SegmentProgress>,
     /// A later one, of which the begin was asked for.
     ahead: Option<Ahead>,
     /// What was passed of the playlist.
@@ -102,7 +102,7 @@ pub struct Life {
 }
 
 /// How much of a chunk was handed on.
-struct Part {
+struct SegmentProgress {
     of: SegmentRef,
     received: u64,
     /// Its first bytes.
@@ -114,7 +114,7 @@ struct Part {
     failures: u32,
 }
 
-impl Part {
+impl SegmentProgress {
     fn new(of: SegmentRef) -> Self {
         Self {
             of,
@@ -128,18 +128,18 @@ impl Part {
     }
 }
 
-impl Life {
+impl PlaylistClient {
     pub fn new(
-        ask: Ask,
+        ask: OpenRequest,
         http: Requests,
         out: mpsc::Sender<Item>,
         log: Arc<dyn LineLog>,
-        ffmpeg: Ffmpeg,
-        memos: Memos,
+        ffmpeg: FfmpegSource,
+        resume: StreamResume,
         variant: Arc<Mutex<String>>,
     ) -> Self {
         let now = Instant::now();
-        let (lives, goes_on) = memos.picture.begin();
+        let (lives, goes_on) = resume.video.start_session();
         Self {
             ask,
             look: false,
@@ -147,8 +147,8 @@ impl Life {
             out,
             log,
             ffmpeg,
-            memos,
-            half: Half::All,
+            resume,
+            part_of_stream: StreamPart::All,
             without: None,
             at_end: Arc::default(),
             packed: false,
@@ -159,7 +159,7 @@ impl Life {
             key: None,
             before: None,
             map: None,
-            part: None,
+            progress: None,
             ahead: None,
             history: SegmentHistory::default(),
             has_hole: false,
@@ -182,24 +182,24 @@ impl Life {
         end
     }
 
-    async fn fetch(&mut self, stop: &CancellationToken) -> Result<SourceEnd, Failure> {
+    async fn fetch(&mut self, stop: &CancellationToken) -> Result<SourceEnd, FetchFailure> {
         let found = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(SourceEnd::default()),
-            found = self.enter_again() => found?,
+            found = self.select_media_again() => found?,
         };
         match found {
-            Found::Playlist(known) => tokio::select! {
+            SelectedMedia::Muxed(known) => tokio::select! {
                 biased;
                 () = stop.cancelled() => Ok(SourceEnd::default()),
                 end = self.follow(known) => end,
             },
-            Found::Apart(picture, sound) => self.together(picture, sound, stop).await,
+            SelectedMedia::Demuxed(video, audio) => self.mux_renditions(video, audio, stop).await,
         }
     }
 
     fn say(&self, text: &str) {
-        let of = if self.half == Half::Sound { "its sound: " } else { "" };
+        let of = if self.part_of_stream == StreamPart::Audio { "its sound: " } else { "" };
         self.log.line(&format!("{} hls", self.ask.label), &format!("{of}{text}"));
     }
 
@@ -208,17 +208,17 @@ impl Life {
     }
 
     /// What it has taken.
-    fn memo(&self) -> &Memo {
-        if self.half == Half::Sound { &self.memos.sound } else { &self.memos.picture }
+    fn resume_state(&self) -> &ResumeState {
+        if self.part_of_stream == StreamPart::Audio { &self.resume.audio } else { &self.resume.video }
     }
 
-    async fn follow(&mut self, mut known: Known) -> Result<SourceEnd, Failure> {
+    async fn follow(&mut self, mut known: PlaylistState) -> Result<SourceEnd, FetchFailure> {
         self.goes_on = true;
         // Signatures change, the path is the variant's.
         let variant = known.url.path().to_owned();
-        self.history = self.memo().of(&variant).unwrap_or_default();
+        self.history = self.resume_state().of(&variant).unwrap_or_default();
         *self.variant.lock().unwrap_or_else(PoisonError::into_inner) = variant;
-        let mut trouble: Option<Failure> = None;
+        let mut trouble: Option<FetchFailure> = None;
         let mut point = self.first(&known.playlist);
         loop {
             let Some(segment) = known.playlist.segments.get(point.at).cloned() else {
@@ -229,15 +229,15 @@ impl Life {
                     self.at_end.store(true, Ordering::Relaxed);
                 }
                 self.wait(&known, trouble.is_some()).await;
-                if self.sound_is_back().await {
+                if self.audio_is_back().await {
                     return Ok(done("its sound can be had again: both get a file of their own"));
                 }
                 trouble = match self.reload(&mut known).await {
-                    Ok(Again::Same) => {
+                    Ok(Reload::Same) => {
                         point = self.history.locate(&known.playlist, self.now());
                         None
                     }
-                    Ok(Again::Other) => return Ok(other_playlist()),
+                    Ok(Reload::Replaced) => return Ok(other_playlist()),
                     Err(failure) => Some(failure),
                 };
                 self.give_up_after(&known, trouble.as_ref())?;
@@ -247,13 +247,13 @@ impl Life {
                 return Ok(done("another format begins: it gets a file of its own"));
             }
             if point.reset {
-                (self.part, self.ahead) = (None, None);
+                (self.progress, self.ahead) = (None, None);
             }
             if let Some(Key::Other(name)) = &segment.key {
                 let detail = format!("the stream is encrypted by {name}, which cannot be taken off");
-                return Err(Failure { reason: EndReason::SourceFailed, detail });
+                return Err(FetchFailure { reason: EndReason::SourceFailed, detail });
             }
-            match self.take(&segment, point.is_again(), known.dated).await {
+            match self.fetch_segment(&segment, point.is_again(), known.dated).await {
                 Ok(()) => {
                     self.note(point, &segment);
                     trouble = None;
@@ -280,8 +280,8 @@ impl Life {
                     trouble = Some(failure);
                     sleep(self.retry_delay()).await;
                     match self.reload(&mut known).await {
-                        Ok(Again::Same) => point = self.locate_again(&known.playlist, point),
-                        Ok(Again::Other) => return Ok(other_playlist()),
+                        Ok(Reload::Same) => point = self.locate_again(&known.playlist, point),
+                        Ok(Reload::Replaced) => return Ok(other_playlist()),
                         Err(failure) => trouble = Some(failure),
                     }
                 }
@@ -296,7 +296,7 @@ impl Life {
             playlist.segments[..at].iter().for_each(|segment| self.history.pass(segment));
             return ResumePoint { at, ..ResumePoint::default() };
         }
-        let (now, from, muxed) = (self.now(), self.ask.from, self.half != Half::All);
+        let (now, from, muxed) = (self.now(), self.ask.from, self.part_of_stream != StreamPart::All);
         hls::first_segment(playlist, &mut self.history, now, from, muxed)
     }
 
@@ -313,7 +313,7 @@ impl Life {
     /// How long to wait before a segment that failed is asked for again: soon at first, since it may only be announced
     /// early, and every further time longer.
     fn retry_delay(&self) -> Duration {
-        let failures = self.part.as_ref().map_or(1, |part| part.failures);
+        let failures = self.progress.as_ref().map_or(1, |progress| progress.failures);
         (RETRY_MIN * failures).min(RETRY_MAX)
     }
 
@@ -327,7 +327,7 @@ impl Life {
     }
 
     /// Until the playlist is worth another look.
-    async fn wait(&self, known: &Known, trouble: bool) {
+    async fn wait(&self, known: &PlaylistState, trouble: bool) {
         let ms = hls::reload_after(&known.playlist, known.news);
         let usual = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
         if trouble {
@@ -340,7 +340,7 @@ impl Life {
     /// True where a chunk cannot stand in the file of those before.
     fn needs_new_file(&self, segment: &MediaSegment, point: ResumePoint) -> bool {
         let Some(before) = &self.before else { return false };
-        let muxed = self.half != Half::All;
+        let muxed = self.part_of_stream != StreamPart::All;
         let is_new_run = point.reset || point.missed > 0;
         hls::needs_new_file(before, segment, muxed)
             || self.is_torn_by(segment)
@@ -353,14 +353,15 @@ impl Life {
 
     /// The failure, where it has lasted too long. Sound is given up also where it just does not come: the picture
     /// waits for it.
-    fn give_up_after(&self, known: &Known, failure: Option<&Failure>) -> Result<(), Failure> {
-        if self.half == Half::Sound {
+    fn give_up_after(&self, known: &PlaylistState, failure: Option<&FetchFailure>) -> Result<(), FetchFailure> {
+        if self.part_of_stream == StreamPart::Audio {
             let patience = hls::audio_stall_limit_ms(&known.playlist);
             if self.last_byte.elapsed() < Duration::from_millis(patience.unsigned_abs()) {
                 return Ok(());
             }
-            self.memos.sound.lose();
-            let silent = || Failure { reason: EndReason::Stalled, detail: "nothing new has come for long".to_owned() };
+            self.resume.audio.give_up();
+            let silent =
+                || FetchFailure { reason: EndReason::Stalled, detail: "nothing new has come for long".to_owned() };
             return Err(failure.cloned().unwrap_or_else(silent));
         }
         let over = self.is_over(&known.playlist);
@@ -375,29 +376,34 @@ impl Life {
     /// True where the chunk under way is another one, and what was handed on of it ended inside an MP4
     /// fragment: nothing can be read behind that.
     fn is_torn_by(&self, segment: &MediaSegment) -> bool {
-        let torn = self.part.as_ref().is_some_and(|part| part.received > 0 && !self.history.is_same(&part.of, segment));
+        let torn = self
+            .progress
+            .as_ref()
+            .is_some_and(|progress| progress.received > 0 && !self.history.is_same(&progress.of, segment));
         torn && segment.map.is_some() && !self.holds(segment)
     }
 
     /// True where a chunk is handed on only when all of it is there: an MP4 fragment without its end makes ffmpeg
     /// fail, and what it has of the other half is lost with it.
     fn holds(&self, segment: &MediaSegment) -> bool {
-        self.half != Half::All && segment.map.is_some()
+        self.part_of_stream != StreamPart::All && segment.map.is_some()
     }
 
     /// True where a segment failed often enough and a later one can be had, so that it is not the server. What came of
     /// the later one is kept.
     async fn is_hopeless(&mut self, playlist: &MediaPlaylist, at: usize) -> bool {
-        let Some(part) = &self.part else { return false };
+        let Some(progress) = &self.progress else { return false };
         let is_behind = |ahead: &Ahead| {
             let at_of = |segment: &MediaSegment| self.history.is_same(&ahead.of, segment);
             playlist.segments.iter().rposition(at_of).is_some_and(|later| later > at)
         };
         // Several in a row are missing after some servers' restarts: each was asked for twice, and one is there.
-        if self.ahead.as_ref().is_some_and(is_behind) && part.failures > 1 {
+        if self.ahead.as_ref().is_some_and(is_behind) && progress.failures > 1 {
             return true;
         }
-        if !(part.failures >= TRIES || (part.failures > 1 && part.since.elapsed() >= TRIED_FOR)) {
+        if !(progress.failures >= MAX_ATTEMPTS
+            || (progress.failures > 1 && progress.since.elapsed() >= ATTEMPT_TIMEOUT))
+        {
             return false;
         }
         let mut later = playlist.segments.iter().skip(at + 1).filter(|segment| !segment.gap);
@@ -406,9 +412,9 @@ impl Life {
         for segment in [later.next(), later.next_back()].into_iter().flatten() {
             let begin = async {
                 let mut body = self.http.segment(&segment.url, segment.range, 0).await?;
-                Ok::<_, Failure>((body.next().await?, body))
+                Ok::<_, FetchFailure>((body.next().await?, body))
             };
-            if let Ok(Ok((Some(first), body))) = timeout(PROOF, begin).await
+            if let Ok(Ok((Some(first), body))) = timeout(PROBE_TIMEOUT, begin).await
                 && (segment.key.is_some() || !is_text(&first))
             {
                 self.ahead = Some(Ahead { of: SegmentRef::of(segment), first, body });
@@ -435,14 +441,14 @@ fn is_text(bytes: &[u8]) -> bool {
     matches!(bytes.trim_ascii_start().first(), Some(b'<' | b'{'))
 }
 
-fn nobody_reads() -> Failure {
-    Failure { reason: EndReason::SourceFailed, detail: "nobody reads it any more".to_owned() }
+fn nobody_reads() -> FetchFailure {
+    FetchFailure { reason: EndReason::SourceFailed, detail: "nobody reads it any more".to_owned() }
 }
 
 fn done(why: &str) -> SourceEnd {
     SourceEnd { reason: None, detail: Some(why.to_owned()) }
 }
 
-fn no_media(what: &str) -> Failure {
-    Failure { reason: EndReason::NotMedia, detail: what.to_owned() }
+fn no_media(what: &str) -> FetchFailure {
+    FetchFailure { reason: EndReason::NotMedia, detail: what.to_owned() }
 }
