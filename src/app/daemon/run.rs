@@ -28,7 +28,7 @@ use crate::app::support::{free_space, symlink_guard};
 use crate::awake::Awake;
 use crate::catalog::daemon_runs::DaemonRun;
 use crate::catalog::writer::Writer;
-use crate::catalog::{self, assemblies, daemon_runs, schedule_changes};
+use crate::catalog::{self, assemblies, assembly_queue, daemon_runs, schedule_changes};
 use crate::domain::ids::{AssemblyId, EventId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::segment::EndReason;
@@ -253,6 +253,7 @@ async fn begin(env: &Env, scope: Option<EventId>, lock: &Arc<DaemonLock>) -> Res
         let begun = blocking(move || {
             let _lock = lock;
             let mut db = catalog::open_writer(&job.data_dir)?;
+            assembly_queue::set_paddings(&db, &job.settings.record)?;
             let (before, last_change) = (daemon_runs::newest(&db)?, schedule_changes::newest(&db)?);
             let recovery = recover::recover(&job, &mut db, &cancel)?;
             let run_id = daemon_runs::begin(&db, Uuid::now_v7(), scope, job.clock.now())?;

@@ -12,7 +12,7 @@ use crate::app::support::failure::{Failure, Kind, Result};
 use crate::catalog::assemblies::Assembly;
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::writer::Writer;
-use crate::catalog::{assemblies, segments, todo};
+use crate::catalog::{assemblies, assembly_queue, segments};
 use crate::domain::event::Event;
 use crate::domain::ids::{SegmentId, TalkId};
 use crate::domain::interval::Interval;
@@ -145,7 +145,7 @@ pub(super) fn touches(window: Interval, segment: &Segment) -> bool {
 pub(super) fn newest_file(db: &Connection, env: &Env, talk: TalkId) -> Result<Option<Assembly>> {
     let there = |a: &Assembly| std::fs::metadata(env.data_dir.join(&a.path)).is_ok_and(|file| file.len() == a.bytes);
     let Some(file) = assemblies::current(db, talk)?.filter(there) else { return Ok(None) };
-    Ok(todo::stamp(db, talk)?.is_none().then_some(file))
+    Ok(assembly_queue::stamp(db, talk)?.is_none().then_some(file))
 }
 
 /// What was put aside of opted-out talks.
