@@ -26,7 +26,7 @@ use crate::domain::name::{MAX_FILE_NAME, slug};
 use crate::domain::talk::{Talk, TalkStatus};
 use crate::media::{MediaError, join};
 use crate::plan::assembly::EditList;
-use crate::tape::disk::{make_dirs, rename, second_name};
+use crate::tape::disk::{hard_link, make_dirs, rename};
 
 /// The folder of the assemblies in the data directory.
 pub const TALKS: &str = "talks";
@@ -348,7 +348,7 @@ async fn take_name(
     inputs: [u8; 32],
 ) -> std::result::Result<(), Stopped> {
     if old.path != path {
-        second_name(&env.data_dir, &old.path, path)
+        hard_link(&env.data_dir, &old.path, path)
             // File systems without second names have no better way.
             .or_else(|_| rename(&env.data_dir, &old.path, path))
             .map_err(|e| Failure::new(Kind::Failed, format!("cannot rename {}", old.path.display())).because(e))?;
