@@ -24,11 +24,6 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// The token that is cancelled when the supervisor is dropped; the tokens of the parts are its children.
-    pub fn token(&self) -> &CancellationToken {
-        &self.root
-    }
-
     /// Starts a part. It is cancelled at one of its awaits, as if its future were dropped there. `name`: for the log and
     /// for [`Supervisor::stop`]; no other part that runs has it.
     pub fn start(&mut self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
@@ -124,7 +119,7 @@ mod tests {
         parts.stop("one", streamrip_lab::PATIENCE).await;
         assert!(ended.load(Ordering::Relaxed) && !other.load(Ordering::Relaxed));
         parts.stop("one", streamrip_lab::PATIENCE).await;
-        let token = parts.token().clone();
+        let token = parts.root.clone();
         drop(parts);
         assert!(token.is_cancelled());
         streamrip_lab::eventually("the other to end", streamrip_lab::PATIENCE, || other.load(Ordering::Relaxed)).await;

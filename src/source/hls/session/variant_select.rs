@@ -59,7 +59,9 @@ impl PlaylistClient {
         let at = Instant::now();
         let (bytes, found) = self.http.playlist(&url).await?;
         let master = match playlist::read(&bytes, &found) {
-            Some(AnyPlaylist::Media(playlist)) => return Ok(SelectedMedia::Muxed(self.known(url, playlist, at))),
+            Some(AnyPlaylist::Media(playlist)) => {
+                return Ok(SelectedMedia::Muxed(self.known(url, playlist, at)));
+            }
             Some(AnyPlaylist::Master(master)) if depth + 1 < MAX_DEPTH => master,
             Some(AnyPlaylist::Master(_)) => return Err(no_media("a playlist of playlists of playlists")),
             None => return Err(no_media("no HLS playlist came")),
