@@ -17,7 +17,7 @@ use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::symlink_guard;
 use crate::catalog::assemblies::{self, Assembly, NewAssembly, Part, PrunedAssembly};
 use crate::catalog::writer::Writer;
-use crate::catalog::{self, seams, todo};
+use crate::catalog::{self, assembly_queue, seams};
 use crate::domain::event::Event;
 use crate::domain::hall::Hall;
 use crate::domain::ids::{SegmentId, TalkId};
@@ -195,7 +195,7 @@ pub(crate) async fn turn(env: &Env) -> Result<File> {
 
 async fn done(writer: &Writer, facts: &Facts, outcome: AssembleOutcome) -> Result<AssembleOutcome> {
     let (talk, stamp) = (facts.view.talk.id, facts.stamp);
-    writer.call(move |db| todo::done(db, talk, stamp)).await?;
+    writer.call(move |db| assembly_queue::done(db, talk, stamp)).await?;
     Ok(outcome)
 }
 
@@ -291,6 +291,14 @@ async fn make(
         MediaError::File { path, source } if source.kind() == std::io::ErrorKind::NotFound => Stopped::Stale(path),
         e => Stopped::Failed(media_failure(&e)),
     })?;
+    for bad in &joined.undecodable {
+        let (from, to) = (bad.from_ms as f64 / 1000.0, bad.to_ms as f64 / 1000.0);
+        tracing::error!(
+            "{}: nothing of track {} can be decoded from {from:.1} to {to:.1} s; the segments it was made of stay",
+            path.display(),
+            bad.track
+        );
+    }
     if joined.dropped > 0 {
         tracing::warn!("{}: {} packets with damaged times were left out", path.display(), joined.dropped);
     }
@@ -303,6 +311,8 @@ async fn make(
         inputs,
         parts,
         told: env.settings.notify.on_talk_done.is_empty(),
+        presented: joined.presented,
+        checked: joined.undecodable.is_empty(),
     };
     let moved = old.as_ref().is_some_and(|old| !facts.same_place(old, &path));
     let reason = match (moved, has_lost) {
