@@ -2,6 +2,7 @@
 //! pipe, which is read here.
 
 mod lace;
+mod native_file;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -13,12 +14,12 @@ use std::process::{ChildStdin, ChildStdout};
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::lace::lace;
+use self::native_file::NativeFile;
 use super::adts::Splitter;
 use super::child::{self, Child};
 use super::ebml::{self, Element, Reader, id};
 use super::keyframe::PictureHead;
-use super::mpegts::{self, BEFORE_TICKS, TICKS};
-use super::native::{BEGIN, Native};
+use super::mpegts::{BEFORE_TICKS, TICKS};
 use super::restarts;
 use super::track::TrackEntry;
 use super::{CancellationToken, MediaError, Result};
@@ -85,18 +86,6 @@ enum Live {
     Adts(io::Take<File>),
     /// What this program takes apart itself.
     Native(Box<NativeFile>),
-}
-
-/// A file that this program takes apart itself.
-#[derive(Debug)]
-struct NativeFile {
-    file: io::Take<File>,
-    /// `None`: nothing was read yet.
-    native: Option<Native>,
-    /// What it is read behind: what begins in that is none of its packets.
-    prefix: Vec<u8>,
-    /// For each of the reader's tracks, which track it is here.
-    numbers: Vec<Option<u32>>,
 }
 
 /// ffmpeg's output.
@@ -183,16 +172,6 @@ impl Demux {
             }
             return Self::open(path, &index.format, &picks, &index.clock_ranges, &index.prefix, cancel);
         }
-        let file = File::open(path).map_err(|source| MediaError::File { path: path.to_owned(), source })?;
-        let bytes = index.clock_ranges.last().and_then(|range| range.to_byte).unwrap_or(u64::MAX);
-        let mut numbers = Vec::new();
-        for track in &index.tracks {
-            let at = track.stream as usize;
-            if numbers.len() <= at {
-                numbers.resize(at + 1, None);
-            }
-            numbers[at] = Some(track.number);
-        }
         let tracks = index.tracks.iter().map(|t| TrackState {
             entry: TrackEntry::read(&t.entry),
             splitter: None,
@@ -210,12 +189,7 @@ impl Demux {
             tracks: tracks.collect(),
             numbers: Vec::new(),
             format: index.format.clone(),
-            live: Some(Live::Native(Box::new(NativeFile {
-                file: file.take(bytes),
-                native: None,
-                prefix: index.prefix.clone(),
-                numbers,
-            }))),
+            live: Some(Live::Native(Box::new(NativeFile::open(path, index)?))),
             queue: VecDeque::new(),
             cancel: cancel.clone(),
             trouble: None,
@@ -299,45 +273,15 @@ impl Demux {
         };
         let pipe = match live {
             Live::Ffmpeg(pipe) => pipe,
-            Live::Native(open) => {
-                let NativeFile { file, native, prefix, numbers } = open.as_mut();
-                let mut block = Vec::with_capacity(BEGIN);
-                let read = file.by_ref().take(BEGIN as u64).read_to_end(&mut block);
-                read.map_err(|source| MediaError::File { path: self.path.clone(), source })?;
+            Live::Native(file) => {
                 let (queue, tracks) = (&mut self.queue, &mut self.tracks);
-                let mut take = |_: &[_], packet: mpegts::TsPacket| {
-                    let Some(number) = numbers.get(packet.track).copied().flatten() else { return };
-                    if packet.byte < prefix.len() as u64 {
-                        return;
-                    }
-                    let Some(track) = tracks.get_mut(number as usize - 1) else { return };
-                    let known = Packet {
-                        track: number,
-                        pts_ms: packet.pts_ms,
-                        duration_ms: packet.duration_ms,
-                        key: packet.key,
-                        size: u32::try_from(packet.payload.len()).unwrap_or(u32::MAX),
-                        hash: xxh3_64(&packet.payload),
-                    };
-                    let (ordinal, payload) = (track.ordinal, packet.payload);
+                let more = file.read_some(&self.path, |packet, payload| {
+                    let Some(track) = tracks.get_mut(packet.track as usize - 1) else { return };
+                    queue.push_back(Demuxed { packet, ordinal: track.ordinal, discard_padding_ns: None, payload });
                     track.ordinal += 1;
-                    queue.push_back(Demuxed { packet: known, ordinal, discard_padding_ns: None, payload });
-                };
-                if native.is_none() {
-                    *native = Native::of(&block);
-                    if let Some(native) = native {
-                        native.feed(prefix, &mut take);
-                    }
-                }
-                let Some(native) = native else {
-                    let detail = "it is not of the container that it was of".to_owned();
-                    return Err(MediaError::Stale { path: self.path.clone(), detail });
-                };
-                if block.is_empty() {
-                    native.finish(take);
+                })?;
+                if !more {
                     self.live = None;
-                } else {
-                    native.feed(&block, take);
                 }
                 return Ok(true);
             }

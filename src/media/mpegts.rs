@@ -17,6 +17,7 @@ mod mpeg2;
 mod packets;
 mod pes;
 mod picture;
+mod picture_splitter;
 mod psi;
 mod timestamps;
 
@@ -25,12 +26,11 @@ use std::fmt;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
-pub use audio_frames::{AudioFormat, AudioFrame, AudioSplitter, FrameHead};
+pub use audio_frames::{AudioFrame, AudioSplitter, FrameHead};
 pub use demux::{TsDemux, TsPacket, TsTrack};
 pub use ends::{WholeEnds, whole_ends};
 pub use lend::{BEFORE_TICKS, Params, is_without_pictures};
 pub use packets::Packets;
-pub use picture::VideoFormat;
 pub use psi::Codec;
 pub use timestamps::Stretch;
 

@@ -4,8 +4,33 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::adts;
 use super::ebml::{self, id};
-use super::mpegts::{AudioFormat, VideoFormat};
 use crate::domain::media::TrackKind;
+
+/// What a track of video is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VideoFormat {
+    /// Codec id of Matroska.
+    pub codec: &'static str,
+    /// The decoder's configuration.
+    pub private: Vec<u8>,
+    /// Luma samples.
+    pub width: u32,
+    /// Lines.
+    pub height: u32,
+}
+
+/// What a track of audio is made from: what must be equal for two frames to be of one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AudioFormat {
+    /// Codec id of Matroska.
+    pub codec: &'static str,
+    /// Samples a second.
+    pub rate: u32,
+    /// Channels.
+    pub channels: u8,
+    /// AudioSpecificConfig of AAC; else zeros.
+    pub config: [u8; 2],
+}
 
 /// What a track is called, for people who choose one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

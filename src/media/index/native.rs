@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Gathered, lenders, size};
+use super::gathered::Gathered;
+use super::{lenders, size};
 use crate::domain::media::{ClockRange, MediaIndex, Packet, Track, TrackKind};
 use crate::domain::segment::Mark;
 use crate::media::mpegts::{TICKS, TsDemux, TsPacket, TsTrack};

@@ -1,4 +1,6 @@
+use super::gathered::Edges;
 use super::*;
+use crate::domain::media::Packet;
 use crate::domain::time::Ms;
 
 fn span(start: i64, end: i64) -> MediaSpan {

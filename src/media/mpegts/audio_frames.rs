@@ -3,6 +3,7 @@
 
 use super::psi::Codec;
 use crate::media::adts;
+use crate::media::track::AudioFormat;
 
 /// What begins a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,19 +20,6 @@ pub struct FrameHead {
     pub channels: u8,
     /// Its format.
     pub format: AudioFormat,
-}
-
-/// What must be equal for two frames to be of one stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AudioFormat {
-    /// Codec id of Matroska.
-    pub codec: &'static str,
-    /// Samples a second.
-    pub rate: u32,
-    /// Channels.
-    pub channels: u8,
-    /// AudioSpecificConfig of AAC; else zeros.
-    pub config: [u8; 2],
 }
 
 impl FrameHead {

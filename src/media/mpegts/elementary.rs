@@ -2,7 +2,8 @@
 
 use super::audio_frames::{AudioFrame, AudioSplitter};
 use super::pes::{PesReader, Unit};
-use super::picture::{CodedPicture, PictureSplitter, Stamp};
+use super::picture::{CodedPicture, Stamp};
+use super::picture_splitter::PictureSplitter;
 use super::psi::StreamInfo;
 use super::timestamps::{Clock, PictureTimes, Step, StreamTime};
 

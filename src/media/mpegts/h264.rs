@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::bits::Bits;
-use super::picture::{NalUse, Picture, VideoFormat};
+use super::picture::{NalUse, Picture};
+use crate::media::track::VideoFormat;
 
 /// What of a sequence parameter set is used here.
 #[derive(Clone, Debug, PartialEq, Eq)]

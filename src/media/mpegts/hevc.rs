@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::bits::Bits;
-use super::picture::{NalUse, Picture, VideoFormat};
+use super::picture::{NalUse, Picture};
+use crate::media::track::VideoFormat;
 
 const VPS: u8 = 32;
 const SPS: u8 = 33;

@@ -1,6 +1,7 @@
 //! MPEG-1 and MPEG-2 video as far as a demuxer needs it (ISO/IEC 13818-2, 6.2 and 6.3).
 
-use super::picture::{NalUse, Picture, VideoFormat};
+use super::picture::{NalUse, Picture};
+use crate::media::track::VideoFormat;
 
 const PICTURE: u8 = 0x00;
 const SEQUENCE: u8 = 0xb3;
