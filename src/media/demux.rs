@@ -15,10 +15,10 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use self::lace::lace;
 use self::native_file::NativeFile;
-use super::adts::Splitter;
+use super::adts::FrameSplitter;
 use super::child::{self, Child};
 use super::ebml::{self, Element, Reader, id};
-use super::keyframe::PictureHead;
+use super::keyframe::KeyframeProbe;
 use super::mpegts::{BEFORE_TICKS, TICKS};
 use super::restarts;
 use super::track::TrackEntry;
@@ -27,7 +27,7 @@ use crate::domain::media::{ClockRange, MediaIndex, Packet, TrackKind};
 
 /// A stream to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pick {
+pub struct TrackSelection {
     /// Index of the stream in the file, as ffprobe counts.
     pub stream: u32,
     /// AAC with ADTS heads: see [`super::adts`].
@@ -58,7 +58,7 @@ const LOOK_AHEAD: usize = 2000;
 #[derive(Debug)]
 pub struct Demux {
     path: PathBuf,
-    picks: Vec<Pick>,
+    selection: Vec<TrackSelection>,
     /// What the file is read behind; empty: nothing.
     prefix: Vec<u8>,
     /// Pictures shown before this are of that, milliseconds; `None`: none has come yet.
@@ -66,7 +66,7 @@ pub struct Demux {
     /// The container has no clock for ADTS frames.
     raw_adts: bool,
     parts: VecDeque<ClockRange>,
-    live: Option<Live>,
+    live: Option<Input>,
     tracks: Vec<TrackState>,
     /// Numbers that ffmpeg gives the tracks of the current part, and which of `tracks` each is.
     numbers: Vec<(u64, usize)>,
@@ -79,7 +79,7 @@ pub struct Demux {
 
 /// What is being read.
 #[derive(Debug)]
-enum Live {
+enum Input {
     /// A part, taken apart by ffmpeg.
     Ffmpeg(Box<Pipe>),
     /// Bare ADTS frames, which need no ffmpeg (and it would not take them, see the module `adts`).
@@ -102,11 +102,11 @@ struct Pipe {
 #[derive(Debug)]
 struct TrackState {
     entry: TrackEntry,
-    splitter: Option<Splitter>,
-    head: Option<PictureHead>,
+    splitter: Option<FrameSplitter>,
+    head: Option<KeyframeProbe>,
     ordinal: u64,
     /// Which of the picks it is of.
-    pick: usize,
+    selected: usize,
 }
 
 impl Demux {
@@ -118,14 +118,14 @@ impl Demux {
     pub fn open(
         path: &Path,
         format: &str,
-        picks: &[Pick],
+        selection: &[TrackSelection],
         parts: &[ClockRange],
         prefix: &[u8],
         cancel: &CancellationToken,
     ) -> Result<Self> {
         let mut demux = Self {
             path: path.to_owned(),
-            picks: picks.to_vec(),
+            selection: selection.to_vec(),
             prefix: prefix.to_vec(),
             own_from_ms: None,
             raw_adts: format == "aac",
@@ -150,7 +150,7 @@ impl Demux {
             return Err(MediaError::Content { path: demux.path.clone(), detail });
         }
         for track in &mut demux.tracks {
-            if let Some(head) = track.splitter.as_ref().and_then(Splitter::head) {
+            if let Some(head) = track.splitter.as_ref().and_then(FrameSplitter::head) {
                 track.entry.become_aac(head);
             }
         }
@@ -163,25 +163,25 @@ impl Demux {
     /// As [`Demux::open`].
     pub fn reopen(path: &Path, index: &MediaIndex, cancel: &CancellationToken) -> Result<Self> {
         if !index.is_native {
-            let mut picks: Vec<Pick> = Vec::new();
+            let mut selection: Vec<TrackSelection> = Vec::new();
             for t in &index.tracks {
                 // Several tracks of one stream are its formats, one after the other.
-                if !picks.iter().any(|pick| pick.stream == t.stream) {
-                    picks.push(Pick { stream: t.stream, adts: t.adts });
+                if !selection.iter().any(|selected| selected.stream == t.stream) {
+                    selection.push(TrackSelection { stream: t.stream, adts: t.adts });
                 }
             }
-            return Self::open(path, &index.format, &picks, &index.clock_ranges, &index.prefix, cancel);
+            return Self::open(path, &index.format, &selection, &index.clock_ranges, &index.prefix, cancel);
         }
         let tracks = index.tracks.iter().map(|t| TrackState {
             entry: TrackEntry::read(&t.entry),
             splitter: None,
             head: None,
             ordinal: 0,
-            pick: 0,
+            selected: 0,
         });
         Ok(Self {
             path: path.to_owned(),
-            picks: Vec::new(),
+            selection: Vec::new(),
             prefix: Vec::new(),
             own_from_ms: None,
             raw_adts: false,
@@ -189,7 +189,7 @@ impl Demux {
             tracks: tracks.collect(),
             numbers: Vec::new(),
             format: index.format.clone(),
-            live: Some(Live::Native(Box::new(NativeFile::open(path, index)?))),
+            live: Some(Input::Native(Box::new(NativeFile::open(path, index)?))),
             queue: VecDeque::new(),
             cancel: cancel.clone(),
             trouble: None,
@@ -214,12 +214,12 @@ impl Demux {
         let pipe = Pipe { child, reader, shift_ms: 0, scale: 1_000_000, cluster: 0 };
         let demux = Self {
             path: path.to_owned(),
-            picks: vec![Pick { stream: 0, adts: false }, Pick { stream: 1, adts: false }],
+            selection: vec![TrackSelection { stream: 0, adts: false }, TrackSelection { stream: 1, adts: false }],
             prefix: Vec::new(),
             own_from_ms: None,
             raw_adts: false,
             parts: VecDeque::new(),
-            live: Some(Live::Ffmpeg(Box::new(pipe))),
+            live: Some(Input::Ffmpeg(Box::new(pipe))),
             tracks: Vec::new(),
             numbers: Vec::new(),
             format: String::new(),
@@ -236,8 +236,8 @@ impl Demux {
     }
 
     /// The pick that each track is of, in the order of [`Demux::entries`].
-    pub fn track_picks(&self) -> impl Iterator<Item = Pick> {
-        self.tracks.iter().filter_map(|t| self.picks.get(t.pick)).copied()
+    pub fn track_picks(&self) -> impl Iterator<Item = TrackSelection> {
+        self.tracks.iter().filter_map(|t| self.selection.get(t.selected)).copied()
     }
 
     /// What went wrong after packets had come: torn files end early, and that is no error.
@@ -272,8 +272,8 @@ impl Demux {
             return Ok(true);
         };
         let pipe = match live {
-            Live::Ffmpeg(pipe) => pipe,
-            Live::Native(file) => {
+            Input::Ffmpeg(pipe) => pipe,
+            Input::Native(file) => {
                 let (queue, tracks) = (&mut self.queue, &mut self.tracks);
                 let more = file.read_some(&self.path, |packet, payload| {
                     let Some(track) = tracks.get_mut(packet.track as usize - 1) else { return };
@@ -285,7 +285,7 @@ impl Demux {
                 }
                 return Ok(true);
             }
-            Live::Adts(file) => {
+            Input::Adts(file) => {
                 let mut block = Vec::with_capacity(CHUNK as usize);
                 match file.by_ref().take(CHUNK).read_to_end(&mut block) {
                     Ok(0) => self.live = None,
@@ -308,7 +308,7 @@ impl Demux {
     }
 
     fn end_part(&mut self, error: Option<&io::Error>) -> Result<()> {
-        let Some(Live::Ffmpeg(pipe)) = self.live.take() else { return Ok(()) };
+        let Some(Input::Ffmpeg(pipe)) = self.live.take() else { return Ok(()) };
         let Pipe { child, reader, .. } = *pipe;
         drop(reader);
         let (status, words) = child.wait();
@@ -331,7 +331,7 @@ impl Demux {
     }
 
     fn element(&mut self, element: Element) -> io::Result<()> {
-        let Some(Live::Ffmpeg(live)) = &mut self.live else { return Ok(()) };
+        let Some(Input::Ffmpeg(live)) = &mut self.live else { return Ok(()) };
         match element.id {
             // Going on steps into them.
             id::SEGMENT | id::CLUSTER => Ok(()),
@@ -354,12 +354,12 @@ impl Demux {
             }
             id::SIMPLE_BLOCK => {
                 let content = live.reader.content(element)?;
-                self.block(content, Extra::default());
+                self.block(content, BlockInfo::default());
                 Ok(())
             }
             id::BLOCK_GROUP => {
                 let content = live.reader.content(element)?;
-                let mut extra = Extra { key: Some(true), ..Extra::default() };
+                let mut extra = BlockInfo { key: Some(true), ..BlockInfo::default() };
                 let mut block = None;
                 for (child, content) in ebml::children(&content) {
                     match child {
@@ -386,19 +386,20 @@ impl Demux {
         let mut taken: Vec<usize> = Vec::new();
         for (n, entry) in entries.iter().enumerate() {
             // Of a later part that lacks a stream, tracks are told by their kind.
-            let kind_of = |pick: usize| self.tracks.iter().find(|t| t.pick == pick).map(|t| t.entry.kind());
-            let is_free = |pick: &usize| !taken.contains(pick) && kind_of(*pick) == Some(entry.kind());
-            let pick = if is_first { Some(n) } else { (0..self.picks.len()).find(is_free) };
-            let Some(pick) = pick.filter(|pick| *pick < self.picks.len()) else { continue };
-            taken.push(pick);
-            let adts = self.picks[pick].adts;
-            let same = |t: &TrackState| t.pick == pick && (adts || t.entry.format_hash() == entry.format_hash());
+            let kind_of = |selected: usize| self.tracks.iter().find(|t| t.selected == selected).map(|t| t.entry.kind());
+            let is_free = |selected: &usize| !taken.contains(selected) && kind_of(*selected) == Some(entry.kind());
+            let selected = if is_first { Some(n) } else { (0..self.selection.len()).find(is_free) };
+            let Some(selected) = selected.filter(|selected| *selected < self.selection.len()) else { continue };
+            taken.push(selected);
+            let adts = self.selection[selected].adts;
+            let same =
+                |t: &TrackState| t.selected == selected && (adts || t.entry.format_hash() == entry.format_hash());
             let at = match self.tracks.iter().position(same).filter(|_| !is_first) {
                 Some(at) => at,
                 None => {
-                    let head = PictureHead::of(entry.private()).filter(|_| entry.codec() == "V_MS/VFW/FOURCC");
-                    let splitter = adts.then(|| Splitter::new(!self.raw_adts));
-                    self.tracks.push(TrackState { entry: entry.clone(), splitter, head, ordinal: 0, pick });
+                    let head = KeyframeProbe::of(entry.private()).filter(|_| entry.codec() == "V_MS/VFW/FOURCC");
+                    let splitter = adts.then(|| FrameSplitter::new(!self.raw_adts));
+                    self.tracks.push(TrackState { entry: entry.clone(), splitter, head, ordinal: 0, selected });
                     self.tracks.len() - 1
                 }
             };
@@ -406,7 +407,7 @@ impl Demux {
         }
     }
 
-    fn start(&mut self, part: ClockRange) -> Result<Live> {
+    fn start(&mut self, part: ClockRange) -> Result<Input> {
         if !self.raw_adts {
             let header = if part.from_byte > 0 && restarts::is_known(&self.format) {
                 let header = restarts::header_for(&self.path, &self.format, part.from_byte);
@@ -414,18 +415,18 @@ impl Demux {
             } else {
                 self.prefix.clone()
             };
-            return Ok(Live::Ffmpeg(Box::new(start(&self.path, &self.picks, part, &header)?)));
+            return Ok(Input::Ffmpeg(Box::new(start(&self.path, &self.selection, part, &header)?)));
         }
         let file = File::open(&self.path).map_err(|source| MediaError::File { path: self.path.clone(), source })?;
         let state = TrackState {
             entry: TrackEntry::bare_aac(),
-            splitter: Some(Splitter::new(false)),
+            splitter: Some(FrameSplitter::new(false)),
             head: None,
             ordinal: 0,
-            pick: 0,
+            selected: 0,
         };
         self.tracks = vec![state];
-        Ok(Live::Adts(file.take(part.to_byte.unwrap_or(u64::MAX))))
+        Ok(Input::Adts(file.take(part.to_byte.unwrap_or(u64::MAX))))
     }
 
     /// Takes the next bytes of a file of bare ADTS frames.
@@ -441,8 +442,8 @@ impl Demux {
     }
 
     /// Takes a block apart. One that makes no sense is passed over.
-    fn block(&mut self, mut content: Vec<u8>, extra: Extra) {
-        let Some(Live::Ffmpeg(live)) = &self.live else { return };
+    fn block(&mut self, mut content: Vec<u8>, extra: BlockInfo) {
+        let Some(Input::Ffmpeg(live)) = &self.live else { return };
         let Some((number, length)) = ebml::read_vint(&content) else { return };
         let Some([high, low, flags]) = content.get(length..length + 3).and_then(|b| <[u8; 3]>::try_from(b).ok()) else {
             return;
@@ -505,7 +506,7 @@ impl Demux {
 
 /// What stands beside a block in a group.
 #[derive(Clone, Copy, Debug, Default)]
-struct Extra {
+struct BlockInfo {
     key: Option<bool>,
     /// In ticks.
     duration: Option<u64>,
@@ -530,18 +531,18 @@ const OUTPUT: [&str; 14] = [
     "pipe:1",
 ];
 
-fn start(path: &Path, picks: &[Pick], part: ClockRange, prefix: &[u8]) -> Result<Pipe> {
+fn start(path: &Path, selection: &[TrackSelection], part: ClockRange, prefix: &[u8]) -> Result<Pipe> {
     let mut args: Vec<OsString> = ["-nostdin", "-v", "error", "-copyts"].map(Into::into).into();
-    for pick in picks.iter().filter(|p| p.adts) {
+    for selected in selection.iter().filter(|p| p.adts) {
         // Opaque bytes instead of AAC, see the module `adts`.
-        args.push(format!("-c:{}", pick.stream).into());
+        args.push(format!("-c:{}", selected.stream).into());
         args.push("pcm_s16le".into());
     }
     args.extend(child::input(path, part, prefix));
-    for pick in picks {
+    for selected in selection {
         args.push("-map".into());
         // What is not in a later part costs nothing there.
-        args.push(format!("0:{}?", pick.stream).into());
+        args.push(format!("0:{}?", selected.stream).into());
     }
     args.extend(["-flush_packets", "0"].map(Into::into));
     args.extend(OUTPUT.map(Into::into));

@@ -9,16 +9,16 @@ mod audio_frames;
 mod bits;
 mod demux;
 mod elementary;
-mod ends;
 mod h264;
 mod hevc;
-mod lend;
 mod mpeg2;
-mod packets;
+mod parameter_sets;
 mod pes;
 mod picture;
 mod picture_splitter;
 mod psi;
+mod resync;
+mod tail;
 mod timestamps;
 
 use std::collections::BTreeSet;
@@ -28,10 +28,10 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 pub use audio_frames::{AudioFrame, AudioSplitter, FrameHead};
 pub use demux::{TsDemux, TsPacket, TsTrack};
-pub use ends::{WholeEnds, whole_ends};
-pub use lend::{BEFORE_TICKS, Params, is_without_pictures};
-pub use packets::Packets;
+pub use parameter_sets::{BEFORE_TICKS, ParameterSets, lacks_keyframe};
 pub use psi::Codec;
+pub use resync::PacketSync;
+pub use tail::{CompleteTail, complete_tail};
 pub use timestamps::Stretch;
 
 /// Length of a packet.
@@ -62,14 +62,14 @@ pub fn is_transport_stream(bytes: &[u8]) -> bool {
 
 /// What a stream of a programme carries: the stream type of its map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stream {
+pub struct TsStream {
     /// Number of its packets.
     pub pid: u16,
     /// Stream type, as the programme map says: 0x1b is H.264, 0x0f is AAC.
     pub kind: u8,
 }
 
-impl Stream {
+impl TsStream {
     /// True for pictures.
     #[must_use]
     pub fn is_video(self) -> bool {
@@ -113,11 +113,11 @@ pub struct Cut {
 pub struct Scan {
     /// Bytes taken so far.
     taken: u64,
-    packets: Packets,
+    packets: PacketSync,
     pat: Option<Vec<u8>>,
     pmt: Option<Vec<u8>>,
     map_pid: Option<u16>,
-    streams: Vec<Stream>,
+    streams: Vec<TsStream>,
     cuts: Vec<Cut>,
     /// A cut, and the streams that began nothing after it yet.
     pending: Option<(Cut, BTreeSet<u16>)>,
@@ -148,7 +148,7 @@ impl Scan {
 
     /// The streams of the programme, once its map was seen.
     #[must_use]
-    pub fn streams(&self) -> &[Stream] {
+    pub fn streams(&self) -> &[TsStream] {
         &self.streams
     }
 
@@ -188,7 +188,7 @@ impl Scan {
     }
 
     fn packet(&mut self, at: u64, packet: &[u8]) {
-        let head = Head::of(packet);
+        let head = PacketHeader::of(packet);
         if head.pid == 0 && head.starts {
             if let Some(map_pid) = map_pid(head.payload(packet)) {
                 self.map_pid = Some(map_pid);
@@ -281,7 +281,7 @@ impl Scan {
 
 /// What of a file belongs to the piece from one cut to another.
 #[derive(Clone, Debug)]
-pub struct Piece {
+pub struct TsSlice {
     from: u64,
     to: u64,
     lead: Option<u16>,
@@ -290,7 +290,7 @@ pub struct Piece {
     streams: Vec<u16>,
 }
 
-impl Piece {
+impl TsSlice {
     /// The piece between two cuts of `scan`'s file; `to` may be the file's end.
     #[must_use]
     pub fn new(scan: &Scan, from: u64, to: u64) -> Self {
@@ -300,7 +300,7 @@ impl Piece {
 
     /// True where the packet at this byte belongs to it. Packets are asked for in order, from `from` on.
     pub fn has(&mut self, at: u64, packet: &[u8]) -> bool {
-        let head = Head::of(packet);
+        let head = PacketHeader::of(packet);
         if Some(head.pid) == self.lead || !self.streams.contains(&head.pid) {
             return (self.from..self.to).contains(&at);
         }
@@ -322,7 +322,7 @@ impl Piece {
 }
 
 /// What the head of a packet says.
-struct Head {
+struct PacketHeader {
     pid: u16,
     /// Something begins in it: a table, a picture, a frame.
     starts: bool,
@@ -330,7 +330,7 @@ struct Head {
     payload_at: usize,
 }
 
-impl Head {
+impl PacketHeader {
     fn of(packet: &[u8]) -> Self {
         let byte = |at: usize| packet.get(at).copied().unwrap_or_default();
         let control = byte(3) >> 4 & 3;
@@ -367,13 +367,13 @@ fn map_pid(payload: &[u8]) -> Option<u16> {
     entries.filter(|e| e[0] != 0 || e[1] != 0).map(|e| u16::from(e[2] & 0x1f) << 8 | u16::from(e[3])).next()
 }
 
-fn streams(payload: &[u8]) -> Option<Vec<Stream>> {
+fn streams(payload: &[u8]) -> Option<Vec<TsStream>> {
     let section = section(payload, 2)?;
     let about = usize::from(section.get(10)? & 0x0f) << 8 | usize::from(*section.get(11)?);
     let mut entries = section.get(12 + about..)?;
     let mut found = Vec::new();
     while let [kind, high, low, length_high, length_low, rest @ ..] = entries {
-        let stream = Stream { pid: u16::from(high & 0x1f) << 8 | u16::from(*low), kind: *kind };
+        let stream = TsStream { pid: u16::from(high & 0x1f) << 8 | u16::from(*low), kind: *kind };
         // Pictures and sound; data and subtitles are not waited for.
         if matches!(kind, 0x01..=0x04 | 0x0f | 0x10 | 0x11 | 0x1b | 0x24 | 0x81) {
             found.push(stream);

@@ -10,7 +10,7 @@ use streamrip::domain::talk::{Talk, TalkStatus};
 use streamrip::domain::time::{Ms, SECOND};
 use streamrip::media::CancellationToken;
 use streamrip::media::index::index;
-use streamrip::media::join::{Job, join};
+use streamrip::media::join::{JoinJob, join};
 use streamrip::plan::assembly::{AssemblyInputs, EditList, plan};
 use streamrip_lab::truth::{Shown, what_the_file_shows};
 
@@ -99,7 +99,7 @@ pub fn joined(dir: &Path, extension: &str, recordings: &[(Vec<u8>, f64, f64)]) -
     });
     let file = dir.join("joined.mkv");
     let sources = segments.iter().zip(&indexes).map(|(s, i)| (s.id, (s.path.clone(), i.clone()))).collect();
-    join(&Job { plan: plan.clone(), sources, target: file.clone() }, &mut |_| (), &cancel).expect("joined");
+    join(&JoinJob { plan: plan.clone(), sources, target: file.clone() }, &mut |_| (), &cancel).expect("joined");
     let shown = what_the_file_shows(&file);
     Joined { indexes, plan, file, shown }
 }

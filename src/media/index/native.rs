@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::gathered::Gathered;
-use super::{lenders, size};
+use super::{donors, size};
 use crate::domain::media::{ClockRange, MediaIndex, Packet, Track, TrackKind};
 use crate::domain::segment::Mark;
 use crate::media::mpegts::{TICKS, TsDemux, TsPacket, TsTrack};
@@ -28,7 +28,7 @@ pub(super) fn index(
     let Some(mut scan) = Scan::of(path, &[], bytes, cancel)? else { return Ok(None) };
     let mut prefix = Vec::new();
     if scan.lacks_video_format() {
-        prefix = lenders::borrow(path, donors, cancel)?;
+        prefix = donors::borrow(path, donors, cancel)?;
         if !prefix.is_empty() {
             match Scan::of(path, &prefix, bytes, cancel)?.filter(|with| !with.lacks_video_format()) {
                 Some(with) => scan = with,

@@ -8,7 +8,7 @@ use super::elementary::{Elementary, Output};
 use super::picture::CodedPicture;
 use super::psi::{Codec, SectionReader, StreamInfo, programmes, streams};
 use super::timestamps::{Clock, StreamTime, Stretch};
-use super::{Head, Packets, TICKS};
+use super::{PacketHeader, PacketSync, TICKS};
 use crate::domain::media::TrackKind;
 use crate::media::track::{TrackEntry, TrackLabel};
 
@@ -72,7 +72,7 @@ struct Held {
 /// Reads a file from its start.
 #[derive(Debug, Default)]
 pub struct TsDemux {
-    packets: Packets,
+    packets: PacketSync,
     pat: SectionReader,
     pmt: SectionReader,
     programmes: Vec<(u16, u16)>,
@@ -164,7 +164,7 @@ impl TsDemux {
     }
 
     fn packet(&mut self, at: u64, packet: &[u8]) {
-        let head = Head::of(packet);
+        let head = PacketHeader::of(packet);
         if head.pid == 0 {
             let mut found = None;
             self.pat.push(head.starts, head.payload(packet), |section| found = programmes(section).or(found.take()));

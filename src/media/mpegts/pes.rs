@@ -1,8 +1,8 @@
 //! Packetised elementary streams: the units that a stream of MPEG-TS is sent in, with their times (ISO/IEC 13818-1,
 //! 2.4.3.6).
 
-use super::ends::is_stuffed;
-use super::{Head, PACKET};
+use super::tail::is_stuffed;
+use super::{PACKET, PacketHeader};
 
 /// A unit is not gathered beyond this, bytes: a coded picture of this size does not exist.
 const MAX_UNIT: usize = 32 << 20;
@@ -52,7 +52,7 @@ struct Building {
 impl PesReader {
     /// Takes the next packet of the PID, which begins at this byte of the file. Units that are over now are handed over.
     pub fn push(&mut self, byte: u64, packet: &[u8], mut take: impl FnMut(Unit)) {
-        let head = Head::of(packet);
+        let head = PacketHeader::of(packet);
         let payload = head.payload(packet);
         if payload.is_empty() {
             return;
