@@ -4,14 +4,14 @@
 //! positions (when which media arrived), [`super::demux`] for the packets exactly as an assembly will see them.
 
 mod donors;
-mod gathered;
 mod native;
 mod packet_windows;
+mod segment_stats;
 mod tail;
 
 use std::path::{Path, PathBuf};
 
-use self::gathered::WindowBuilder;
+use self::segment_stats::SegmentStats;
 use super::demux::{Demux, Demuxed, TrackSelection};
 use super::probe::{PacketPlace, Probe, ProbedStream, probe, probe_range};
 use super::restarts;
@@ -194,7 +194,7 @@ fn read(
     bytes: u64,
     problem: Option<String>,
 ) -> Result<MediaIndex> {
-    let mut gathered = WindowBuilder::default();
+    let mut gathered = SegmentStats::default();
     while let Some(Demuxed { packet, .. }) = demux.next_packet()? {
         gathered.take(packet);
     }

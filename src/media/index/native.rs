@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::gathered::Gathered;
+use super::segment_stats::SegmentStats;
 use super::{donors, size};
 use crate::domain::media::{ClockRange, MediaIndex, Packet, Track, TrackKind};
 use crate::domain::segment::Mark;
@@ -66,7 +66,7 @@ pub(super) fn index(
 struct Scan {
     native: Native,
     /// Tracks are numbered as the reader counts them, from 1.
-    gathered: Gathered,
+    gathered: SegmentStats,
     arrivals: Vec<(u64, i64)>,
 }
 
@@ -83,7 +83,7 @@ impl Scan {
         let mut block = Vec::with_capacity(BEGIN);
         file.by_ref().take(BEGIN as u64).read_to_end(&mut block).map_err(fail)?;
         let Some(mut native) = Native::of(&block) else { return Ok(None) };
-        let mut gathered = Gathered::default();
+        let mut gathered = SegmentStats::default();
         let mut arrivals = Arrivals::default();
         let behind = prefix.len() as u64;
         let mut take = |_: &[TsTrack], packet: TsPacket| {
@@ -166,7 +166,7 @@ fn clock_ranges(demux: &TsDemux, prefix: u64, to_byte: Option<u64>) -> Vec<Clock
 }
 
 /// The tracks that have packets, video first, numbered from 1; and for each number of the reader's, the one here.
-fn tracks(found: &[TsTrack], gathered: &Gathered) -> (Vec<Track>, Vec<Option<u32>>) {
+fn tracks(found: &[TsTrack], gathered: &SegmentStats) -> (Vec<Track>, Vec<Option<u32>>) {
     let known = |n: usize| u32::try_from(n + 1).unwrap_or(u32::MAX);
     let mut order: Vec<usize> = (0..found.len()).filter(|n| gathered.tracks.contains_key(&known(*n))).collect();
     order.sort_by_key(|n| found[*n].entry.kind() != TrackKind::Video);

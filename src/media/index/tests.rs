@@ -1,4 +1,4 @@
-use super::gathered::EdgePackets;
+use super::segment_stats::EdgePackets;
 use super::*;
 use crate::domain::media::Packet;
 use crate::domain::time::Ms;

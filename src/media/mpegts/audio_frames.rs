@@ -28,7 +28,7 @@ impl FrameHead {
     pub fn read(codec: Codec, bytes: &[u8]) -> Option<Self> {
         match codec {
             Codec::AdtsAac => {
-                let head = adts::PacketHeader::read(bytes)?;
+                let head = adts::AdtsHeader::read(bytes)?;
                 let channels = [2, 1, 2, 3, 4, 5, 6, 8][usize::from(head.channels & 7)];
                 let format = AudioFormat { codec: "A_AAC", rate: head.rate, channels, config: head.config() };
                 Some(Self {

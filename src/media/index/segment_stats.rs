@@ -10,13 +10,13 @@ use crate::plan::stretches::TrackStretches;
 
 /// What is gathered of a segment while its packets pass.
 #[derive(Debug, Default)]
-pub(super) struct Gathered {
-    edges: Edges,
+pub(super) struct SegmentStats {
+    edges: EdgePackets,
     /// By number.
-    pub(super) tracks: BTreeMap<u32, TrackSoFar>,
+    pub(super) tracks: BTreeMap<u32, TrackStats>,
 }
 
-impl Gathered {
+impl SegmentStats {
     pub(super) fn take(&mut self, packet: Packet) {
         let track = self.tracks.entry(packet.track).or_default();
         track.take(packet);
@@ -45,7 +45,7 @@ impl Gathered {
             stream: 0,
             adts: false,
             whole_end: false,
-            packet_ms: so_far.map_or(0, TrackSoFar::packet_ms),
+            packet_ms: so_far.map_or(0, TrackStats::packet_ms),
             packets: so_far.map_or(0, |t| t.packets),
             pid: 0,
             language: entry.language(),
@@ -64,7 +64,7 @@ impl Gathered {
         bytes: u64,
     ) -> MediaIndex {
         let Self { edges, tracks: mut so_far } = self;
-        let so_far: Vec<TrackSoFar> = tracks.iter().map(|t| so_far.remove(&t.number).unwrap_or_default()).collect();
+        let so_far: Vec<TrackStats> = tracks.iter().map(|t| so_far.remove(&t.number).unwrap_or_default()).collect();
         let mut spans = spans(&so_far, &tracks);
         if spans.is_empty() {
             return MediaIndex { problem: Some("no packets in it".to_owned()), ..MediaIndex::default() };
@@ -89,7 +89,7 @@ impl Gathered {
 
 /// What is gathered of a track while its packets pass.
 #[derive(Debug, Default)]
-pub(super) struct TrackSoFar {
+pub(super) struct TrackStats {
     packets: u64,
     pub(super) first_ms: Option<i64>,
     /// Stretches without holes, `[start, end]`.
@@ -102,7 +102,7 @@ pub(super) struct TrackSoFar {
     fine: TrackStretches,
 }
 
-impl TrackSoFar {
+impl TrackStats {
     fn take(&mut self, p: Packet) {
         self.packets += 1;
         self.first_ms = self.first_ms.or(Some(p.pts_ms));
@@ -139,7 +139,7 @@ impl TrackSoFar {
 
 /// The packets of the first and last minute.
 #[derive(Debug, Default)]
-pub(super) struct Edges {
+pub(super) struct EdgePackets {
     /// Where each track begins.
     starts_ms: BTreeMap<u32, i64>,
     max_ms: i64,
@@ -149,7 +149,7 @@ pub(super) struct Edges {
     tail: VecDeque<Packet>,
 }
 
-impl Edges {
+impl EdgePackets {
     pub(super) fn take(&mut self, p: Packet) {
         // One that begins late has its own first minute.
         let start = *self.starts_ms.entry(p.track).or_insert(p.pts_ms);
@@ -179,7 +179,7 @@ impl Edges {
 }
 
 /// Where any track has media, with holes of more than [`HOLE_MS`] between.
-fn spans(tracks: &[TrackSoFar], out: &[Track]) -> Vec<MediaSpan> {
+fn spans(tracks: &[TrackStats], out: &[Track]) -> Vec<MediaSpan> {
     let mut all: Vec<(i64, i64)> = Vec::new();
     for (track, known) in tracks.iter().zip(out) {
         // Where packets say nothing of their length, the last one lasts as long as usual.
