@@ -18,6 +18,7 @@ use super::status::{self, Status};
 use super::systemd::Notifier;
 use super::ticker::Ticker;
 use super::worker::{self, Doing, Worker};
+use crate::app::library::last_facts::LastFacts;
 use crate::app::library::report::{self, Selection, TalkView};
 use crate::app::library::{backup, recover};
 use crate::app::schedule::refresh;
@@ -29,6 +30,7 @@ use crate::awake::Awake;
 use crate::catalog::daemon_runs::DaemonRun;
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, assemblies, daemon_runs, schedule_changes};
+use crate::domain::clock::Clock;
 use crate::domain::ids::{AssemblyId, EventId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::segment::EndReason;
@@ -55,6 +57,8 @@ pub struct RunOptions {
 pub enum Outcome {
     /// It was told to stop.
     Stopped,
+    /// It ended, and the catalog did not take its last rows.
+    Behind,
     /// All talks are past and complete.
     Complete,
     /// All talks are past; so many are partial or missed.
@@ -79,6 +83,9 @@ const SPACE_AGAIN: Duration = Duration::from_secs(2);
 
 /// What is queued for the catalog at the end has this long to get there.
 const LAST_WRITES: Duration = Duration::from_secs(3);
+
+/// Between two looks at whether the catalog is behind.
+const KEEP: Duration = Duration::from_secs(1);
 
 /// Messages about the last talk have this long to be delivered, where the daemon ends because all is done.
 const LAST_MESSAGES: Duration = Duration::from_secs(10);
@@ -113,9 +120,10 @@ pub async fn run(
         Writer::start(db).map_err(|e| Failure::new(Kind::Failed, "cannot start the catalog's writer").because(e))?;
 
     let (closed, closed_segments) = mpsc::unbounded_channel();
+    let facts = LastFacts::open(&env.data_dir, Some(run_id));
     let deps = TapeDeps::new(
         Arc::clone(&env.clock),
-        Arc::new(Journal::new(writer.clone(), Some(run_id), closed)),
+        Arc::new(Journal::new(writer.clone(), Some(run_id), closed).keeping(facts.clone())),
         Sources::programs(&source_log(env)),
         env.data_dir.clone(),
         env.settings.record.clone(),
@@ -146,6 +154,7 @@ pub async fn run(
     let caller = Caller::new(env.clone(), Arc::clone(&core), Arc::clone(&watcher), post.clone(), started, last_change)
         .handing_over(untold);
     let calling = post.has_ways().then(|| tokio::spawn(caller.run(done_talks)));
+    let keeping = tokio::spawn(keep(facts.clone(), Arc::clone(&env.clock)));
     let beating = tokio::spawn(beat(Heart::new(writer.clone(), run_id, Arc::clone(&env.clock))));
 
     let awake = env
@@ -203,11 +212,18 @@ pub async fn run(
     let _ = std::fs::remove_file(env.data_dir.join(status::FILE_NAME));
     let stopped = env.clock.now();
     let last = writer.send(move |db| daemon_runs::end(db, run_id, stopped));
-    if tokio::time::timeout(LAST_WRITES, last).await.is_err() {
+    let is_behind = tokio::time::timeout(LAST_WRITES, last).await.is_err();
+    keeping.abort();
+    let _ = keeping.await;
+    facts.keep_all(stopped);
+    if is_behind {
         tracing::error!("the catalog did not take the last rows in time; the next start recovers them from the files");
     } else {
         drop((core, writer));
         let _ = tokio::time::timeout(LAST_WRITES, tokio::task::spawn_blocking(move || thread.join())).await;
+    }
+    if is_behind {
+        return Ok(Outcome::Behind);
     }
     if !finished {
         return Ok(Outcome::Stopped);
@@ -224,6 +240,16 @@ pub async fn run(
     })
     .await?;
     Ok(if missing == 0 { Outcome::Complete } else { Outcome::Incomplete(missing) })
+}
+
+/// Sees to it that what the catalog does not take now is not lost.
+async fn keep(facts: LastFacts, clock: Arc<dyn Clock>) {
+    let mut every = tokio::time::interval(KEEP);
+    loop {
+        every.tick().await;
+        let (facts, now) = (facts.clone(), clock.now());
+        let _ = tokio::task::spawn_blocking(move || facts.keep(now)).await;
+    }
 }
 
 /// What a daemon begins with.

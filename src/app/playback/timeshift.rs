@@ -1,5 +1,6 @@
 //! Watching a talk while it is recorded: what of it can be played already, and the bytes of each piece.
 
+mod joined;
 mod keyframe_cache;
 mod piece;
 mod timeline;
@@ -17,7 +18,7 @@ use crate::catalog::marks;
 use crate::catalog::schedule::{TalkFilter, talks};
 use crate::catalog::segments::segments_of_hall;
 use crate::domain::ids::SegmentId;
-use crate::domain::interval::IntervalSet;
+use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::segment::{Container, Segment, Verdict};
 use crate::domain::time::{HOUR, MINUTE, Ms, SECOND};
 use crate::media::mpegts::Stream;
@@ -59,28 +60,63 @@ pub struct Shift {
     segments: Vec<Segment>,
 }
 
-/// What of a talk can be watched now.
+impl Shift {
+    fn nothing(view: TalkView) -> Self {
+        Self {
+            view,
+            chunks: Vec::new(),
+            ended: false,
+            streams: Vec::new(),
+            form: None,
+            types: Vec::new(),
+            catching_up: false,
+            obstacle: None,
+            segments: Vec::new(),
+        }
+    }
+}
+
+/// What of a talk can be watched now: of its file where the talk is over and has one, else of its segments.
 ///
 /// # Errors
 /// When the catalog cannot be read, or there is no such talk.
 pub fn shift(db: &Db, env: &Env, scans: &Scans, id: i64) -> Result<Shift> {
     let view = report::by_id(db, env, id)?;
-    let now = env.clock.now();
-    let mut shift = Shift {
-        view,
-        chunks: Vec::new(),
-        ended: false,
-        streams: Vec::new(),
-        form: None,
-        types: Vec::new(),
-        catching_up: false,
-        obstacle: None,
-        segments: Vec::new(),
-    };
-    let view = &shift.view;
     if view.talk.opted_out {
         return Err(hidden());
     }
+    match shift_of_file(db, env, scans, &view)? {
+        Some(shift) => Ok(shift),
+        None => shift_of_segments(db, env, scans, view),
+    }
+}
+
+/// What of a talk's file can be watched; `None` where there is none, or no browser plays it.
+fn shift_of_file(db: &Db, env: &Env, scans: &Scans, view: &TalkView) -> Result<Option<Shift>> {
+    let Some(file) = joined::of(db, env, view)? else { return Ok(None) };
+    let Some(remakes) = &scans.remakes else { return Ok(None) };
+    let mut shift = Shift { segments: vec![file.segment.clone()], ..Shift::nothing(view.clone()) };
+    match remakes.look(env, &file.segment) {
+        Remade::As { form, mut strip, is_ready } => {
+            file.place(&mut strip);
+            if let Form::WebM(kind) = &form {
+                shift.types.push((file.segment.id, kind.clone()));
+            }
+            let all = Interval::new(Ms(0), Ms(i64::MAX / 2));
+            shift.chunks = playlist_entries(&[strip], all, &IntervalSet::new(), env.clock.now());
+            (shift.form, shift.catching_up, shift.ended) = (Some(form), !is_ready, is_ready);
+        }
+        Remade::Unknown => shift.catching_up = true,
+        Remade::Obstacle(_) | Remade::Nothing => return Ok(None),
+    }
+    Ok(Some(shift))
+}
+
+/// What of a talk's segments can be watched.
+fn shift_of_segments(db: &Db, env: &Env, scans: &Scans, view: TalkView) -> Result<Shift> {
+    let now = env.clock.now();
+    let mut shift = Shift::nothing(view);
+    let view = &shift.view;
     let segments = near(db, view)?;
     let (mut strips, mut ready, mut obstacle) = (Vec::new(), true, None);
     for segment in &segments {
@@ -188,7 +224,16 @@ pub fn chunk(
     segment: SegmentId,
     bytes: std::ops::Range<u64>,
 ) -> Result<PieceBytes> {
-    let shift = shift(db, env, scans, id)?;
+    let view = report::by_id(db, env, id)?;
+    if view.talk.opted_out {
+        return Err(hidden());
+    }
+    // A player that began while the talk was recorded goes on with the segments.
+    let shift = if joined::is_one(segment) {
+        shift_of_file(db, env, scans, &view)?.ok_or_else(no_piece)?
+    } else {
+        shift_of_segments(db, env, scans, view)?
+    };
     match shift.chunks.iter().find(|c| (c.segment, c.from, c.to) == (segment, bytes.start, bytes.end)) {
         Some(listed) => open(env, scans, &shift, listed),
         None if shift.catching_up => Err(Failure::new(Kind::Busy, "this piece is not ready yet")),
