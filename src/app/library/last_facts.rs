@@ -41,6 +41,7 @@ pub enum Fact {
     /// A connection was opened.
     Opened {
         /// Which.
+        #[serde(with = "uuid_text")]
         connection: Uuid,
         /// Of which hall, by its row.
         hall: i64,
@@ -54,6 +55,7 @@ pub enum Fact {
     /// Its first byte came.
     FirstByte {
         /// Which.
+        #[serde(with = "uuid_text")]
         connection: Uuid,
         /// When.
         at_ms: i64,
@@ -61,6 +63,7 @@ pub enum Fact {
     /// It ended.
     Closed {
         /// Which.
+        #[serde(with = "uuid_text")]
         connection: Uuid,
         /// What it had brought.
         bytes: u64,
@@ -80,6 +83,20 @@ pub enum Fact {
         /// When.
         at_ms: i64,
     },
+}
+
+/// A UUID as text.
+mod uuid_text {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+    use uuid::Uuid;
+
+    pub(super) fn serialize<S: Serializer>(uuid: &Uuid, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(uuid)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Uuid, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
 }
 
 /// All that is kept.
