@@ -138,7 +138,8 @@ async fn audio_that_lies_later_in_the_multiplex_is_missing_in_its_own_place() {
     // Each track lost three seconds, and half a second of it is common.
     assert!(said.recorded_ms < 15_500, "{:#?}", said.gaps);
     assert!(lost(&said, Lacks::Audio) > 1000 && lost(&said, Lacks::Video) > 1000, "{:#?}", said.gaps);
-    assert!(shown.worst_skew() < 0.2, "the audio does not run ahead of the video: {}", shown.worst_skew());
+    // At the edges of a hole the nearest frame of a second is a little away; audio from behind the gap would be 2.5 s away.
+    assert!(shown.worst_skew() < 0.5, "the audio runs ahead of the video: {}", shown.worst_skew());
 }
 
 #[tokio::test]

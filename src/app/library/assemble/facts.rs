@@ -62,7 +62,7 @@ impl Facts {
             zone: self.view.event.zone,
             window,
             segments: self.view.segments.iter().map(|s| (s, self.indexes.get(&s.id))).collect(),
-            gaps: &self.view.report.gaps,
+            gaps: &self.view.segment_gaps,
             chapters: env.settings.assemble.chapters,
         })
     }
