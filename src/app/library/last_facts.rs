@@ -17,7 +17,7 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::catalog::segments::{self, NewConnection};
-use crate::catalog::{self, daemon_runs, troubles};
+use crate::catalog::{self, daemon_runs, incidents};
 use crate::domain::ids::{HallId, StreamId};
 use crate::domain::segment::EndReason;
 use crate::domain::time::{Ms, SECOND};
@@ -300,7 +300,7 @@ fn bring(db: &Connection, run: Option<i64>, fact: &Fact) -> catalog::Result<()> 
             let reason: EndReason = reason.parse().map_err(catalog::CatalogError::Value)?;
             segments::close_connection(db, *connection, *bytes, reason, detail.as_deref(), Ms(*at_ms))
         }
-        Fact::DiskFull { hall, full, at_ms } => troubles::disk_full(db, run, HallId(*hall), *full, Ms(*at_ms)),
+        Fact::DiskFull { hall, full, at_ms } => incidents::disk_full(db, run, HallId(*hall), *full, Ms(*at_ms)),
     }
 }
 

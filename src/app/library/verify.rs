@@ -19,7 +19,7 @@ use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::lock;
 use crate::app::support::walk::Tree;
 use crate::catalog::files::{self, FileRow, Owner};
-use crate::catalog::{self, assemblies, troubles};
+use crate::catalog::{self, assemblies, incidents};
 use crate::domain::interval::Interval;
 use crate::domain::media::TrackKind;
 use crate::domain::time::Ms;
@@ -367,7 +367,7 @@ fn repair(env: &Env, done: &mut Verified) -> Result<()> {
     .map(|(n, what)| format!("{n} {what}"))
     .collect();
     if !more.is_empty() {
-        troubles::note(&db, None, "repaired", &more.join(", "), env.clock.now())?;
+        incidents::note(&db, None, "repaired", &more.join(", "), env.clock.now())?;
         done.repaired.extend(more);
     }
     Ok(())

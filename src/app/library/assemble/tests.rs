@@ -56,7 +56,7 @@ impl Site {
             data_dir: dir.path().to_owned(),
             settings: Settings::default(),
             clock: Arc::new(clock.clone()),
-            studio: Arc::new(crate::media::studio::Ffmpeg),
+            engine: Arc::new(crate::media::engine::Ffmpeg),
         };
         Self { env, reader, writer, clock, stream, _dir: dir }
     }
