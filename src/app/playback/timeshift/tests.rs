@@ -302,7 +302,7 @@ async fn a_talk_that_is_over_plays_its_joined_file_also_without_its_segments() {
     std::fs::remove_dir_all(site.env.data_dir.join("segments")).expect("deleted");
     let scans = KeyframeCache::for_browsers();
     let shift = wait_for("all to be ready", PATIENCE, || {
-        let shift = site.query(|db| shift(db, &site.env, &scans, 7)).expect("works");
+        let shift = site.query(|db| talk_playlist(db, &site.env, &scans, 7)).expect("works");
         Some(shift).filter(|shift| !shift.catching_up)
     });
     assert!(shift.ended && shift.obstacle.is_none());
@@ -317,7 +317,7 @@ async fn a_talk_that_is_over_plays_its_joined_file_also_without_its_segments() {
     let end = last.wall.plus(last.length_us / 1000).since(START);
     assert!((18_500..21_500).contains(&end), "{end}");
     let first = shift.entries[0];
-    let piece = site.query(|db| chunk(db, &site.env, &scans, 7, first.segment, first.from..first.to));
+    let piece = site.query(|db| entry_bytes(db, &site.env, &scans, 7, first.segment, first.from..first.to));
     let bytes: Vec<u8> = {
         let mut piece = piece.expect("there");
         std::iter::from_fn(|| piece.block().expect("works")).flatten().collect()
