@@ -21,7 +21,7 @@ const MAX_STEP_US: i64 = 10_000_000;
 /// again and again: it brings nothing new. One that is further behind begins another timeline. Microseconds.
 const MAX_BACK_US: i64 = 5_000_000;
 
-/// Tracks that are told apart; the rest of a stream that has more is not looked at.
+/// Tracks that are told apart. The oldest is forgotten for a new one: each song of chained Ogg has a track of its own.
 const MAX_TRACKS: usize = 16;
 
 /// Bytes of one header that are kept at most until it is whole.
@@ -57,10 +57,11 @@ impl Progress {
     /// A track has media at this time.
     fn at(&mut self, id: u32, us: i64) {
         let Some(track) = self.tracks.iter_mut().find(|track| track.id == id) else {
-            if self.tracks.len() < MAX_TRACKS {
-                self.tracks.push(Track { id, newest_us: us, media_us: 0 });
-                self.has_advanced = true;
+            if self.tracks.len() >= MAX_TRACKS {
+                self.tracks.remove(0);
             }
+            self.tracks.push(Track { id, newest_us: us, media_us: 0 });
+            self.has_advanced = true;
             return;
         };
         let step = us.saturating_sub(track.newest_us);
@@ -89,8 +90,10 @@ enum Parser {
     Flv(flv::Flv),
     Frames(frames::Frames),
     Mp4(mp4::Mp4),
-    /// One whose headers are not read: each byte but 0 counts as media.
-    Untimed,
+    /// One whose headers are not read: each byte counts as media, but for 0 where 0 is no silence.
+    Untimed {
+        is_silent: bool,
+    },
     /// Nothing is known: media is looked for.
     Search(search::Search),
 }
@@ -104,7 +107,8 @@ impl Parser {
             Container::Flv => Self::Flv(flv::Flv::default()),
             Container::Mp3 | Container::Adts => Self::Frames(frames::Frames),
             Container::Mp4 => Self::Mp4(mp4::Mp4::default()),
-            Container::Asf | Container::MpegPs | Container::Flac | Container::Wav => Self::Untimed,
+            Container::Asf | Container::MpegPs | Container::Flac => Self::Untimed { is_silent: false },
+            Container::Wav => Self::Untimed { is_silent: true },
             Container::Unknown => Self::Search(search::Search::default()),
         }
     }
@@ -117,8 +121,8 @@ impl Parser {
             Self::Flv(parser) => parser.step(bytes, progress),
             Self::Frames(parser) => parser.step(bytes, progress),
             Self::Mp4(parser) => parser.step(bytes, progress),
-            Self::Untimed => {
-                progress.has_untimed |= bytes.iter().any(|byte| *byte != 0);
+            Self::Untimed { is_silent } => {
+                progress.has_untimed |= *is_silent || bytes.iter().any(|byte| *byte != 0);
                 skip(bytes.len())
             }
             Self::Search(_) => Step::More,

@@ -44,9 +44,10 @@ impl Ogg {
         if bytes[5] & 2 != 0 {
             let Some(first) = bytes.get(head..head + body.min(FIRST)) else { return Step::More };
             self.streams.retain(|(known, _)| *known != serial);
-            if self.streams.len() < super::MAX_TRACKS {
-                self.streams.push((serial, Granules::of(first)));
+            if self.streams.len() >= super::MAX_TRACKS {
+                self.streams.remove(0);
             }
+            self.streams.push((serial, Granules::of(first)));
         } else {
             let granule: [u8; 8] = std::array::from_fn(|n| bytes[6 + n]);
             let granule = i64::from_le_bytes(granule);

@@ -47,6 +47,17 @@ fn mpeg_ts_goes_by_its_timestamps_over_wraps_and_restarts() {
 }
 
 #[test]
+fn packets_with_a_time_before_or_error_correction_behind_them_count_too() {
+    for (before, behind) in [(4, 0), (0, 16)] {
+        let mut clock = MediaClock::new(Container::MpegTs);
+        for n in 0..100 {
+            feed(&mut clock, &[vec![9; before], ts(0x100, n * 3600), vec![9; behind]].concat());
+        }
+        assert_eq!(clock.media_ms(), 98 * 40, "{before} {behind}");
+    }
+}
+
+#[test]
 fn what_brings_nothing_new_is_no_media_whatever_its_bytes_do() {
     let mut clock = MediaClock::new(Container::MpegTs);
     feed(&mut clock, &[ts(0x100, 0), ts(0x100, 3600), ts(0x100, 7200)].concat());
@@ -118,6 +129,17 @@ fn ogg_goes_by_granules() {
         assert!(feed(&mut clock, &[page(0, n * 48_000, &[1; 200]), b"junk".to_vec(), vec![0; 40]].concat()), "{n}");
     }
     assert_eq!(clock.media_ms(), 49_000);
+    // Each song has a stream of its own.
+    for song in 8..60_u32 {
+        let page = |flags, granule, body: &[u8]| {
+            let mut page = page(flags, granule, body);
+            page[14..18].copy_from_slice(&song.to_le_bytes());
+            page
+        };
+        feed(&mut clock, &page(2, 0, b"OpusHead\x01\x02\0\0\0\0\0\0\0\0\0"));
+        feed(&mut clock, &page(0, 48_000, &[1; 200]));
+        assert!(feed(&mut clock, &page(0, 96_000, &[1; 200])), "{song}");
+    }
 }
 
 #[test]
