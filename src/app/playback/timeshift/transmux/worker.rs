@@ -19,8 +19,7 @@ use crate::domain::time::Ms;
 use crate::media::CancellationToken;
 use crate::media::demux::Demux;
 use crate::media::remake::{Form, Opening, Webm, opening, to_mpegts};
-
-use super::super::timeline::DECIDE_MS;
+use crate::plan::anchor::{DECIDE_MS, first_packet};
 
 /// Bytes read at once.
 const BLOCK: usize = 64 << 10;
@@ -91,7 +90,7 @@ impl Maker {
         let form = opening.form.clone();
         {
             let mut state = self.remake.state();
-            let first = self.segment.opened.min(wall.minus(opening.end_ms - opening.first_ms));
+            let first = first_packet(self.segment.opened, [(wall, opening.end_ms - opening.first_ms)]);
             state.clock = Some((opening.first_ms, first));
             if matches!(form, Ok(Form::WebM(_))) {
                 state.media = Media::WebM(Webm::default());
