@@ -16,8 +16,9 @@ use crate::domain::name::MAX_FILE_NAME;
 use crate::domain::segment::{Segment, Verdict};
 use crate::domain::talk::Talk;
 use crate::domain::time::HOUR;
+use crate::durable;
 use crate::plan::wanted::{forbidden_slots, window_of};
-use crate::tape::disk::{make_dirs, rename};
+use crate::tape::disk::make_dirs;
 
 /// The folder for assemblies of opted-out talks in the data directory.
 pub const QUARANTINE: &str = "quarantine";
@@ -103,7 +104,7 @@ fn put_aside(env: &Env, path: &Path, talk: TalkId) -> std::io::Result<PathBuf> {
         let short: String = stem.chars().take(room).collect();
         aside = Path::new(QUARANTINE).join(format!("{short}-{n}.{extension}"));
     }
-    rename(&env.data_dir, path, &aside)?;
+    durable::rename(&env.data_dir.join(path), &env.data_dir.join(&aside))?;
     Ok(aside)
 }
 
