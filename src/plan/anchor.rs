@@ -14,7 +14,7 @@ pub const DECIDE_MS: i64 = 3 * SECOND;
 pub const BACKLOG_LIMIT_MS: i64 = MINUTE;
 
 /// What a server sends a second time after a reconnect has arrived this long after the first byte. Milliseconds.
-pub const REPEAT_MS: i64 = 4 * SECOND;
+pub const REPEAT_ARRIVAL_MS: i64 = 4 * SECOND;
 
 /// A step between two packets of one clock that is larger than this, in either direction, is another clock, not a pause.
 /// Milliseconds.

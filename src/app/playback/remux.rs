@@ -27,7 +27,7 @@ use crate::media::CancellationToken;
 use crate::media::demux::{Demux, Demuxed};
 use crate::media::live_mux::LiveMux;
 use crate::media::mux::Block;
-use crate::plan::anchor::REPEAT_MS;
+use crate::plan::anchor::REPEAT_ARRIVAL_MS;
 use crate::plan::splice::Splice;
 use crate::plan::timeshift::{CONTINUATION_WAIT_MS, is_past};
 
@@ -307,7 +307,7 @@ impl Remux {
                     first.extend_from_slice(&block);
                     *by = wall;
                     let found = find_last(first, &self.tail);
-                    let may_come = !file.waited || self.env.clock.now().since(segment.opened) < REPEAT_MS;
+                    let may_come = !file.waited || self.env.clock.now().since(segment.opened) < REPEAT_ARRIVAL_MS;
                     if found.is_none() && first.len() < MAX_REPEATED_BYTES && may_come {
                         continue;
                     }

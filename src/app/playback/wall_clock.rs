@@ -15,7 +15,7 @@ use crate::domain::segment::{Mark, Segment};
 use crate::domain::time::{Ms, SECOND};
 use crate::media::CancellationToken;
 use crate::media::demux::Demux;
-use crate::plan::anchor::{BACKLOG_LIMIT_MS, BURST_DECISION_MS, PacketSteps, first_packet};
+use crate::plan::anchor::{BACKLOG_LIMIT_MS, DECIDE_MS, PacketSteps, first_packet};
 
 /// A beginning may be so much earlier than asked for, milliseconds: it is a key picture's.
 const KEYFRAME_SLACK_MS: i64 = 3 * SECOND;
@@ -53,7 +53,7 @@ impl PtsClock {
 /// When the catalog cannot be read, or ffmpeg cannot be started.
 pub(super) fn estimate_start(env: &Env, db: &Db, segment: &Segment, exact: bool) -> Result<Ms> {
     let path = env.data_dir.join(&segment.path);
-    let (mut begins, mut after) = (segment.opened, BURST_DECISION_MS);
+    let (mut begins, mut after) = (segment.opened, DECIDE_MS);
     loop {
         if segments::segment(db, segment.id)?.is_none_or(|s| s.closed.is_none()) {
             // What is waited for is the time itself: what has come by then says how much was held. At most so long, also where
