@@ -46,7 +46,7 @@ impl TapeSink for CatalogSink {
             match (written.await, closed_segment) {
                 (Ok(()), Some(segment)) => drop(closed.send(segment)),
                 (Ok(()), None) => {}
-                (Err(e), _) => tracing::error!("the catalog did not take what a tape told: {e}"),
+                (Err(e), _) => tracing::error!("cannot write a recording's progress to the catalog: {e}"),
             }
             // Also after a failure: a tape must not wait for a row that will never be.
             let _ = done.send(());
