@@ -98,7 +98,7 @@ fn print(
                 time(gap.at.start),
                 time(gap.at.end),
                 length(gap.at.len_ms()),
-                gap.cause
+                gap.words()
             )?;
         }
     }
