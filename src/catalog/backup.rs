@@ -54,16 +54,16 @@ impl fmt::Display for Occasion {
     }
 }
 
-/// One backup.
+/// One backup file of the catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backup {
-    /// Where.
+    /// Path of the backup file.
     pub path: PathBuf,
     /// When it was made.
     pub at: Ms,
-    /// Why.
+    /// What the backup was made for.
     pub occasion: Occasion,
-    /// Size.
+    /// Size of the file in bytes.
     pub bytes: u64,
 }
 

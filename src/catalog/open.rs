@@ -187,7 +187,8 @@ mod tests {
         rows.collect::<rusqlite::Result<_>>().expect("read")
     }
 
-    /// And what its columns are: `ALTER TABLE` leaves the words of a table's SQL as they happen to be.
+    /// Columns of all tables. They are compared instead of the stored SQL text, because `ALTER TABLE` keeps the wording
+    /// of the original statement.
     fn columns(db: &Connection) -> Vec<(String, String, String, bool, Option<String>)> {
         let mut query = db
             .prepare(

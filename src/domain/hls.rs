@@ -84,7 +84,7 @@ pub struct Variant {
 /// One rendition of sound.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AudioRendition {
-    /// Its group.
+    /// GROUP-ID attribute.
     pub group: String,
     /// Its playlist; `None`: it is inside the variant.
     pub url: Option<Url>,
@@ -159,7 +159,7 @@ fn last_part(url: &Url) -> &str {
 pub struct ByteRange {
     /// The first one.
     pub offset: u64,
-    /// How many.
+    /// Number of bytes.
     pub length: u64,
 }
 

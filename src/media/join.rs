@@ -29,7 +29,7 @@ pub const TEMP_SUFFIX: &str = ".part";
 /// What a plan is carried out on.
 #[derive(Clone, Debug)]
 pub struct JoinJob {
-    /// The plan.
+    /// The edit list to carry out.
     pub plan: EditList,
     /// Where the segments of its pieces are, with what is known of them.
     pub sources: HashMap<SegmentId, (PathBuf, MediaIndex)>,

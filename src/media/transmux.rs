@@ -19,7 +19,7 @@ use crate::plan::anchor::{CLOCK_JUMP_MS, PacketSteps, is_jump};
 /// What a recording is turned into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetFormat {
-    /// MPEG-TS.
+    /// MPEG transport stream (ISO 13818-1).
     MpegTs,
     /// WebM, and the type that a browser is told: `video/webm; codecs="vp8,vorbis"`.
     WebM(String),

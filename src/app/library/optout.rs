@@ -52,7 +52,7 @@ pub async fn quarantine(env: &Env, reader: &Reader, writer: &Writer, talk: TalkI
     files.retain(|path| !path.starts_with(QUARANTINE));
     let now = env.clock.now();
     if !ids.is_empty() {
-        tracing::info!("talk {talk} is opted out: {} segment(s) put aside", ids.len());
+        tracing::info!("talk {talk} is opted out: {} segment(s) moved to quarantine", ids.len());
         writer
             .call(move |db| {
                 ids.iter().try_for_each(|id| segments::set_verdict(db, *id, Verdict::Quarantined, REASON, now))
@@ -75,7 +75,7 @@ pub async fn quarantine(env: &Env, reader: &Reader, writer: &Writer, talk: TalkI
                     .await?;
             }
             Err(e) => {
-                let what = format!("{} of an opted-out talk cannot be put aside", path.display());
+                let what = format!("{} of an opted-out talk cannot be moved to quarantine/", path.display());
                 result = Err(Failure::new(Kind::Failed, what).because(e));
             }
         }

@@ -61,7 +61,7 @@ pub(super) async fn refresh(env: &Env, reader: &Reader, talk: TalkId) {
         return;
     }
     if let Err(e) = write(env, reader, talk).await {
-        tracing::warn!("talk {talk}: what tells of its file cannot be written beside it: {e}");
+        tracing::warn!("talk {talk}: cannot write the sidecar files (.nfo, .info.json) of its file: {e}");
     }
 }
 
@@ -83,7 +83,7 @@ async fn write(env: &Env, reader: &Reader, talk: TalkId) -> Result<()> {
                 return Ok(());
             }
             if !is_ours(&path) {
-                tracing::info!("{} does not bear the mark of streamrip: it stays as it is", path.display());
+                tracing::info!("{} was not written by streamrip and is left unchanged", path.display());
                 return Ok(());
             }
             publish(&path, cancel, |mut file, temp| {

@@ -182,7 +182,7 @@ impl Remux {
         when: &mut Visibility,
         out: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<PacketOutcome> {
-        let cannot = |e| Failure::new(Kind::Failed, "a segment cannot be taken apart").because(e);
+        let cannot = |e| Failure::new(Kind::Failed, "ffmpeg cannot demultiplex a segment").because(e);
         let (mut demux, mut pipe) = Demux::fed(&file.path, &CancellationToken::new()).map_err(cannot)?;
         let stop = Arc::clone(&file.stop);
         let feeder = std::thread::Builder::new().name("feeder".to_owned()).spawn(move || {
@@ -194,7 +194,7 @@ impl Remux {
             }
             file.is_whole()
         });
-        let feeder = feeder.map_err(|e| Failure::new(Kind::Failed, "there is no thread to be had").because(e))?;
+        let feeder = feeder.map_err(|e| Failure::new(Kind::Failed, "cannot start a thread").because(e))?;
         self.splice.segment();
         let mut given = PtsClock::new(begins);
         let result = loop {

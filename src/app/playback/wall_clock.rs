@@ -90,13 +90,13 @@ pub(super) fn estimate_start(env: &Env, db: &Db, segment: &Segment, exact: bool)
 
 /// Length of what is in a file's first bytes, milliseconds.
 fn media_ms(path: &Path, bytes: u64) -> Result<i64> {
-    let cannot = |e| Failure::new(Kind::Failed, "a segment cannot be taken apart").because(e);
+    let cannot = |e| Failure::new(Kind::Failed, "ffmpeg cannot demultiplex a segment").because(e);
     let (mut demux, mut pipe) = Demux::fed(path, &CancellationToken::new()).map_err(cannot)?;
     let failed = |e: io::Error| Failure::new(Kind::Failed, "a segment cannot be read").because(e);
     let mut file = File::open(path).map_err(failed)?.take(bytes);
     // A pipe that is closed: ffmpeg has ended.
     let feeder = std::thread::Builder::new().name("feeder".to_owned()).spawn(move || io::copy(&mut file, &mut pipe));
-    let feeder = feeder.map_err(|e| Failure::new(Kind::Failed, "there is no thread to be had").because(e))?;
+    let feeder = feeder.map_err(|e| Failure::new(Kind::Failed, "cannot start a thread").because(e))?;
     let mut given = PtsClock::new(Ms(0));
     let mut end = Ms(0);
     // What can be seen of a torn or odd file has been seen.

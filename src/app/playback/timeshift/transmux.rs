@@ -212,7 +212,7 @@ impl TransmuxCache {
                 Some(transmux_job)
             }
             Err(e) => {
-                tracing::warn!("{} cannot be made ready for the page: {e}", segment.path.display());
+                tracing::warn!("{} cannot be converted for the web page: {e}", segment.path.display());
                 None
             }
         }
