@@ -153,7 +153,7 @@ impl Connection {
     /// Waits for its last byte.
     pub async fn over(&mut self) -> ConnectionEnd {
         (&mut self.over).await.unwrap_or_else(|_| {
-            tracing::error!("a connection's task failed");
+            tracing::error!("internal error: a connection's task failed");
             ConnectionEnd { reason: EndReason::SourceFailed, detail: Some("internal error".to_owned()), good: None }
         })
     }
