@@ -305,8 +305,8 @@ async fn make(
     };
     let moved = old.as_ref().is_some_and(|old| !facts.same_place(old, &path));
     let reason = match (moved, has_lost) {
-        (true, _) => "the talk was moved; the file stays",
-        (false, true) => "replaced; the file stays, for it has what was pruned since",
+        (true, _) => assemblies::STAYS_MOVED,
+        (false, true) => assemblies::STAYS_ONLY_COPY,
         (false, false) => "replaced",
     };
     let now = env.clock.now();

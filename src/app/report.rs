@@ -1,26 +1,31 @@
 //! What became of talks: the facts of the catalog, put before the planner.
 
-use std::collections::BTreeMap;
+mod history;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use chrono_tz::Tz;
 use rusqlite::Connection as Db;
 
+use self::history::{HallHistory, Presence};
 use super::env::Env;
 use super::failure::{Failure, Kind, Result};
 use super::{disk, lock};
-use crate::catalog::assemblies::{self, Assembly, Part, PrunedAssembly};
+use crate::catalog::assemblies::{self, Assembly, EarlierFile, Files, Part, PrunedAssembly};
 use crate::catalog::schedule::{self, TalkFilter};
-use crate::catalog::{daemon_runs, merged, seams, segments, troubles};
+use crate::catalog::{daemon_runs, merged};
 use crate::domain::event::Event;
-use crate::domain::hall::Hall;
+use crate::domain::hall::{Hall, fold_name};
 use crate::domain::ids::{EventId, HallId, SegmentId, StreamId, TalkId};
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::segment::{Connection, Segment, Verdict};
 use crate::domain::settings::Settings;
 use crate::domain::talk::{Talk, TalkState};
-use crate::domain::time::{HOUR, MINUTE, Ms};
+use crate::domain::text::folded;
+use crate::domain::time::{MINUTE, Ms};
 use crate::plan::coverage::{TalkFacts, TalkReport, report};
-use crate::plan::wanted::{forbidden_slots, window_of};
+use crate::plan::wanted::window_of;
 use crate::source::child::start_ticks;
 
 /// Everything about one talk.
@@ -29,9 +34,9 @@ pub struct TalkView {
     /// The talk.
     pub talk: Talk,
     /// Its event.
-    pub event: Event,
+    pub event: Arc<Event>,
     /// Its hall.
-    pub hall: Hall,
+    pub hall: Arc<Hall>,
     /// Its slot with padding.
     pub window: Interval,
     /// What became of it.
@@ -41,11 +46,13 @@ pub struct TalkView {
     /// Connections of its hall in its window, by opening.
     pub connections: Vec<Connection>,
     /// Addresses of the hall's streams, without passwords.
-    pub streams: BTreeMap<StreamId, String>,
+    pub streams: Arc<BTreeMap<StreamId, String>>,
     /// The file made for it.
     pub assembly: Option<Assembly>,
     /// There was one, and it was deleted as the user wished.
     pub pruned: Option<PrunedAssembly>,
+    /// Files of it that stayed when another one took their place, oldest first.
+    pub earlier: Vec<EarlierFile>,
 }
 
 /// Segments that another recorder taped, and where they come from.
@@ -82,6 +89,45 @@ pub fn foreign(db: &Db, view: &TalkView) -> Result<Foreign> {
     Ok(foreign)
 }
 
+/// A congress day that a person asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Day {
+    /// The one that is on, in each event's own zone.
+    Today,
+    /// The one after that.
+    Tomorrow,
+    /// This one.
+    Date(chrono::NaiveDate),
+}
+
+impl Day {
+    /// The date of this day for an event in `zone`.
+    #[must_use]
+    pub fn date(self, now: Ms, zone: Tz, settings: &Settings) -> chrono::NaiveDate {
+        let today = congress_day(now, zone, settings);
+        match self {
+            Self::Today => today,
+            Self::Tomorrow => today.succ_opt().unwrap_or(today),
+            Self::Date(date) => date,
+        }
+    }
+}
+
+impl std::str::FromStr for Day {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "today" => Ok(Self::Today),
+            "tomorrow" => Ok(Self::Tomorrow),
+            _ => text
+                .parse()
+                .map(Self::Date)
+                .map_err(|_| format!("{text:?} is no day: use today, tomorrow, or a date such as 2010-12-27")),
+        }
+    }
+}
+
 /// Which talks a person asks for.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
@@ -90,7 +136,9 @@ pub struct Selection {
     /// Name or alias of a hall.
     pub hall: Option<String>,
     /// A congress day.
-    pub day: Option<chrono::NaiveDate>,
+    pub day: Option<Day>,
+    /// Words that all stand in the title or in a speaker's name (letters of any case).
+    pub search: Option<String>,
     /// Only talks in this state.
     pub state: Option<TalkState>,
     /// Without those that must not be shown, since they are opted out of recording.
@@ -106,33 +154,40 @@ pub fn select(db: &Db, env: &Env, selection: &Selection) -> Result<Vec<TalkView>
     let halls = schedule::halls(db)?;
     let event = selection.event.as_deref().map(|name| find_event(&events, name)).transpose()?;
     let hall_ids = selection.hall.as_deref().map(|name| find_halls(&halls, &events, event, name)).transpose()?;
-    // A day is a different stretch of time in each zone: read what any of them may mean, then look closer.
-    let within = selection.day.map(|day| {
-        let zones = events.iter().filter(|e| event.is_none_or(|id| id == e.id)).map(|e| e.zone);
-        zones
-            .map(|zone| day_of(day, zone, &env.settings))
-            .fold(Interval::new(Ms(i64::MAX), Ms(i64::MIN)), |all, one| {
-                Interval::new(all.start.min(one.start), all.end.max(one.end))
-            })
+    // A day is a different stretch of time in each zone.
+    let now = env.clock.now();
+    let wanted = events.iter().filter(|e| event.is_none_or(|id| id == e.id));
+    let days: BTreeMap<EventId, Interval> = wanted
+        .filter_map(|e| Some((e.id, day_of(selection.day?.date(now, e.zone, &env.settings), e.zone, &env.settings))))
+        .collect();
+    let within = selection.day.map(|_| days.values().copied().reduce(Interval::hull).unwrap_or_default());
+    let words: Vec<String> = selection.search.iter().flat_map(|text| text.split_whitespace()).map(folded).collect();
+    let mut talks = schedule::talks(db, TalkFilter { event, hall: None, within })?;
+    talks.retain(|talk| {
+        hall_ids.as_ref().is_none_or(|ids| ids.contains(&talk.hall))
+            && !(selection.shown_only && talk.opted_out)
+            && days.get(&talk.event).is_none_or(|day| day.contains(talk.slot.start))
+            && mentions(talk, &words)
     });
-    let mut views = Vec::new();
-    let mut reader = Reader::new(db, env, events, halls);
-    for talk in schedule::talks(db, TalkFilter { event, hall: None, within })? {
-        if hall_ids.as_ref().is_some_and(|ids| !ids.contains(&talk.hall)) || (selection.shown_only && talk.opted_out) {
-            continue;
-        }
-        if let Some(day) = selection.day {
-            let Some(event) = reader.events.get(&talk.event) else { continue };
-            if !day_of(day, event.zone, &env.settings).contains(talk.slot.start) {
-                continue;
-            }
-        }
-        let view = reader.view(talk)?;
+    let mut facts = Facts::read(db, env, events, halls, &talks)?;
+    let mut views = Vec::with_capacity(talks.len());
+    for talk in talks {
+        let view = facts.view(talk)?;
         if selection.state.is_none_or(|state| state == view.report.state) {
             views.push(view);
         }
     }
     Ok(views)
+}
+
+/// True where each of these folded words stands in the talk's title, in a speaker's name, or is its UID.
+fn mentions(talk: &Talk, words: &[String]) -> bool {
+    if words.is_empty() {
+        return true;
+    }
+    let texts: Vec<String> =
+        std::iter::once(&talk.title).chain(&talk.speakers).chain(&talk.uid).map(|text| folded(text)).collect();
+    words.iter().all(|word| texts.iter().any(|text| text.contains(word.as_str())))
 }
 
 /// One talk by id, UID, or a unique piece of its title, with everything about it.
@@ -141,7 +196,7 @@ pub fn select(db: &Db, env: &Env, selection: &Selection) -> Result<Vec<TalkView>
 /// `NotFound` when none or several fit.
 pub fn one(db: &Db, env: &Env, text: &str) -> Result<TalkView> {
     let talk = find_talk(db, text)?;
-    Reader::new(db, env, schedule::events(db)?, schedule::halls(db)?).view(talk)
+    Facts::read(db, env, schedule::events(db)?, schedule::halls(db)?, std::slice::from_ref(&talk))?.only(talk)
 }
 
 /// The talk of this row id, with everything about it.
@@ -151,7 +206,7 @@ pub fn one(db: &Db, env: &Env, text: &str) -> Result<TalkView> {
 pub fn by_id(db: &Db, env: &Env, id: i64) -> Result<TalkView> {
     let talk = schedule::talk(db, TalkId(id))?
         .ok_or_else(|| Failure::new(Kind::NotFound, format!("there is no talk {id}")))?;
-    Reader::new(db, env, schedule::events(db)?, schedule::halls(db)?).view(talk)
+    Facts::read(db, env, schedule::events(db)?, schedule::halls(db)?, std::slice::from_ref(&talk))?.only(talk)
 }
 
 /// The talk that a person means: an id, a UID, or a unique piece of a title.
@@ -191,7 +246,6 @@ pub fn find_event(events: &[Event], name: &str) -> Result<EventId> {
 /// # Errors
 /// `NotFound`, with the names there are.
 pub fn find_halls(halls: &[Hall], events: &[Event], event: Option<EventId>, name: &str) -> Result<Vec<HallId>> {
-    use crate::domain::hall::fold_name;
     let wanted = fold_name(name);
     let near: Vec<&Hall> = halls.iter().filter(|h| event.is_none_or(|e| e == h.event)).collect();
     let found: Vec<HallId> = near
@@ -234,97 +288,108 @@ pub fn congress_day(at: Ms, zone: Tz, settings: &Settings) -> chrono::NaiveDate 
     at.minus(i64::from(settings.list.day_starts_at_min) * MINUTE).in_zone(zone).date_naive()
 }
 
-/// Reads the facts of many talks, asking for what they share only once.
-struct Reader<'a> {
-    db: &'a Db,
+/// The facts of some talks, read at once.
+struct Facts<'a> {
     env: &'a Env,
-    events: BTreeMap<EventId, Event>,
-    halls: BTreeMap<HallId, Hall>,
-    streams: BTreeMap<HallId, (IntervalSet, BTreeMap<StreamId, String>)>,
+    events: BTreeMap<EventId, Arc<Event>>,
+    halls: BTreeMap<HallId, Arc<Hall>>,
+    histories: HashMap<HallId, HallHistory>,
+    presence: Presence,
+    files: HashMap<TalkId, Files>,
     now: Ms,
-    /// The run that lives, where that is known without its heartbeat.
-    living: Option<i64>,
     /// Nothing can be written now.
     disk_full: bool,
 }
 
-impl<'a> Reader<'a> {
-    fn new(db: &'a Db, env: &'a Env, events: Vec<Event>, halls: Vec<Hall>) -> Self {
-        Self {
-            db,
-            env,
-            events: events.into_iter().map(|e| (e.id, e)).collect(),
-            halls: halls.into_iter().map(|h| (h.id, h)).collect(),
-            streams: BTreeMap::new(),
-            now: env.clock.now(),
-            living: living_run(db, env),
-            disk_full: disk::is_full(&env.data_dir),
+impl<'a> Facts<'a> {
+    fn read(db: &Db, env: &'a Env, events: Vec<Event>, halls: Vec<Hall>, talks: &[Talk]) -> Result<Self> {
+        let now = env.clock.now();
+        let events: BTreeMap<_, _> = events.into_iter().map(|e| (e.id, Arc::new(e))).collect();
+        let mut stretches: BTreeMap<HallId, (Option<Interval>, Interval)> = BTreeMap::new();
+        let mut always: Option<Interval> = None;
+        for talk in talks {
+            let window = window_of(talk, events.get(&talk.event).map(Arc::as_ref), &env.settings.record);
+            let (recorded, slots) = stretches.entry(talk.hall).or_insert((None, talk.slot));
+            *slots = slots.hull(talk.slot);
+            always = Some(always.map_or(window, |all| all.hull(window)));
+            if window.start <= now {
+                *recorded = Some(recorded.map_or(window, |all| all.hull(window)));
+            }
         }
+        let mut histories = HashMap::new();
+        for (hall, (recorded, slots)) in stretches {
+            histories.insert(hall, HallHistory::read(db, hall, recorded, slots, now)?);
+        }
+        let presence = match always {
+            Some(within) => Presence::read(db, events.keys().copied(), within, now, living_run(db, env))?,
+            None => Presence::default(),
+        };
+        let files = match talks {
+            [] => HashMap::new(),
+            [one] => assemblies::files(db, Some(one.id))?,
+            _ => assemblies::files(db, None)?,
+        };
+        let halls = halls.into_iter().map(|h| (h.id, Arc::new(h))).collect();
+        Ok(Self { env, events, halls, histories, presence, files, now, disk_full: disk::is_full(&env.data_dir) })
     }
 
     fn view(&mut self, talk: Talk) -> Result<TalkView> {
-        let (Some(event), Some(hall)) = (self.events.get(&talk.event), self.halls.get(&talk.hall)) else {
+        let (Some(event), Some(hall), Some(history)) =
+            (self.events.get(&talk.event), self.halls.get(&talk.hall), self.histories.get(&talk.hall))
+        else {
             return Err(Failure::new(Kind::Catalog, format!("talk {} has no event or hall in the catalog", talk.id)));
         };
-        let (event, hall) = (event.clone(), hall.clone());
-        let window = window_of(&talk, Some(&event), &self.env.settings.record);
-        let (mut found, mut connections, mut alive) = Default::default();
-        if window.start <= self.now {
-            found = segments::segments_of_hall(self.db, hall.id, window)?;
-            connections = segments::connections_of_hall(self.db, hall.id, window.padded(HOUR, 0))?;
-            alive = daemon_runs::alive(self.db, event.id, window, self.now, self.living)?;
-        }
-        if !self.streams.contains_key(&hall.id) {
-            let times = schedule::stream_times(self.db, hall.id)?;
-            self.streams.insert(hall.id, (times, schedule::stream_urls(self.db, hall.id)?));
-        }
-        let (times, urls) = self.streams.get(&hall.id).cloned().unwrap_or_default();
-        let bridges = if found.len() > 1 { seams::bridges(self.db, &found)? } else { IntervalSet::new() };
-        let mut disk_full = if found.iter().any(|s| s.lost_bytes > 0) || found.is_empty() {
-            troubles::disk_full_times(self.db, hall.id, window, self.now)?
+        let window = window_of(&talk, Some(event), &self.env.settings.record);
+        let begun = window.start <= self.now;
+        let (segments, connections) = if begun {
+            (history.segments(window), history.connections(window))
+        } else {
+            (Vec::new(), &[][..])
+        };
+        let mut disk_full = if segments.iter().any(|s| s.lost_bytes > 0) || segments.is_empty() {
+            history.disk_full(window)
         } else {
             IntervalSet::new()
         };
-        if let Some(open) = found.iter().rfind(|s| s.verdict == Verdict::Open).filter(|_| self.disk_full) {
+        if let Some(open) = segments.iter().rfind(|s| s.verdict == Verdict::Open).filter(|_| self.disk_full) {
             // The catalog lies on that disk too, so nobody can have noted it there yet.
             disk_full = disk_full.union(&Interval::new(open.at.end, self.now).into());
         }
-        let skipped = troubles::skipped_times(self.db, window)?;
-        if window.start <= self.now {
-            // What a clock that was set back shows twice, the daemon lived through twice.
-            let back = troubles::clock_steps(self.db, window)?.into_iter().filter(|step| step.by_ms() < 0);
-            alive = alive.union(&back.map(|step| Interval::new(step.to, step.from)).collect());
-        }
-        let beside = TalkFilter { hall: Some(hall.id), within: Some(talk.slot), event: None };
-        let forbidden = forbidden_slots(&schedule::talks(self.db, beside)?);
-        let facts = TalkFacts {
-            talk: &talk,
-            window,
-            segments: &found,
-            connections: &connections,
-            alive: &alive,
-            streams: &times,
-            bridges: &bridges,
-            disk_full: &disk_full,
-            skipped: &skipped,
-            forbidden: &forbidden,
-        };
-        let report = report(&facts, self.now, self.env.settings.list.complete_tolerance_ms);
-        let assembly = assemblies::current(self.db, talk.id)?;
-        let pruned = if assembly.is_none() { assemblies::pruned(self.db, talk.id)? } else { None };
-        connections.retain(|c| c.closed.is_none_or(|closed| closed >= window.start));
+        let report = report(
+            &TalkFacts {
+                talk: &talk,
+                window,
+                segments: &segments,
+                connections,
+                alive: &if begun { self.presence.alive(event.id, window) } else { IntervalSet::new() },
+                streams: &history.stream_times,
+                bridges: &history.bridges(&segments),
+                disk_full: &disk_full,
+                skipped: &self.presence.skipped(window),
+                forbidden: &history.forbidden(talk.slot),
+            },
+            self.now,
+            self.env.settings.list.complete_tolerance_ms,
+        );
+        let connections = connections.iter().filter(|c| c.closed.is_none_or(|closed| closed >= window.start));
+        let Files { current, pruned, earlier } = self.files.remove(&talk.id).unwrap_or_default();
         Ok(TalkView {
+            connections: connections.cloned().collect(),
             talk,
-            event,
-            hall,
+            event: Arc::clone(event),
+            hall: Arc::clone(hall),
             window,
             report,
-            segments: found,
-            connections,
-            streams: urls,
-            assembly,
+            segments,
+            streams: Arc::clone(&history.stream_urls),
+            assembly: current,
             pruned,
+            earlier,
         })
+    }
+
+    fn only(mut self, talk: Talk) -> Result<TalkView> {
+        self.view(talk)
     }
 }
 
@@ -341,6 +406,7 @@ fn living_run(db: &Db, env: &Env) -> Option<i64> {
 mod tests {
     use super::*;
     use crate::catalog::open_writer;
+    use crate::domain::time::HOUR;
 
     #[test]
     fn of_what_is_shown_to_others_nothing_is_opted_out() {
@@ -360,5 +426,99 @@ mod tests {
         };
         assert_eq!(of(false), [1, 2], "to whom it belongs");
         assert_eq!(of(true), [1]);
+    }
+
+    /// A hall of ten talks an hour apart, with connections, segments, a seam, a slept hour, files, and an opt-out.
+    const A_DAY: &str = "
+        INSERT INTO event (id, name, slug, time_zone, pre_padding_ms, post_padding_ms) VALUES (1, '27c3', '27c3', 'UTC', 300000, 900000);
+        INSERT INTO hall (id, event_id, name, slug) VALUES (1, 1, 'Saal 1', 'saal-1'), (2, 1, 'Saal 2', 'saal-2');
+        INSERT INTO stream (id, hall_id, url, priority, origin, added_ms) VALUES (1, 1, 'http://h/1', 0, 'command', 0);
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20)
+          INSERT INTO talk (id, event_id, hall_id, match_key, title, start_ms, end_ms, opted_out, known_since_ms)
+            SELECT i, 1, 1 + i % 2, 'k' || i, 'Talk ' || i, i * 1800000, i * 1800000 + 2700000, i % 7 = 0, 0 FROM n;
+        INSERT INTO daemon_run (id, uuid, version, pid, started_ms, heartbeat_ms, stopped_ms)
+          VALUES (1, 'a', '0', 1, 0, 9000000, 9000000), (2, 'b', '0', 1, 10000000, 99000000, 99000000);
+        INSERT INTO trouble (kind, from_ms, until_ms, message) VALUES ('host-asleep', 12000000, 12600000, ''), ('clock-set', 30000000, 29000000, '');
+        INSERT INTO trouble (hall_id, kind, from_ms, until_ms, message) VALUES (1, 'disk-full', 20000000, 21000000, '');
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40)
+          INSERT INTO connection (id, uuid, hall_id, stream_id, source, opened_ms, first_byte_ms, closed_ms, bytes, end_reason)
+            SELECT i, 'c' || i, 1, 1, 'http', i * 900000, i * 900000 + 400, i * 900000 + 700000, 100, 'eof' FROM n;
+        INSERT INTO segment (id, uuid, hall_id, connection_id, path, container, start_ms, end_ms, opened_ms, closed_ms, bytes, sha256, verdict, end_reason)
+          SELECT id, printf('00000000-0000-7000-8000-%012d', id), 1, id, 'segments/' || id, 'mpegts', first_byte_ms, closed_ms, opened_ms, closed_ms,
+            100, zeroblob(32), 'unchecked', 'eof' FROM connection WHERE id % 3;
+        INSERT INTO seam (first_id, second_id, seq, kind, shift_ms, shared_ms, missing_ms, matched_packets, method, cuts)
+          VALUES (4, 5, 0, 'overlap', 0, 100, 0, 3, 'packets', '[]');
+        INSERT INTO assembly (talk_id, path, bytes, sha256, duration_ms, made_ms, inputs, gone_ms, gone_reason)
+          VALUES (2, 'talks/a.mkv', 1, zeroblob(32), 1, 5, zeroblob(32), 6, 'the talk was moved; the file stays'),
+                 (2, 'talks/b.mkv', 1, zeroblob(32), 1, 6, zeroblob(32), NULL, NULL),
+                 (4, 'talks/c.mkv', 1, zeroblob(32), 1, 6, zeroblob(32), 7, 'pruned: old'),
+                 (6, 'talks/d.mkv', 1, zeroblob(32), 1, 6, zeroblob(32), 7, 'replaced'),
+                 (6, 'talks/e.mkv', 1, zeroblob(32), 1, 7, zeroblob(32), NULL, NULL);";
+
+    #[test]
+    fn a_talk_in_a_list_is_told_as_it_is_told_alone() {
+        let dir = tempfile::tempdir().expect("dir");
+        let db = open_writer(dir.path()).expect("catalog");
+        db.execute_batch(A_DAY).expect("rows");
+        let env = Env::real(dir.path().to_owned(), Settings::default());
+        let all = select(&db, &env, &Selection::default()).expect("views");
+        assert_eq!(all.len(), 20);
+        for view in &all {
+            let alone = by_id(&db, &env, view.talk.id.0).expect("a talk");
+            assert_eq!(format!("{:#?}", (&view.report, view)), format!("{:#?}", (&alone.report, &alone)));
+        }
+        let partial = all.iter().filter(|v| v.report.state == TalkState::Partial).count();
+        assert!(partial > 5, "much was recorded: {partial}");
+        let causes: std::collections::BTreeSet<String> =
+            all.iter().flat_map(|v| &v.report.gaps).map(|gap| gap.cause.to_string()).collect();
+        for cause in ["eof", "host-asleep", "daemon-not-running", "opted-out", "no-stream", "disk-full"] {
+            assert!(causes.contains(cause), "{cause}: {causes:?}");
+        }
+        let of = |id: i64| all.iter().find(|v| v.talk.id.0 == id).expect("a talk");
+        let paths: Vec<_> = of(2).earlier.iter().map(|e| e.file.path.to_string_lossy().into_owned()).collect();
+        assert_eq!(paths, ["talks/a.mkv"]);
+        assert!(of(4).pruned.is_some() && of(6).assembly.is_some() && of(6).earlier.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn talks_are_found_by_words_and_by_day() {
+        let dir = tempfile::tempdir().expect("dir");
+        let db = open_writer(dir.path()).expect("catalog");
+        db.execute_batch(
+            "INSERT INTO event (id, name, slug, time_zone) VALUES (1, 'a', 'a', 'UTC'), (2, 'b', 'b', 'Pacific/Auckland');
+             INSERT INTO hall (id, event_id, name, slug) VALUES (1, 1, 'Saal 1', 'saal-1'), (2, 2, 'Saal 1', 'saal-1');",
+        )
+        .expect("rows");
+        let mut env = Env::real(dir.path().to_owned(), Settings::default());
+        // 2024-06-01 20:00 UTC is 08:00 of the next day in Auckland.
+        let now = Ms(1_717_272_000_000);
+        env.clock = Arc::new(crate::app::clock::TestClock::starting_at(now));
+        let mut insert = db
+            .prepare(
+                "INSERT INTO talk (id, event_id, hall_id, match_key, title, speakers, start_ms, end_ms, known_since_ms)
+                 VALUES (?1, ?2, ?2, ?1, ?3, json_array(?4), ?5, ?5, 0)",
+            )
+            .expect("a statement");
+        for (id, event, title, speaker, hours) in [
+            (1, 1, "Käse \u{fc}berall", "Ada Lovelace", 0),
+            (2, 1, "Cheese", "Grace Hopper", 9),
+            (3, 1, "Later", "Ada Byron", 11),
+            (4, 2, "Kia ora", "Ada Lovelace", 0),
+        ] {
+            insert.execute((id, event, title, speaker, now.plus(hours * HOUR).0)).expect("a talk");
+        }
+        let of = |day: Option<&str>, search: Option<&str>| -> Vec<i64> {
+            let day = day.map(|day| day.parse().expect("a day"));
+            let selection = Selection { day, search: search.map(str::to_owned), ..Selection::default() };
+            select(&db, &env, &selection).expect("views").iter().map(|view| view.talk.id.0).collect()
+        };
+        assert_eq!(of(Some("today"), None), [1, 4, 2], "05:00 belongs to the evening before");
+        assert_eq!(of(Some("tomorrow"), None), [3]);
+        assert_eq!(of(Some("2024-06-02"), None), [4, 3]);
+        assert_eq!(of(None, Some("ADA")), [1, 4, 3]);
+        assert_eq!(of(None, Some("KÄSE ada")), [1]);
+        assert_eq!(of(Some("today"), Some("cheese")), [2]);
+        assert!(of(None, Some("nothing")).is_empty());
+        assert!("yesteryear".parse::<Day>().is_err());
     }
 }

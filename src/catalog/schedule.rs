@@ -185,6 +185,22 @@ pub fn talks(db: &Connection, filter: TalkFilter) -> Result<Vec<Talk>> {
     Ok(out)
 }
 
+/// Slots (with the user's extensions) of a hall in which nothing may be recorded, as far as they touch `within`: those
+/// of opted-out talks that take place. In plan, [`crate::plan::wanted::forbidden_slots`] says the same of talks.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn forbidden_slots(db: &Connection, hall: HallId, within: Interval) -> Result<IntervalSet> {
+    let mut query = db.prepare_cached(
+        "SELECT start_ms, end_ms + extended_ms FROM talk
+         WHERE opted_out = 1 AND status = 'scheduled' AND hall_id = ?1 AND start_ms < ?2 AND end_ms + extended_ms >= ?3",
+    )?;
+    let slots = query.query_map([hall.0, within.end.0, within.start.0], |row| {
+        Ok(Interval::new(Ms(row.get(0)?), Ms(row.get(1)?)))
+    })?;
+    Ok(slots.collect::<rusqlite::Result<_>>()?)
+}
+
 /// One talk by its id.
 ///
 /// # Errors

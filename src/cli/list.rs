@@ -11,7 +11,7 @@ use super::render::{Align, Table, count, length, percent, width};
 use crate::app::env::Env;
 use crate::app::failure::Result;
 use crate::app::json;
-use crate::app::report::{self, Selection, TalkView};
+use crate::app::report::{self, Day, Selection, TalkView};
 use crate::catalog::open_reader;
 use crate::domain::talk::TalkState;
 
@@ -24,9 +24,12 @@ pub struct ListArgs {
     /// Only this hall (name or alias)
     #[arg(long)]
     hall: Option<String>,
-    /// Only this congress day, as 2010-12-27; it turns at 06:00 (setting list.day_starts_at)
-    #[arg(long, value_name = "DATE")]
-    day: Option<chrono::NaiveDate>,
+    /// Only this congress day: today, tomorrow, or a date as 2010-12-27; it turns at 06:00 (setting list.day_starts_at)
+    #[arg(long, value_name = "DAY")]
+    day: Option<Day>,
+    /// Only talks with these words in their title or in a speaker's name
+    #[arg(long, value_name = "WORD")]
+    search: Option<String>,
     /// Only talks in this state: scheduled, recording, complete, partial, missed, cancelled, removed, opted-out
     #[arg(long)]
     state: Option<TalkState>,
@@ -48,6 +51,7 @@ pub fn run(env: &Env, args: &ListArgs, out: &mut dyn Write) -> Result<ExitCode> 
         event: args.event.clone(),
         hall: args.hall.clone(),
         day: args.day,
+        search: args.search.clone(),
         state: args.state,
         shown_only: false,
     };
@@ -67,7 +71,7 @@ fn print(views: &[TalkView], env: &Env, args: &ListArgs, out: &mut dyn Write) ->
     }
     let day_of = |v: &TalkView| report::congress_day(v.talk.slot.start, v.event.zone, &env.settings);
     let mut views: Vec<&TalkView> = views.iter().collect();
-    views.sort_by_key(|v| (day_of(v), v.event.name.clone(), v.talk.slot.start, v.hall.name.clone()));
+    views.sort_by_cached_key(|v| (day_of(v), v.event.name.clone(), v.talk.slot.start, v.hall.name.clone()));
     for (nth, day) in views.chunk_by(|a, b| a.event.id == b.event.id && day_of(a) == day_of(b)).enumerate() {
         if nth > 0 {
             writeln!(out)?;

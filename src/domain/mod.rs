@@ -24,3 +24,4 @@ pub mod stream_url;
 pub mod talk;
 pub mod text;
 pub mod time;
+pub mod timeline;

@@ -36,7 +36,7 @@ pub(super) async fn metrics(State(site): State<Arc<Site>>) -> Response {
             let view = report::by_id(db, &site.env, id)?;
             let ms: i64 = view.report.gaps.iter().map(|gap| gap.at.len_ms()).sum();
             let seconds = ms as f64 / 1000.0;
-            missing.push(Missing { event: view.event.name, hall: view.hall.name, talk: id, seconds });
+            missing.push(Missing { event: view.event.name.clone(), hall: view.hall.name.clone(), talk: id, seconds });
         }
         Ok(missing)
     };

@@ -259,7 +259,7 @@ impl Caller {
         let talk = TalkNews { id: view.talk.id, title, state, coverage: view.report.coverage, path, assembly };
         Message {
             since: view.talk.slot.start.min(message.at),
-            event: Some(view.event.name),
+            event: Some(view.event.name.clone()),
             hall: Some(hall),
             talk: Some(talk),
             ..message

@@ -10,7 +10,7 @@ use rusqlite::Connection as Db;
 use super::bar::bar;
 use super::{View, state_chip};
 use crate::app::failure::Result;
-use crate::app::report::{self, Selection, TalkView};
+use crate::app::report::{self, Day, Selection, TalkView};
 use crate::app::words::{count, length, percent};
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::domain::event::Event;
@@ -45,7 +45,7 @@ pub(super) fn grid(db: &Db, site: &Site, view: &View) -> Result<Markup> {
     let Some(day) = view.day.or(today).or(days.first().copied()) else {
         return Ok(html! { p.quiet { "No talks yet in " (event.name) "." } });
     };
-    let selection = Selection { event: Some(event.name.clone()), day: Some(day), ..Selection::default() };
+    let selection = Selection { event: Some(event.name.clone()), day: Some(Day::Date(day)), ..Selection::default() };
     let talks = report::select(db, env, &selection)?;
     Ok(html! {
         (head(&events, event, &days, day))
