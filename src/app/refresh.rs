@@ -195,17 +195,10 @@ fn new_opt_outs(known: &Known, xml: &ScheduleXml) -> Vec<TalkId> {
     let hall = |id| known.halls.iter().find(|h| h.id == id).map(|h| h.name.clone());
     let talks = known.talks.iter().map(|talk| ScheduledTalk {
         uid: talk.uid.clone(),
-        recurrence_id: None,
-        title: talk.title.clone(),
-        speakers: Vec::new(),
         hall: hall(talk.hall),
-        slot: talk.slot,
         cancelled: talk.status == TalkStatus::Cancelled,
-        opted_out: false,
-        in_schedule_xml: false,
-        stream_urls: Vec::new(),
         page_url: talk.page_url.clone(),
-        line: 0,
+        ..ScheduledTalk::new(talk.title.clone(), talk.slot)
     });
     let mut schedule = Schedule { talks: talks.collect(), ..Schedule::default() };
     schedule_xml::join(&mut schedule, xml);

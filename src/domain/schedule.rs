@@ -13,7 +13,7 @@ pub struct Schedule {
     pub warnings: Vec<Warning>,
 }
 
-/// One VEVENT, or one date of a recurring one.
+/// One talk of a schedule: a VEVENT, one date of a recurring VEVENT, or an entry of a schedule.xml or schedule.json.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduledTalk {
     /// UID, where there is one.
@@ -38,8 +38,71 @@ pub struct ScheduledTalk {
     pub stream_urls: Vec<String>,
     /// The talk's page.
     pub page_url: Option<String>,
-    /// First line of its VEVENT, from 1.
+    /// First line of its VEVENT or entry, from 1.
     pub line: usize,
+    /// What the schedule tells of it beside time and place.
+    pub details: TalkDetails,
+}
+
+impl ScheduledTalk {
+    /// A talk of which only title and slot are known.
+    #[must_use]
+    pub fn new(title: impl Into<String>, slot: Interval) -> Self {
+        Self {
+            uid: None,
+            recurrence_id: None,
+            title: title.into(),
+            speakers: Vec::new(),
+            hall: None,
+            slot,
+            cancelled: false,
+            opted_out: false,
+            in_schedule_xml: false,
+            stream_urls: Vec::new(),
+            page_url: None,
+            line: 0,
+            details: TalkDetails::default(),
+        }
+    }
+}
+
+/// What a schedule tells of a talk beside its time and place. Every field is as the schedule has it, trimmed; an empty
+/// value is `None`, and texts of several lines keep their line breaks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TalkDetails {
+    /// `guid` of schedule.xml and schedule.json: it stays when the talk is moved.
+    pub guid: Option<String>,
+    /// `code` of pretalx (`38PPT7`); talks with several slots share it.
+    pub code: Option<String>,
+    /// `id` of schedule.xml and schedule.json.
+    pub id: Option<String>,
+    /// `guid` of the room it is in: it stays when the room is renamed.
+    pub room_guid: Option<String>,
+    /// Second line of the title.
+    pub subtitle: Option<String>,
+    /// Short summary: `<abstract>`, or DESCRIPTION of a calendar.
+    pub summary: Option<String>,
+    /// Long text: `<description>`.
+    pub description: Option<String>,
+    /// Language the talk is held in, as written (`de`, `en`, `English`).
+    pub language: Option<String>,
+    /// Track: `<track>`, or the first of CATEGORIES of a calendar.
+    pub track: Option<String>,
+    /// Sort of session: `<type>` (`Talk`, `Workshop`).
+    pub session_type: Option<String>,
+    /// Licence of its recording: `<recording><license>`.
+    pub licence: Option<String>,
+    /// Pages about it, in the order of the schedule.
+    pub links: Vec<TalkLink>,
+}
+
+/// A page about a talk. The address is http or https.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TalkLink {
+    /// Its address.
+    pub url: String,
+    /// What it is called; `None`: only the address is known.
+    pub title: Option<String>,
 }
 
 /// Something odd in a schedule that did not stop it.

@@ -14,7 +14,7 @@ use super::vtimezone::CustomZone;
 use super::zone::{self, Resolved, Zone};
 use super::{CalendarError, MAX_TALKS, ReadOptions, recurrence};
 use crate::domain::interval::Interval;
-use crate::domain::schedule::{Schedule, ScheduledTalk, Warning, WarningKind};
+use crate::domain::schedule::{Schedule, ScheduledTalk, TalkDetails, Warning, WarningKind};
 use crate::domain::text::shortened;
 use crate::domain::time::{HOUR, Ms, SECOND};
 
@@ -430,6 +430,7 @@ impl Reader<'_> {
             stream_urls,
             page_url: event.url.as_deref().and_then(page),
             line: event.line,
+            details: TalkDetails::default(),
         });
     }
 

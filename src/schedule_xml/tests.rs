@@ -15,17 +15,9 @@ fn talk(uid: &str) -> ScheduledTalk {
     let start = Ms(1_617_350_400_000); // 2021-04-02T10:00:00+02:00
     ScheduledTalk {
         uid: (!uid.is_empty()).then(|| uid.to_owned()),
-        recurrence_id: None,
-        title: "Opening - hexchen, NicKira".to_owned(),
         speakers: vec!["from the calendar".to_owned()],
         hall: Some("saal 1".to_owned()),
-        slot: Interval::new(start, start.plus(HOUR)),
-        cancelled: false,
-        opted_out: false,
-        in_schedule_xml: false,
-        stream_urls: Vec::new(),
-        page_url: None,
-        line: 1,
+        ..ScheduledTalk::new("Opening - hexchen, NicKira", Interval::new(start, start.plus(HOUR)))
     }
 }
 
