@@ -82,6 +82,33 @@ pub async fn assemble_talk(
     force: bool,
     progress: Progress,
 ) -> Result<AssembleOutcome> {
+    assemble(env, reader, writer, talk, (false, force), progress).await
+}
+
+/// As [`assemble_talk`], for a person who asks for this talk: also one that the schedule has cancelled or no longer has
+/// is joined, if something was recorded in its window. Only what is opted out is not.
+///
+/// # Errors
+/// As [`assemble_talk`].
+pub async fn assemble_by_hand(
+    env: &Env,
+    reader: &Reader,
+    writer: &Writer,
+    talk: TalkId,
+    force: bool,
+    progress: Progress,
+) -> Result<AssembleOutcome> {
+    assemble(env, reader, writer, talk, (true, force), progress).await
+}
+
+async fn assemble(
+    env: &Env,
+    reader: &Reader,
+    writer: &Writer,
+    talk: TalkId,
+    (by_hand, force): (bool, bool),
+    progress: Progress,
+) -> Result<AssembleOutcome> {
     let _turn = turn(env).await?;
     let mut facts = gather(env, reader, writer, talk).await?;
     look_into_open(env, reader, &mut facts).await?;
@@ -90,7 +117,7 @@ pub async fn assemble_talk(
         optout::quarantine(env, reader, writer, talk).await?;
         return done(writer, &facts, AssembleOutcome::Nothing("opted out of recording".to_owned())).await;
     }
-    if talk_row.status != TalkStatus::Scheduled {
+    if talk_row.status != TalkStatus::Scheduled && !by_hand {
         // What was made before stays until the user removes it.
         let why = talk_row.status.as_str().to_owned();
         return done(writer, &facts, AssembleOutcome::Nothing(why)).await;
@@ -137,7 +164,7 @@ pub async fn assemble_talk(
 /// As [`assemble_talk`].
 pub async fn assemble_now(env: &Env, talk: TalkId) -> Result<AssembleOutcome> {
     let (reader, writer) = open(env)?;
-    assemble_talk(env, &reader, &writer, talk, false, no_progress()).await
+    assemble_by_hand(env, &reader, &writer, talk, false, no_progress()).await
 }
 
 /// A reader and a writer for commands that work beside, or without, a daemon.

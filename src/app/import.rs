@@ -18,12 +18,14 @@ use crate::config::halls_file;
 use crate::domain::halls_file::HallsFile;
 use crate::domain::ids::TalkId;
 use crate::domain::schedule::{Schedule, Warning, WarningKind};
+use crate::domain::settings::Record;
 use crate::domain::stream_url::redact_text;
 use crate::domain::text::one_line;
 use crate::domain::time::Ms;
 use crate::fetch::{self, Cache, FetchError, Place};
 use crate::ical::{self, CalendarError, ReadOptions};
 use crate::plan::hall_plan::plan_halls;
+use crate::plan::kept_recording::{candidates, keep_recordings};
 use crate::plan::refresh_guard::{looks_like, objections};
 use crate::plan::schedule_diff::{ChangeKind, diff};
 use crate::plan::schedule_warnings;
@@ -364,7 +366,11 @@ pub fn apply(db: &Connection, prepared: &Prepared, options: ApplyOptions, now: M
     let (known_halls, known_talks) = known.as_ref().map_or((&[][..], &[][..]), |k| (&k.halls, &k.talks));
     let zone = prepared.row.zone;
     let mut halls = plan_halls(known_halls, prepared.halls_file.as_ref(), talks);
-    let mut diff = diff(known_talks, talks, &halls, prepared.xml_missing, zone);
+    let mut diff = diff(known_talks, talks, &halls, prepared.xml_missing, now, zone);
+    let begun = candidates(&diff, known_talks, &halls, now);
+    let recorded = catalog_import::recorded(db, &begun)?;
+    let post_padding_ms = prepared.row.post_padding_ms.unwrap_or_else(|| Record::default().post_padding_ms);
+    keep_recordings(&mut diff, known_talks, &halls, &recorded, post_padding_ms, now, zone);
     if !options.force {
         let reasons = objections(known_talks, known_halls, &halls, &diff, now);
         if !reasons.is_empty() {

@@ -55,6 +55,29 @@ pub fn talk(view: &TalkView) -> Value {
             "seconds": seconds(a.duration_ms),
         })
     });
+    let earlier: Vec<_> = view
+        .earlier
+        .iter()
+        .map(|e| {
+            json!({
+                "path": e.file.path.to_string_lossy(),
+                "bytes": e.file.bytes,
+                "sha256": hex(&e.file.sha256),
+                "seconds": seconds(e.file.duration_ms),
+                "reason": e.reason,
+            })
+        })
+        .collect();
+    let rescheduled = view.rescheduled.as_ref().map(|said| {
+        json!({
+            "since": time(said.since),
+            "status": said.status.as_str(),
+            "hall": view.scheduled_hall.as_ref().map(|hall| &hall.name),
+            "start": time(said.slot.start),
+            "end": time(said.slot.end),
+            "talk": said.talk.map(|talk| talk.0),
+        })
+    });
     json!({
         "id": view.talk.id.0,
         "uid": view.talk.uid,
@@ -71,6 +94,9 @@ pub fn talk(view: &TalkView) -> Value {
         "gaps": gaps,
         "assembly": assembly,
         "assembly_pruned_at": view.pruned.as_ref().map(|p| time(p.at)),
+        "earlier_files": earlier,
+        "earlier_talk": view.talk.follows.map(|talk| talk.0),
+        "rescheduled": rescheduled,
     })
 }
 

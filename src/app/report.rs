@@ -21,10 +21,11 @@ use crate::domain::ids::{EventId, HallId, SegmentId, StreamId, TalkId};
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::segment::{Connection, Segment, Verdict};
 use crate::domain::settings::Settings;
-use crate::domain::talk::{Talk, TalkState};
+use crate::domain::talk::{Rescheduled, Talk, TalkState, TalkStatus};
 use crate::domain::text::folded;
 use crate::domain::time::{MINUTE, Ms};
 use crate::plan::coverage::{TalkFacts, TalkReport, report};
+use crate::plan::schedule_diff::slot_text;
 use crate::plan::wanted::window_of;
 use crate::source::child::start_ticks;
 
@@ -53,12 +54,31 @@ pub struct TalkView {
     pub pruned: Option<PrunedAssembly>,
     /// Files of it that stayed when another one took their place, oldest first.
     pub earlier: Vec<EarlierFile>,
+    /// What the schedule says by now, where the talk keeps the hall and slot of its recording.
+    pub rescheduled: Option<Rescheduled>,
+    /// The hall that the schedule names by now, where the recording is of another one.
+    pub scheduled_hall: Option<Arc<Hall>>,
 }
 
 /// Segments that another recorder taped, and where they come from.
 pub type Foreign = BTreeMap<SegmentId, merged::Origin>;
 
 impl TalkView {
+    /// What the schedule says by now, for people, where the recording stays under another hall or slot.
+    #[must_use]
+    pub fn schedule_note(&self) -> Option<String> {
+        let said = self.rescheduled.as_ref()?;
+        let since = said.since.in_zone(self.event.zone).format("%Y-%m-%d %H:%M");
+        let hall = self.scheduled_hall.as_ref().map_or("", |hall| hall.name.as_str());
+        let place = format!("{hall}, {}", slot_text(said.slot, self.event.zone));
+        Some(match (said.status, said.talk) {
+            (TalkStatus::Cancelled, _) => format!("cancelled by the schedule (since {since})"),
+            (TalkStatus::Removed, _) => format!("no longer in the schedule (since {since})"),
+            (TalkStatus::Scheduled, Some(talk)) => format!("in the schedule since {since}: {place} (talk {talk})"),
+            (TalkStatus::Scheduled, None) => format!("in the schedule since {since}: {place}"),
+        })
+    }
+
     /// The address that a segment was taped from, without password.
     #[must_use]
     pub fn stream_of(&self, segment: SegmentId) -> Option<&str> {
@@ -296,6 +316,7 @@ struct Facts<'a> {
     histories: HashMap<HallId, HallHistory>,
     presence: Presence,
     files: HashMap<TalkId, Files>,
+    rescheduled: HashMap<TalkId, Rescheduled>,
     now: Ms,
     /// Nothing can be written now.
     disk_full: bool,
@@ -324,13 +345,11 @@ impl<'a> Facts<'a> {
             Some(within) => Presence::read(db, events.keys().copied(), within, now, living_run(db, env))?,
             None => Presence::default(),
         };
-        let files = match talks {
-            [] => HashMap::new(),
-            [one] => assemblies::files(db, Some(one.id))?,
-            _ => assemblies::files(db, None)?,
-        };
+        let only = if let [one] = talks { Some(one.id) } else { None };
+        let (files, rescheduled) = (assemblies::files(db, only)?, schedule::rescheduled(db, only)?);
         let halls = halls.into_iter().map(|h| (h.id, Arc::new(h))).collect();
-        Ok(Self { env, events, halls, histories, presence, files, now, disk_full: disk::is_full(&env.data_dir) })
+        let disk_full = disk::is_full(&env.data_dir);
+        Ok(Self { env, events, halls, histories, presence, files, rescheduled, now, disk_full })
     }
 
     fn view(&mut self, talk: Talk) -> Result<TalkView> {
@@ -373,8 +392,12 @@ impl<'a> Facts<'a> {
         );
         let connections = connections.iter().filter(|c| c.closed.is_none_or(|closed| closed >= window.start));
         let Files { current, pruned, earlier } = self.files.remove(&talk.id).unwrap_or_default();
+        let rescheduled = self.rescheduled.remove(&talk.id);
+        let scheduled_hall = rescheduled.as_ref().and_then(|said| self.halls.get(&said.hall)).map(Arc::clone);
         Ok(TalkView {
             connections: connections.cloned().collect(),
+            rescheduled,
+            scheduled_hall,
             talk,
             event: Arc::clone(event),
             hall: Arc::clone(hall),
@@ -446,6 +469,7 @@ mod tests {
         INSERT INTO segment (id, uuid, hall_id, connection_id, path, container, start_ms, end_ms, opened_ms, closed_ms, bytes, sha256, verdict, end_reason)
           SELECT id, printf('00000000-0000-7000-8000-%012d', id), 1, id, 'segments/' || id, 'mpegts', first_byte_ms, closed_ms, opened_ms, closed_ms,
             100, zeroblob(32), 'unchecked', 'eof' FROM connection WHERE id % 3;
+        UPDATE segment SET lost_bytes = 5 WHERE id IN (22, 23);
         INSERT INTO seam (first_id, second_id, seq, kind, shift_ms, shared_ms, missing_ms, matched_packets, method, cuts)
           VALUES (4, 5, 0, 'overlap', 0, 100, 0, 3, 'packets', '[]');
         INSERT INTO assembly (talk_id, path, bytes, sha256, duration_ms, made_ms, inputs, gone_ms, gone_reason)

@@ -160,8 +160,17 @@ pub fn files(db: &Connection, talk: Option<TalkId>) -> Result<HashMap<TalkId, Fi
             files.earlier.push(EarlierFile { file, replaced, reason });
         }
     }
-    for files in out.values_mut().filter(|files| files.current.is_some()) {
-        files.pruned = None;
+    for files in out.values_mut() {
+        if files.current.is_some() {
+            files.pruned = None;
+        }
+        // A talk that was moved away and back has its first name again, with another file.
+        let names: Vec<_> = files.earlier.iter().map(|e| (e.file.id, e.file.path.clone())).collect();
+        let current = files.current.as_ref().map(|c| c.path.clone());
+        files.earlier.retain(|e| {
+            current.as_ref() != Some(&e.file.path)
+                && !names.iter().any(|(id, path)| *id > e.file.id && *path == e.file.path)
+        });
     }
     Ok(out)
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::printing;
-use super::render::{Align, Table, count, length, percent, width};
+use super::render::{Align, Table, clean, count, length, percent, width};
 use crate::app::env::Env;
 use crate::app::failure::Result;
 use crate::app::json;
@@ -124,6 +124,12 @@ fn print_day(day: &[&TalkView], gaps: bool, out: &mut dyn Write) -> std::io::Res
     writeln!(out, "{}", lines[0])?;
     for (view, line) in day.iter().zip(&lines[1..]) {
         writeln!(out, "{line}")?;
+        if let Some(note) = view.schedule_note() {
+            writeln!(out, "      {}", clean(&note))?;
+        }
+        for earlier in &view.earlier {
+            writeln!(out, "      earlier file: {}", clean(&earlier.file.path.to_string_lossy()))?;
+        }
         if gaps {
             for gap in &view.report.gaps {
                 let time = |at: crate::domain::time::Ms| at.in_zone(view.event.zone).format("%H:%M:%S").to_string();

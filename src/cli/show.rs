@@ -87,6 +87,16 @@ fn print(
         (None, None) => "none yet".to_owned(),
     };
     field("file", file)?;
+    for earlier in &view.earlier {
+        let (path, length) = (env.data_dir.join(&earlier.file.path), length(earlier.file.duration_ms));
+        field("earlier", format!("{} ({length}): {}", path.display(), earlier.reason))?;
+    }
+    if let Some(note) = view.schedule_note() {
+        field("schedule", note)?;
+    }
+    if let Some(before) = view.talk.follows {
+        field("before", format!("talk {before} holds what was recorded under another hall or slot"))?;
+    }
     writeln!(out, "\n{} {} {}", time(slot.start), picture(view, now), time(slot.end))?;
     writeln!(out, "         # recorded   ! missing   . not yet")?;
     if !view.report.gaps.is_empty() {

@@ -12,6 +12,8 @@ pub enum GapCause {
     OptedOut,
     /// The schedule named the talk only after that time.
     ImportedLate,
+    /// The schedule named another hall or slot for the talk until then: what was recorded there is another recording.
+    Rescheduled,
     /// No daemon ran on this data directory.
     DaemonNotRunning,
     /// The machine slept.
@@ -39,6 +41,7 @@ impl fmt::Display for GapCause {
         f.write_str(match self {
             Self::OptedOut => "opted-out",
             Self::ImportedLate => "imported-late",
+            Self::Rescheduled => "rescheduled",
             Self::DaemonNotRunning => "daemon-not-running",
             Self::HostAsleep => "host-asleep",
             Self::ClockSet => "clock-set",

@@ -13,6 +13,7 @@ pub(crate) mod fixtures;
 pub mod hall_plan;
 pub mod hedge;
 pub mod hls;
+pub mod kept_recording;
 pub mod lanes;
 #[cfg(test)]
 pub(crate) mod media_fixtures;

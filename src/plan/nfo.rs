@@ -105,6 +105,7 @@ mod tests {
             status: TalkStatus::Scheduled,
             opted_out: false,
             known_since: Ms(0),
+            follows: None,
         }
     }
 

@@ -43,9 +43,18 @@ pub(super) fn talk(db: &Db, site: &Site, view: &TalkView) -> Result<Markup> {
                 @if missing > 0 { " · " (length(missing)) " missing" }
             }
         }
+        @if let Some(note) = view.schedule_note() { p.quiet { (clean(&note)) } }
+        @if let Some(before) = view.talk.follows {
+            p.quiet { "What was recorded under another hall or slot: " a href={ "/talks/" (before) } { "talk " (before) } }
+        }
         (bar(view))
         div.scale { span { (clock(slot.start)) } span { (clock(slot.end)) } }
         (file(db, site, view)?)
+        @if !view.talk.opted_out {
+            @for e in &view.earlier {
+                p.quiet { "Earlier file: " code { (e.file.path.display()) } " (" (length(e.file.duration_ms)) "): " (e.reason) }
+            }
+        }
     })
 }
 
