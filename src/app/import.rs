@@ -25,6 +25,7 @@ use crate::domain::time::Ms;
 use crate::fetch::{self, Cache, FetchError, Place};
 use crate::ical::{self, CalendarError, ReadOptions};
 use crate::plan::hall_plan::plan_halls;
+use crate::plan::hall_rename::renames;
 use crate::plan::kept_recording::{candidates, keep_recordings};
 use crate::plan::refresh_guard::{looks_like, objections};
 use crate::plan::schedule_diff::{ChangeKind, diff};
@@ -365,7 +366,8 @@ pub fn apply(db: &Connection, prepared: &Prepared, options: ApplyOptions, now: M
     let talks = &prepared.schedule.talks;
     let (known_halls, known_talks) = known.as_ref().map_or((&[][..], &[][..]), |k| (&k.halls, &k.talks));
     let zone = prepared.row.zone;
-    let mut halls = plan_halls(known_halls, prepared.halls_file.as_ref(), talks);
+    let renames = renames(known_halls, known_talks, prepared.halls_file.as_ref(), talks);
+    let mut halls = plan_halls(known_halls, prepared.halls_file.as_ref(), &renames, talks);
     let mut diff = diff(known_talks, talks, &halls, prepared.xml_missing, now, zone);
     let begun = candidates(&diff, known_talks, &halls, now);
     let recorded = catalog_import::recorded(db, &begun)?;

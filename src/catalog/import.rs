@@ -309,6 +309,9 @@ fn write_halls(db: &Connection, event: EventId, import: &Import<'_>, now: Ms) ->
                 HallId(db.last_insert_rowid())
             }
         };
+        if row.and_then(|r| r.room_guid.as_ref()) != planned.room_guid.as_ref() {
+            db.execute("UPDATE hall SET room_guid = ?2 WHERE id = ?1", params![id.0, planned.room_guid])?;
+        }
         write_aliases(db, id, row, planned)?;
         let wanted: Vec<_> = planned.streams.iter().map(|(url, origin)| (url.as_str(), *origin)).collect();
         set_streams(db, id, row.map_or(&[][..], |r| &r.streams), &wanted, now)?;
@@ -321,13 +324,17 @@ fn write_halls(db: &Connection, event: EventId, import: &Import<'_>, now: Ms) ->
 }
 
 fn write_aliases(db: &Connection, id: HallId, row: Option<&KnownHall>, planned: &PlannedHall) -> Result<()> {
-    let old = row.map_or(&[][..], |r| &r.aliases);
-    if old == planned.aliases {
+    let old = row.map_or((&[][..], &[][..]), |r| (&r.aliases, &r.renamed));
+    if old == (&planned.aliases[..], &planned.renamed[..]) {
         return Ok(());
     }
     db.execute("DELETE FROM hall_alias WHERE hall_id = ?1", [id.0])?;
-    for alias in &planned.aliases {
-        db.execute("INSERT OR IGNORE INTO hall_alias (hall_id, alias) VALUES (?1, ?2)", params![id.0, alias])?;
+    let aliases = planned.aliases.iter().map(|alias| (alias, "halls-file"));
+    for (alias, origin) in aliases.chain(planned.renamed.iter().map(|alias| (alias, "schedule"))) {
+        db.execute(
+            "INSERT OR IGNORE INTO hall_alias (hall_id, alias, origin) VALUES (?1, ?2, ?3)",
+            params![id.0, alias, origin],
+        )?;
     }
     Ok(())
 }

@@ -135,6 +135,8 @@ macro_rules! kinds {
 kinds! {
     /// A hall of the schedule has no stream.
     UnmappedHall = "unmapped-hall",
+    /// A name of the schedule that is taken for a new name of a hall that is known.
+    RenamedHall = "renamed-hall",
     /// Neither end nor duration.
     NoEnd = "no-end",
     /// Ends when it starts.

@@ -11,6 +11,7 @@ pub mod cut;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod hall_plan;
+pub mod hall_rename;
 pub mod hedge;
 pub mod hls;
 pub mod kept_recording;
