@@ -73,7 +73,8 @@ pub fn renames(
             _ => None,
         };
         let Some((hall, by)) = renamed else { continue };
-        let Some(known) = known_halls.iter().find(|h| h.id == hall) else { continue };
+        // A hall without streams has nothing that its talks would lose.
+        let Some(known) = known_halls.iter().find(|h| h.id == hall && !h.streams.is_empty()) else { continue };
         let old_name_is_used = std::iter::once(&known.name)
             .chain(&known.aliases)
             .chain(&known.renamed)
@@ -120,8 +121,10 @@ impl<'a> Before<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ids::StreamId;
     use crate::domain::interval::Interval;
     use crate::domain::time::Ms;
+    use crate::plan::hall_plan::{KnownStream, StreamOrigin};
 
     fn hall(id: i64, name: &str, room_guid: Option<&str>) -> KnownHall {
         KnownHall {
@@ -134,7 +137,11 @@ mod tests {
             quality: None,
             max_connections: 2,
             redundancy: None,
-            streams: Vec::new(),
+            streams: vec![KnownStream {
+                id: StreamId(id),
+                url: format!("http://h.example/{id}"),
+                origin: StreamOrigin::HallsFile,
+            }],
         }
     }
 
@@ -189,6 +196,9 @@ mod tests {
         assert_eq!(found(&halls, &all.clone().map(|t| ScheduledTalk { hall: Some("Halle".to_owned()), ..t })), []);
         // Only talks that nobody knows.
         assert_eq!(found(&halls, &[talk("new", "Halle A", None), talk("a", "Saal 1", None)]), []);
+        // Without a stream there is nothing to keep.
+        let bare = halls.map(|h| KnownHall { streams: Vec::new(), ..h });
+        assert_eq!(found(&bare, &all), []);
     }
 
     #[test]
