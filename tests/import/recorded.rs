@@ -109,7 +109,7 @@ async fn a_talk_of_which_nothing_was_recorded_follows_the_schedule() {
     let removed = world.import(calendar(&TALKS.replace("c|Saal 2|27 11:00|60|C", ""))).await;
     assert_eq!(counts(&removed), [0, 0, 1, 3]);
     // It was in Saal 1, where something was recorded: that stays.
-    is(state(&world, 3), "Saal 1", "recording", 0.0);
+    is(state(&world, 3), "Saal 1", "recording", 100.0);
     let removed = world.import(calendar(&TALKS.replace("d|Saal 2|27 16:00|60|D", ""))).await;
     assert_eq!(counts(&removed), [0, 1, 1, 2]);
     assert_eq!(view(&world, 4).report.state.as_str(), "removed");
