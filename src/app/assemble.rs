@@ -24,7 +24,7 @@ use crate::domain::interval::Interval;
 use crate::domain::name::{MAX_FILE_NAME, slug};
 use crate::domain::talk::{Talk, TalkStatus};
 use crate::media::{MediaError, join};
-use crate::plan::assembly::AssemblyPlan;
+use crate::plan::assembly::EditList;
 use crate::tape::disk::{make_dirs, rename, second_name};
 
 /// The folder of the assemblies in the data directory.
@@ -63,7 +63,7 @@ pub enum AssembleOutcome {
 ///
 /// # Errors
 /// When the catalog cannot be read.
-pub fn plan_talk(db: &Connection, env: &Env, talk: TalkId) -> Result<(TalkView, AssemblyPlan)> {
+pub fn plan_talk(db: &Connection, env: &Env, talk: TalkId) -> Result<(TalkView, EditList)> {
     let facts = Facts::read(db, env, talk)?;
     let plan = facts.plan(env);
     Ok((facts.view, plan))
@@ -253,7 +253,7 @@ async fn make(
     reader: &Reader,
     writer: &Writer,
     facts: &Facts,
-    plan: AssemblyPlan,
+    plan: EditList,
     force: bool,
     progress: Progress,
 ) -> std::result::Result<AssembleOutcome, Stopped> {
@@ -261,7 +261,7 @@ async fn make(
     let mut old = facts.view.assembly.clone();
     let found = plan.seams.clone();
     writer.call(move |db| seams::store(db, &found)).await?;
-    if plan.pieces.is_empty() {
+    if plan.clips.is_empty() {
         return Ok(match old {
             Some(old) => AssembleOutcome::Kept(old.path),
             None => AssembleOutcome::Nothing("nothing was recorded".to_owned()),
@@ -295,9 +295,9 @@ async fn make(
     if let Some(old) = old.as_mut().filter(|old| has_lost && facts.same_place(old, &path)) {
         put_aside(env, writer, old).await?;
     }
-    let gaps = plan.pieces.iter().filter(|p| p.before.is_some()).count();
+    let gaps = plan.clips.iter().filter(|p| p.before.is_some()).count();
     let parts = parts(&plan);
-    let used: Vec<SegmentId> = plan.pieces.iter().map(|p| p.segment).collect();
+    let used: Vec<SegmentId> = plan.clips.iter().map(|p| p.segment).collect();
     let sources = facts
         .view
         .segments
@@ -408,23 +408,23 @@ fn lock_reader(reader: &Reader) -> std::sync::MutexGuard<'_, Connection> {
 
 /// What the catalog keeps of a plan that was carried out: which segments it used, and which it left out.
 #[must_use]
-pub fn parts(plan: &AssemblyPlan) -> Vec<Part> {
+pub fn parts(plan: &EditList) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
-    for piece in &plan.pieces {
+    for clip in &plan.clips {
         // One segment may give several stretches in a row: their places as one. With a mirror or a gap between
         // them they are two: what is missing is not held.
-        let (place, wall) = ((piece.out_start_ms, piece.out_end_ms), piece.wall());
-        match parts.last_mut().filter(|p| p.segment == piece.segment && piece.before.is_none()) {
+        let (place, wall) = ((clip.out_start_ms, clip.out_end_ms), clip.wall());
+        match parts.last_mut().filter(|p| p.segment == clip.segment && clip.before.is_none()) {
             Some(known) => {
                 known.place = known.place.map(|(from, _)| (from, place.1));
                 known.wall = known.wall.map(|known| Interval::new(known.start, wall.end.max(known.start)));
             }
             None => parts.push(Part {
-                segment: piece.segment,
+                segment: clip.segment,
                 place: Some(place),
                 wall: Some(wall),
                 redundant: true,
-                note: piece.before.as_ref().map(ToString::to_string).unwrap_or_default(),
+                note: clip.before.as_ref().map(ToString::to_string).unwrap_or_default(),
             }),
         }
     }

@@ -29,7 +29,7 @@ use crate::domain::media::MediaIndex;
 use crate::domain::name::slug;
 use crate::domain::segment::Segment;
 use crate::domain::time::HOUR;
-use crate::plan::merge::{Heard, agreed, take};
+use crate::plan::merge::{AirTimes, agreed, take};
 use crate::plan::wanted::{forbidden_slots, window_of};
 use crate::tape::disk::make_dirs;
 
@@ -229,7 +229,7 @@ fn clocks(
     missing: &IntervalSet,
     unknown: &[(Segment, MediaIndex)],
 ) -> Result<Vec<(i64, usize)>> {
-    let mut heard = Heard::default();
+    let mut heard = AirTimes::default();
     let around: IntervalSet = missing.iter().map(|gap| gap.padded(NEAR_MS, NEAR_MS)).collect();
     for segment in near.iter().filter(|s| !around.clip(s.at).is_empty()) {
         if let Some(index) = media_index::of_segment(ours, segment.id)? {

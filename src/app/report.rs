@@ -360,11 +360,8 @@ impl<'a> Facts<'a> {
         };
         let window = window_of(&talk, Some(event), &self.env.settings.record);
         let begun = window.start <= self.now;
-        let (segments, connections) = if begun {
-            (history.segments(window), history.connections(window))
-        } else {
-            (Vec::new(), &[][..])
-        };
+        let (segments, connections) =
+            if begun { (history.segments(window), history.connections(window)) } else { (Vec::new(), &[][..]) };
         let mut disk_full = if segments.iter().any(|s| s.lost_bytes > 0) || segments.is_empty() {
             history.disk_full(window)
         } else {

@@ -21,7 +21,7 @@ use crate::domain::interval::IntervalSet;
 use crate::domain::segment::{Container, Segment, Verdict};
 use crate::domain::time::{HOUR, MINUTE, Ms, SECOND};
 use crate::media::mpegts::Stream;
-use crate::plan::timeshift::{Chunk, Strip, chunks, is_over};
+use crate::plan::timeshift::{PlaylistEntry, SegmentTimeline, is_over, playlist_entries};
 use crate::plan::wanted::forbidden_slots;
 
 pub use crate::media::remake::Form;
@@ -42,7 +42,7 @@ pub struct Shift {
     /// The talk.
     pub view: TalkView,
     /// Its pieces so far.
-    pub chunks: Vec<Chunk>,
+    pub chunks: Vec<PlaylistEntry>,
     /// Nothing more will come.
     pub ended: bool,
     /// What its segments carry, in MPEG-TS.
@@ -94,7 +94,7 @@ pub fn shift(db: &Db, env: &Env, scans: &Scans, id: i64) -> Result<Shift> {
                 ready = false;
                 // It waits for the first marks.
                 shift.catching_up |= segment.closed.is_some() || now.since(segment.opened) > UNKNOWN_MS;
-                strips.push(Strip { closed: None, ..strip::strip(segment, Seen::default(), None) });
+                strips.push(SegmentTimeline { closed: None, ..strip::strip(segment, Seen::default(), None) });
                 // Which form it is to be is decided by the first.
                 if shift.form.is_none() {
                     break;
@@ -121,7 +121,7 @@ pub fn shift(db: &Db, env: &Env, scans: &Scans, id: i64) -> Result<Shift> {
         return Ok(shift);
     }
     let forbidden = forbidden(db, view)?;
-    shift.chunks = chunks(&strips, view.window, &forbidden, now);
+    shift.chunks = playlist_entries(&strips, view.window, &forbidden, now);
     shift.ended = is_over(&strips, view.window, now) && ready;
     shift.segments = segments;
     Ok(shift)
@@ -200,7 +200,7 @@ pub fn chunk(
 ///
 /// # Errors
 /// `NotFound` when its file is gone, `Failed` when it cannot be opened.
-pub fn open(env: &Env, scans: &Scans, shift: &Shift, chunk: &Chunk) -> Result<PieceBytes> {
+pub fn open(env: &Env, scans: &Scans, shift: &Shift, chunk: &PlaylistEntry) -> Result<PieceBytes> {
     let segment = shift.segments.iter().find(|s| s.id == chunk.segment).ok_or_else(no_piece)?;
     let unreadable = |e| Failure::new(Kind::Failed, "a segment cannot be read").because(e);
     if segment.container != Container::MpegTs {
@@ -220,7 +220,7 @@ fn no_piece() -> Failure {
 
 /// Where a gap of the slot lies in what is played, which has none: seconds from the first chunk's start.
 #[must_use]
-pub fn place_of(chunks: &[Chunk], at: Ms) -> f64 {
+pub fn place_of(chunks: &[PlaylistEntry], at: Ms) -> f64 {
     let before: i64 = chunks.iter().filter(|c| c.wall < at).map(|c| c.length_us.min(at.since(c.wall) * 1000)).sum();
     before as f64 / 1e6
 }

@@ -18,7 +18,7 @@ use crate::catalog::files::{self, FileRow, Owner};
 use crate::catalog::{self, troubles};
 use crate::media::CancellationToken;
 use crate::media::join::TEMP_SUFFIX;
-use crate::plan::verify::{Expected, Fault, Found, judge, worth_reading};
+use crate::plan::verify::{Expected, Fault, FileOnDisk, judge, worth_reading};
 
 /// What to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -168,7 +168,7 @@ fn half_merged(env: &Env, path: &Path) -> bool {
 }
 
 /// A look at a row's file; reads it only where that says more.
-fn look(env: &Env, row: &FileRow, fast: bool, bytes_read: &mut u64) -> std::io::Result<Option<Found>> {
+fn look(env: &Env, row: &FileRow, fast: bool, bytes_read: &mut u64) -> std::io::Result<Option<FileOnDisk>> {
     let path = env.data_dir.join(&row.path);
     let meta = match std::fs::symlink_metadata(&path) {
         Ok(meta) => meta,
@@ -188,17 +188,21 @@ fn look(env: &Env, row: &FileRow, fast: bool, bytes_read: &mut u64) -> std::io::
     } else {
         None
     };
-    Ok(Some(Found { bytes: meta.len(), sha256 }))
+    Ok(Some(FileOnDisk { bytes: meta.len(), sha256 }))
 }
 
-fn describe(fault: Fault, row: &FileRow, found: Option<Found>) -> String {
+fn describe(fault: Fault, row: &FileRow, found: Option<FileOnDisk>) -> String {
     let is_segment = matches!(row.owner, Owner::Segment(_));
     if let Owner::Earlier(_, talk) = row.owner {
         return match fault {
             Fault::Missing => format!("this earlier file of talk {talk} is not there; --repair forgets it"),
             Fault::Content => format!("this earlier file of talk {talk} is not what was joined (sha256)"),
             Fault::Size => {
-                format!("{} bytes, this earlier file of talk {talk} had {}", found.map_or(0, |f| f.bytes), row.claim.bytes)
+                format!(
+                    "{} bytes, this earlier file of talk {talk} had {}",
+                    found.map_or(0, |f| f.bytes),
+                    row.claim.bytes
+                )
             }
             _ => fault.to_string(),
         };

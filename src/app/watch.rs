@@ -21,7 +21,7 @@ use crate::catalog::{open_reader, schedule};
 use crate::domain::segment::Segment;
 use crate::domain::talk::Talk;
 use crate::domain::time::Ms;
-use crate::plan::timeshift::Chunk;
+use crate::plan::timeshift::PlaylistEntry;
 use crate::plan::wanted::window_of;
 
 /// Where to begin.
@@ -122,7 +122,7 @@ pub struct Follow {
     talk: i64,
     from: From,
     /// What was given last.
-    last: Option<Chunk>,
+    last: Option<PlaylistEntry>,
     folder: Option<PathBuf>,
     wake: Wake,
 }
@@ -172,13 +172,13 @@ fn playable(shift: &Shift) -> Result<()> {
 }
 
 /// Where the chunk after this one stands. The list only grows; but the schedule may change, and then it is another.
-fn after(chunks: &[Chunk], last: &Chunk) -> usize {
+fn after(chunks: &[PlaylistEntry], last: &PlaylistEntry) -> usize {
     let same = chunks.iter().position(|c| (c.segment, c.to) == (last.segment, last.to));
     let end = last.wall.plus(last.length_us / 1000);
     same.map_or_else(|| chunks.partition_point(|c| c.wall < end), |at| at + 1)
 }
 
-fn begin(chunks: &[Chunk], from: From, view: &TalkView) -> usize {
+fn begin(chunks: &[PlaylistEntry], from: From, view: &TalkView) -> usize {
     let at = match from {
         From::Start => view.talk.slot.start,
         From::Live => return chunks.len().saturating_sub(LIVE_CHUNKS),

@@ -9,7 +9,7 @@ use super::Result;
 use crate::domain::ids::{AssemblyId, SegmentId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::time::Ms;
-use crate::plan::prune::Seen;
+use crate::plan::prune::JoinOutcome;
 
 /// The file made for a talk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -357,12 +357,12 @@ pub fn parts(db: &Connection, assembly: AssemblyId) -> Result<Vec<Part>> {
 ///
 /// # Errors
 /// When SQLite cannot answer.
-pub fn seen(db: &Connection, talk: TalkId, segment: SegmentId) -> Result<Option<Seen>> {
+pub fn seen(db: &Connection, talk: TalkId, segment: SegmentId) -> Result<Option<JoinOutcome>> {
     Ok(db
         .prepare_cached(
             "SELECT used, redundant FROM assembly JOIN assembly_part ON assembly_id = assembly.id
              WHERE talk_id = ?1 AND segment_id = ?2 AND gone_ms IS NULL",
         )?
-        .query_row([talk.0, segment.0], |row| Ok(Seen { used: row.get(0)?, redundant: row.get(1)? }))
+        .query_row([talk.0, segment.0], |row| Ok(JoinOutcome { used: row.get(0)?, redundant: row.get(1)? }))
         .optional()?)
 }

@@ -395,7 +395,8 @@ fn write_talks(db: &Connection, event: EventId, import: &Import<'_>, halls: &[Ha
                     db.execute("UPDATE talk SET match_key = 'kept:' || id WHERE id = ?1", [id])?;
                 }
                 insert.execute(params![
-                    event.0, hall, match_key, uid, title, speakers, start, end, status, opted_out, page_url, now.0, before
+                    event.0, hall, match_key, uid, title, speakers, start, end, status, opted_out, page_url, now.0,
+                    before
                 ])?;
                 out.push(TalkId(db.last_insert_rowid()));
             }
@@ -456,8 +457,7 @@ pub fn recorded(db: &Connection, talks: &[(TalkId, Place)]) -> Result<HashSet<Ta
     let mut out = HashSet::new();
     for (talk, Place { hall, slot }) in talks {
         let longest: i64 = longest.query_row([hall.0], |row| row.get(0))?;
-        let found: bool =
-            query.query_row([talk.0, hall.0, slot.start.0, slot.end.0, longest], |row| row.get(0))?;
+        let found: bool = query.query_row([talk.0, hall.0, slot.start.0, slot.end.0, longest], |row| row.get(0))?;
         if found {
             out.insert(*talk);
         }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{CatalogError, Result};
 use crate::domain::ids::SegmentId;
-use crate::domain::media::{MediaIndex, Packet, Part, Track, TrackKind, Window};
+use crate::domain::media::{ClockRange, MediaIndex, Packet, PacketWindow, Track, TrackKind};
 use crate::domain::segment::Verdict;
 use crate::domain::time::Ms;
 
@@ -29,7 +29,7 @@ pub fn store(db: &Connection, segment: SegmentId, index: &MediaIndex, now: Ms) -
         .execute((segment.0, FORMAT, encode(index)))?;
     // Of the file as it was before.
     db.prepare_cached("DELETE FROM media_window WHERE segment_id = ?1")?.execute([segment.0])?;
-    store_windows(db, segment, &index.windows)?;
+    store_windows(db, segment, &index.packet_windows)?;
     let start = index.spans.iter().map(|s| s.wall().start.0).min();
     let end = index.spans.iter().map(|s| s.wall().end.0).max();
     let verdict = if index.spans.is_empty() { Verdict::NotMedia } else { Verdict::Media };
@@ -65,7 +65,7 @@ pub fn of_segment(db: &Connection, segment: SegmentId) -> Result<Option<MediaInd
         })
     })?;
     index.spans = spans.collect::<rusqlite::Result<_>>()?;
-    index.windows = windows(db, segment)?;
+    index.packet_windows = windows(db, segment)?;
     Ok(Some(index))
 }
 
@@ -73,7 +73,7 @@ pub fn of_segment(db: &Connection, segment: SegmentId) -> Result<Option<MediaInd
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn store_windows(db: &Connection, segment: SegmentId, windows: &[Window]) -> Result<()> {
+pub fn store_windows(db: &Connection, segment: SegmentId, windows: &[PacketWindow]) -> Result<()> {
     let mut insert = db.prepare_cached(
         "INSERT OR REPLACE INTO media_window (segment_id, from_ms, to_ms, format, data) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
@@ -88,7 +88,7 @@ pub fn store_windows(db: &Connection, segment: SegmentId, windows: &[Window]) ->
 }
 
 /// By time. One that cannot be read is left out: it is made anew from the file.
-fn windows(db: &Connection, segment: SegmentId) -> Result<Vec<Window>> {
+fn windows(db: &Connection, segment: SegmentId) -> Result<Vec<PacketWindow>> {
     let mut query = db.prepare_cached(
         "SELECT from_ms, to_ms, data FROM media_window WHERE segment_id = ?1 AND format = ?2 ORDER BY from_ms",
     )?;
@@ -102,7 +102,7 @@ fn windows(db: &Connection, segment: SegmentId) -> Result<Vec<Window>> {
             Some((before, from.packets()?))
         })();
         if let Some((before, packets)) = read {
-            out.push(Window { from_ms: row.get(0)?, to_ms: row.get(1)?, before, packets });
+            out.push(PacketWindow { from_ms: row.get(0)?, to_ms: row.get(1)?, before, packets });
         }
     }
     Ok(out)
@@ -114,9 +114,9 @@ fn encode(index: &MediaIndex) -> Vec<u8> {
     out.text(&index.format);
     out.text(index.problem.as_deref().unwrap_or_default());
     // What is lent stands at the end, where there is any.
-    out.uint(u64::from(index.ragged_end) | u64::from(!index.lent.is_empty()) << 1);
-    out.uint(index.parts.len() as u64);
-    for part in &index.parts {
+    out.uint(u64::from(index.ragged_end) | u64::from(!index.prefix.is_empty()) << 1);
+    out.uint(index.clock_ranges.len() as u64);
+    for part in &index.clock_ranges {
         out.uint(part.from_byte);
         out.uint(part.to_byte.map_or(0, |to| to.saturating_add(1)));
         out.int(part.shift_ms);
@@ -150,9 +150,9 @@ fn encode(index: &MediaIndex) -> Vec<u8> {
         out.int(key.wrapping_sub(last));
         last = *key;
     }
-    if !index.lent.is_empty() {
-        out.uint(index.lent.len() as u64);
-        out.0.extend_from_slice(&index.lent);
+    if !index.prefix.is_empty() {
+        out.uint(index.prefix.len() as u64);
+        out.0.extend_from_slice(&index.prefix);
     }
     out.0
 }
@@ -164,7 +164,7 @@ fn decode(data: &[u8]) -> Option<MediaIndex> {
     let flags = from.uint()?;
     index.ragged_end = flags & 1 != 0;
     for _ in 0..from.count()? {
-        index.parts.push(Part {
+        index.clock_ranges.push(ClockRange {
             from_byte: from.uint()?,
             to_byte: from.uint()?.checked_sub(1),
             shift_ms: from.int()?,
@@ -201,8 +201,8 @@ fn decode(data: &[u8]) -> Option<MediaIndex> {
     }
     if flags & 2 != 0 {
         let length = from.count()?;
-        let (lent, rest) = from.0.split_at(length);
-        (index.lent, from.0) = (lent.to_vec(), rest);
+        let (prefix, rest) = from.0.split_at(length);
+        (index.prefix, from.0) = (prefix.to_vec(), rest);
     }
     from.0.is_empty().then_some(index)
 }
@@ -337,7 +337,7 @@ mod tests {
             prop::collection::vec(any::<i64>(), 0..20),
             ("[a-z,]{0,10}", prop::option::of("\\PC{1,20}"), any::<bool>(), prop::collection::vec(any::<u8>(), 0..9)),
         )
-            .prop_map(|((head, tail, same), parts, tracks, keys_ms, (format, problem, ragged_end, lent))| {
+            .prop_map(|((head, tail, same), parts, tracks, keys_ms, (format, problem, ragged_end, prefix))| {
                 MediaIndex {
                     tracks: tracks
                         .into_iter()
@@ -358,14 +358,19 @@ mod tests {
                     head,
                     keys_ms,
                     format,
-                    parts: parts
+                    clock_ranges: parts
                         .into_iter()
-                        .map(|(from_byte, to_byte, shift_ms, start_ms)| Part { from_byte, to_byte, shift_ms, start_ms })
+                        .map(|(from_byte, to_byte, shift_ms, start_ms)| ClockRange {
+                            from_byte,
+                            to_byte,
+                            shift_ms,
+                            start_ms,
+                        })
                         .collect(),
                     ragged_end,
                     problem,
-                    windows: Vec::new(),
-                    lent,
+                    packet_windows: Vec::new(),
+                    prefix,
                 }
             })
     }
@@ -383,9 +388,9 @@ mod tests {
         let id = SegmentId(5);
         store(&db, id, &MediaIndex::default(), Ms(1)).expect("stored");
         let packet = Packet { track: 2, pts_ms: -7, duration_ms: 23, key: true, size: 9, hash: u64::MAX };
-        let window = Window { from_ms: -10, to_ms: 50, before: vec![3, 1 << 40], packets: vec![packet; 3] };
+        let window = PacketWindow { from_ms: -10, to_ms: 50, before: vec![3, 1 << 40], packets: vec![packet; 3] };
         store_windows(&db, id, std::slice::from_ref(&window)).expect("stored");
-        let read = |db: &Connection| of_segment(db, id).expect("read").expect("there").windows;
+        let read = |db: &Connection| of_segment(db, id).expect("read").expect("there").packet_windows;
         assert_eq!(read(&db), [window]);
         store(&db, id, &MediaIndex::default(), Ms(2)).expect("stored");
         assert_eq!(read(&db), []);

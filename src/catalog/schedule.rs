@@ -195,9 +195,8 @@ pub fn forbidden_slots(db: &Connection, hall: HallId, within: Interval) -> Resul
         "SELECT start_ms, end_ms + extended_ms FROM talk
          WHERE opted_out = 1 AND status = 'scheduled' AND hall_id = ?1 AND start_ms < ?2 AND end_ms + extended_ms >= ?3",
     )?;
-    let slots = query.query_map([hall.0, within.end.0, within.start.0], |row| {
-        Ok(Interval::new(Ms(row.get(0)?), Ms(row.get(1)?)))
-    })?;
+    let slots = query
+        .query_map([hall.0, within.end.0, within.start.0], |row| Ok(Interval::new(Ms(row.get(0)?), Ms(row.get(1)?))))?;
     Ok(slots.collect::<rusqlite::Result<_>>()?)
 }
 

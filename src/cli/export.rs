@@ -163,6 +163,10 @@ mod tests {
         assert!(lines[3].starts_with("#EXTINF:1800,A \"b\", c") && lines[4] == "/data/talks/a.mkv", "{list}");
         let table = csv(&[row, without]);
         assert!(table.contains("7,\"\",\"Saal 1\",\"A \"\"b\"\", c\n#EXTINF:1,x\",\"\","), "{table}");
-        assert!(table.ends_with(",\"\",\"\"\r\n") && table.contains("1800.400,\"/data/talks/a.mkv\",\"/data/talks/b.mkv\"\r\n"), "{table}");
+        assert!(
+            table.ends_with(",\"\",\"\"\r\n")
+                && table.contains("1800.400,\"/data/talks/a.mkv\",\"/data/talks/b.mkv\"\r\n"),
+            "{table}"
+        );
     }
 }

@@ -51,18 +51,18 @@ impl FromStr for Quality {
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnyPlaylist {
     /// Lists variants.
-    Master(Master),
+    Master(MasterPlaylist),
     /// Lists chunks.
-    Media(Playlist),
+    Media(MediaPlaylist),
 }
 
 /// A master playlist.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Master {
+pub struct MasterPlaylist {
     /// In the order of the file.
     pub variants: Vec<Variant>,
     /// Renditions of sound that have a playlist of their own, or are said to be inside their variants.
-    pub sounds: Vec<Sound>,
+    pub audio_renditions: Vec<AudioRendition>,
 }
 
 /// One variant: the same programme at one quality.
@@ -77,12 +77,12 @@ pub struct Variant {
     /// Codecs, where told.
     pub codecs: Option<String>,
     /// The group of its sound, where that is told apart.
-    pub sound_group: Option<String>,
+    pub audio_group: Option<String>,
 }
 
 /// One rendition of sound.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sound {
+pub struct AudioRendition {
     /// Its group.
     pub group: String,
     /// Its playlist; `None`: it is inside the variant.
@@ -93,26 +93,26 @@ pub struct Sound {
 
 /// A media playlist: the window of chunks that the server holds.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Playlist {
+pub struct MediaPlaylist {
     /// No chunk is longer than this, milliseconds; 0 where the playlist does not say.
     pub target_ms: i64,
     /// Oldest first.
-    pub chunks: Vec<Chunk>,
+    pub segments: Vec<MediaSegment>,
     /// No chunk will follow.
     pub ended: bool,
 }
 
-impl Playlist {
+impl MediaPlaylist {
     /// Length of all it holds, milliseconds.
     #[must_use]
-    pub fn window_ms(&self) -> i64 {
-        self.chunks.iter().fold(0, |sum: i64, chunk| sum.saturating_add(chunk.duration_ms))
+    pub fn held_ms(&self) -> i64 {
+        self.segments.iter().fold(0, |sum: i64, segment| sum.saturating_add(segment.duration_ms))
     }
 }
 
 /// A media segment of HLS: some seconds of the stream under an address of their own.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Chunk {
+pub struct MediaSegment {
     /// Media sequence number.
     pub sequence: u64,
     /// Where its bytes are.
@@ -122,18 +122,18 @@ pub struct Chunk {
     /// Milliseconds.
     pub duration_ms: i64,
     /// When its first picture was made, as the encoder's clock has it (EXT-X-PROGRAM-DATE-TIME).
-    pub made: Option<Ms>,
+    pub program_date_time: Option<Ms>,
     /// Timestamps or formats change before it.
     pub discontinuity: bool,
     /// The server says that it has not got it.
     pub gap: bool,
     /// What must stand before it (EXT-X-MAP), the start of an MP4.
-    pub map: Option<Map>,
+    pub map: Option<InitSection>,
     /// How it is encrypted.
     pub key: Option<Key>,
 }
 
-impl Chunk {
+impl MediaSegment {
     /// Its name on the server: the last part of its path, since hosts and the parts before change with
     /// load balancers and signatures, and where it begins if it is a part of a file.
     #[must_use]
@@ -144,8 +144,8 @@ impl Chunk {
 
     /// When its last picture ended, by the encoder's clock.
     #[must_use]
-    pub fn made_until(&self) -> Option<Ms> {
-        self.made.map(|made| made.plus(self.duration_ms))
+    pub fn end_date_time(&self) -> Option<Ms> {
+        self.program_date_time.map(|program_date_time| program_date_time.plus(self.duration_ms))
     }
 }
 
@@ -164,7 +164,7 @@ pub struct ByteRange {
 
 /// The start of an MP4, which its fragments need.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Map {
+pub struct InitSection {
     /// Where it is.
     pub url: Url,
     /// Which bytes; `None`: all.
@@ -173,8 +173,8 @@ pub struct Map {
     pub key: Option<Key>,
 }
 
-impl Map {
-    /// True where both are the same start: by name as [`Chunk::name`], since the rest of an address changes with
+impl InitSection {
+    /// True where both are the same start: by name as [`MediaSegment::name`], since the rest of an address changes with
     /// load balancers and signatures, by its bytes, and by how it is encrypted.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
@@ -216,15 +216,15 @@ impl Key {
 /// seconds; the last minute before the clock begins anew counts from below 0, as ffmpeg has it. `None`: it has no
 /// such tag, and so mostly a clock of its own inside.
 #[must_use]
-pub fn clock_of_packed(chunk: &[u8]) -> Option<f64> {
+pub fn packed_audio_timestamp(segment: &[u8]) -> Option<f64> {
     const OWNER: &[u8] = b"com.apple.streaming.transportStreamTimestamp\0";
     const TICKS: f64 = 90_000.0;
     const WRAP: u64 = 1 << 33;
-    if !chunk.starts_with(b"ID3") {
+    if !segment.starts_with(b"ID3") {
         return None;
     }
-    let at = chunk.windows(OWNER.len()).position(|bytes| bytes == OWNER)? + OWNER.len();
-    let ticks = u64::from_be_bytes(chunk.get(at..at + 8)?.try_into().ok()?) % WRAP;
+    let at = segment.windows(OWNER.len()).position(|bytes| bytes == OWNER)? + OWNER.len();
+    let ticks = u64::from_be_bytes(segment.get(at..at + 8)?.try_into().ok()?) % WRAP;
     let seconds = ticks as f64 / TICKS;
     Some(if ticks >= WRAP - 60 * 90_000 { seconds - WRAP as f64 / TICKS } else { seconds })
 }
@@ -249,11 +249,11 @@ mod tests {
             let owner = b"PRIV\0\0\0\x35\0\0com.apple.streaming.transportStreamTimestamp\0".as_slice();
             [b"ID3\x04\0\0\0\0\0\x3f".as_slice(), owner, &ticks.to_be_bytes(), b"\xff\xf1"].concat()
         };
-        assert_eq!(clock_of_packed(&tagged(135_000)), Some(1.5));
-        assert_eq!(clock_of_packed(&tagged((1 << 33) - 90_000)), Some(-1.0), "about to begin anew");
+        assert_eq!(packed_audio_timestamp(&tagged(135_000)), Some(1.5));
+        assert_eq!(packed_audio_timestamp(&tagged((1 << 33) - 90_000)), Some(-1.0), "about to begin anew");
         let torn = tagged(1).len() - 3;
         for other in [&tagged(1)[..torn], b"ID3\x04", b"\x47\x40\0\x10", b""] {
-            assert_eq!(clock_of_packed(other), None);
+            assert_eq!(packed_audio_timestamp(other), None);
         }
     }
 }

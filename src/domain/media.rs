@@ -96,22 +96,22 @@ pub struct MediaIndex {
     pub format: String,
     /// Byte ranges that are read one after the other, each with a clock of its own: more than one
     /// where timestamps start anew inside the file. Empty where nothing could be read.
-    pub parts: Vec<Part>,
+    pub clock_ranges: Vec<ClockRange>,
     /// The very last packet of each track may be a torn one: the container has no frames around its
     /// packets that would tell.
     pub ragged_end: bool,
     /// Why there is no media in it, or what was odd.
     pub problem: Option<String>,
     /// Packets from its middle, where another segment's end was looked for in it.
-    pub windows: Vec<Window>,
+    pub packet_windows: Vec<PacketWindow>,
     /// What its file is read behind, where it has no key picture and so does not say what its pictures are: the
     /// beginning of one of an earlier segment. Empty: nothing.
-    pub lent: Vec<u8>,
+    pub prefix: Vec<u8>,
 }
 
 /// Packets around an instant inside a segment: what head and tail are at its ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Window {
+pub struct PacketWindow {
     /// First instant, in the segment's own clock, milliseconds.
     pub from_ms: i64,
     /// First instant after.
@@ -124,7 +124,7 @@ pub struct Window {
 
 /// A stretch of bytes whose timestamps belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct ClockRange {
     /// First byte.
     pub from_byte: u64,
     /// First byte after; `None`: the end of the file.

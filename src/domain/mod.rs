@@ -4,7 +4,6 @@
 
 pub mod clock;
 pub mod event;
-pub mod follow;
 pub mod gap;
 pub mod hall;
 pub mod halls_file;
@@ -15,6 +14,7 @@ pub mod media;
 pub mod message;
 pub mod name;
 pub mod offer;
+pub mod redirect_policy;
 pub mod schedule;
 pub mod segment;
 pub mod settings;

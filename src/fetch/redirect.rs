@@ -7,7 +7,7 @@ use reqwest::header::LOCATION;
 use reqwest::{ClientBuilder, Response};
 use url::{Host, Url};
 
-use crate::domain::follow::{Refusal, may_follow};
+use crate::domain::redirect_policy::{RedirectRefusal, may_follow};
 use crate::domain::stream_url::{is_private_ip, redact_text};
 use crate::domain::text::{one_line, shortened};
 
@@ -66,7 +66,7 @@ impl Hop {
         }
         let at = look_up(&to).await?;
         let ips: Vec<IpAddr> = at.iter().map(SocketAddr::ip).collect();
-        if let Err(Refusal::Private(_)) = may_follow(&to, &ips, false) {
+        if let Err(RedirectRefusal::Private(_)) = may_follow(&to, &ips, false) {
             // What the user named may be private, and may then send us around in there.
             let private = look_up(&self.first).await?.iter().any(|at| is_private_ip(at.ip()));
             may_follow(&to, &ips, private).map_err(|refusal| refusal.to_string())?;

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::thread::JoinHandle;
 
 use super::{MediaError, Result};
-use crate::domain::media::Part;
+use crate::domain::media::ClockRange;
 
 /// So much of the end of a child's complaints is kept, bytes.
 const STDERR_TAIL: usize = 4096;
@@ -56,10 +56,10 @@ pub fn spawn_on(
     program: &'static str,
     args: &[OsString],
     path: &Path,
-    part: Part,
-    lent: &[u8],
+    part: ClockRange,
+    prefix: &[u8],
 ) -> Result<(Child, ChildStdout)> {
-    if lent.is_empty() {
+    if prefix.is_empty() {
         return spawn(program, args);
     }
     let fail = |source| MediaError::File { path: path.to_owned(), source };
@@ -67,10 +67,10 @@ pub fn spawn_on(
     file.seek(SeekFrom::Start(part.from_byte)).map_err(fail)?;
     let mut bytes = file.take(part.to_byte.map_or(u64::MAX, |to| to.saturating_sub(part.from_byte)));
     let (child, mut stdin, stdout) = spawn_fed(program, args)?;
-    let lent = lent.to_vec();
+    let prefix = prefix.to_vec();
     // It ends with the child, which closes the pipe. A file that cannot be read to its end is one that ends there: what
     // is missing shows as packets that are.
-    let feeder = move || stdin.write_all(&lent).and_then(|()| io::copy(&mut bytes, &mut stdin));
+    let feeder = move || stdin.write_all(&prefix).and_then(|()| io::copy(&mut bytes, &mut stdin));
     let started = std::thread::Builder::new().name("feeder".to_owned()).spawn(feeder);
     started.map_err(|source| MediaError::Spawn { program, source })?;
     Ok((child, stdout))
@@ -198,11 +198,11 @@ pub fn fed_input() -> Vec<OsString> {
 }
 
 /// Options common to both programs, and the input: never an option, whatever the file's name, and never
-/// anything but this file. One that is read behind something (`lent`) comes through standard input: [`spawn_on`].
+/// anything but this file. One that is read behind something (`prefix`) comes through standard input: [`spawn_on`].
 #[must_use]
-pub fn input(path: &Path, part: Part, lent: &[u8]) -> Vec<OsString> {
+pub fn input(path: &Path, part: ClockRange, prefix: &[u8]) -> Vec<OsString> {
     let mut name = OsString::new();
-    if lent.is_empty() {
+    if prefix.is_empty() {
         if part.from_byte > 0 || part.to_byte.is_some() {
             // 0 as the end means the end of the file.
             name.push(format!("subfile,,start,{},end,{},,:", part.from_byte, part.to_byte.unwrap_or(0)));
@@ -263,12 +263,12 @@ mod tests {
 
     #[test]
     fn a_file_name_is_never_an_option_or_another_protocol() {
-        let whole = Part { from_byte: 0, to_byte: None, shift_ms: 0, start_ms: 0 };
+        let whole = ClockRange { from_byte: 0, to_byte: None, shift_ms: 0, start_ms: 0 };
         for name in ["-y", "concat:a|b", "http://x/", "pipe:0", "a%d"] {
             let args = input(Path::new(name), whole, &[]);
             assert_eq!(args.last().and_then(|a| a.to_str()), Some(format!("file:{name}").as_str()));
         }
-        let part = input(Path::new("/x"), Part { from_byte: 5, to_byte: Some(9), shift_ms: 0, start_ms: 0 }, &[]);
+        let part = input(Path::new("/x"), ClockRange { from_byte: 5, to_byte: Some(9), shift_ms: 0, start_ms: 0 }, &[]);
         assert_eq!(part.last().and_then(|a| a.to_str()), Some("subfile,,start,5,end,9,,:file:/x"));
     }
 }

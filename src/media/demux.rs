@@ -20,7 +20,7 @@ use super::keyframe::PictureHead;
 use super::mpegts::{BEFORE_TICKS, TICKS};
 use super::track::TrackEntry;
 use super::{CancellationToken, MediaError, Result};
-use crate::domain::media::{Packet, Part, TrackKind};
+use crate::domain::media::{ClockRange, Packet, TrackKind};
 
 /// A stream to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,12 +57,12 @@ pub struct Demux {
     path: PathBuf,
     picks: Vec<Pick>,
     /// What the file is read behind; empty: nothing.
-    lent: Vec<u8>,
+    prefix: Vec<u8>,
     /// Pictures shown before this are of that, milliseconds; `None`: none has come yet.
     own_from_ms: Option<i64>,
     /// The container has no clock for ADTS frames.
     raw_adts: bool,
-    parts: VecDeque<Part>,
+    parts: VecDeque<ClockRange>,
     live: Option<Live>,
     tracks: Vec<TrackState>,
     queue: VecDeque<Demuxed>,
@@ -99,8 +99,8 @@ struct TrackState {
 }
 
 impl Demux {
-    /// Opens a file and reads as far as its tracks' heads. `format` is ffprobe's name of the container; `lent` is what it
-    /// must be read behind, see [`MediaIndex::lent`](crate::domain::media::MediaIndex::lent).
+    /// Opens a file and reads as far as its tracks' heads. `format` is ffprobe's name of the container; `prefix` is what it
+    /// must be read behind, see [`MediaIndex::prefix`](crate::domain::media::MediaIndex::lent).
     ///
     /// # Errors
     /// When ffmpeg is missing, dies, or makes nothing of the file, or on cancellation.
@@ -108,14 +108,14 @@ impl Demux {
         path: &Path,
         format: &str,
         picks: &[Pick],
-        parts: &[Part],
-        lent: &[u8],
+        parts: &[ClockRange],
+        prefix: &[u8],
         cancel: &CancellationToken,
     ) -> Result<Self> {
         let mut demux = Self {
             path: path.to_owned(),
             picks: picks.to_vec(),
-            lent: lent.to_vec(),
+            prefix: prefix.to_vec(),
             own_from_ms: None,
             raw_adts: format == "aac",
             parts: parts.iter().copied().collect(),
@@ -163,7 +163,7 @@ impl Demux {
         let demux = Self {
             path: path.to_owned(),
             picks: vec![Pick { stream: 0, adts: false }, Pick { stream: 1, adts: false }],
-            lent: Vec::new(),
+            prefix: Vec::new(),
             own_from_ms: None,
             raw_adts: false,
             parts: VecDeque::new(),
@@ -320,9 +320,9 @@ impl Demux {
         }
     }
 
-    fn start(&mut self, part: Part) -> Result<Live> {
+    fn start(&mut self, part: ClockRange) -> Result<Live> {
         if !self.raw_adts {
-            return Ok(Live::Ffmpeg(Box::new(start(&self.path, &self.picks, part, &self.lent)?)));
+            return Ok(Live::Ffmpeg(Box::new(start(&self.path, &self.picks, part, &self.prefix)?)));
         }
         let file = File::open(&self.path).map_err(|source| MediaError::File { path: self.path.clone(), source })?;
         let state =
@@ -361,7 +361,7 @@ impl Demux {
         let whole_ns = extra.duration.map(|ticks| i128::from(ticks) * scale);
         let each_ns = whole_ns.map(|ns| ns / frames.len().max(1) as i128).or(default_ns.map(i128::from)).unwrap_or(0);
         let video = track.entry.kind() == TrackKind::Video;
-        if video && !self.lent.is_empty() {
+        if video && !self.prefix.is_empty() {
             // The first that comes is lent; those that follow it lie this far behind.
             let own_from_ms = *self.own_from_ms.get_or_insert(start_ms.saturating_add(BEFORE_TICKS * 1000 / TICKS / 2));
             if start_ms < own_from_ms {
@@ -431,21 +431,21 @@ const OUTPUT: [&str; 14] = [
     "pipe:1",
 ];
 
-fn start(path: &Path, picks: &[Pick], part: Part, lent: &[u8]) -> Result<Pipe> {
+fn start(path: &Path, picks: &[Pick], part: ClockRange, prefix: &[u8]) -> Result<Pipe> {
     let mut args: Vec<OsString> = ["-nostdin", "-v", "error", "-copyts"].map(Into::into).into();
     for pick in picks.iter().filter(|p| p.adts) {
         // Opaque bytes instead of AAC, see the module `adts`.
         args.push(format!("-c:{}", pick.stream).into());
         args.push("pcm_s16le".into());
     }
-    args.extend(child::input(path, part, lent));
+    args.extend(child::input(path, part, prefix));
     for pick in picks {
         args.push("-map".into());
         args.push(format!("0:{}", pick.stream).into());
     }
     args.extend(["-flush_packets", "0"].map(Into::into));
     args.extend(OUTPUT.map(Into::into));
-    let (child, stdout) = child::spawn_on("ffmpeg", &args, path, part, lent)?;
+    let (child, stdout) = child::spawn_on("ffmpeg", &args, path, part, prefix)?;
     let reader = Reader::new(BufReader::with_capacity(1 << 18, stdout));
     Ok(Pipe { child, reader, shift_ms: part.shift_ms, scale: 1_000_000, cluster: 0 })
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::demux::{Demux, Demuxed, Pick};
 use super::probe::{Place, Probe, Stream, probe};
 use super::{CancellationToken, MediaError, Result};
-use crate::domain::media::{EDGE_MS, MediaIndex, MediaSpan, Packet, Part, Track, TrackKind};
+use crate::domain::media::{ClockRange, EDGE_MS, MediaIndex, MediaSpan, Packet, Track, TrackKind};
 use crate::domain::segment::Mark;
 
 pub use windows::windows;
@@ -43,7 +43,7 @@ const MAX_EDGE_PACKETS: usize = 20_000;
 /// cancellation. Then try again later.
 pub fn index(path: &Path, marks: &[Mark], lenders: &[PathBuf], cancel: &CancellationToken) -> Result<MediaIndex> {
     let bytes = size(path)?;
-    let (found, lent) = look(path, lenders, cancel)?;
+    let (found, prefix) = look(path, lenders, cancel)?;
     let nothing =
         |problem: String| MediaIndex { format: found.format.clone(), problem: Some(problem), ..MediaIndex::default() };
     let wanted: Vec<&Stream> = wanted(&found);
@@ -66,10 +66,10 @@ pub fn index(path: &Path, marks: &[Mark], lenders: &[PathBuf], cancel: &Cancella
         if picks.is_empty() {
             continue;
         }
-        match Demux::open(path, &found.format, &picks, &parts, &lent, cancel) {
+        match Demux::open(path, &found.format, &picks, &parts, &prefix, cancel) {
             Ok(demux) => {
                 let mut index = read(demux, &found, &picks, parts, marks, bytes, problem)?;
-                index.lent = lent;
+                index.prefix = prefix;
                 if found.format == "mpegts" {
                     ends::mark(&mut index.tracks, path, bytes)?;
                 }
@@ -89,13 +89,13 @@ fn look(path: &Path, lenders: &[PathBuf], cancel: &CancellationToken) -> Result<
     if found.format != "mpegts" || has_pictures(&found) {
         return Ok((found, Vec::new()));
     }
-    let lent = lenders::borrow(path, lenders, cancel)?;
-    if !lent.is_empty() {
-        let with = probe(path, &lent, cancel)?;
+    let prefix = lenders::borrow(path, lenders, cancel)?;
+    if !prefix.is_empty() {
+        let with = probe(path, &prefix, cancel)?;
         // Where the clock was set, what is lent would have to be set for each part: an encoder that begins anew begins
         // with a key picture, and then nothing is missing.
         if has_pictures(&with) && parts(path, &with, &wanted(&with)).len() == 1 {
-            return Ok((with, lent));
+            return Ok((with, prefix));
         }
     }
     Ok((found, Vec::new()))
@@ -136,7 +136,7 @@ fn read(
     mut demux: Demux,
     found: &Probe,
     picks: &[Pick],
-    parts: Vec<Part>,
+    parts: Vec<ClockRange>,
     marks: &[Mark],
     bytes: u64,
     problem: Option<String>,
@@ -195,10 +195,10 @@ fn read(
         tail,
         keys_ms,
         format: found.format.clone(),
-        parts,
+        clock_ranges: parts,
         problem,
-        windows: Vec::new(),
-        lent: Vec::new(),
+        packet_windows: Vec::new(),
+        prefix: Vec::new(),
     })
 }
 
@@ -312,7 +312,7 @@ fn time_of(p: &Place) -> Option<i64> {
 
 /// The byte ranges between resets of the clock, with shifts that make the whole rise. A reset shows in
 /// each stream by itself; the first stream that shows it says where.
-fn parts(path: &Path, found: &Probe, wanted: &[&Stream]) -> Vec<Part> {
+fn parts(path: &Path, found: &Probe, wanted: &[&Stream]) -> Vec<ClockRange> {
     // Per stream: last decoding time, resets so far.
     let mut seen: Vec<(u32, Option<i64>, usize, u64)> = wanted.iter().map(|s| (s.index, None, 0, 0)).collect();
     let mut starts: Vec<u64> = vec![0];
@@ -349,13 +349,13 @@ fn parts(path: &Path, found: &Probe, wanted: &[&Stream]) -> Vec<Part> {
         let part = part_at(&starts, last_pos);
         extents[part] = (extents[part].0.min(at), extents[part].1.max(at.saturating_add(place.duration_ms)));
     }
-    let mut out: Vec<Part> = Vec::new();
+    let mut out: Vec<ClockRange> = Vec::new();
     let mut end = i64::MIN;
     for (n, (first, last)) in extents.into_iter().enumerate() {
         // Twice the hole, so that a span never reaches over a reset.
         let shift_ms = if n == 0 || first > last { 0 } else { end.saturating_add(2 * HOLE_MS).saturating_sub(first) };
         let start_ms = if first > last { end } else { first.saturating_add(shift_ms) };
-        out.push(Part { from_byte: starts[n], to_byte: starts.get(n + 1).copied(), shift_ms, start_ms });
+        out.push(ClockRange { from_byte: starts[n], to_byte: starts.get(n + 1).copied(), shift_ms, start_ms });
         end = end.max(last.saturating_add(shift_ms));
     }
     out
@@ -387,7 +387,7 @@ fn ogg_chain_start(path: &Path, before: u64) -> Option<u64> {
 
 /// Media whose last byte had arrived when so many bytes had: (bytes, end of that media in the
 /// segment's clock), by bytes.
-fn arrivals(found: &Probe, picks: &[Pick], parts: &[Part], drift: i64, bytes: u64) -> Vec<(u64, i64)> {
+fn arrivals(found: &Probe, picks: &[Pick], parts: &[ClockRange], drift: i64, bytes: u64) -> Vec<(u64, i64)> {
     let starts: Vec<u64> = parts.iter().map(|p| p.from_byte).collect();
     let mut out = Vec::new();
     for pick in picks {
@@ -414,7 +414,7 @@ fn arrivals(found: &Probe, picks: &[Pick], parts: &[Part], drift: i64, bytes: u6
 /// Sets each span's offset to the smallest (arrival - media time) that the marks show. The smallest,
 /// since a server that sends the last ten seconds at once, or a network that pauses, only makes media
 /// arrive later than it was made.
-fn anchor(spans: &mut [MediaSpan], arrivals: &[(u64, i64)], parts: &[Part], marks: &[Mark], bytes: u64) {
+fn anchor(spans: &mut [MediaSpan], arrivals: &[(u64, i64)], parts: &[ClockRange], marks: &[Mark], bytes: u64) {
     let mut samples: Vec<Option<i64>> = vec![None; spans.len()];
     let mut next = arrivals.iter().peekable();
     // The span that the last arrived media belongs to, and how far it reached.

@@ -15,8 +15,8 @@ use super::track::TrackEntry;
 use super::{CancellationToken, MediaError, Result};
 use crate::domain::ids::SegmentId;
 use crate::domain::media::{MediaIndex, TrackKind};
-use crate::plan::assembly::{AssemblyPlan, Piece};
-use crate::plan::route::Route;
+use crate::plan::assembly::{Clip, EditList};
+use crate::plan::edit_filter::EditFilter;
 
 /// End of the name of a file that is being made. One that is found when nothing is at work is
 /// half-made, and may go.
@@ -26,7 +26,7 @@ pub const TEMP_SUFFIX: &str = ".part";
 #[derive(Clone, Debug)]
 pub struct Job {
     /// The plan.
-    pub plan: AssemblyPlan,
+    pub plan: EditList,
     /// Where the segments of its pieces are, with what is known of them.
     pub sources: HashMap<SegmentId, (PathBuf, MediaIndex)>,
     /// The final name; its directory is made where it is missing. A file of this name is replaced.
@@ -137,12 +137,12 @@ fn write(
     let mut mux = Mux::new(BufWriter::with_capacity(1 << 18, file), head, entries(job, cancel)?).map_err(io)?;
     let mut rising = Rising::default();
     let video: Vec<u32> = plan.tracks.iter().filter(|t| t.kind == TrackKind::Video).map(|t| t.number).collect();
-    for run in plan.pieces.chunk_by(|a, b| a.segment == b.segment) {
+    for run in plan.clips.chunk_by(|a, b| a.segment == b.segment) {
         let mut reader = Checked::open(job, run, cancel)?;
-        let mut route = Route::new(run);
+        let mut filter = EditFilter::new(run);
         while let Some(Demuxed { packet, ordinal, discard_padding_ns, payload }) = reader.next_packet()? {
-            let Some((track, pts_ms)) = route.takes(packet.track, ordinal, packet.pts_ms, packet.key) else {
-                if route.is_over() {
+            let Some((track, pts_ms)) = filter.apply(packet.track, ordinal, packet.pts_ms, packet.key) else {
+                if filter.is_over() {
                     break;
                 }
                 continue;
@@ -163,18 +163,18 @@ fn write(
 fn entries(job: &Job, cancel: &CancellationToken) -> Result<Vec<(u32, TrackEntry)>> {
     let plan = &job.plan;
     let mut out: Vec<(u32, TrackEntry)> = Vec::new();
-    let mut pieces: Vec<&Piece> = plan.pieces.iter().collect();
-    pieces.sort_by_key(|p| Some(p.segment) != plan.template);
-    for piece in pieces {
+    let mut clips: Vec<&Clip> = plan.clips.iter().collect();
+    clips.sort_by_key(|p| Some(p.segment) != plan.template);
+    for clip in clips {
         if out.len() == plan.tracks.len() {
             break;
         }
-        if piece.tracks.iter().all(|t| out.iter().any(|(number, _)| *number == t.out_track)) {
+        if clip.tracks.iter().all(|t| out.iter().any(|(number, _)| *number == t.out_track)) {
             continue;
         }
-        let demux = open(job, piece.segment, cancel)?;
+        let demux = open(job, clip.segment, cancel)?;
         for (number, entry) in (1..).zip(demux.entries()) {
-            let Some(t) = piece.tracks.iter().find(|t| t.track == number) else { continue };
+            let Some(t) = clip.tracks.iter().find(|t| t.track == number) else { continue };
             if !out.iter().any(|(known, _)| *known == t.out_track) {
                 out.push((t.out_track, entry.clone()));
             }
@@ -191,7 +191,7 @@ fn open(job: &Job, segment: SegmentId, cancel: &CancellationToken) -> Result<Dem
     };
     // ffmpeg's own words for a missing file are less clear.
     File::open(path).map_err(|source| MediaError::File { path: path.clone(), source })?;
-    Demux::open(path, &index.format, &picks_of(index), &index.parts, &index.lent, cancel)
+    Demux::open(path, &index.format, &picks_of(index), &index.clock_ranges, &index.prefix, cancel)
 }
 
 /// Reads a segment and makes sure that its packets are those that the plan was made on.
@@ -205,7 +205,7 @@ struct Checked<'a> {
 }
 
 impl<'a> Checked<'a> {
-    fn open(job: &'a Job, run: &[Piece], cancel: &CancellationToken) -> Result<Self> {
+    fn open(job: &'a Job, run: &[Clip], cancel: &CancellationToken) -> Result<Self> {
         let segment = run[0].segment;
         let demux = open(job, segment, cancel)?;
         let (path, index) = &job.sources[&segment];

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::child;
 use super::{CancellationToken, MediaError, Result};
-use crate::domain::media::{Part, TrackKind};
+use crate::domain::media::{ClockRange, TrackKind};
 
 /// A stream of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,12 +53,12 @@ pub struct Probe {
     pub complaint: Option<String>,
 }
 
-/// Lists streams and packets of a file, which is read behind `lent`: what begins in that is none of its packets. What is
+/// Lists streams and packets of a file, which is read behind `prefix`: what begins in that is none of its packets. What is
 /// no media gives an empty list and a complaint.
 ///
 /// # Errors
 /// When ffprobe is missing, cannot be run or dies, or on cancellation.
-pub fn probe(path: &Path, lent: &[u8], cancel: &CancellationToken) -> Result<Probe> {
+pub fn probe(path: &Path, prefix: &[u8], cancel: &CancellationToken) -> Result<Probe> {
     let mut args: Vec<std::ffi::OsString> = [
         "-v",
         "error",
@@ -70,9 +70,9 @@ pub fn probe(path: &Path, lent: &[u8], cancel: &CancellationToken) -> Result<Pro
     ]
     .map(Into::into)
     .into();
-    let whole = Part { from_byte: 0, to_byte: None, shift_ms: 0, start_ms: 0 };
-    args.extend(child::input(path, whole, lent));
-    let (child, stdout) = child::spawn_on("ffprobe", &args, path, whole, lent)?;
+    let whole = ClockRange { from_byte: 0, to_byte: None, shift_ms: 0, start_ms: 0 };
+    args.extend(child::input(path, whole, prefix));
+    let (child, stdout) = child::spawn_on("ffprobe", &args, path, whole, prefix)?;
     let mut out = Probe::default();
     let mut lines = BufReader::with_capacity(1 << 16, stdout);
     let mut line = Vec::new();
@@ -93,10 +93,10 @@ pub fn probe(path: &Path, lent: &[u8], cancel: &CancellationToken) -> Result<Pro
     if !status.is_some_and(|s| s.success()) {
         out.complaint = Some(if words.is_empty() { "ffprobe failed".to_owned() } else { words });
     }
-    if !lent.is_empty() {
+    if !prefix.is_empty() {
         out.places.retain_mut(|place| match place.pos {
             Some(pos) => {
-                place.pos = pos.checked_sub(lent.len() as u64);
+                place.pos = pos.checked_sub(prefix.len() as u64);
                 place.pos.is_some()
             }
             None => true,

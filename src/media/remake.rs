@@ -13,7 +13,7 @@ use super::mpegts::{Cut, TICKS};
 use super::mux::Block;
 use super::track::TrackEntry;
 use super::{CancellationToken, MediaError, Result};
-use crate::domain::media::{Packet, Part, TrackKind};
+use crate::domain::media::{ClockRange, Packet, TrackKind};
 
 /// What a recording is turned into.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ const JUMP_MS: i64 = 10_000;
 pub fn opening(path: &Path, adts: bool, bytes: u64, cancel: &CancellationToken) -> Result<Option<Opening>> {
     let unreadable = |source| MediaError::File { path: path.to_owned(), source };
     if adts {
-        let part = Part { from_byte: 0, to_byte: Some(bytes), shift_ms: 0, start_ms: 0 };
+        let part = ClockRange { from_byte: 0, to_byte: Some(bytes), shift_ms: 0, start_ms: 0 };
         return match Demux::open(path, "aac", &[Pick { stream: 0, adts: true }], &[part], &[], cancel) {
             Ok(mut demux) => read_opening(&mut demux),
             Err(MediaError::Content { .. }) => Ok(None),

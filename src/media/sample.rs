@@ -7,7 +7,7 @@ use std::path::Path;
 use super::child::{self, input};
 use super::probe::{Place, probe};
 use super::{CancellationToken, Result};
-use crate::domain::media::{Part, TrackKind};
+use crate::domain::media::{ClockRange, TrackKind};
 
 /// So much of a filter's report is read, bytes: it says a line for each change.
 const REPORT: u64 = 1 << 20;
@@ -67,7 +67,7 @@ const LATE: f64 = 0.5;
 /// True where a detector says that what it looks for is there from the beginning, and not that it ends.
 fn throughout(path: &Path, map: [&str; 3], filter: &str, what: &str) -> Result<bool> {
     let mut args: Vec<OsString> = ["-nostdin", "-v", "error"].map(Into::into).into();
-    args.extend(input(path, Part { from_byte: 0, to_byte: None, shift_ms: 0, start_ms: 0 }, &[]));
+    args.extend(input(path, ClockRange { from_byte: 0, to_byte: None, shift_ms: 0, start_ms: 0 }, &[]));
     args.extend(map.map(Into::into));
     args.push(format!("{filter}=mode=print:file=-").into());
     args.extend(["-f", "null", "/dev/null"].map(Into::into));

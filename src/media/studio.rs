@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::join::{Job, Joined};
 use super::{CancellationToken, Result, index, join};
-use crate::domain::media::{MediaIndex, Window};
+use crate::domain::media::{MediaIndex, PacketWindow};
 use crate::domain::segment::Mark;
 
 /// What makes indexes and assemblies. A trait, so that a simulation can do without ffmpeg. All functions
@@ -29,7 +29,7 @@ pub trait Studio: Send + Sync + fmt::Debug {
         index: &MediaIndex,
         stretches: &[(i64, i64)],
         cancel: &CancellationToken,
-    ) -> Result<Vec<Window>>;
+    ) -> Result<Vec<PacketWindow>>;
 
     /// Makes the file of a plan. `progress` is told how many milliseconds of it are written.
     ///
@@ -59,7 +59,7 @@ impl Studio for Ffmpeg {
         index: &MediaIndex,
         stretches: &[(i64, i64)],
         cancel: &CancellationToken,
-    ) -> Result<Vec<Window>> {
+    ) -> Result<Vec<PacketWindow>> {
         index::windows(path, index, stretches, cancel)
     }
 

@@ -20,7 +20,7 @@ use crate::domain::message::{Message, Phase, Topic};
 use crate::domain::settings::Notify;
 use crate::domain::text::shortened;
 use crate::domain::time::Ms;
-use crate::plan::pace::Pace;
+use crate::plan::rate_limit::TokenBucket;
 use under_way::Count;
 
 /// So many messages wait for each way to people; more are dropped.
@@ -220,7 +220,7 @@ impl How {
 async fn deliver(how: How, mut queue: mpsc::Receiver<Sent>, sender: Sender) {
     let began = Instant::now();
     let now = || Ms(i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX));
-    let mut pace = Pace::new(now());
+    let mut pace = TokenBucket::new(now());
     while let Some((first, first_under_way)) = queue.recv().await {
         let (mut waiting, mut under_way) = (vec![first], vec![first_under_way]);
         let mut waited = false;

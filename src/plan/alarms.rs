@@ -1,6 +1,6 @@
 //! When to call a person: one message when something goes wrong, one when it is over.
 //!
-//! What is seen is put in once a second ([`Facts`]); what was told already is remembered here, so that an
+//! What is seen is put in once a second ([`AlarmFacts`]); what was told already is remembered here, so that an
 //! incident of an hour is two messages and not an hour of them. How long something lasts is measured on a clock that
 //! nobody sets: a wall clock that is put right must alarm nobody.
 
@@ -35,7 +35,7 @@ pub struct HallFact {
 
 /// What is seen of the recorder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct AlarmFacts {
     /// Halls that are to be taped now.
     pub halls: Vec<HallFact>,
     /// Bytes free on the recordings' disk, where that can be told.
@@ -97,7 +97,7 @@ pub struct Alarms {
 impl Alarms {
     /// Looks at `facts` and says what is to be told now. `passed_ms`: milliseconds since some fixed instant, which no
     /// setting of the clock changes.
-    pub fn look(&mut self, now: Ms, passed_ms: i64, facts: &Facts) -> Vec<Message> {
+    pub fn evaluate(&mut self, now: Ms, passed_ms: i64, facts: &AlarmFacts) -> Vec<Message> {
         let now = Now { wall: now, ms: passed_ms };
         let mut out = Vec::new();
         self.halls(now, facts, &mut out);
@@ -106,7 +106,7 @@ impl Alarms {
         out
     }
 
-    fn halls(&mut self, now: Now, facts: &Facts, out: &mut Vec<Message>) {
+    fn halls(&mut self, now: Now, facts: &AlarmFacts, out: &mut Vec<Message>) {
         self.wanted.retain(|hall, _| facts.halls.iter().any(|h| h.hall == *hall));
         for fact in &facts.halls {
             let wanted = now.since(*self.wanted.entry(fact.hall).or_insert(now));
@@ -136,7 +136,7 @@ impl Alarms {
         }
     }
 
-    fn disk(&mut self, now: Now, facts: &Facts, out: &mut Vec<Message>) {
+    fn disk(&mut self, now: Now, facts: &AlarmFacts, out: &mut Vec<Message>) {
         let Some(free) = facts.disk_free else { return };
         let gb = |bytes: u64| bytes as f64 / 1e9;
         let limits = [
@@ -158,7 +158,7 @@ impl Alarms {
         }
     }
 
-    fn refresh(&mut self, now: Now, facts: &Facts, out: &mut Vec<Message>) {
+    fn refresh(&mut self, now: Now, facts: &AlarmFacts, out: &mut Vec<Message>) {
         let failing = facts.refresh.iter().filter_map(|(event, problem)| Some((event, problem.as_ref()?)));
         for (event, problem) in failing {
             let incident = Incident::Refresh(event.clone());

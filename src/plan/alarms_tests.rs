@@ -14,13 +14,13 @@ fn hall(silent_s: Option<i64>) -> HallFact {
     }
 }
 
-fn halls(halls: Vec<HallFact>) -> Facts {
-    Facts { halls, ..Facts::default() }
+fn halls(halls: Vec<HallFact>) -> AlarmFacts {
+    AlarmFacts { halls, ..AlarmFacts::default() }
 }
 
-fn told(alarms: &mut Alarms, second: i64, facts: &Facts) -> Vec<(Topic, Phase, String)> {
+fn told(alarms: &mut Alarms, second: i64, facts: &AlarmFacts) -> Vec<(Topic, Phase, String)> {
     let ms = second * SECOND;
-    alarms.look(Ms(ms), ms, facts).into_iter().map(|m| (m.topic, m.phase, m.text)).collect()
+    alarms.evaluate(Ms(ms), ms, facts).into_iter().map(|m| (m.topic, m.phase, m.text)).collect()
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn each_hall_is_an_incident_of_its_own() {
     let mut alarms = Alarms::default();
     let other = |last| HallFact { hall: HallId(2), name: "Saal 2".to_owned(), ..hall(last) };
     told(&mut alarms, 0, &halls(vec![hall(None), other(None)]));
-    let both = alarms.look(Ms(60_000), 60_000, &halls(vec![hall(None), other(None)]));
+    let both = alarms.evaluate(Ms(60_000), 60_000, &halls(vec![hall(None), other(None)]));
     assert_eq!(both.len(), 2);
     assert_eq!((both[1].hall.as_deref(), both[1].event.as_deref()), (Some("Saal 2"), Some("27c3")));
     assert_eq!(both[1].since, Ms(0));
@@ -82,27 +82,27 @@ fn a_disk_at_its_limit_is_told_once() {
         (30, true, &[(Topic::DiskReserve, Phase::Raised)]),
     ];
     for (nth, (free, full, want)) in table.into_iter().enumerate() {
-        let facts = Facts {
+        let facts = AlarmFacts {
             disk_free: Some(free * GB),
             disk_warn: 20 * GB,
             disk_reserve: 5 * GB,
             disk_full: full,
-            ..Facts::default()
+            ..AlarmFacts::default()
         };
         let got: Vec<_> = told(&mut alarms, 0, &facts).into_iter().map(|(topic, phase, _)| (topic, phase)).collect();
         assert_eq!(got, want, "row {nth}");
     }
     // Nobody can tell: nothing begins and nothing ends.
-    assert_eq!(told(&mut alarms, 0, &Facts { disk_warn: GB, ..Facts::default() }), []);
-    let never = Facts { disk_free: Some(0), ..Facts::default() };
+    assert_eq!(told(&mut alarms, 0, &AlarmFacts { disk_warn: GB, ..AlarmFacts::default() }), []);
+    let never = AlarmFacts { disk_free: Some(0), ..AlarmFacts::default() };
     assert_eq!(told(&mut Alarms::default(), 0, &never), []);
 }
 
 #[test]
 fn one_refresh_that_fails_is_no_incident() {
     let mut alarms = Alarms::default();
-    let failing = Facts { refresh: vec![("27c3".to_owned(), Some("503".to_owned()))], ..Facts::default() };
-    let well = Facts { refresh: vec![("27c3".to_owned(), None)], ..Facts::default() };
+    let failing = AlarmFacts { refresh: vec![("27c3".to_owned(), Some("503".to_owned()))], ..AlarmFacts::default() };
+    let well = AlarmFacts { refresh: vec![("27c3".to_owned(), None)], ..AlarmFacts::default() };
     assert_eq!(told(&mut alarms, 0, &failing), []);
     assert_eq!(told(&mut alarms, 300, &well), []);
     assert_eq!(told(&mut alarms, 600, &failing), []);
@@ -116,7 +116,7 @@ fn one_refresh_that_fails_is_no_incident() {
     told(&mut alarms, 2000, &failing);
     assert_eq!(told(&mut alarms, 2360, &failing).len(), 1);
     let text = "27c3: its schedule is not refreshed any more: the event is over".to_owned();
-    assert_eq!(told(&mut alarms, 90_000, &Facts::default()), [(Topic::RefreshFailing, Phase::Over, text)]);
+    assert_eq!(told(&mut alarms, 90_000, &AlarmFacts::default()), [(Topic::RefreshFailing, Phase::Over, text)]);
 }
 
 #[test]
@@ -124,19 +124,19 @@ fn a_clock_that_is_set_alarms_nobody_and_changes_no_length() {
     let failing = ("27c3".to_owned(), Some("503".to_owned()));
     for step in [600, 86_400, -600, -86_400] {
         let mut alarms = Alarms::default();
-        let mut look = |second: i64, wall: i64, silent, failing: &[(String, Option<String>)]| {
-            let facts = Facts { refresh: failing.to_vec(), ..halls(vec![hall(silent)]) };
-            let messages = alarms.look(Ms(wall * SECOND), second * SECOND, &facts);
+        let mut evaluate = |second: i64, wall: i64, silent, failing: &[(String, Option<String>)]| {
+            let facts = AlarmFacts { refresh: failing.to_vec(), ..halls(vec![hall(silent)]) };
+            let messages = alarms.evaluate(Ms(wall * SECOND), second * SECOND, &facts);
             assert!(messages.iter().all(|m| m.since <= m.at), "{messages:?}");
             messages.into_iter().map(|m| m.text).collect::<Vec<_>>()
         };
         let (wall, failing) = (1_000_000, [failing.clone()]);
-        assert_eq!(look(0, wall, Some(0), &failing), [""; 0]);
-        assert_eq!(look(1, wall + step, Some(1), &failing), [""; 0], "a step of {step} s");
-        assert_eq!(look(2, wall + step, Some(2), &failing), [""; 0]);
-        assert_eq!(look(59, wall, None, &[]), [""; 0], "and back");
-        assert_eq!(look(60, wall, Some(60), &[]), ["Saal 1: no bytes for 60 s (http-404)"]);
-        assert_eq!(look(70, wall + step, Some(0), &[]), ["Saal 1: bytes again after 70 s"]);
+        assert_eq!(evaluate(0, wall, Some(0), &failing), [""; 0]);
+        assert_eq!(evaluate(1, wall + step, Some(1), &failing), [""; 0], "a step of {step} s");
+        assert_eq!(evaluate(2, wall + step, Some(2), &failing), [""; 0]);
+        assert_eq!(evaluate(59, wall, None, &[]), [""; 0], "and back");
+        assert_eq!(evaluate(60, wall, Some(60), &[]), ["Saal 1: no bytes for 60 s (http-404)"]);
+        assert_eq!(evaluate(70, wall + step, Some(0), &[]), ["Saal 1: bytes again after 70 s"]);
     }
 }
 
@@ -156,7 +156,7 @@ proptest! {
             if flows {
                 last = Some(passed);
             }
-            let facts = Facts {
+            let facts = AlarmFacts {
                 halls: wanted.then(|| HallFact { silent_ms: last.map(|last| passed - last), ..hall(None) }).into_iter().collect(),
                 disk_free: Some(free * GB),
                 disk_warn: 20 * GB,
@@ -164,7 +164,7 @@ proptest! {
                 disk_full: full,
                 refresh: failing.then(|| ("27c3".to_owned(), Some("503".to_owned()))).into_iter().collect(),
             };
-            for message in alarms.look(now, passed, &facts) {
+            for message in alarms.evaluate(now, passed, &facts) {
                 prop_assert!(message.since <= message.at);
                 match message.phase {
                     Phase::Raised => prop_assert!(open.insert(message.topic), "raised twice: {message:?}"),

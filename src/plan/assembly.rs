@@ -2,17 +2,17 @@
 //! in time. Pure: the join carries it out.
 
 mod build;
+mod clip_bounds;
 mod holes;
 mod labels;
-mod places;
 
 use std::collections::HashSet;
 use std::fmt;
 
 use chrono_tz::Tz;
 
-use self::build::Unit;
-use super::cut::{From, To};
+use self::build::SourceSegment;
+use super::cut::{CutEnd, CutStart};
 use super::seam::Seam;
 use crate::domain::gap::Gap;
 use crate::domain::ids::SegmentId;
@@ -24,7 +24,7 @@ use crate::domain::time::Ms;
 
 /// What a plan is made from.
 #[derive(Clone, Debug)]
-pub struct Inputs<'a> {
+pub struct AssemblyInputs<'a> {
     /// The talk.
     pub talk: &'a Talk,
     /// Name of its event.
@@ -56,26 +56,26 @@ pub struct OutTrack {
 
 /// What is used of one track of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TrackPiece {
+pub struct TrackClip {
     /// Its number in the segment.
     pub track: u32,
     /// Its number in the assembly.
     pub out_track: u32,
     /// First packet used.
-    pub from: From,
+    pub from: CutStart,
     /// First packet no longer used.
-    pub to: To,
+    pub to: CutEnd,
     /// Where the last one used ends in the assembly, milliseconds; `None` where none is used.
     pub out_end_ms: Option<i64>,
 }
 
 /// A stretch of one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct Clip {
     /// The segment.
     pub segment: SegmentId,
     /// Per track.
-    pub tracks: Vec<TrackPiece>,
+    pub tracks: Vec<TrackClip>,
     /// Added to the segment's clock to get the assembly's, milliseconds.
     pub shift_ms: i64,
     /// Wall time = the segment's clock + this.
@@ -85,10 +85,10 @@ pub struct Piece {
     /// Where it ends there.
     pub out_end_ms: i64,
     /// What is missing before it.
-    pub before: Option<Missing>,
+    pub before: Option<MissingMedia>,
 }
 
-impl Piece {
+impl Clip {
     /// What part of wall time it holds.
     #[must_use]
     pub fn wall(&self) -> Interval {
@@ -99,14 +99,14 @@ impl Piece {
 
 /// Media that nobody recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
+pub struct MissingMedia {
     /// How long, milliseconds; 0 where it is not known.
     pub ms: i64,
     /// Why, in the words of gap causes; `None` where it is not known.
     pub cause: Option<String>,
 }
 
-impl fmt::Display for Missing {
+impl fmt::Display for MissingMedia {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "gap: {:.1} s missing", self.ms as f64 / 1000.0)?;
         match &self.cause {
@@ -118,7 +118,7 @@ impl fmt::Display for Missing {
 
 /// A segment that touches the window and is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejected {
+pub struct RejectedSegment {
     /// Which.
     pub segment: SegmentId,
     /// Why, for people.
@@ -138,7 +138,7 @@ pub struct Chapter {
 
 /// What to make.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AssemblyPlan {
+pub struct EditList {
     /// Title of the file.
     pub title: String,
     /// Tracks.
@@ -146,9 +146,9 @@ pub struct AssemblyPlan {
     /// A segment that has all the tracks: their heads are taken from it.
     pub template: Option<SegmentId>,
     /// In order. Empty: there is nothing to make a file of.
-    pub pieces: Vec<Piece>,
+    pub clips: Vec<Clip>,
     /// What was looked at and left out.
-    pub rejected: Vec<Rejected>,
+    pub rejected: Vec<RejectedSegment>,
     /// How neighbours meet.
     pub seams: Vec<(SegmentId, SegmentId, Seam)>,
     /// Packets from the middle of segments that would show a seam better: segment, from, to, in its own clock.
@@ -164,7 +164,7 @@ pub struct AssemblyPlan {
     pub duration_ms: i64,
 }
 
-impl AssemblyPlan {
+impl EditList {
     /// True where it has pictures.
     #[must_use]
     pub fn has_video(&self) -> bool {
@@ -182,8 +182,8 @@ impl AssemblyPlan {
             hash.update(line);
             hash.update([0]);
         }
-        for piece in &self.pieces {
-            hash.update(piece.shift_ms.to_be_bytes());
+        for clip in &self.clips {
+            hash.update(clip.shift_ms.to_be_bytes());
         }
         hash.finalize().into()
     }
@@ -201,17 +201,17 @@ impl AssemblyPlan {
         let mut lines = vec![format!("title: {}", self.title)];
         lines.extend(self.tags.iter().map(|(name, value)| format!("tag {name}: {value}")));
         let seconds = |ms: i64| format!("{:.3}", ms as f64 / 1000.0);
-        for piece in &self.pieces {
-            if let Some(missing) = &piece.before {
+        for clip in &self.clips {
+            if let Some(missing) = &clip.before {
                 lines.push(missing.to_string());
             }
             let cuts: Vec<_> =
-                piece.tracks.iter().map(|t| format!("track {}: {} to {}", t.out_track, t.from, t.to)).collect();
+                clip.tracks.iter().map(|t| format!("track {}: {} to {}", t.out_track, t.from, t.to)).collect();
             lines.push(format!(
                 "{} to {}: segment {}, {}",
-                seconds(piece.out_start_ms),
-                seconds(piece.out_end_ms),
-                piece.segment,
+                seconds(clip.out_start_ms),
+                seconds(clip.out_end_ms),
+                clip.segment,
                 cuts.join("; ")
             ));
         }
@@ -222,12 +222,12 @@ impl AssemblyPlan {
 
 /// Plans the assembly of a talk.
 #[must_use]
-pub fn plan(inputs: &Inputs<'_>) -> AssemblyPlan {
+pub fn plan(inputs: &AssemblyInputs<'_>) -> EditList {
     let mut rejected = Vec::new();
-    let mut usable: Vec<Unit<'_>> = Vec::new();
+    let mut usable: Vec<SourceSegment<'_>> = Vec::new();
     for (segment, index) in &inputs.segments {
         match (usable_index(segment, *index, inputs.window), index) {
-            (Ok(()), Some(index)) => usable.push(Unit {
+            (Ok(()), Some(index)) => usable.push(SourceSegment {
                 id: segment.id,
                 segment: segment.id,
                 index,
@@ -235,7 +235,7 @@ pub fn plan(inputs: &Inputs<'_>) -> AssemblyPlan {
                 came: Interval::new(segment.opened, segment.closed.unwrap_or(segment.at.end).max(segment.opened)),
                 tracks: Vec::new(),
             }),
-            (Err((reason, redundant)), _) => rejected.push(Rejected { segment: segment.id, reason, redundant }),
+            (Err((reason, redundant)), _) => rejected.push(RejectedSegment { segment: segment.id, reason, redundant }),
             (Ok(()), None) => {}
         }
     }
@@ -247,15 +247,15 @@ pub fn plan(inputs: &Inputs<'_>) -> AssemblyPlan {
             && (unit.tracks.len() == unit.index.tracks.len() || unit.tracks.len() == tracks.len());
         if !fits {
             let reason = format!("its format ({}) is not the one most of the talk has", formats(unit.index));
-            rejected.push(Rejected { segment: unit.id, reason, redundant: false });
+            rejected.push(RejectedSegment { segment: unit.id, reason, redundant: false });
         }
         fits
     });
     let template = usable.iter().find(|u| u.tracks.len() == tracks.len()).map(|u| u.id);
-    let build::Built { pieces, rejected, seams, wanted } = put_together(&usable, inputs, &rejected);
-    let used: HashSet<u32> = pieces.iter().flat_map(|p| &p.tracks).map(|t| t.out_track).collect();
+    let build::ClipList { clips, rejected, seams, wanted } = put_together(&usable, inputs, &rejected);
+    let used: HashSet<u32> = clips.iter().flat_map(|p| &p.tracks).map(|t| t.out_track).collect();
     let title = inputs.talk.title.clone();
-    let mut plan = AssemblyPlan {
+    let mut plan = EditList {
         tags: labels::tags(inputs),
         chapters: Vec::new(),
         title,
@@ -264,31 +264,35 @@ pub fn plan(inputs: &Inputs<'_>) -> AssemblyPlan {
         rejected,
         seams,
         wanted,
-        starts: pieces.first().map(|p| p.wall().start),
-        duration_ms: pieces.iter().map(|p| p.out_end_ms).max().unwrap_or_default(),
-        pieces,
+        starts: clips.first().map(|p| p.wall().start),
+        duration_ms: clips.iter().map(|p| p.out_end_ms).max().unwrap_or_default(),
+        clips,
     };
     if inputs.chapters {
-        plan.chapters = labels::chapters(&plan.pieces, inputs);
+        plan.chapters = labels::chapters(&plan.clips, inputs);
     }
     plan
 }
 
 /// As [`build::build`], and where a segment has a hole that another one does not have, with that one's media.
-fn put_together(units: &[Unit<'_>], inputs: &Inputs<'_>, rejected: &[Rejected]) -> build::Built {
+fn put_together(
+    units: &[SourceSegment<'_>],
+    inputs: &AssemblyInputs<'_>,
+    rejected: &[RejectedSegment],
+) -> build::ClipList {
     let whole = build::build(units, inputs.window, inputs.gaps, rejected.to_vec());
     let holes = holes::fillable(units);
-    if !holes::is_any_used(&whole.pieces, &holes, units) {
+    if !holes::is_any_used(&whole.clips, &holes, units) {
         return whole;
     }
     match holes::build(units, &holes, inputs.window, inputs.gaps, rejected.to_vec()) {
         Err(mut wanted) => {
             wanted.extend(whole.wanted);
-            build::Built { wanted, ..whole }
+            build::ClipList { wanted, ..whole }
         }
         // With what it wants it may be better.
         Ok(filled)
-            if !filled.wanted.is_empty() || holes::missing_ms(&filled.pieces) < holes::missing_ms(&whole.pieces) =>
+            if !filled.wanted.is_empty() || holes::missing_ms(&filled.clips) < holes::missing_ms(&whole.clips) =>
         {
             filled
         }
@@ -320,7 +324,7 @@ fn formats(index: &MediaIndex) -> String {
 }
 
 /// The tracks of the format that covers most of the slot, and of the window where that is equal.
-fn main_format(units: &[Unit<'_>], inputs: &Inputs<'_>) -> Vec<OutTrack> {
+fn main_format(units: &[SourceSegment<'_>], inputs: &AssemblyInputs<'_>) -> Vec<OutTrack> {
     let mut totals: Vec<(Vec<OutTrack>, IntervalSet)> = Vec::new();
     for unit in units {
         let tracks: Vec<_> = (1..)

@@ -20,7 +20,7 @@ const NEAR_MS: i64 = 15 * SECOND;
 
 /// One look at the clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct ClockReading {
     /// The wall clock.
     pub wall: Ms,
     /// Monotonic time, milliseconds, which stands still while the machine sleeps.
@@ -31,7 +31,7 @@ pub struct Look {
 
 /// What happened between two looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Happened {
+pub struct ClockChange {
     /// The wall clock was set.
     pub step: Option<ClockStep>,
     /// The machine slept, at some time in here.
@@ -40,13 +40,13 @@ pub struct Happened {
 
 /// Compares two looks.
 #[must_use]
-pub fn compare(before: Look, after: Look) -> Happened {
+pub fn compare(before: ClockReading, after: ClockReading) -> ClockChange {
     let awake = after.monotonic_ms.saturating_sub(before.monotonic_ms);
     let slept = after.asleep_ms.saturating_sub(before.asleep_ms).max(0);
     let passed = awake.saturating_add(slept);
     let expected = before.wall.plus(passed);
     let step = ClockStep { from: expected, to: after.wall };
-    Happened {
+    ClockChange {
         step: (step.by_ms().abs() > STEP_MS).then_some(step),
         // In the clock that is in force now, from the last look awake to the first one awake.
         asleep: (slept >= SLEEP_MS).then(|| Interval::new(after.wall.minus(passed), after.wall)),
@@ -55,7 +55,7 @@ pub fn compare(before: Look, after: Look) -> Happened {
 
 /// A step of the wall clock that a segment lived through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Passed {
+pub struct LivedStep {
     /// When, by the clock that the segment began with.
     pub at: Ms,
     /// By how much, milliseconds; negative: back.
@@ -67,7 +67,7 @@ pub struct Passed {
 /// that is set in between, what came before the step would be taken for late, or what came after it. `marks`
 /// and `steps` in the order they came.
 #[must_use]
-pub fn unstepped(marks: &[Mark], steps: &[ClockStep]) -> (Vec<Mark>, Vec<Passed>) {
+pub fn unstepped(marks: &[Mark], steps: &[ClockStep]) -> (Vec<Mark>, Vec<LivedStep>) {
     let mut out = marks.to_vec();
     let (mut passed, mut sum, mut first) = (Vec::new(), 0, 1);
     for step in steps {
@@ -86,7 +86,7 @@ pub fn unstepped(marks: &[Mark], steps: &[ClockStep]) -> (Vec<Mark>, Vec<Passed>
         let Some(at) = (first..marks.len()).filter(|n| between(n).is_some()).min_by_key(|n| between(n)) else {
             continue;
         };
-        passed.push(Passed { at: step.from.minus(sum), by_ms: step.by_ms() });
+        passed.push(LivedStep { at: step.from.minus(sum), by_ms: step.by_ms() });
         sum += step.by_ms();
         for mark in &mut out[at..] {
             mark.at = mark.at.minus(step.by_ms());
@@ -100,7 +100,7 @@ pub fn unstepped(marks: &[Mark], steps: &[ClockStep]) -> (Vec<Mark>, Vec<Passed>
 /// The places of media in wall time, from those by the clock that its segment began with: what came after a
 /// step is a span of its own, by the clock that was in force then.
 #[must_use]
-pub fn stepped(spans: Vec<MediaSpan>, passed: &[Passed]) -> Vec<MediaSpan> {
+pub fn stepped(spans: Vec<MediaSpan>, passed: &[LivedStep]) -> Vec<MediaSpan> {
     if passed.is_empty() {
         return spans;
     }
@@ -129,8 +129,8 @@ mod tests {
     use super::*;
     use crate::domain::time::{HOUR, MINUTE};
 
-    fn look(wall: i64, monotonic: i64, asleep: i64) -> Look {
-        Look { wall: Ms(wall), monotonic_ms: monotonic, asleep_ms: asleep }
+    fn look(wall: i64, monotonic: i64, asleep: i64) -> ClockReading {
+        ClockReading { wall: Ms(wall), monotonic_ms: monotonic, asleep_ms: asleep }
     }
 
     #[test]
@@ -139,18 +139,18 @@ mod tests {
         let step = |from, to| Some(ClockStep { from: Ms(from), to: Ms(to) });
         let asleep = |from, to| Some(Interval::new(Ms(from), Ms(to)));
         for (after, want) in [
-            (look(1_001_000, 51_000, 7_000), Happened::default()),
+            (look(1_001_000, 51_000, 7_000), ClockChange::default()),
             // Late by a minute, but by both clocks: a busy machine.
-            (look(1_060_000, 110_000, 7_000), Happened::default()),
-            (look(1_006_000, 51_000, 7_000), Happened::default()),
-            (look(1_006_001, 51_000, 7_000), Happened { step: step(1_001_000, 1_006_001), asleep: None }),
-            (look(4_601_000, 51_000, 7_000), Happened { step: step(1_001_000, 4_601_000), asleep: None }),
-            (look(-2_599_000, 51_000, 7_000), Happened { step: step(1_001_000, -2_599_000), asleep: None }),
-            (look(2_201_000, 51_000, 1_207_000), Happened { step: None, asleep: asleep(1_000_000, 2_201_000) }),
+            (look(1_060_000, 110_000, 7_000), ClockChange::default()),
+            (look(1_006_000, 51_000, 7_000), ClockChange::default()),
+            (look(1_006_001, 51_000, 7_000), ClockChange { step: step(1_001_000, 1_006_001), asleep: None }),
+            (look(4_601_000, 51_000, 7_000), ClockChange { step: step(1_001_000, 4_601_000), asleep: None }),
+            (look(-2_599_000, 51_000, 7_000), ClockChange { step: step(1_001_000, -2_599_000), asleep: None }),
+            (look(2_201_000, 51_000, 1_207_000), ClockChange { step: None, asleep: asleep(1_000_000, 2_201_000) }),
             // Asleep for 20 minutes, and the clock was an hour off afterwards.
             (
                 look(5_801_000, 51_000, 1_207_000),
-                Happened { step: step(2_201_000, 5_801_000), asleep: asleep(4_600_000, 5_801_000) },
+                ClockChange { step: step(2_201_000, 5_801_000), asleep: asleep(4_600_000, 5_801_000) },
             ),
         ] {
             assert_eq!(compare(before, after), want, "{after:?}");

@@ -41,8 +41,7 @@ pub fn renames(
     talks: &[ScheduledTalk],
 ) -> Vec<HallRename> {
     let of_file = file.into_iter().flat_map(|f| &f.halls).flat_map(|h| std::iter::once(&h.name).chain(&h.aliases));
-    let of_catalog =
-        known_halls.iter().flat_map(|h| std::iter::once(&h.name).chain(&h.aliases).chain(&h.renamed));
+    let of_catalog = known_halls.iter().flat_map(|h| std::iter::once(&h.name).chain(&h.aliases).chain(&h.renamed));
     let names: HashSet<String> = of_file.chain(of_catalog).map(|name| fold_name(name)).collect();
     // Each unknown name as it is first written, with the talks that have it.
     let mut unknown: BTreeMap<String, (&str, Vec<&ScheduledTalk>)> = BTreeMap::new();

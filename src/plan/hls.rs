@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::domain::hls::{Chunk, Master, Playlist, Quality, Variant};
+use crate::domain::hls::{MasterPlaylist, MediaPlaylist, MediaSegment, Quality, Variant};
 use crate::domain::time::{Ms, SECOND};
 
 /// A playlist whose newest chunk has a number smaller by at most this than one that was seen is an old
@@ -40,37 +40,37 @@ const SOUND_WAIT_MIN_MS: i64 = 4 * SECOND;
 
 /// A chunk that was taken, to know it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken {
+pub struct SegmentRef {
     /// Media sequence number.
     pub sequence: u64,
-    /// Its name on the server, see [`Chunk::name`].
+    /// Its name on the server, see [`MediaSegment::name`].
     pub name: String,
     /// Its date.
-    pub made: Option<Ms>,
+    pub program_date_time: Option<Ms>,
 }
 
-impl Taken {
+impl SegmentRef {
     /// That one.
     #[must_use]
-    pub fn of(chunk: &Chunk) -> Self {
-        Self { sequence: chunk.sequence, name: chunk.name(), made: chunk.made }
+    pub fn of(segment: &MediaSegment) -> Self {
+        Self { sequence: segment.sequence, name: segment.name(), program_date_time: segment.program_date_time }
     }
 
     /// True where it is that one. Dates decide where both have one (to a second, since they are rounded and
     /// computed anew): an encoder that was restarted uses numbers and names again.
     #[must_use]
-    pub fn is(&self, chunk: &Chunk) -> bool {
-        self.sequence == chunk.sequence
-            && match (self.made, chunk.made) {
+    pub fn is(&self, segment: &MediaSegment) -> bool {
+        self.sequence == segment.sequence
+            && match (self.program_date_time, segment.program_date_time) {
                 (Some(a), Some(b)) => a.since(b).abs() <= SAME_DATE_MS,
-                _ => self.name == chunk.name(),
+                _ => self.name == segment.name(),
             }
     }
 }
 
 /// From where on a playlist is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Start {
+pub struct ResumePoint {
     /// Index of the first chunk; the number of chunks where there is nothing new.
     pub at: usize,
     /// So many chunks left the window before they could be taken.
@@ -81,23 +81,23 @@ pub struct Start {
 
 /// What follows a chunk that was taken.
 #[must_use]
-pub fn after(playlist: &Playlist, taken: &Taken) -> Start {
-    let chunks = &playlist.chunks;
-    let (Some(first), Some(last)) = (chunks.first(), chunks.last()) else { return Start::default() };
-    let nothing = Start { at: chunks.len(), ..Start::default() };
-    let anew = Start { reset: true, ..Start::default() };
+pub fn resume_after(playlist: &MediaPlaylist, taken: &SegmentRef) -> ResumePoint {
+    let segments = &playlist.segments;
+    let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return ResumePoint::default() };
+    let nothing = ResumePoint { at: segments.len(), ..ResumePoint::default() };
+    let anew = ResumePoint { reset: true, ..ResumePoint::default() };
     if first.sequence > taken.sequence {
-        return Start { missed: first.sequence - taken.sequence - 1, ..Start::default() };
+        return ResumePoint { missed: first.sequence - taken.sequence - 1, ..ResumePoint::default() };
     }
     if last.sequence < taken.sequence {
-        let newer = match (taken.made, last.made) {
+        let newer = match (taken.program_date_time, last.program_date_time) {
             (Some(taken), Some(last)) => last.since(taken) > SAME_DATE_MS,
             _ => taken.sequence - last.sequence > OLD_COPY,
         };
         return if newer { anew } else { nothing };
     }
-    match chunks.iter().position(|chunk| chunk.sequence == taken.sequence) {
-        Some(at) if taken.is(&chunks[at]) => Start { at: at + 1, ..Start::default() },
+    match segments.iter().position(|segment| segment.sequence == taken.sequence) {
+        Some(at) if taken.is(&segments[at]) => ResumePoint { at: at + 1, ..ResumePoint::default() },
         _ => anew,
     }
 }
@@ -107,32 +107,38 @@ pub fn after(playlist: &Playlist, taken: &Taken) -> Start {
 /// was cut in the middle ends with it. Nothing made before `from` is taken, as far as that is known at `now`.
 /// `muxed`: see [`needs_new_file`].
 #[must_use]
-pub fn begin(playlist: &Playlist, taken: Option<&Taken>, now: Ms, from: Ms, muxed: bool) -> Start {
-    let chunks = &playlist.chunks;
+pub fn first_segment(
+    playlist: &MediaPlaylist,
+    taken: Option<&SegmentRef>,
+    now: Ms,
+    from: Ms,
+    muxed: bool,
+) -> ResumePoint {
+    let segments = &playlist.segments;
     let earliest = match playlist.ended && !dates_are_right(playlist, now) {
         // Nobody knows when it was made: the whole of it is wanted.
         true => 0,
-        false => starts(playlist, now).iter().position(|start| *start >= from).unwrap_or(chunks.len()),
+        false => segment_starts(playlist, now).iter().position(|start| *start >= from).unwrap_or(segments.len()),
     };
-    let Some(taken) = taken else { return Start { at: earliest, ..Start::default() } };
-    let start = after(playlist, taken);
-    let again = match start.at.checked_sub(1).and_then(|before| chunks.get(before)) {
+    let Some(taken) = taken else { return ResumePoint { at: earliest, ..ResumePoint::default() } };
+    let start = resume_after(playlist, taken);
+    let again = match start.at.checked_sub(1).and_then(|before| segments.get(before)) {
         Some(before) if taken.is(before) => {
             // Not where the file must be another one after it, and not where nothing will follow.
-            let next = chunks.get(start.at);
+            let next = segments.get(start.at);
             let over = next.is_none() && playlist.ended;
             if over || next.is_some_and(|next| needs_new_file(before, next, muxed)) { start.at } else { start.at - 1 }
         }
         _ => start.at,
     };
-    Start { at: again.max(earliest), ..start }
+    ResumePoint { at: again.max(earliest), ..start }
 }
 
 /// True where two chunks cannot stand in one file: the start of the MP4 is another one, or its clock. (In
 /// MPEG-TS a clock that begins anew is found when the file is looked at.) `muxed`: they are put together with
 /// those of another playlist, and whoever does that goes by one clock, also in MPEG-TS.
 #[must_use]
-pub fn needs_new_file(before: &Chunk, next: &Chunk, muxed: bool) -> bool {
+pub fn needs_new_file(before: &MediaSegment, next: &MediaSegment, muxed: bool) -> bool {
     if muxed && next.discontinuity {
         return true;
     }
@@ -145,14 +151,14 @@ pub fn needs_new_file(before: &Chunk, next: &Chunk, muxed: bool) -> bool {
 /// When each chunk began to be made: by its date, where these can be believed; else as if the newest had
 /// been complete just now, which is a little too late.
 #[must_use]
-pub fn starts(playlist: &Playlist, now: Ms) -> Vec<Ms> {
+pub fn segment_starts(playlist: &MediaPlaylist, now: Ms) -> Vec<Ms> {
     let dated = dates_are_right(playlist, now);
     let mut at = now;
-    let mut out: Vec<Ms> = Vec::with_capacity(playlist.chunks.len());
-    for chunk in playlist.chunks.iter().rev() {
-        at = at.minus(chunk.duration_ms);
-        if let (true, Some(made)) = (dated, chunk.made) {
-            at = made;
+    let mut out: Vec<Ms> = Vec::with_capacity(playlist.segments.len());
+    for segment in playlist.segments.iter().rev() {
+        at = at.minus(segment.duration_ms);
+        if let (true, Some(program_date_time)) = (dated, segment.program_date_time) {
+            at = program_date_time;
         }
         out.push(at);
     }
@@ -162,15 +168,15 @@ pub fn starts(playlist: &Playlist, now: Ms) -> Vec<Ms> {
 
 /// True where the dates of a playlist that was read at `now` can be those of a clock that is right.
 #[must_use]
-pub fn dates_are_right(playlist: &Playlist, now: Ms) -> bool {
-    let newest = playlist.chunks.iter().rev().find_map(Chunk::made_until);
+pub fn dates_are_right(playlist: &MediaPlaylist, now: Ms) -> bool {
+    let newest = playlist.segments.iter().rev().find_map(MediaSegment::end_date_time);
     newest.is_some_and(|until| (-AHEAD_MS..=BEHIND_MS).contains(&now.since(until)))
 }
 
 /// How long after the last reading began a playlist is read again, milliseconds. `news`: it had a new chunk.
 #[must_use]
-pub fn reload_after(playlist: &Playlist, news: bool) -> i64 {
-    let last = playlist.chunks.last().map_or(0, |chunk| chunk.duration_ms);
+pub fn reload_after(playlist: &MediaPlaylist, news: bool) -> i64 {
+    let last = playlist.segments.last().map_or(0, |segment| segment.duration_ms);
     let usual = match (playlist.target_ms, last) {
         (0, 0) => RELOAD_MAX_MS,
         (0, last) => last,
@@ -186,28 +192,28 @@ pub fn reload_after(playlist: &Playlist, news: bool) -> i64 {
 /// little of how long it holds a chunk: that of a young stream is still growing.) Where there is another
 /// mirror, half of what the playlist holds, so that the other one still has what is missing.
 #[must_use]
-pub fn patience(playlist: &Playlist, alone: bool) -> i64 {
-    if alone { PATIENCE_MAX_MS } else { (playlist.window_ms() / 2).clamp(PATIENCE_MIN_MS, PATIENCE_MAX_MS) }
+pub fn outage_limit_ms(playlist: &MediaPlaylist, alone: bool) -> i64 {
+    if alone { PATIENCE_MAX_MS } else { (playlist.held_ms() / 2).clamp(PATIENCE_MIN_MS, PATIENCE_MAX_MS) }
 }
 
 /// How long the picture waits for the playlist of its sound before it goes on without, milliseconds: half of what its own
 /// holds, so that nothing of it is lost, and longer where that does not change any more.
 #[must_use]
-pub fn waits_for_sound(picture: &Playlist) -> i64 {
-    let half = if picture.ended { i64::MAX } else { picture.window_ms() / 2 };
+pub fn audio_playlist_wait_ms(picture: &MediaPlaylist) -> i64 {
+    let half = if picture.ended { i64::MAX } else { picture.held_ms() / 2 };
     half.clamp(SOUND_WAIT_MIN_MS, SOUND_PATIENCE_MS)
 }
 
 /// How long sound that stands apart may bring nothing before it is given up, milliseconds: the picture waits for it. A
 /// chunk may come late by as long as it is.
 #[must_use]
-pub fn patience_with_sound(sound: &Playlist) -> i64 {
+pub fn audio_stall_limit_ms(sound: &MediaPlaylist) -> i64 {
     sound.target_ms.saturating_mul(2).clamp(SOUND_PATIENCE_MS, PATIENCE_MAX_MS)
 }
 
 /// What is recorded of a master playlist.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Choice {
+pub struct VariantChoice {
     /// The media playlist.
     pub url: Url,
     /// The media playlist of its sound, where that is not inside.
@@ -216,28 +222,30 @@ pub struct Choice {
 
 /// The variants in the order in which they are tried.
 #[must_use]
-pub fn choose(master: &Master, quality: Quality) -> Vec<Choice> {
+pub fn rank_variants(master: &MasterPlaylist, quality: Quality) -> Vec<VariantChoice> {
     let mut variants: Vec<&Variant> = master.variants.iter().collect();
-    let sound_only: Vec<&Variant> = variants.iter().copied().filter(|v| is_sound(v)).collect();
+    let sound_only: Vec<&Variant> = variants.iter().copied().filter(|v| is_audio_only(v)).collect();
     if quality == Quality::Audio {
-        let mut sounds: Vec<Choice> = Vec::new();
+        let mut audio_renditions: Vec<VariantChoice> = Vec::new();
         if sound_only.is_empty() {
-            let mut renditions: Vec<_> = master.sounds.iter().filter(|s| s.url.is_some()).collect();
+            let mut renditions: Vec<_> = master.audio_renditions.iter().filter(|s| s.url.is_some()).collect();
             renditions.sort_by_key(|sound| !sound.default);
-            sounds.extend(renditions.into_iter().filter_map(|s| Some(Choice { url: s.url.clone()?, sound: None })));
+            audio_renditions.extend(
+                renditions.into_iter().filter_map(|s| Some(VariantChoice { url: s.url.clone()?, sound: None })),
+            );
         } else {
             let mut best = sound_only;
             best.sort_by_key(|v| std::cmp::Reverse(v.bandwidth));
-            sounds.extend(best.into_iter().map(|v| Choice { url: v.url.clone(), sound: None }));
+            audio_renditions.extend(best.into_iter().map(|v| VariantChoice { url: v.url.clone(), sound: None }));
         }
-        if !sounds.is_empty() {
-            return sounds;
+        if !audio_renditions.is_empty() {
+            return audio_renditions;
         }
     } else if sound_only.len() < variants.len() {
-        variants.retain(|v| !is_sound(v));
+        variants.retain(|v| !is_audio_only(v));
     }
     // Of two that are equal the one with its sound inside: it is one file as it is.
-    let size = |v: &Variant| (v.lines.unwrap_or(0), sound_of(master, v).is_none(), v.bandwidth);
+    let size = |v: &Variant| (v.lines.unwrap_or(0), audio_of(master, v).is_none(), v.bandwidth);
     variants.sort_by_key(|v| size(v));
     match quality {
         Quality::Best => variants.reverse(),
@@ -248,21 +256,21 @@ pub fn choose(master: &Master, quality: Quality) -> Vec<Choice> {
             variants = fits.into_iter().rev().chain(more).collect();
         }
     }
-    variants.into_iter().map(|v| Choice { url: v.url.clone(), sound: sound_of(master, v) }).collect()
+    variants.into_iter().map(|v| VariantChoice { url: v.url.clone(), sound: audio_of(master, v) }).collect()
 }
 
 /// The playlist of a variant's sound, where it is not inside.
-fn sound_of(master: &Master, variant: &Variant) -> Option<Url> {
-    let group = variant.sound_group.as_ref()?;
-    let sounds = || master.sounds.iter().filter(|s| s.group == *group);
-    if sounds().any(|s| s.url.is_none()) || is_sound(variant) {
+fn audio_of(master: &MasterPlaylist, variant: &Variant) -> Option<Url> {
+    let group = variant.audio_group.as_ref()?;
+    let audio_renditions = || master.audio_renditions.iter().filter(|s| s.group == *group);
+    if audio_renditions().any(|s| s.url.is_none()) || is_audio_only(variant) {
         return None;
     }
-    sounds().max_by_key(|s| s.default).and_then(|s| s.url.clone())
+    audio_renditions().max_by_key(|s| s.default).and_then(|s| s.url.clone())
 }
 
 /// True where a variant is known to have no picture.
-fn is_sound(variant: &Variant) -> bool {
+fn is_audio_only(variant: &Variant) -> bool {
     const SOUND: [&str; 8] = ["mp4a", "ac-3", "ec-3", "opus", "flac", "vorb", "mp3", "alac"];
     let only_sound = |codecs: &String| {
         let mut words = codecs.split(',').map(|word| word.trim().to_ascii_lowercase()).peekable();

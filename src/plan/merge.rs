@@ -19,12 +19,12 @@ pub const WORTH_MS: i64 = 1000;
 
 /// When packets that stand once were on the air, by our clock.
 #[derive(Debug, Default)]
-pub struct Heard {
+pub struct AirTimes {
     /// `None`: more than once, so it says nothing.
     at: HashMap<(u64, u32), Option<i64>>,
 }
 
-impl Heard {
+impl AirTimes {
     /// Adds the packets that are known of one of our segments.
     pub fn add(&mut self, index: &MediaIndex) {
         for (packet, wall) in known(index) {
@@ -53,7 +53,7 @@ impl Heard {
 
 /// Packets whose content is known, and when they were on the air.
 fn known(index: &MediaIndex) -> impl Iterator<Item = (&Packet, i64)> {
-    let windows = index.windows.iter().flat_map(|w| &w.packets);
+    let windows = index.packet_windows.iter().flat_map(|w| &w.packets);
     index.head.iter().chain(&index.tail).chain(windows).filter_map(|p| {
         let span = index.spans.iter().find(|s| s.media_start_ms <= p.pts_ms && p.pts_ms <= s.media_end_ms)?;
         Some((p, p.pts_ms + span.offset_ms))
@@ -139,7 +139,7 @@ mod tests {
     fn shared_packets_say_how_far_two_clocks_are_apart() {
         let all = original(300, Content::Unique, true);
         for apart in [0, 1_234, -7_200_000] {
-            let mut heard = Heard::default();
+            let mut heard = AirTimes::default();
             heard.add(&dump(&all, 0, 6000, false, 120, false).index);
             heard.add(&dump(&all, 5900, 9000, false, 80, false).index);
             let mut theirs = dump(&all, 4000, 12_000, false, 300, false).index;
@@ -153,11 +153,11 @@ mod tests {
     #[test]
     fn where_nothing_or_only_silence_is_shared_nothing_is_said() {
         let all = original(300, Content::Unique, true);
-        let mut heard = Heard::default();
+        let mut heard = AirTimes::default();
         heard.add(&dump(&all, 0, 3000, false, 0, false).index);
         assert_eq!(agreed(heard.differences(&dump(&all, 9000, 12_000, false, 0, false).index)), None);
         let still = original(300, Content::Still(0, 300_000), true);
-        let mut heard = Heard::default();
+        let mut heard = AirTimes::default();
         heard.add(&dump(&still, 0, 3000, false, 0, false).index);
         assert_eq!(agreed(heard.differences(&dump(&still, 0, 3000, false, 0, false).index)), None);
         assert_eq!(agreed(vec![0, 5000, 10_000]), None);

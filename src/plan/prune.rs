@@ -24,12 +24,12 @@ pub struct TalkUse {
     /// Its slot with padding: what lies outside all of them is in no assembly.
     pub window: Interval,
     /// `None`: the talk has no assembly, or it was made before it could see the segment.
-    pub seen: Option<Seen>,
+    pub seen: Option<JoinOutcome>,
 }
 
 /// How an assembly saw a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct JoinOutcome {
     /// Its media is in the assembly.
     pub used: bool,
     /// Nothing would be missed without the segment.
@@ -102,15 +102,15 @@ mod tests {
     use crate::plan::fixtures;
 
     const MIN: u64 = 1000;
-    const USED: Option<Seen> = Some(Seen { used: true, redundant: true });
-    const IN_OTHERS: Option<Seen> = Some(Seen { used: false, redundant: true });
-    const ONLY_COPY: Option<Seen> = Some(Seen { used: false, redundant: false });
+    const USED: Option<JoinOutcome> = Some(JoinOutcome { used: true, redundant: true });
+    const IN_OTHERS: Option<JoinOutcome> = Some(JoinOutcome { used: false, redundant: true });
+    const ONLY_COPY: Option<JoinOutcome> = Some(JoinOutcome { used: false, redundant: false });
 
     fn verdict(
         verdict: Verdict,
         container: Container,
         bytes: u64,
-        seen: &[Option<Seen>],
+        seen: &[Option<JoinOutcome>],
         media_ms: i64,
     ) -> Option<Reason> {
         let segment = Segment {

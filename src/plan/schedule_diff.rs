@@ -340,8 +340,7 @@ fn matched(
     }
     let by_key: HashMap<&str, usize> = known.iter().enumerate().map(|(at, k)| (k.match_key.as_str(), at)).collect();
     // A slot key may name a hall that was renamed: those are compared by the hall itself, below.
-    let by_uid =
-        |talk: &Keyed<'_>| by_key.get(talk.key.as_str()).copied().filter(|_| talk.key.starts_with("uid:"));
+    let by_uid = |talk: &Keyed<'_>| by_key.get(talk.key.as_str()).copied().filter(|_| talk.key.starts_with("uid:"));
     let mut free = vec![true; known.len()];
     let mut out: Vec<Option<usize>> = vec![None; new.len()];
     // Slots of one talk change their UIDs among them (pretalx counts them anew). What is over was recorded where and when

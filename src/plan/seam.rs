@@ -13,7 +13,7 @@ mod touch;
 use std::fmt;
 
 use self::fit::{Fit, best, fits};
-use super::cut::{From, To};
+use super::cut::{CutEnd, CutStart};
 use crate::domain::media::{EDGE_MS, MediaIndex, Packet, Track, TrackKind};
 
 /// How two segments meet.
@@ -69,9 +69,9 @@ pub struct SeamCut {
     /// Number of the same track in the second.
     pub second_track: u32,
     /// End of the first one's use.
-    pub to: To,
+    pub to: CutEnd,
     /// Begin of the second one's.
-    pub from: From,
+    pub from: CutStart,
 }
 
 /// Where two segments meet.
@@ -114,12 +114,12 @@ const WINDOW_AFTER_MS: i64 = 45_000;
 /// With less than this in sight, more is wanted.
 const SIGHT_MS: i64 = 10_000;
 /// Containers without timestamps: each dump counts from zero.
-fn has_clock(index: &MediaIndex) -> bool {
+fn has_timestamps(index: &MediaIndex) -> bool {
     !["mp3", "aac", "flac", "ac3", "eac3", "h264", "hevc", "mpegvideo", "m4v", "wav"].contains(&index.format.as_str())
 }
 
 /// Packets of one track at one end of a segment.
-struct Edge {
+struct TrackEdge {
     /// Packets of the track before the first.
     before: u64,
     packets: Vec<Packet>,
@@ -129,7 +129,7 @@ struct Edge {
     total: u64,
 }
 
-impl Edge {
+impl TrackEdge {
     fn tail(index: &MediaIndex, track: &Track) -> Self {
         let packets: Vec<_> = index.tail.iter().filter(|p| p.track == track.number).copied().collect();
         let whole = packets.len().saturating_sub(usize::from(last_may_be_torn(index, track)));
@@ -155,7 +155,7 @@ impl Edge {
             return (head, true);
         }
         let n = track.number as usize - 1;
-        let window = index.windows.iter().filter(|w| w.from_ms < at && at <= w.to_ms).max_by_key(|w| w.to_ms);
+        let window = index.packet_windows.iter().filter(|w| w.from_ms < at && at <= w.to_ms).max_by_key(|w| w.to_ms);
         if let Some((window, before)) = window.and_then(|w| Some((w, *w.before.get(n)?))) {
             let packets: Vec<_> = window.packets.iter().filter(|p| p.track == track.number).copied().collect();
             let ends = before + packets.len() as u64 >= track.packets;
@@ -183,29 +183,29 @@ pub fn last_may_be_torn(index: &MediaIndex, track: &Track) -> bool {
 
 /// The number of packets of a track that are surely whole.
 #[must_use]
-pub fn whole_packets(index: &MediaIndex, track: &Track) -> To {
-    if last_may_be_torn(index, track) { To::Packet(track.packets.saturating_sub(1)) } else { To::End }
+pub fn whole_packets(index: &MediaIndex, track: &Track) -> CutEnd {
+    if last_may_be_torn(index, track) { CutEnd::Packet(track.packets.saturating_sub(1)) } else { CutEnd::End }
 }
 
 /// A seam, and what would show it better.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct SeamSearch {
     /// How the two meet, as far as that can be seen.
     pub seam: Seam,
     /// Packets of the second segment's middle that are not known: from, to, in its own clock. With these as
-    /// a [`crate::domain::media::Window`] it should be looked for again.
+    /// a [`crate::domain::media::PacketWindow`] it should be looked for again.
     pub wanted: Option<(i64, i64)>,
 }
 
 /// Looks where the second segment continues the first. `first` is the one whose media begins earlier.
 #[must_use]
 pub fn find(first: &MediaIndex, second: &MediaIndex) -> Seam {
-    find_taped(first, second, Taped::InTurn).seam
+    find_seam(first, second, RecordingOrder::InTurn).seam
 }
 
 /// How two segments were taped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Taped {
+pub enum RecordingOrder {
     /// From one stream, one after the other, or beside each other while one handed over.
     InTurn,
     /// The second from another stream, after the first. Its pictures may be another encoder's.
@@ -217,7 +217,7 @@ pub enum Taped {
 
 /// As [`find`], for segments that were taped in this way.
 #[must_use]
-pub fn find_taped(first: &MediaIndex, second: &MediaIndex, taped: Taped) -> Found {
+pub fn find_seam(first: &MediaIndex, second: &MediaIndex, taped: RecordingOrder) -> SeamSearch {
     let pairs = pair_tracks(first, second);
     let none = Seam {
         kind: SeamKind::Format,
@@ -230,7 +230,7 @@ pub fn find_taped(first: &MediaIndex, second: &MediaIndex, taped: Taped) -> Foun
         missing_ms: 0,
         method: Method::None,
     };
-    let unseen = |seam| Found { seam, wanted: None };
+    let unseen = |seam| SeamSearch { seam, wanted: None };
     let (Some(a_span), Some(b_span)) = (first.spans.last(), second.spans.first()) else { return unseen(none) };
     if pairs.is_empty() {
         return unseen(none);
@@ -244,17 +244,17 @@ pub fn find_taped(first: &MediaIndex, second: &MediaIndex, taped: Taped) -> Foun
     // its own times, and not long after, these are right.
     let a_end = first.spans.iter().map(|s| s.media_end_ms).max().unwrap_or_default();
     let goes_on = b_span.media_start_ms >= a_end && expected.abs() <= DRIFT_MS;
-    let same_clock = has_clock(first) && has_clock(second) && (expected.abs() <= CLOCK_MS || goes_on);
+    let same_clock = has_timestamps(first) && has_timestamps(second) && (expected.abs() <= CLOCK_MS || goes_on);
     let place = a_end - if same_clock { 0 } else { expected };
     let mut wanted = None;
-    let edges: Vec<(Edge, Edge)> = pairs
+    let edges: Vec<(TrackEdge, TrackEdge)> = pairs
         .iter()
         .map(|(a, b)| {
-            let tail = Edge::tail(first, a);
+            let tail = TrackEdge::tail(first, a);
             if !deep {
-                return (tail, Edge::head(second, b));
+                return (tail, TrackEdge::head(second, b));
             }
-            let (edge, seen) = Edge::around(second, b, place);
+            let (edge, seen) = TrackEdge::around(second, b, place);
             if !seen {
                 wanted = Some((place - WINDOW_BEFORE_MS, place + WINDOW_AFTER_MS));
             }
@@ -265,20 +265,20 @@ pub fn find_taped(first: &MediaIndex, second: &MediaIndex, taped: Taped) -> Foun
     let seam = Seam { shift_ms: expected, ..none };
     let shift = if same_clock { 0 } else { expected };
     // Black and silence repeat: equal packets at other times are no proof where the times of all follow each other.
-    let touching = (taped == Taped::InTurn && same_clock && !deep && expected.abs() <= CLOCK_MS)
+    let touching = (taped == RecordingOrder::InTurn && same_clock && !deep && expected.abs() <= CLOCK_MS)
         .then(|| touch::touching(&pairs, &edges, first, second, &seam))
         .flatten();
     let by_clock = || clock::by_clock(&pairs, &edges, first, second, shift, same_clock, &seam);
     let seam = match (touching, best(&fits, expected, same_clock)) {
         (Some(touching), _) => touching,
         (None, Some(best)) => by_packets(&pairs, &edges, &fits, best, second, &seam),
-        (None, None) if taped == Taped::Beside => {
+        (None, None) if taped == RecordingOrder::Beside => {
             mirror::beside(&pairs, first, second, expected, &seam).unwrap_or_else(by_clock)
         }
         (None, None) => by_clock(),
     };
     // What gives nothing need not be looked at more closely.
-    Found { wanted: wanted.filter(|_| seam.kind == SeamKind::Overlap && !seam.contained), seam }
+    SeamSearch { wanted: wanted.filter(|_| seam.kind == SeamKind::Overlap && !seam.contained), seam }
 }
 
 /// Tracks of equal format, each used once.
@@ -297,7 +297,7 @@ pub fn pair_tracks<'a>(first: &'a MediaIndex, second: &'a MediaIndex) -> Vec<(&'
 
 fn by_packets(
     pairs: &[(&Track, &Track)],
-    edges: &[(Edge, Edge)],
+    edges: &[(TrackEdge, TrackEdge)],
     fits: &[Vec<Fit>],
     best: Fit,
     second: &MediaIndex,
@@ -314,7 +314,7 @@ fn by_packets(
             // A packet lost on one connection splits the run in two: the later one counts.
             (f.last, f.matched)
         });
-        let b_last_ms = Edge::tail(second, other).end_ms();
+        let b_last_ms = TrackEdge::tail(second, other).end_ms();
         if let Some(end) = a.end_ms() {
             a_end = a_end.max(end);
         }
@@ -346,10 +346,10 @@ fn by_packets(
         let ends = b.before + b.packets.len() as u64 == b.total;
         let b_rest = if ends { b.whole.saturating_sub(begin) } else { 1 };
         let (to, from) = if b_rest == 0 && (a.whole >= keep || fit.is_none()) {
-            (To::Packet(a.before + a.whole as u64), From::Nothing)
+            (CutEnd::Packet(a.before + a.whole as u64), CutStart::Nothing)
         } else {
             gives |= b_rest > 0;
-            (To::Packet(a.before + keep as u64), From::Packet(b.before + begin as u64))
+            (CutEnd::Packet(a.before + keep as u64), CutStart::Packet(b.before + begin as u64))
         };
         cuts.push(SeamCut { first_track: track.number, second_track: other.number, to, from });
     }
@@ -374,8 +374,8 @@ fn by_packets(
 
 /// After a gap, and at the start, pictures begin with a key picture; sound is kept.
 #[must_use]
-pub fn begin_after_gap(track: &Track) -> From {
-    if track.kind == TrackKind::Video { From::Key(i64::MIN) } else { From::Start }
+pub fn begin_after_gap(track: &Track) -> CutStart {
+    if track.kind == TrackKind::Video { CutStart::Keyframe(i64::MIN) } else { CutStart::Start }
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::time::{Ms, SECOND};
 
 /// A chunk is at least so long, where the key pictures allow it. Milliseconds.
-pub const CHUNK_MS: i64 = 4 * SECOND;
+pub const ENTRY_MS: i64 = 4 * SECOND;
 
 /// After a connection's end the next one is waited for so long before what is left of the first is shown:
 /// if it brings the same pictures again, they are taken from there.
-pub const WAIT_MS: i64 = 20 * SECOND;
+pub const CONTINUATION_WAIT_MS: i64 = 20 * SECOND;
 
 /// Media that begins no more than this after what was shown is its continuation, in one clock.
 const SAME_CLOCK_MS: i64 = 5 * SECOND;
@@ -21,7 +21,7 @@ const OTHER_CLOCK_MS: i64 = 120 * SECOND;
 
 /// A place in a segment where a chunk may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyPoint {
+pub struct SyncPoint {
     /// First byte.
     pub byte: u64,
     /// Presentation time in the segment's clock, in microseconds: milliseconds would not tell pictures apart.
@@ -34,20 +34,20 @@ pub struct KeyPoint {
     pub hash: u64,
 }
 
-impl KeyPoint {
+impl SyncPoint {
     fn is_same_picture(&self, other: &Self) -> bool {
         (self.media_us, self.hash) == (other.media_us, other.hash)
     }
 
     /// By how many milliseconds the two clocks differ from the wall's; about 0 where they are one.
-    fn drift_ms(&self, media_us: i64, wall: Ms) -> i64 {
+    fn clock_drift_ms(&self, media_us: i64, wall: Ms) -> i64 {
         ((self.media_us - media_us) / 1000 - self.wall.since(wall)).abs()
     }
 }
 
 /// A segment as far as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Strip {
+pub struct SegmentTimeline {
     /// Which.
     pub segment: SegmentId,
     /// When its first byte came.
@@ -57,7 +57,7 @@ pub struct Strip {
     /// Bytes so far.
     pub bytes: u64,
     /// Where chunks may begin, in order; none while their wall time is not decided.
-    pub keys: Vec<KeyPoint>,
+    pub keys: Vec<SyncPoint>,
     /// End of its media so far, in the clock of the last key point, microseconds.
     pub end_us: i64,
     /// By so many milliseconds its media lies later in wall time than its key points say, as is known when it was looked
@@ -67,7 +67,7 @@ pub struct Strip {
 
 /// A piece that a player fetches as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chunk {
+pub struct PlaylistEntry {
     /// Of which segment.
     pub segment: SegmentId,
     /// First byte.
@@ -84,51 +84,59 @@ pub struct Chunk {
     pub breaks: bool,
 }
 
-/// Lists the chunks of a stretch of time. `strips` in the order in which they were opened; `now` decides
+/// Lists the chunks of a stretch of time. `timelines` in the order in which they were opened; `now` decides
 /// whether a next connection may still come.
 ///
 /// The list is a prefix of any later one: what it says of a segment that grows, or of the one after a closed
 /// one, is decided only when nothing later can change it.
 #[must_use]
-pub fn chunks(strips: &[Strip], within: Interval, forbidden: &IntervalSet, now: Ms) -> Vec<Chunk> {
-    let strips: Vec<&Strip> = strips.iter().filter(|s| !s.keys.is_empty() || s.closed.is_none()).collect();
-    let over = is_over(strips.iter().copied(), within, now);
+pub fn playlist_entries(
+    timelines: &[SegmentTimeline],
+    within: Interval,
+    forbidden: &IntervalSet,
+    now: Ms,
+) -> Vec<PlaylistEntry> {
+    let timelines: Vec<&SegmentTimeline> =
+        timelines.iter().filter(|s| !s.keys.is_empty() || s.closed.is_none()).collect();
+    let over = is_over(timelines.iter().copied(), within, now);
     let mut out = Vec::new();
-    let mut done: Option<Done> = None;
-    for (nth, strip) in strips.iter().enumerate() {
+    let mut done: Option<ListEnd> = None;
+    for (nth, timeline) in timelines.iter().enumerate() {
         // The one that was shown last: of one between them nothing may have been shown.
         let shown = done.as_ref().map(|d| d.segment);
-        let before = strips[..nth].iter().find(|s| Some(s.segment) == shown).copied();
-        let from = begin(strip, before, done.as_ref(), within);
-        let (mut listed, rest) = whole(strip, from);
-        let mut waits = strip.closed.is_none();
-        if let (Some(rest), Some(closed)) = (rest, strip.closed) {
-            match what_follows(strip, &rest, closed, &strips[nth + 1..]) {
-                Next::BringsIt => {}
-                Next::DoesNot => listed.push(Whole { start: rest, to: strip.bytes, end_us: strip.end_us }),
-                Next::None if over || now.since(closed) > WAIT_MS => {
-                    listed.push(Whole { start: rest, to: strip.bytes, end_us: strip.end_us });
+        let before = timelines[..nth].iter().find(|s| Some(s.segment) == shown).copied();
+        let from = begin(timeline, before, done.as_ref(), within);
+        let (mut listed, rest) = whole(timeline, from);
+        let mut waits = timeline.closed.is_none();
+        if let (Some(rest), Some(closed)) = (rest, timeline.closed) {
+            match what_follows(timeline, &rest, closed, &timelines[nth + 1..]) {
+                Continuation::BringsIt => {}
+                Continuation::DoesNot => {
+                    listed.push(CompleteEntry { start: rest, to: timeline.bytes, end_us: timeline.end_us })
                 }
-                Next::None | Next::Unknown => waits = true,
+                Continuation::None if over || now.since(closed) > CONTINUATION_WAIT_MS => {
+                    listed.push(CompleteEntry { start: rest, to: timeline.bytes, end_us: timeline.end_us });
+                }
+                Continuation::None | Continuation::Unknown => waits = true,
             }
         }
-        for Whole { start: key, to, end_us } in listed {
+        for CompleteEntry { start: key, to, end_us } in listed {
             let length_us = end_us - key.media_us;
             let at = Interval::new(key.wall, key.wall.plus(length_us / 1000));
             // A torn end.
             if length_us <= 0 || to <= key.byte || at.start >= within.end || at.end <= within.start {
                 continue;
             }
-            let known = Interval::new(at.start.plus(strip.late_ms), at.end.plus(strip.late_ms));
+            let known = Interval::new(at.start.plus(timeline.late_ms), at.end.plus(timeline.late_ms));
             if forbidden.iter().any(|slot| slot.overlaps(at) || slot.overlaps(known)) {
-                done = Some(Done { segment: strip.segment, shown: false, media_us: end_us, wall: at.end });
+                done = Some(ListEnd { segment: timeline.segment, shown: false, media_us: end_us, wall: at.end });
                 continue;
             }
             let goes_on = done.as_ref().is_some_and(|d| {
-                key.jump.is_none() && d.media_us == key.media_us && d.shown && d.segment == strip.segment
+                key.jump.is_none() && d.media_us == key.media_us && d.shown && d.segment == timeline.segment
             });
-            out.push(Chunk {
-                segment: strip.segment,
+            out.push(PlaylistEntry {
+                segment: timeline.segment,
                 from: key.byte,
                 to,
                 media_us: key.media_us,
@@ -136,7 +144,7 @@ pub fn chunks(strips: &[Strip], within: Interval, forbidden: &IntervalSet, now: 
                 wall: key.wall,
                 breaks: !goes_on,
             });
-            done = Some(Done { segment: strip.segment, shown: true, media_us: end_us, wall: at.end });
+            done = Some(ListEnd { segment: timeline.segment, shown: true, media_us: end_us, wall: at.end });
         }
         if waits {
             // Where the next one begins depends on where this one ends, also where both grow at the same time.
@@ -151,19 +159,19 @@ pub fn chunks(strips: &[Strip], within: Interval, forbidden: &IntervalSet, now: 
 
 /// True when nothing more will come: its time is past, and no segment grows that could hold a part of it.
 #[must_use]
-pub fn is_over<'a>(strips: impl IntoIterator<Item = &'a Strip>, within: Interval, now: Ms) -> bool {
-    is_past(strips.into_iter().any(|s| s.closed.is_none()), within, now)
+pub fn is_over<'a>(timelines: impl IntoIterator<Item = &'a SegmentTimeline>, within: Interval, now: Ms) -> bool {
+    is_past(timelines.into_iter().any(|s| s.closed.is_none()), within, now)
 }
 
 /// The same where it is known whether such a segment `grows`. One that does is not waited for much longer: a recorder that
 /// died closes none, and one that lives may be in the next talk.
 #[must_use]
 pub fn is_past(grows: bool, within: Interval, now: Ms) -> bool {
-    now.since(within.end) > WAIT_MS || (now >= within.end && !grows)
+    now.since(within.end) > CONTINUATION_WAIT_MS || (now >= within.end && !grows)
 }
 
 /// Where what is listed ends.
-struct Done {
+struct ListEnd {
     segment: SegmentId,
     /// False where it was not to be shown.
     shown: bool,
@@ -172,7 +180,7 @@ struct Done {
 }
 
 /// What the segments after a closed one say of its rest.
-enum Next {
+enum Continuation {
     /// One of them has all of it too, and goes on.
     BringsIt,
     /// The one that goes on has other pictures there.
@@ -185,9 +193,9 @@ enum Next {
 
 /// Looks only as far as is needed, so that the answer is the same when they have grown: a burst may begin long before
 /// the rest, and come slowly.
-fn what_follows(strip: &Strip, rest: &KeyPoint, closed: Ms, later: &[&Strip]) -> Next {
-    let Some(last) = strip.keys.last() else { return Next::None };
-    for next in later.iter().take_while(|next| next.opened.since(closed) <= WAIT_MS) {
+fn what_follows(timeline: &SegmentTimeline, rest: &SyncPoint, closed: Ms, later: &[&SegmentTimeline]) -> Continuation {
+    let Some(last) = timeline.keys.last() else { return Continuation::None };
+    for next in later.iter().take_while(|next| next.opened.since(closed) <= CONTINUATION_WAIT_MS) {
         let mut brings = false;
         // Where its media ends by the clock of the rest.
         let mut end_us = next.end_us;
@@ -198,44 +206,50 @@ fn what_follows(strip: &Strip, rest: &KeyPoint, closed: Ms, later: &[&Strip]) ->
                     break;
                 }
                 if key.media_us > last.media_us {
-                    return Next::BringsIt;
+                    return Continuation::BringsIt;
                 }
                 continue;
             }
             brings = key.is_same_picture(rest);
-            let is_past = if key.drift_ms(rest.media_us, rest.wall) > OTHER_CLOCK_MS {
+            let is_past = if key.clock_drift_ms(rest.media_us, rest.wall) > OTHER_CLOCK_MS {
                 key.wall >= rest.wall
             } else {
-                key.media_us >= rest.media_us || key.wall.since(rest.wall) >= WAIT_MS
+                key.media_us >= rest.media_us || key.wall.since(rest.wall) >= CONTINUATION_WAIT_MS
             };
             if is_past && !brings {
-                return Next::DoesNot;
+                return Continuation::DoesNot;
             }
         }
         if next.closed.is_none() {
-            return Next::Unknown;
+            return Continuation::Unknown;
         }
-        if brings && end_us >= strip.end_us {
-            return Next::BringsIt;
+        if brings && end_us >= timeline.end_us {
+            return Continuation::BringsIt;
         }
         // It ended before: the one after it tells.
     }
-    Next::None
+    Continuation::None
 }
 
 /// The first key point of a segment that is not shown yet.
-fn begin(strip: &Strip, before: Option<&Strip>, done: Option<&Done>, within: Interval) -> usize {
+fn begin(
+    timeline: &SegmentTimeline,
+    before: Option<&SegmentTimeline>,
+    done: Option<&ListEnd>,
+    within: Interval,
+) -> usize {
     let Some(done) = done else {
         // The last one at or before the start, so that the start is there.
-        return strip.keys.iter().rposition(|k| k.wall <= within.start).unwrap_or(0);
+        return timeline.keys.iter().rposition(|k| k.wall <= within.start).unwrap_or(0);
     };
     // What was shown last, in the clock that it ended with.
     let last = before.map_or(&[][..], |b| &b.keys[b.keys.iter().rposition(|k| k.jump.is_some()).unwrap_or(0)..]);
-    let is_known = |k: &KeyPoint| last.iter().any(|other| k.is_same_picture(other));
+    let is_known = |k: &SyncPoint| last.iter().any(|other| k.is_same_picture(other));
     let mut from = 0;
-    for clock in strip.keys.chunk_by(|_, k| k.jump.is_none()) {
-        let same_clock = clock.iter().any(|k| is_known(k) || k.drift_ms(done.media_us, done.wall) <= SAME_CLOCK_MS);
-        let shown = |k: &KeyPoint| {
+    for clock in timeline.keys.chunk_by(|_, k| k.jump.is_none()) {
+        let same_clock =
+            clock.iter().any(|k| is_known(k) || k.clock_drift_ms(done.media_us, done.wall) <= SAME_CLOCK_MS);
+        let shown = |k: &SyncPoint| {
             if same_clock { k.media_us < done.media_us } else { k.wall.plus(SECOND) < done.wall }
         };
         match clock.iter().position(|k| !shown(k)) {
@@ -247,23 +261,23 @@ fn begin(strip: &Strip, before: Option<&Strip>, done: Option<&Done>, within: Int
 }
 
 /// A chunk by its segment's clock.
-struct Whole {
-    start: KeyPoint,
+struct CompleteEntry {
+    start: SyncPoint,
     /// First byte after.
     to: u64,
     end_us: i64,
 }
 
 /// The chunks that are whole, and where the rest begins: up to a segment's end, or as far as it has grown.
-fn whole(strip: &Strip, from: usize) -> (Vec<Whole>, Option<KeyPoint>) {
+fn whole(timeline: &SegmentTimeline, from: usize) -> (Vec<CompleteEntry>, Option<SyncPoint>) {
     let mut listed = Vec::new();
-    let mut keys = strip.keys.iter().skip(from).copied();
+    let mut keys = timeline.keys.iter().skip(from).copied();
     let Some(mut start) = keys.next() else { return (listed, None) };
     for key in keys {
         // A chunk has one clock: it ends where that is set.
         let end_us = key.jump.unwrap_or(key.media_us);
-        if key.jump.is_some() || end_us - start.media_us >= CHUNK_MS * 1000 {
-            listed.push(Whole { start, to: key.byte, end_us });
+        if key.jump.is_some() || end_us - start.media_us >= ENTRY_MS * 1000 {
+            listed.push(CompleteEntry { start, to: key.byte, end_us });
             start = key;
         }
     }

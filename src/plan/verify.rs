@@ -28,7 +28,7 @@ pub struct Claim {
 
 /// What is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FileOnDisk {
     /// Size in bytes.
     pub bytes: u64,
     /// Of the content; `None`: it was not read.
@@ -92,7 +92,7 @@ pub fn worth_reading(claim: &Claim, bytes: u64) -> bool {
 /// What is wrong with a file; `None`: it is as the catalog says, as far as was looked. `found` is `None`
 /// where there is no file. `is_live`: a daemon runs, so an open file is somebody's.
 #[must_use]
-pub fn judge(claim: &Claim, found: Option<Found>, is_live: bool) -> Option<Fault> {
+pub fn judge(claim: &Claim, found: Option<FileOnDisk>, is_live: bool) -> Option<Fault> {
     match (claim.expected, found) {
         (Expected::Open, _) => (!is_live).then_some(Fault::LeftOpen),
         (Expected::There, None) => Some(Fault::Missing),
@@ -116,7 +116,7 @@ mod tests {
     fn each_claim_against_each_look() {
         let sum = |n| Some([n; 32]);
         let claim = |expected| Claim { expected, bytes: 5, sha256: sum(1) };
-        let found = |bytes, sha256| Some(Found { bytes, sha256 });
+        let found = |bytes, sha256| Some(FileOnDisk { bytes, sha256 });
         let there = claim(Expected::There);
         for (claim, look, live, want) in [
             (there, found(5, sum(1)), false, None),

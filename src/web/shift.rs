@@ -26,7 +26,7 @@ use crate::app::failure::{Failure, Kind, Result};
 use crate::app::timeshift::{self, Form, PieceBytes, Shift, place_of};
 use crate::domain::ids::SegmentId;
 use crate::domain::time::SECOND;
-use crate::plan::timeshift::CHUNK_MS;
+use crate::plan::timeshift::ENTRY_MS;
 
 /// Codecs that browsers play from these pieces.
 const PLAYABLE: [u8; 4] = [0x1b, 0x0f, 0x03, 0x04];
@@ -62,7 +62,7 @@ pub(super) async fn playlist(State(site): State<Arc<Site>>, Path(id): Path<i64>)
 
 fn text(shift: &Shift) -> String {
     // A player may not be told of a longer one later, so there is room for distant key pictures.
-    let longest = shift.chunks.iter().map(|c| c.length_us / 1000).chain([CHUNK_MS * 2]).max().unwrap_or(CHUNK_MS);
+    let longest = shift.chunks.iter().map(|c| c.length_us / 1000).chain([ENTRY_MS * 2]).max().unwrap_or(ENTRY_MS);
     let target = (longest + SECOND - 1) / SECOND;
     let mut out = format!(
         "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:{target}\n#EXT-X-PLAYLIST-TYPE:EVENT\n#EXT-X-MEDIA-SEQUENCE:0\n"

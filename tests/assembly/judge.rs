@@ -13,7 +13,7 @@ use streamrip::domain::time::{Ms, SECOND};
 use streamrip::media::CancellationToken;
 use streamrip::media::index::index;
 use streamrip::media::join::{Job, join};
-use streamrip::plan::assembly::{AssemblyPlan, Inputs, plan};
+use streamrip::plan::assembly::{AssemblyInputs, EditList, plan};
 use streamrip_lab::Format;
 
 use super::taking::Dump;
@@ -114,7 +114,7 @@ pub fn places(truth: &[Probed], list: &[Probed]) -> Vec<Option<usize>> {
 }
 
 pub struct Made {
-    pub plan: AssemblyPlan,
+    pub plan: EditList,
     pub file: PathBuf,
     pub indexes: Vec<MediaIndex>,
     pub dropped: u64,
@@ -181,7 +181,7 @@ pub fn assemble_window(dir: &Path, dumps: &[Dump], extension: &str, window: Opti
         known_since: Ms(0),
         follows: None,
     };
-    let plan = plan(&Inputs {
+    let plan = plan(&AssemblyInputs {
         talk: &talk,
         event: "27c3",
         hall: "Saal 1",
@@ -278,12 +278,12 @@ pub fn check(case: &Case) {
         }
     }
     // Two dumps may touch without a packet in common: then nothing is missing, and the plan cannot know that.
-    let gaps = || made.plan.pieces.iter().filter_map(|p| p.before.as_ref());
+    let gaps = || made.plan.clips.iter().filter_map(|p| p.before.as_ref());
     let (sure, all) = (gaps().filter(|m| m.ms > 0).count(), gaps().count());
     assert!((1 + sure..=1 + all).contains(&islands_seen), "{islands_seen} stretches, gaps:\n{}", describe());
-    assert!(made.plan.pieces.len() >= 3, "{}", describe());
+    assert!(made.plan.clips.len() >= 3, "{}", describe());
     let duration = duration(&made.file);
-    let tolerance = 0.3 * (made.plan.pieces.len() as f64 - 1.0);
+    let tolerance = 0.3 * (made.plan.clips.len() as f64 - 1.0);
     assert!((duration - decodable).abs() <= tolerance, "{duration} s made of {decodable} s:\n{}", describe());
     assert!((duration - made.plan.duration_ms as f64 / 1000.0).abs() < 0.1, "{}", describe());
     decodes(&made.file, case.format);
@@ -319,7 +319,7 @@ pub fn decodes_from(file: &Path, format: Format, seconds: f64) {
 }
 
 /// mkvmerge knows tracks, chapters, tags and title.
-pub fn identified(file: &Path, plan: &AssemblyPlan) {
+pub fn identified(file: &Path, plan: &EditList) {
     let (out, _) = run("mkvmerge", &["-J", file.to_str().expect("plain")]);
     let seen: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
     assert_eq!(seen["container"]["recognized"], true);
@@ -334,7 +334,7 @@ pub fn identified(file: &Path, plan: &AssemblyPlan) {
 }
 
 /// mplayer plays it: what people use, and what recorded it.
-pub fn plays(file: &Path, plan: &AssemblyPlan) {
+pub fn plays(file: &Path, plan: &EditList) {
     let name = file.to_str().expect("plain");
     let (out, _) = run(
         "mplayer",

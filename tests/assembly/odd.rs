@@ -106,7 +106,7 @@ fn a_clock_that_starts_anew_inside_a_file_costs_nothing() {
     bytes.extend(std::fs::read(&two).expect("there"));
     let dumps = visits(&bytes, 18.0, 188, &[(0.0, 12.0), (10.0, 18.0)]);
     let made = assemble(dir.path(), &dumps, "ts");
-    assert_eq!(made.indexes[0].parts.len(), 2, "{:?}", made.indexes[0].parts);
+    assert_eq!(made.indexes[0].clock_ranges.len(), 2, "{:?}", made.indexes[0].clock_ranges);
     let (a, b, ours) = (packets(&one), packets(&two), packets(&made.file));
     for kind in [0, 1] {
         let truth: Vec<Probed> = a[kind].iter().chain(&b[kind]).cloned().collect();
@@ -129,7 +129,7 @@ fn a_new_chain_in_ogg_is_a_new_clock() {
     let mut bytes = std::fs::read(&one).expect("there");
     bytes.extend(std::fs::read(&two).expect("there"));
     let made = assemble(dir.path(), &[Dump::made(bytes, 0.0, 16.0)], "ogg");
-    assert_eq!(made.indexes[0].parts.len(), 2);
+    assert_eq!(made.indexes[0].clock_ranges.len(), 2);
     let (a, b, ours) = (packets(&one), packets(&two), packets(&made.file));
     let truth: Vec<Probed> = a[1].iter().chain(&b[1]).cloned().collect();
     // By content: the first packets of both chains are alike.
@@ -224,7 +224,7 @@ fn silence_and_black_repeat_packets_and_lose_none() {
             assert!((a.pts - b.pts - shift).abs() < 0.003, "{} became {}", a.pts, b.pts);
         }
     }
-    assert!(made.plan.pieces.iter().all(|p| p.before.is_none()));
+    assert!(made.plan.clips.iter().all(|p| p.before.is_none()));
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn pictures_without_a_key_one_are_of_the_format_of_the_file_before() {
         std::fs::write(&piece, &bytes[at(0.6)..at(1.6)]).expect("written");
         let found = look(&piece, &[dir.path().join("gone.ts"), piece.clone(), before.clone()]);
         assert_eq!(formats(&found), formats(&whole), "{options}: {found:?}");
-        assert!(!found.lent.is_empty() && found.lent.len() < 4000 && found.keys_ms.is_empty(), "{options}");
+        assert!(!found.prefix.is_empty() && found.prefix.len() < 4000 && found.keys_ms.is_empty(), "{options}");
         // Its packets are those of the whole, in their order, at their times.
         for track in [1, 2] {
             let of = |index: &MediaIndex| -> Vec<_> {
@@ -334,7 +334,7 @@ fn pictures_without_a_key_one_are_of_the_format_of_the_file_before() {
             );
         }
         // What begins with a key picture, and what nobody lends to, is as it was.
-        assert!(look(&before, std::slice::from_ref(&file)).lent.is_empty());
+        assert!(look(&before, std::slice::from_ref(&file)).prefix.is_empty());
         assert!(look(&piece, &[]).tracks.iter().all(|t| t.kind == TrackKind::Audio), "{options}");
     }
 }

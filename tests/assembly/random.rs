@@ -323,7 +323,7 @@ fn cut_again_and_again(options: &str) {
     let held: Vec<_> = (0..dumps.len()).map(|n| packets(&dir.path().join(format!("dump{n}.ts")))).collect();
     check(&original, &made, &held, "cut again and again");
     let plan = made.plan.describe().join("\n");
-    assert!(made.plan.pieces.len() == dumps.len() && made.plan.pieces.iter().all(|p| p.before.is_none()), "{plan}");
+    assert!(made.plan.clips.len() == dumps.len() && made.plan.clips.iter().all(|p| p.before.is_none()), "{plan}");
     let ours = packets(&made.file);
     for kind in [0, 1] {
         // The very last one is not followed by anything that tells whether it is whole.
@@ -374,7 +374,7 @@ fn mpeg_ts_in_pieces_without_a_key_picture_that_touch() {
         let plan = made.plan.describe().join("\n");
         let without_key = made.indexes.iter().filter(|index| index.keys_ms.is_empty()).count();
         assert!(without_key >= 4, "{without_key} pieces without a key picture:\n{plan}");
-        assert!(made.plan.pieces.iter().all(|p| p.before.is_none()), "{plan}");
+        assert!(made.plan.clips.iter().all(|p| p.before.is_none()), "{plan}");
         let ours = packets(&made.file);
         for kind in [0, 1] {
             let (truth, ours) = (hashes(&original.truth[kind]), hashes(&ours[kind]));
@@ -398,7 +398,7 @@ fn mpeg_ts_in_pieces_between_which_some_pictures_are_missing() {
     let original = Original::new(dir.path(), "ts", Shape::Unit(PACKET), true, &[&options]);
     let made = assemble(dir.path(), &short_pieces(&original, Some((5.4, 15 * PACKET))), "ts");
     let plan = made.plan.describe().join("\n");
-    let missing: Vec<i64> = made.plan.pieces.iter().filter_map(|p| Some(p.before.as_ref()?.ms)).collect();
+    let missing: Vec<i64> = made.plan.clips.iter().filter_map(|p| Some(p.before.as_ref()?.ms)).collect();
     assert!(matches!(missing[..], [20..=300]), "one gap:\n{plan}");
     let ours = packets(&made.file);
     let lost = [0, 1].map(|kind| {

@@ -9,7 +9,7 @@ use streamrip::domain::media::{MediaIndex, TrackKind};
 use streamrip::domain::segment::EndReason;
 use streamrip::domain::stream_request::StreamRequest;
 use streamrip::media::{CancellationToken, index};
-use streamrip::plan::cut::{From, To};
+use streamrip::plan::cut::{CutEnd, CutStart};
 use streamrip::plan::seam::{self, Method, SeamKind};
 use streamrip_lab::child::OwnedChild;
 use streamrip_lab::{Nginx, PATIENCE, Trouble, WebServer, eventually, wait_for_file};
@@ -235,5 +235,5 @@ async fn two_connections_share_a_chunk_and_their_seam_is_found_by_its_packets() 
     assert!((900..1100).contains(&seam.shared_ms), "{seam:?}");
     // Of the pictures each stands in the joined file once: 100 of the first, and 75 less the 25 that both have.
     let pictures = seam.cuts.iter().find(|cut| cut.first_track == 1).expect("pictures");
-    assert_eq!((pictures.to, pictures.from), (To::Packet(100), From::Packet(25)), "{seam:?}");
+    assert_eq!((pictures.to, pictures.from), (CutEnd::Packet(100), CutStart::Packet(25)), "{seam:?}");
 }

@@ -81,7 +81,10 @@ async fn a_talk_that_leaves_the_schedule_while_it_is_held_keeps_its_recording() 
         let told = changes(&done.report.expect("applied"));
         let word = if cancelled { "cancelled" } else { "removed" };
         assert!(told[0].starts_with(word) || told[1].starts_with(word), "{told:?}");
-        assert!(told.iter().any(|c| c.contains("kept A:  -> its recording stays under Saal 1, 2026-12-27 11:00-12:00")), "{told:?}");
+        assert!(
+            told.iter().any(|c| c.contains("kept A:  -> its recording stays under Saal 1, 2026-12-27 11:00-12:00")),
+            "{told:?}"
+        );
         is(state(&world, 1), "Saal 1", "recording", 100.0);
         let note = view(&world, 1).schedule_note().expect("the schedule's word is beside it");
         assert!(note.contains(if cancelled { "cancelled" } else { "no longer" }), "{note}");

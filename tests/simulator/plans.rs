@@ -16,8 +16,8 @@ use streamrip::domain::interval::IntervalSet;
 use streamrip::domain::segment::{Segment, Verdict};
 use streamrip::domain::talk::TalkStatus;
 use streamrip::domain::time::{HOUR, Ms};
-use streamrip::plan::assembly::AssemblyPlan;
-use streamrip::plan::route::Route;
+use streamrip::plan::assembly::EditList;
+use streamrip::plan::edit_filter::EditFilter;
 use streamrip::plan::wanted::forbidden_slots;
 
 use crate::sim::Sim;
@@ -115,7 +115,7 @@ fn judge(sim: &Sim, view: &TalkView) {
     assert_eq!(plan.digest(), again.digest(), "two plans of talk {} differ", view.talk.id);
     let frames = carried_out(sim, view, &plan);
     let Some(assembly) = &view.assembly else {
-        assert!(plan.pieces.is_empty(), "talk {} has no file, and could have: {plan:#?}", view.talk.id);
+        assert!(plan.clips.is_empty(), "talk {} has no file, and could have: {plan:#?}", view.talk.id);
         return;
     };
     let file = std::fs::read(sim.env.data_dir.join(&assembly.path)).expect("the file of a talk");
@@ -125,7 +125,7 @@ fn judge(sim: &Sim, view: &TalkView) {
     let parts = assemblies::parts(&sim.db, assembly.id).expect("read");
     let used: BTreeSet<SegmentId> = parts.iter().filter(|p| p.place.is_some()).map(|p| p.segment).collect();
     let is_made_of_it = assembly.inputs == plan.digest() && assembly.duration_ms == plan.duration_ms;
-    if is_made_of_it && used == plan.pieces.iter().map(|p| p.segment).collect() {
+    if is_made_of_it && used == plan.clips.iter().map(|p| p.segment).collect() {
         let (less, more) = (frames.difference(&whole), whole.difference(&frames));
         assert!(
             frames == whole,
@@ -220,15 +220,15 @@ fn wall_of(sim: &Sim, segment: &Segment, frame: Frame) -> Option<Ms> {
 }
 
 /// The frames that come out of a plan: each once, and in order.
-fn carried_out(sim: &Sim, view: &TalkView, plan: &AssemblyPlan) -> BTreeSet<Frame> {
+fn carried_out(sim: &Sim, view: &TalkView, plan: &EditList) -> BTreeSet<Frame> {
     let period = sim.world.period_ms;
     let mut out: BTreeSet<Frame> = BTreeSet::new();
     let mut last = i64::MIN;
-    for run in plan.pieces.chunk_by(|a, b| a.segment == b.segment) {
+    for run in plan.clips.chunk_by(|a, b| a.segment == b.segment) {
         let segment = view.segments.iter().find(|s| s.id == run[0].segment).expect("its segment");
-        let mut route = Route::new(run);
+        let mut filter = EditFilter::new(run);
         for (n, frame) in (0..).zip(read(sim, segment)) {
-            let Some((_, at)) = route.takes(1, n, frame.1 * period, true) else { continue };
+            let Some((_, at)) = filter.apply(1, n, frame.1 * period, true) else { continue };
             assert!(at >= last, "time runs backwards at {at} in talk {}: {plan:#?}", view.talk.id);
             last = at + period;
             // Where an hour of wall time stands for two, two hours are mixed, and their handovers with them.
@@ -241,7 +241,7 @@ fn carried_out(sim: &Sim, view: &TalkView, plan: &AssemblyPlan) -> BTreeSet<Fram
 }
 
 /// Everything that was recorded inside the window, in the container that the plan chose, is used.
-fn is_all_there(sim: &Sim, view: &TalkView, plan: &AssemblyPlan, used: &BTreeSet<Frame>) {
+fn is_all_there(sim: &Sim, view: &TalkView, plan: &EditList, used: &BTreeSet<Frame>) {
     let period = sim.world.period_ms;
     let Some(other) = used.iter().next().map(|(other, _)| *other) else { return };
     // A neighbour that is opted out takes its slot from the window; the longest part of the talk is made.

@@ -4,13 +4,13 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use streamrip::domain::media::{MediaIndex, Window};
+use streamrip::domain::media::{MediaIndex, PacketWindow};
 use streamrip::domain::segment::Mark;
 use streamrip::domain::time::Ms;
 use streamrip::media::join::{Job, Joined, publish};
 use streamrip::media::studio::Studio;
 use streamrip::media::{CancellationToken, MediaError, Result};
-use streamrip::plan::route::Route;
+use streamrip::plan::edit_filter::EditFilter;
 
 use crate::indexer;
 
@@ -36,12 +36,17 @@ impl Studio for SimStudio {
         _: &MediaIndex,
         stretches: &[(i64, i64)],
         _: &CancellationToken,
-    ) -> Result<Vec<Window>> {
+    ) -> Result<Vec<PacketWindow>> {
         let packets = indexer::packets(&read(path)?, self.period_ms);
         let windows = stretches.iter().map(|(from_ms, to_ms)| {
             let before = packets.iter().take_while(|p| p.pts_ms < *from_ms).count();
             let inside = packets[before..].iter().take_while(|p| p.pts_ms < *to_ms);
-            Window { from_ms: *from_ms, to_ms: *to_ms, before: vec![before as u64], packets: inside.copied().collect() }
+            PacketWindow {
+                from_ms: *from_ms,
+                to_ms: *to_ms,
+                before: vec![before as u64],
+                packets: inside.copied().collect(),
+            }
         });
         Ok(windows.collect())
     }
@@ -49,7 +54,7 @@ impl Studio for SimStudio {
     fn join(&self, job: &Job, _: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined> {
         let ((), bytes, sha256) = publish(&job.target, cancel, |mut file, temp| {
             let at = |source| MediaError::File { path: temp.to_owned(), source };
-            for run in job.plan.pieces.chunk_by(|a, b| a.segment == b.segment) {
+            for run in job.plan.clips.chunk_by(|a, b| a.segment == b.segment) {
                 let (path, index) = &job.sources[&run[0].segment];
                 let frames = frames_of(&read(path)?);
                 let known: u64 = index.tracks.iter().map(|t| t.packets).sum();
@@ -59,9 +64,9 @@ impl Studio for SimStudio {
                         detail: "another number of frames".to_owned(),
                     });
                 }
-                let mut route = Route::new(run);
+                let mut filter = EditFilter::new(run);
                 for (n, frame) in (0..).zip(frames) {
-                    if route.takes(1, n, frame.1 * self.period_ms, true).is_some() {
+                    if filter.apply(1, n, frame.1 * self.period_ms, true).is_some() {
                         let mut record = [0; 9];
                         record[0] = frame.0;
                         record[1..].copy_from_slice(&frame.1.to_be_bytes());

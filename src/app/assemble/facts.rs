@@ -22,7 +22,7 @@ use crate::domain::name::{MAX_FILE_NAME, slug};
 use crate::domain::segment::{Segment, Verdict};
 use crate::domain::time::Ms;
 use crate::media::MediaError;
-use crate::plan::assembly::{AssemblyPlan, Inputs, plan};
+use crate::plan::assembly::{AssemblyInputs, EditList, plan};
 use crate::plan::wanted::forbidden_slots;
 
 /// What the catalog knows around one talk.
@@ -49,12 +49,12 @@ impl Facts {
         Ok(Self { stamp, view, indexes, forbidden })
     }
 
-    pub(super) fn plan(&self, env: &Env) -> AssemblyPlan {
+    pub(super) fn plan(&self, env: &Env) -> EditList {
         // The padding ends where a neighbour that must not be recorded begins.
         let allowed = IntervalSet::from(self.view.window).subtract(&self.forbidden);
         let slot = self.view.talk.slot;
         let window = allowed.iter().max_by_key(|part| part.intersect(slot).len_ms()).unwrap_or(slot);
-        plan(&Inputs {
+        plan(&AssemblyInputs {
             talk: &self.view.talk,
             event: &self.view.event.name,
             hall: &self.view.hall.name,
@@ -88,7 +88,7 @@ impl Facts {
 
     /// Where the file belongs. Another talk may have the same start, hall and title: then the id tells
     /// them apart.
-    pub(super) fn path(&self, plan: &AssemblyPlan, taken: impl Fn(&Path) -> Result<bool>) -> Result<PathBuf> {
+    pub(super) fn path(&self, plan: &EditList, taken: impl Fn(&Path) -> Result<bool>) -> Result<PathBuf> {
         let talk = &self.view.talk;
         let extension = if plan.has_video() { "mkv" } else { "mka" };
         let event = slug(&self.view.event.slug, 80);
@@ -102,9 +102,9 @@ impl Facts {
     }
 
     /// True where a segment that an assembly used is not there any more and not in the new plan.
-    pub(super) fn lost_any(&self, parts: &[Part], plan: &AssemblyPlan) -> bool {
+    pub(super) fn lost_any(&self, parts: &[Part], plan: &EditList) -> bool {
         parts.iter().filter(|part| part.place.is_some()).any(|part| {
-            let used = plan.pieces.iter().any(|piece| piece.segment == part.segment);
+            let used = plan.clips.iter().any(|clip| clip.segment == part.segment);
             let there = self.view.segments.iter().any(|s| {
                 s.id == part.segment && matches!(s.verdict, Verdict::Media | Verdict::Open | Verdict::Unchecked)
             });
@@ -193,7 +193,7 @@ pub(super) async fn look_closer(
     env: &Env,
     writer: &Writer,
     facts: &mut Facts,
-) -> std::result::Result<AssemblyPlan, MediaError> {
+) -> std::result::Result<EditList, MediaError> {
     /// What is seen may lead to other seams; then what these want is read.
     const ROUNDS: usize = 6;
     for _ in 0..ROUNDS {
@@ -223,7 +223,7 @@ pub(super) async fn look_closer(
                 MediaError::Content { path, detail } => MediaError::Stale { path, detail },
                 e => e,
             })?;
-            index.windows.extend(found.iter().cloned());
+            index.packet_windows.extend(found.iter().cloned());
             if segment.closed.is_some() {
                 let stored = writer.call(move |db| media_index::store_windows(db, id, &found)).await;
                 if let Err(e) = stored {

@@ -14,7 +14,7 @@ use crate::domain::ids::HallId;
 use crate::domain::segment::{Container, EndReason, Mark, Verdict};
 use crate::domain::settings::Settings;
 use crate::domain::time::{HOUR, MINUTE, Ms};
-use crate::plan::assembly::{Missing, Piece};
+use crate::plan::assembly::{Clip, MissingMedia};
 
 /// Start of the talk.
 const START: Ms = Ms(1_293_478_200_000);
@@ -128,7 +128,7 @@ impl Site {
 
 #[test]
 fn a_file_does_not_hold_what_is_missing_in_the_middle_of_a_segment() {
-    let piece = |out: (i64, i64), shift_ms, before| Piece {
+    let clip = |out: (i64, i64), shift_ms, before| Clip {
         segment: SegmentId(1),
         tracks: Vec::new(),
         shift_ms,
@@ -138,10 +138,10 @@ fn a_file_does_not_hold_what_is_missing_in_the_middle_of_a_segment() {
         before,
     };
     // Its own clock has 300 s, a hole of 20 s, and 580 s.
-    let hole = Missing { ms: 20_000, cause: None };
-    let plan = AssemblyPlan {
-        pieces: vec![piece((0, 300_000), 0, None), piece((300_000, 880_000), -20_000, Some(hole))],
-        ..AssemblyPlan::default()
+    let hole = MissingMedia { ms: 20_000, cause: None };
+    let plan = EditList {
+        clips: vec![clip((0, 300_000), 0, None), clip((300_000, 880_000), -20_000, Some(hole))],
+        ..EditList::default()
     };
     let holds: Vec<_> = parts(&plan).iter().map(|part| (part.place, part.wall)).collect();
     let wall = |from: i64, to: i64| Some(Interval::new(Ms(1_000_000 + from), Ms(1_000_000 + to)));
@@ -394,9 +394,9 @@ async fn a_piece_without_a_key_picture_is_joined_by_what_the_one_before_says() {
     // From the middle of a second to the next key picture.
     let cuts = [0, usize::midpoint(key(8), key(9)) / 188 * 188, key(9), site.stream.len()];
     let at = |byte: usize| byte as f64 * 24.0 / site.stream.len() as f64 - 2.0;
-    let mut pieces = Vec::new();
+    let mut clips = Vec::new();
     for pair in cuts.windows(2) {
-        pieces.push(site.tape_bytes(site.stream[pair[0]..pair[1]].to_vec(), at(pair[0]), at(pair[1])).await);
+        clips.push(site.tape_bytes(site.stream[pair[0]..pair[1]].to_vec(), at(pair[0]), at(pair[1])).await);
     }
     site.sql(
         "INSERT INTO stream (id, hall_id, url, priority, origin, added_ms)
@@ -408,13 +408,13 @@ async fn a_piece_without_a_key_picture_is_joined_by_what_the_one_before_says() {
     .await;
     let path = |id| site.query(|db| segments::segment(db, id).expect("read")).expect("there").path;
     let before = |id| site.query(|db| segments::before(db, id).expect("read"));
-    assert_eq!(before(pieces[2]), [path(pieces[1]), path(pieces[0])], "the last one first");
-    assert_eq!(before(pieces[0]), Vec::<PathBuf>::new());
+    assert_eq!(before(clips[2]), [path(clips[1]), path(clips[0])], "the last one first");
+    assert_eq!(before(clips[0]), Vec::<PathBuf>::new());
     let AssembleOutcome::Made { duration_ms, gaps, .. } = site.assemble().await else { panic!("not made") };
     assert!(gaps == 0 && (19_900..21_500).contains(&duration_ms), "{gaps} gaps in {duration_ms} ms");
     let index = |id| site.query(|db| crate::catalog::media_index::of_segment(db, id).expect("read")).expect("there");
-    assert!(index(pieces[1]).keys_ms.is_empty() && index(pieces[1]).tracks.len() == 2);
-    assert!(!index(pieces[1]).lent.is_empty() && index(pieces[2]).lent.is_empty());
+    assert!(index(clips[1]).keys_ms.is_empty() && index(clips[1]).tracks.len() == 2);
+    assert!(!index(clips[1]).prefix.is_empty() && index(clips[2]).prefix.is_empty());
 
     // Another stream's pictures may be others; what must not be kept lends nothing.
     for other in [
@@ -422,6 +422,6 @@ async fn a_piece_without_a_key_picture_is_joined_by_what_the_one_before_says() {
         "UPDATE connection SET stream_id = 3; UPDATE segment SET verdict = 'quarantined' WHERE id = 1",
     ] {
         site.sql(other).await;
-        assert_eq!(before(pieces[1]), Vec::<PathBuf>::new(), "{other}");
+        assert_eq!(before(clips[1]), Vec::<PathBuf>::new(), "{other}");
     }
 }

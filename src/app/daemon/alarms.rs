@@ -30,7 +30,7 @@ use crate::domain::talk::TalkState;
 use crate::domain::text::one_line;
 use crate::domain::time::{Ms, SECOND};
 use crate::notify::{Post, Sender, Taken, UnderWay};
-use crate::plan::alarms::{Alarms, Facts, HallFact};
+use crate::plan::alarms::{AlarmFacts, Alarms, HallFact};
 use crate::plan::wanted::window_of;
 use crate::tape::TapeStatus;
 
@@ -144,7 +144,7 @@ impl Caller {
                 },
                 _ = look.tick() => {
                     let (now, facts) = (self.env.clock.now(), self.facts().await);
-                    for message in self.alarms.look(now, whole_ms(self.origin.elapsed()), &facts) {
+                    for message in self.alarms.evaluate(now, whole_ms(self.origin.elapsed()), &facts) {
                         self.post.send(&message);
                     }
                     if let Err(e) = self.schedule_changes().await {
@@ -155,15 +155,15 @@ impl Caller {
         }
     }
 
-    async fn facts(&mut self) -> Facts {
+    async fn facts(&mut self) -> AlarmFacts {
         let (wanted, schedule, tapes) = (self.core.wanted().await, self.core.schedule().await, self.core.tapes().await);
         let now = self.env.clock.now();
-        let mut facts = Facts {
+        let mut facts = AlarmFacts {
             disk_free: disk::free_bytes(&self.env.data_dir),
             disk_warn: self.env.settings.disk.warn_bytes,
             disk_reserve: self.env.settings.disk.reserve_bytes,
             disk_full: tapes.iter().any(|t| t.status.disk_full),
-            ..Facts::default()
+            ..AlarmFacts::default()
         };
         let record = &self.env.settings.record;
         for hall in &schedule.halls {

@@ -13,7 +13,7 @@ use crate::catalog::writer::Writer;
 use crate::domain::clock::Clock;
 use crate::domain::gap::GapCause;
 use crate::domain::interval::Interval;
-use crate::plan::clock_watch::{Look, compare};
+use crate::plan::clock_watch::{ClockReading, compare};
 
 /// The heart of one life of a daemon.
 #[derive(Debug)]
@@ -23,12 +23,12 @@ pub struct Heart {
     clock: Arc<dyn Clock>,
     began: Instant,
     told: Instant,
-    seen: Look,
+    seen: ClockReading,
 }
 
-fn look(clock: &dyn Clock, began: Instant) -> Look {
+fn look(clock: &dyn Clock, began: Instant) -> ClockReading {
     let monotonic_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-    Look { wall: clock.now(), monotonic_ms, asleep_ms: clock.asleep_ms() }
+    ClockReading { wall: clock.now(), monotonic_ms, asleep_ms: clock.asleep_ms() }
 }
 
 impl Heart {

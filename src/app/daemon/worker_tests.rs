@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::app::assemble::tests::Site;
 use crate::catalog::open_reader;
-use crate::domain::media::{MediaIndex, Window};
+use crate::domain::media::{MediaIndex, PacketWindow};
 use crate::domain::segment::Mark;
 use crate::media::join::{Job, Joined};
 use crate::media::studio::{Ffmpeg, Studio};
@@ -89,7 +89,7 @@ impl Studio for Trouble {
         index: &MediaIndex,
         stretches: &[(i64, i64)],
         cancel: &CancellationToken,
-    ) -> media::Result<Vec<Window>> {
+    ) -> media::Result<Vec<PacketWindow>> {
         Ffmpeg.windows(path, index, stretches, cancel)
     }
 

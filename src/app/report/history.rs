@@ -40,13 +40,7 @@ pub(super) struct HallHistory {
 impl HallHistory {
     /// Reads what happened in a hall within `recorded` (`None`: no window has begun yet, so nothing can have happened),
     /// and where in `slots` nothing may be recorded.
-    pub(super) fn read(
-        db: &Db,
-        hall: HallId,
-        recorded: Option<Interval>,
-        slots: Interval,
-        now: Ms,
-    ) -> Result<Self> {
+    pub(super) fn read(db: &Db, hall: HallId, recorded: Option<Interval>, slots: Interval, now: Ms) -> Result<Self> {
         let mut out = Self {
             forbidden: schedule::forbidden_slots(db, hall, slots)?,
             stream_times: schedule::stream_times(db, hall)?,

@@ -19,7 +19,7 @@ use crate::domain::segment::{Container, Segment};
 use crate::domain::time::Ms;
 use crate::media::mpegts::{Scan, TICKS};
 use crate::media::remake::{Form, Webm};
-use crate::plan::timeshift::Strip;
+use crate::plan::timeshift::SegmentTimeline;
 
 /// So many are made at the same time, each by an ffmpeg of low priority. One of a segment that is being recorded is made
 /// for as long as somebody watches.
@@ -129,7 +129,7 @@ pub(super) enum Remade {
         /// What it becomes.
         form: Form,
         /// Where it can be cut; closed when all of it is there.
-        strip: Strip,
+        strip: SegmentTimeline,
         /// As much of it is there as was recorded.
         is_ready: bool,
     },
@@ -238,7 +238,7 @@ fn make_way(all: &mut HashMap<SegmentId, Kept>, which: impl Fn(&Kept) -> bool) -
 
 /// Gives a strip the wall's clock: without a container each connection counts from 0, and two silences at the same place
 /// in two of them are not one.
-fn by_the_wall(strip: &mut Strip) {
+fn by_the_wall(strip: &mut SegmentTimeline) {
     let Some(by_us) = strip.keys.first().map(|key| key.wall.0 * 1000 - key.media_us) else { return };
     strip.end_us += by_us;
     for key in &mut strip.keys {

@@ -3,7 +3,7 @@
 use crate::domain::segment::{Mark, Segment};
 use crate::domain::time::{Ms, SECOND};
 use crate::media::mpegts::{Cut, Scan, TICKS};
-use crate::plan::timeshift::{KeyPoint, Strip};
+use crate::plan::timeshift::{SegmentTimeline, SyncPoint};
 
 /// So long after a segment's first byte its wall time is decided: a server that sends the last minute at once has sent it
 /// by then. Milliseconds.
@@ -51,7 +51,7 @@ impl<'a> From<&'a Scan> for Seen<'a> {
 }
 
 /// `begin`: wall time of the first cut, when it is decided.
-pub(super) fn strip(segment: &Segment, seen: Seen<'_>, begin: Option<Ms>) -> Strip {
+pub(super) fn strip(segment: &Segment, seen: Seen<'_>, begin: Option<Ms>) -> SegmentTimeline {
     let us = |ticks: i64| ticks * 1_000_000 / TICKS;
     let mut keys = Vec::new();
     if let (Some(begin), Some(first)) = (begin, seen.cuts.first()) {
@@ -63,7 +63,7 @@ pub(super) fn strip(segment: &Segment, seen: Seen<'_>, begin: Option<Ms>) -> Str
             if let Some(end) = jump {
                 base = (wall(base, end), cut.ticks);
             }
-            KeyPoint {
+            SyncPoint {
                 byte: cut.byte,
                 media_us: us(cut.ticks),
                 wall: wall(base, cut.ticks),
@@ -73,8 +73,8 @@ pub(super) fn strip(segment: &Segment, seen: Seen<'_>, begin: Option<Ms>) -> Str
         }));
     }
     let known = segment.spans.first().map(|span| span.wall().start);
-    let late_ms = known.zip(keys.first()).map_or(0, |(known, key): (Ms, &KeyPoint)| known.since(key.wall));
-    Strip {
+    let late_ms = known.zip(keys.first()).map_or(0, |(known, key): (Ms, &SyncPoint)| known.since(key.wall));
+    SegmentTimeline {
         segment: segment.id,
         opened: segment.opened,
         closed: segment.closed,

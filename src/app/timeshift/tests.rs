@@ -91,7 +91,7 @@ impl Hall {
         wait_for("all to be ready", PATIENCE, || Some(self.shift()).filter(|shift| !shift.catching_up))
     }
 
-    fn bytes(&self, shift: &Shift, chunk: &Chunk) -> Vec<u8> {
+    fn bytes(&self, shift: &Shift, chunk: &PlaylistEntry) -> Vec<u8> {
         let mut piece = open(&self.env, &self.scans, shift, chunk).expect("works");
         std::iter::from_fn(|| piece.block().expect("works")).flatten().collect()
     }
@@ -106,7 +106,7 @@ fn decoded(bytes: &[u8]) -> usize {
     String::from_utf8_lossy(&output.stdout).lines().count()
 }
 
-fn seconds(chunks: &[Chunk]) -> f64 {
+fn seconds(chunks: &[PlaylistEntry]) -> f64 {
     chunks.iter().map(|c| c.length_us).sum::<i64>() as f64 / 1e6
 }
 
@@ -187,7 +187,7 @@ fn a_list_grows_with_the_recording_and_what_was_told_stays() {
             .append(true)
             .open(hall.dir.path().join(format!("1.{}", container.extension())))
             .expect("works");
-        let mut before: Vec<Chunk> = Vec::new();
+        let mut before: Vec<PlaylistEntry> = Vec::new();
         // Eight seconds in the first four, then a second a second.
         let twentieth = bytes.len() / 20;
         let mut at = 0;

@@ -28,7 +28,7 @@ use crate::media::demux::{Demux, Demuxed};
 use crate::media::live_mux::LiveMux;
 use crate::media::mux::Block;
 use crate::plan::splice::Splice;
-use crate::plan::timeshift::{WAIT_MS, is_past};
+use crate::plan::timeshift::{CONTINUATION_WAIT_MS, is_past};
 
 /// A change that nobody tells of is noticed after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -130,7 +130,7 @@ impl Remux {
             looked: self.env.clock.now(),
             late_ms: segment.spans.first().map(|span| span.wall().start.since(segment.opened)),
         };
-        let until = view.window.end.plus(WAIT_MS);
+        let until = view.window.end.plus(CONTINUATION_WAIT_MS);
         match segment.container {
             Container::Mp3 | Container::Adts => {
                 let file = Growing::open(&self.env, segment, until)?;

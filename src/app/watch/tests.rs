@@ -24,10 +24,10 @@ fn a_time_of_day_is_found_in_a_joined_file_that_begins_late_and_has_a_gap() {
     assert_eq!(place(&[], wall(7)), 0);
 }
 
-fn chunk(segment: i64, from: u64, second: i64) -> Chunk {
+fn chunk(segment: i64, from: u64, second: i64) -> PlaylistEntry {
     let length_us = 4_000_000;
     let wall = wall(second);
-    Chunk { segment: SegmentId(segment), from, to: from + 10, media_us: 0, length_us, wall, breaks: false }
+    PlaylistEntry { segment: SegmentId(segment), from, to: from + 10, media_us: 0, length_us, wall, breaks: false }
 }
 
 #[test]

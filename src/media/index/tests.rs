@@ -9,7 +9,7 @@ fn marks(pairs: &[(i64, u64)]) -> Vec<Mark> {
     pairs.iter().map(|(at, offset)| Mark { at: Ms(*at), offset: *offset }).collect()
 }
 
-const WHOLE: [Part; 1] = [Part { from_byte: 0, to_byte: None, shift_ms: 0, start_ms: 0 }];
+const WHOLE: [ClockRange; 1] = [ClockRange { from_byte: 0, to_byte: None, shift_ms: 0, start_ms: 0 }];
 
 /// Packets of 100 ms and 10 bytes from 5000 ms on.
 fn steady(packets: u64) -> Vec<(u64, i64)> {
@@ -58,7 +58,7 @@ fn a_hole_keeps_the_timeline_and_a_jump_begins_another() {
 
 #[test]
 fn a_span_without_a_mark_lies_beside_its_neighbour() {
-    let parts = [WHOLE[0], Part { from_byte: 500, to_byte: None, shift_ms: 2000, start_ms: 3000 }];
+    let parts = [WHOLE[0], ClockRange { from_byte: 500, to_byte: None, shift_ms: 2000, start_ms: 3000 }];
     let mut spans = [span(0, 1000), span(3000, 4000)];
     anchor(&mut spans, &[(500, 1000), (1000, 4000)], &parts, &marks(&[(90_000, 1000)]), 1000);
     assert_eq!(spans[1].wall().end, Ms(90_000));

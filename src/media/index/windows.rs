@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{MAX_EDGE_PACKETS, picks_of};
-use crate::domain::media::{MediaIndex, Packet, Track, Window};
+use crate::domain::media::{MediaIndex, Packet, PacketWindow, Track};
 use crate::media::demux::{Demux, Demuxed};
 use crate::media::{CancellationToken, Result};
 
@@ -17,10 +17,10 @@ pub fn windows(
     index: &MediaIndex,
     stretches: &[(i64, i64)],
     cancel: &CancellationToken,
-) -> Result<Vec<Window>> {
+) -> Result<Vec<PacketWindow>> {
     let mut gathered: Vec<Gathered> =
         stretches.iter().map(|(from, to)| Gathered::new(*from, *to, index.tracks.len())).collect();
-    let mut demux = Demux::open(path, &index.format, &picks_of(index), &index.parts, &index.lent, cancel)?;
+    let mut demux = Demux::open(path, &index.format, &picks_of(index), &index.clock_ranges, &index.prefix, cancel)?;
     while let Some(Demuxed { mut packet, ordinal, .. }) = demux.next_packet()? {
         let Some(known) = index.tracks.get(packet.track as usize - 1) else { continue };
         if packet.duration_ms == 0 {
@@ -39,7 +39,7 @@ pub fn windows(
 /// A window while packets pass.
 #[derive(Debug)]
 struct Gathered {
-    window: Window,
+    window: PacketWindow,
     /// Of each track: how many packets lie before the window is known.
     begun: Vec<bool>,
     /// Of each track: it is past the window.
@@ -48,7 +48,7 @@ struct Gathered {
 
 impl Gathered {
     fn new(from_ms: i64, to_ms: i64, tracks: usize) -> Self {
-        let window = Window { from_ms, to_ms, before: vec![0; tracks], packets: Vec::new() };
+        let window = PacketWindow { from_ms, to_ms, before: vec![0; tracks], packets: Vec::new() };
         Self { window, begun: vec![false; tracks], past: vec![false; tracks] }
     }
 
@@ -79,7 +79,7 @@ impl Gathered {
         self.past.iter().all(|past| *past)
     }
 
-    fn finish(mut self, tracks: &[Track]) -> Window {
+    fn finish(mut self, tracks: &[Track]) -> PacketWindow {
         for ((before, begun), track) in self.window.before.iter_mut().zip(&self.begun).zip(tracks) {
             if !begun {
                 // The track ended before the window.
@@ -96,7 +96,7 @@ mod tests {
     use crate::domain::media::TrackKind;
 
     /// Sound at these times, pictures each 100 ms for 10 s, and a window from 4 to 6 s.
-    fn gather(sound: &[i64]) -> Window {
+    fn gather(sound: &[i64]) -> PacketWindow {
         let packet = |track, pts_ms| Packet { track, pts_ms, duration_ms: 10, key: true, size: 1, hash: 0 };
         let mut packets: Vec<Packet> = (0..100).map(|n| packet(1, n * 100)).collect();
         packets.extend(sound.iter().map(|at| packet(2, *at)));

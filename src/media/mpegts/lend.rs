@@ -234,13 +234,13 @@ mod tests {
         let params = Params::last(&lender).expect("a key picture");
         assert_eq!(params.packets.len(), 1, "the picture after it is none of it");
         let borrower = file(0x1b, &[&OTHER, &OTHER]);
-        let lent = params.lent_to(&borrower).expect("lent");
-        assert_eq!(lent.len(), 4 * PACKET, "two tables, the picture, and the end of it");
-        let first = Head::of(&lent[2 * PACKET..]);
-        let first = first.payload(&lent[2 * PACKET..3 * PACKET]);
+        let prefix = params.lent_to(&borrower).expect("lent");
+        assert_eq!(prefix.len(), 4 * PACKET, "two tables, the picture, and the end of it");
+        let first = Head::of(&prefix[2 * PACKET..]);
+        let first = first.payload(&prefix[2 * PACKET..3 * PACKET]);
         assert_eq!((pts(first), decoded(first)), (Some(WRAP - BEFORE_TICKS), Some(WRAP - BEFORE_TICKS)));
         // Without tables of its own it is not known to be another.
-        assert_eq!(params.lent_to(&borrower[2 * PACKET..]), Some(lent));
+        assert_eq!(params.lent_to(&borrower[2 * PACKET..]), Some(prefix));
         assert_eq!(params.lent_to(&file(0x24, &[&OTHER])), None);
         assert_eq!(params.lent_to(&tables(0x1b)), None, "no pictures");
         assert_eq!(params.lent_to(b"<html>"), None);

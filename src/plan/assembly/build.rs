@@ -2,15 +2,15 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use super::places::{begin_ms, from_key, keys_in, middle, packet_ms, settle};
-use super::{Missing, Piece, Rejected, TrackPiece};
+use super::clip_bounds::{begin_ms, from_key, keys_in, middle, packet_ms, settle};
+use super::{Clip, MissingMedia, RejectedSegment, TrackClip};
 use crate::domain::gap::Gap;
 use crate::domain::ids::{SegmentId, StreamId};
 use crate::domain::interval::Interval;
 use crate::domain::media::{MediaIndex, TrackKind};
 use crate::domain::time::SECOND;
-use crate::plan::cut::{From, To};
-use crate::plan::seam::{self, Found, Method, Seam, SeamKind, Taped, begin_after_gap, whole_packets};
+use crate::plan::cut::{CutEnd, CutStart};
+use crate::plan::seam::{self, Method, RecordingOrder, Seam, SeamKind, SeamSearch, begin_after_gap, whole_packets};
 
 /// A second segment that reaches back before the first by more than this is taken first instead.
 const REACH_BACK_MS: i64 = 100;
@@ -26,7 +26,7 @@ const HANDOVER_MS: i64 = 30 * SECOND;
 const SURE_MS: i64 = SECOND;
 
 /// A segment that may be used.
-pub(super) struct Unit<'a> {
+pub(super) struct SourceSegment<'a> {
     pub(super) id: SegmentId,
     /// The segment that it is, or is a part of: for people, and to tell parts of one segment.
     pub(super) segment: SegmentId,
@@ -39,7 +39,7 @@ pub(super) struct Unit<'a> {
     pub(super) tracks: Vec<(u32, u32)>,
 }
 
-impl Unit<'_> {
+impl SourceSegment<'_> {
     pub(super) fn wall(&self) -> Interval {
         let spans = &self.index.spans;
         let start = spans.iter().map(|s| s.wall().start).min().unwrap_or_default();
@@ -48,7 +48,7 @@ impl Unit<'_> {
 
     /// True where the two were taped at the same time, each from a mirror of its own; a handover is no such
     /// thing, unless it changes the mirror.
-    pub(super) fn is_beside(&self, other: &Unit<'_>) -> bool {
+    pub(super) fn is_beside(&self, other: &SourceSegment<'_>) -> bool {
         if self.segment == other.segment {
             return false;
         }
@@ -57,21 +57,21 @@ impl Unit<'_> {
         together > HANDOVER_MS || (other_stream && together > 0)
     }
 
-    fn taped(&self, later: &Unit<'_>) -> Taped {
+    fn taped(&self, later: &SourceSegment<'_>) -> RecordingOrder {
         if self.is_beside(later) {
-            Taped::Beside
+            RecordingOrder::Beside
         } else if self.stream.zip(later.stream).is_some_and(|(a, b)| a != b) {
-            Taped::FromAnother
+            RecordingOrder::FromAnother
         } else {
-            Taped::InTurn
+            RecordingOrder::InTurn
         }
     }
 }
 
 /// What came of it.
-pub(super) struct Built {
-    pub(super) pieces: Vec<Piece>,
-    pub(super) rejected: Vec<Rejected>,
+pub(super) struct ClipList {
+    pub(super) clips: Vec<Clip>,
+    pub(super) rejected: Vec<RejectedSegment>,
     pub(super) seams: Vec<(SegmentId, SegmentId, Seam)>,
     /// Packets that are not known and would show a seam better: segment, from, to, in its own clock.
     pub(super) wanted: Vec<(SegmentId, i64, i64)>,
@@ -79,32 +79,37 @@ pub(super) struct Built {
 
 /// Puts the segments, which are in the order of their begin, into a window. `rejected`: what was left out
 /// before.
-pub(super) fn build(units: &[Unit<'_>], window: Interval, gaps: &[Gap], rejected: Vec<Rejected>) -> Built {
-    let mut builder = Builder { window, pieces: Vec::new(), rejected, seams: Vec::new(), wanted: Vec::new(), gaps };
+pub(super) fn build(
+    units: &[SourceSegment<'_>],
+    window: Interval,
+    gaps: &[Gap],
+    rejected: Vec<RejectedSegment>,
+) -> ClipList {
+    let mut builder = ClipBuilder { window, clips: Vec::new(), rejected, seams: Vec::new(), wanted: Vec::new(), gaps };
     builder.run(units);
-    Built { pieces: builder.pieces, rejected: builder.rejected, seams: builder.seams, wanted: builder.wanted }
+    ClipList { clips: builder.clips, rejected: builder.rejected, seams: builder.seams, wanted: builder.wanted }
 }
 
-struct Builder<'a> {
+struct ClipBuilder<'a> {
     window: Interval,
-    pieces: Vec<Piece>,
-    rejected: Vec<Rejected>,
+    clips: Vec<Clip>,
+    rejected: Vec<RejectedSegment>,
     seams: Vec<(SegmentId, SegmentId, Seam)>,
     wanted: Vec<(SegmentId, i64, i64)>,
     gaps: &'a [Gap],
 }
 
-impl Builder<'_> {
-    fn run(&mut self, units: &[Unit<'_>]) {
-        let mut queue: VecDeque<&Unit<'_>> = units.iter().collect();
+impl ClipBuilder<'_> {
+    fn run(&mut self, units: &[SourceSegment<'_>]) {
+        let mut queue: VecDeque<&SourceSegment<'_>> = units.iter().collect();
         let mut turned: HashSet<(SegmentId, SegmentId)> = HashSet::new();
         while let Some(unit) = queue.pop_front() {
-            let last = self.pieces.last().and_then(|p| units.iter().find(|u| u.id == p.segment));
+            let last = self.clips.last().and_then(|p| units.iter().find(|u| u.id == p.segment));
             let Some(last) = last else {
                 self.place_first(unit);
                 continue;
             };
-            let Found { seam, wanted } = seam::find_taped(last.index, unit.index, last.taped(unit));
+            let SeamSearch { seam, wanted } = seam::find_seam(last.index, unit.index, last.taped(unit));
             if reaches_back(&seam) && turned.insert((last.id, unit.id)) && self.take_back(last.id) {
                 // The other way round: the second one's burst began before the first one's did.
                 queue.push_front(last);
@@ -118,7 +123,7 @@ impl Builder<'_> {
             }
             if let Some(better) = further(last, unit, &queue) {
                 // One seam less, where a mirror has both.
-                let seam = seam::find_taped(better.index, unit.index, Taped::Beside).seam;
+                let seam = seam::find_seam(better.index, unit.index, RecordingOrder::Beside).seam;
                 let stands = self.stands_in(better, unit, &seam);
                 self.reject(unit.id, format!("segment {} has more of the same time", better.segment), stands);
                 continue;
@@ -138,7 +143,7 @@ impl Builder<'_> {
     /// True where it is certain that `last` has what `unit` has of the window, up to its own end: by equal packets, or
     /// equal clocks, and without a hole of its own there. Arrival times alone do not tell: where the wall clock was
     /// set back, two hours of media have one hour of wall time.
-    fn stands_in(&self, last: &Unit<'_>, unit: &Unit<'_>, seam: &Seam) -> bool {
+    fn stands_in(&self, last: &SourceSegment<'_>, unit: &SourceSegment<'_>, seam: &Seam) -> bool {
         let overlaps = seam.kind == SeamKind::Overlap && !reaches_back(seam);
         if !seam.contained && !overlaps {
             return false;
@@ -157,29 +162,31 @@ impl Builder<'_> {
     }
 
     fn reject(&mut self, segment: SegmentId, reason: String, redundant: bool) {
-        self.rejected.push(Rejected { segment, reason, redundant });
+        self.rejected.push(RejectedSegment { segment, reason, redundant });
     }
 
-    fn reaches_end(&self, unit: &Unit<'_>) -> bool {
+    fn reaches_end(&self, unit: &SourceSegment<'_>) -> bool {
         unit.index.spans.iter().any(|s| s.wall().end >= self.window.end)
     }
 
     /// Takes the pieces of the last segment away again, where it did not grow out of an overlap and
     /// begins where the segment does.
     fn take_back(&mut self, segment: SegmentId) -> bool {
-        let at = self.pieces.iter().position(|p| p.segment == segment).unwrap_or_default();
-        let whole = self.pieces.get(at).is_some_and(|p| {
-            p.tracks.iter().all(|t| matches!(t.from, From::Start | From::Key(i64::MIN) | From::Nothing))
+        let at = self.clips.iter().position(|p| p.segment == segment).unwrap_or_default();
+        let whole = self.clips.get(at).is_some_and(|p| {
+            p.tracks
+                .iter()
+                .all(|t| matches!(t.from, CutStart::Start | CutStart::Keyframe(i64::MIN) | CutStart::Nothing))
         });
         if whole {
-            self.pieces.truncate(at);
+            self.clips.truncate(at);
             self.seams.retain(|(_, second, _)| *second != segment);
         }
         whole
     }
 
     /// The first segment: from the window's edge on, or from its own start where that comes later.
-    fn place_first(&mut self, unit: &Unit<'_>) {
+    fn place_first(&mut self, unit: &SourceSegment<'_>) {
         let Some(first) = unit.index.spans.iter().position(|s| s.wall().end > self.window.start) else {
             self.reject(unit.id, "its media lies outside the talk's window".to_owned(), false);
             return;
@@ -196,13 +203,13 @@ impl Builder<'_> {
             .filter_map(|(track, out_track)| {
                 let kind = unit.index.tracks.iter().find(|t| t.number == *track)?.kind;
                 let from = match (from_edge || first > 0, key, kind) {
-                    (true, Some(key), TrackKind::Video) => From::Key(key),
-                    (true, None, TrackKind::Video) => From::Key(edge.max(span.media_start_ms)),
-                    (true, key, _) => From::Time(key.unwrap_or(edge).max(span.media_start_ms)),
-                    (false, _, TrackKind::Video) => From::Key(i64::MIN),
-                    (false, ..) => From::Start,
+                    (true, Some(key), TrackKind::Video) => CutStart::Keyframe(key),
+                    (true, None, TrackKind::Video) => CutStart::Keyframe(edge.max(span.media_start_ms)),
+                    (true, key, _) => CutStart::Time(key.unwrap_or(edge).max(span.media_start_ms)),
+                    (false, _, TrackKind::Video) => CutStart::Keyframe(i64::MIN),
+                    (false, ..) => CutStart::Start,
                 };
-                Some(TrackPiece { track: *track, out_track: *out_track, from, to: To::End, out_end_ms: None })
+                Some(TrackClip { track: *track, out_track: *out_track, from, to: CutEnd::End, out_end_ms: None })
             })
             .collect();
         let begin = tracks.iter().filter_map(|t| begin_ms(unit.index, t, span)).min().unwrap_or(span.media_start_ms);
@@ -213,19 +220,19 @@ impl Builder<'_> {
     /// Adds a piece that lasts to the end of its span.
     fn push(
         &mut self,
-        unit: &Unit<'_>,
+        unit: &SourceSegment<'_>,
         span: usize,
-        mut tracks: Vec<TrackPiece>,
+        mut tracks: Vec<TrackClip>,
         shift_ms: i64,
-        before: Option<Missing>,
+        before: Option<MissingMedia>,
     ) {
         let spans = &unit.index.spans;
         for t in &mut tracks {
             if let Some(known) = unit.index.tracks.iter().find(|known| known.number == t.track)
-                && t.to == To::End
+                && t.to == CutEnd::End
             {
                 t.to = match spans.get(span + 1) {
-                    Some(next) => To::Time(middle(spans[span], *next)),
+                    Some(next) => CutEnd::Time(middle(spans[span], *next)),
                     None => whole_packets(unit.index, known),
                 };
             }
@@ -236,7 +243,7 @@ impl Builder<'_> {
             .min()
             .unwrap_or(spans[span].media_start_ms)
             + shift_ms;
-        let mut piece = Piece {
+        let mut clip = Clip {
             segment: unit.id,
             tracks,
             shift_ms,
@@ -245,25 +252,29 @@ impl Builder<'_> {
             out_end_ms: out_start_ms,
             before,
         };
-        settle(&mut piece, unit.index, spans[span]);
-        self.pieces.push(piece);
+        settle(&mut clip, unit.index, spans[span]);
+        self.clips.push(clip);
     }
 
     /// The stretches of a segment after holes in its media.
-    fn further_spans(&mut self, unit: &Unit<'_>, first: usize) {
+    fn further_spans(&mut self, unit: &SourceSegment<'_>, first: usize) {
         for n in first + 1..unit.index.spans.len() {
             let (before, span) = (unit.index.spans[n - 1], unit.index.spans[n]);
             if span.wall().start >= self.window.end {
                 break;
             }
-            let Some(last) = self.pieces.last() else { break };
+            let Some(last) = self.clips.last() else { break };
             let at = middle(before, span);
             let tracks = last
                 .tracks
                 .iter()
                 .map(|t| {
                     let video = unit.index.tracks.iter().any(|k| k.number == t.track && k.kind == TrackKind::Video);
-                    TrackPiece { from: if video { From::Key(at) } else { From::Time(at) }, to: To::End, ..*t }
+                    TrackClip {
+                        from: if video { CutStart::Keyframe(at) } else { CutStart::Time(at) },
+                        to: CutEnd::End,
+                        ..*t
+                    }
                 })
                 .collect();
             let shift = last.shift_ms - (span.media_start_ms - before.media_end_ms);
@@ -272,18 +283,18 @@ impl Builder<'_> {
         }
     }
 
-    fn missing(&self, at: Interval, ms: Option<i64>) -> Missing {
+    fn missing(&self, at: Interval, ms: Option<i64>) -> MissingMedia {
         let cause = self
             .gaps
             .iter()
             .max_by_key(|g| g.at.intersect(at.padded(SECOND, SECOND)).len_ms())
             .filter(|g| g.at.overlaps(at.padded(SECOND, SECOND)))
             .map(|g| g.cause.to_string());
-        Missing { ms: ms.unwrap_or(at.len_ms()), cause }
+        MissingMedia { ms: ms.unwrap_or(at.len_ms()), cause }
     }
 
     /// Adds a segment after the last one.
-    fn follow(&mut self, units: &[Unit<'_>], last: &Unit<'_>, unit: &Unit<'_>, seam: &Seam) {
+    fn follow(&mut self, units: &[SourceSegment<'_>], last: &SourceSegment<'_>, unit: &SourceSegment<'_>, seam: &Seam) {
         let overlap = seam.kind == SeamKind::Overlap;
         if unit.index.spans.is_empty() {
             return;
@@ -291,24 +302,24 @@ impl Builder<'_> {
         if overlap {
             self.shorten_last(last, seam);
         }
-        let Some(before) = self.pieces.last() else {
+        let Some(before) = self.clips.last() else {
             // All of the last one lay before the window's begin: this one begins the assembly.
             self.place_first(unit);
             return;
         };
         let before_shift = before.shift_ms;
-        let mut tracks: Vec<TrackPiece> = unit
+        let mut tracks: Vec<TrackClip> = unit
             .tracks
             .iter()
             .filter_map(|(track, out_track)| {
                 let known = unit.index.tracks.iter().find(|t| t.number == *track)?;
                 let from = seam.cuts.iter().find(|c| c.second_track == *track).map(|c| c.from);
                 let from = from.unwrap_or_else(|| begin_after_gap(known));
-                Some(TrackPiece {
+                Some(TrackClip {
                     track: *track,
                     out_track: *out_track,
                     from: if self.waits(units, *out_track) { from_key(unit.index, *track, from) } else { from },
-                    to: To::End,
+                    to: CutEnd::End,
                     out_end_ms: None,
                 })
             })
@@ -321,7 +332,7 @@ impl Builder<'_> {
         let wall = Interval::new(last.wall().end, unit.wall().start);
         // Pictures that go on without waiting for a key one follow those before: only sound is missing.
         let is_video = |track: u32| unit.index.tracks.iter().any(|t| t.number == track && t.kind == TrackKind::Video);
-        let pictures_go_on = tracks.iter().any(|t| t.from == From::Start && is_video(t.track));
+        let pictures_go_on = tracks.iter().any(|t| t.from == CutStart::Start && is_video(t.track));
         let ends = self.ends();
         // Where both broke off at once it goes on behind a hole of its own, which is closed as any other.
         let last_end = ends.iter().map(|(_, end)| end - before_shift - seam.shift_ms).max();
@@ -332,7 +343,7 @@ impl Builder<'_> {
                 let before = unit.index.spans[n];
                 let from = middle(before, span);
                 for t in &mut tracks {
-                    t.from = if is_video(t.track) { From::Key(from) } else { From::Time(from) };
+                    t.from = if is_video(t.track) { CutStart::Keyframe(from) } else { CutStart::Time(from) };
                 }
                 (Interval::new(before.wall().end, span.wall().start), hole_ms)
             }
@@ -359,32 +370,34 @@ impl Builder<'_> {
     }
 
     /// Ends the last piece where the seam says. Where nothing is left of it, it goes.
-    fn shorten_last(&mut self, unit: &Unit<'_>, seam: &Seam) {
-        let (Some(piece), Some(span)) = (self.pieces.last_mut(), unit.index.spans.last()) else { return };
+    fn shorten_last(&mut self, unit: &SourceSegment<'_>, seam: &Seam) {
+        let (Some(clip), Some(span)) = (self.clips.last_mut(), unit.index.spans.last()) else { return };
         for cut in &seam.cuts {
-            if let Some(t) = piece.tracks.iter_mut().find(|t| t.track == cut.first_track) {
+            if let Some(t) = clip.tracks.iter_mut().find(|t| t.track == cut.first_track) {
                 t.to = cut.to;
             }
         }
-        settle(piece, unit.index, *span);
-        let (empty, segment) = (piece.out_end_ms <= piece.out_start_ms, piece.segment);
-        if empty && self.pieces.len() == 1 {
-            self.pieces.clear();
+        settle(clip, unit.index, *span);
+        let (empty, segment) = (clip.out_end_ms <= clip.out_start_ms, clip.segment);
+        if empty && self.clips.len() == 1 {
+            self.clips.clear();
             self.reject(segment, "what it has of the window stands in the next segment".to_owned(), true);
         }
     }
 
     /// True where the pictures of a track have not begun again since the last gap: of what came then none was a key one.
-    fn waits(&self, units: &[Unit<'_>], out_track: u32) -> bool {
-        let mut begun = self.pieces.iter().rev().filter_map(|piece| {
-            let t = piece.tracks.iter().find(|t| t.out_track == out_track && t.from != From::Nothing)?;
-            Some((units.iter().find(|u| u.id == piece.segment)?.index, t))
+    fn waits(&self, units: &[SourceSegment<'_>], out_track: u32) -> bool {
+        let mut begun = self.clips.iter().rev().filter_map(|clip| {
+            let t = clip.tracks.iter().find(|t| t.out_track == out_track && t.from != CutStart::Nothing)?;
+            Some((units.iter().find(|u| u.id == clip.segment)?.index, t))
         });
-        let Some((index, TrackPiece { track, from: From::Key(at), to, .. })) = begun.next() else { return false };
+        let Some((index, TrackClip { track, from: CutStart::Keyframe(at), to, .. })) = begun.next() else {
+            return false;
+        };
         let before = match to {
-            To::End => None,
-            To::Packet(n) => packet_ms(index, *track, *n),
-            To::Time(to) => Some(*to),
+            CutEnd::End => None,
+            CutEnd::Packet(n) => packet_ms(index, *track, *n),
+            CutEnd::Time(to) => Some(*to),
         };
         let is_first = index.tracks.first().is_some_and(|first| first.number == *track);
         let is_used = |key: &i64| key >= at && before.is_none_or(|before| *key < before);
@@ -394,8 +407,8 @@ impl Builder<'_> {
     /// Where each track ends by now, in the assembly's clock.
     fn ends(&self) -> Vec<(u32, i64)> {
         let mut out: Vec<(u32, i64)> = Vec::new();
-        for piece in self.pieces.iter().rev() {
-            for t in &piece.tracks {
+        for clip in self.clips.iter().rev() {
+            for t in &clip.tracks {
                 if let Some(end) = t.out_end_ms
                     && !out.iter().any(|(track, _)| *track == t.out_track)
                 {
@@ -408,23 +421,22 @@ impl Builder<'_> {
 
     /// Ends the assembly at the window's end.
     fn cut_end(&mut self) {
-        let Some(at) = self.pieces.iter().position(|p| p.wall().end >= self.window.end) else { return };
+        let Some(at) = self.clips.iter().position(|p| p.wall().end >= self.window.end) else { return };
         // What followed a gap does not stand in what was before it.
         let gone: Vec<(SegmentId, bool)> =
-            self.pieces.drain(at + 1..).map(|p| (p.segment, p.before.is_none())).collect();
-        let piece = &mut self.pieces[at];
-        let to = self.window.end.0 - piece.offset_ms;
-        let out_to = to + piece.shift_ms;
-        for t in &mut piece.tracks {
+            self.clips.drain(at + 1..).map(|p| (p.segment, p.before.is_none())).collect();
+        let clip = &mut self.clips[at];
+        let to = self.window.end.0 - clip.offset_ms;
+        let out_to = to + clip.shift_ms;
+        for t in &mut clip.tracks {
             // A track that ends before keeps its own end: the last packet may be torn.
             if t.out_end_ms.is_some_and(|end| end > out_to) {
-                (t.to, t.out_end_ms) = (To::Time(to), Some(out_to));
+                (t.to, t.out_end_ms) = (CutEnd::Time(to), Some(out_to));
             }
         }
-        piece.out_end_ms = out_to.clamp(piece.out_start_ms, piece.out_end_ms);
+        clip.out_end_ms = out_to.clamp(clip.out_start_ms, clip.out_end_ms);
         for (segment, stands) in gone {
-            if !self.pieces.iter().any(|p| p.segment == segment) && !self.rejected.iter().any(|r| r.segment == segment)
-            {
+            if !self.clips.iter().any(|p| p.segment == segment) && !self.rejected.iter().any(|r| r.segment == segment) {
                 self.reject(segment, "what it has of the window stands in the segment before".to_owned(), stands);
             }
         }
@@ -432,7 +444,11 @@ impl Builder<'_> {
 }
 
 /// A segment still to come that holds the last one's end too, and goes on for longer than `unit` does.
-fn further<'a, 'b>(last: &Unit<'_>, unit: &Unit<'_>, queue: &VecDeque<&'a Unit<'b>>) -> Option<&'a Unit<'b>> {
+fn further<'a, 'b>(
+    last: &SourceSegment<'_>,
+    unit: &SourceSegment<'_>,
+    queue: &VecDeque<&'a SourceSegment<'b>>,
+) -> Option<&'a SourceSegment<'b>> {
     let ends = last.wall().end;
     queue.iter().copied().find(|better| {
         better.wall().start <= ends.minus(SURE_MS)
@@ -440,7 +456,7 @@ fn further<'a, 'b>(last: &Unit<'_>, unit: &Unit<'_>, queue: &VecDeque<&'a Unit<'
             && better.is_beside(unit)
             && better.index.spans.iter().any(|s| s.wall().contains(ends))
             && {
-                let seam = seam::find_taped(last.index, better.index, last.taped(better)).seam;
+                let seam = seam::find_seam(last.index, better.index, last.taped(better)).seam;
                 seam.kind == SeamKind::Overlap && !seam.contained
             }
     })

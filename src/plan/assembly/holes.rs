@@ -1,14 +1,14 @@
 //! Holes in the media of one segment that another mirror does not have. The segment is then taken for several: one that
 //! ends at the hole, and one that begins behind it; what is known of two segments that end and begin there holds for them.
 
-use super::build::{self, Built, Unit};
-use super::{Piece, Rejected};
+use super::build::{self, ClipList, SourceSegment};
+use super::{Clip, RejectedSegment};
 use crate::domain::gap::Gap;
 use crate::domain::ids::SegmentId;
 use crate::domain::interval::Interval;
-use crate::domain::media::{EDGE_MS, MediaIndex, Packet, Window};
+use crate::domain::media::{EDGE_MS, MediaIndex, Packet, PacketWindow};
 use crate::domain::time::SECOND;
-use crate::plan::cut::{From, To};
+use crate::plan::cut::{CutEnd, CutStart};
 
 /// A segment, and the place of the span behind the hole among its spans.
 pub(super) type Hole = (SegmentId, usize);
@@ -23,15 +23,16 @@ const MARGIN_MS: i64 = SECOND;
 const MOST: usize = 64;
 
 /// Holes of segments of which another segment, taped at the same time, has at least a part.
-pub(super) fn fillable(units: &[Unit<'_>]) -> Vec<Hole> {
+pub(super) fn fillable(units: &[SourceSegment<'_>]) -> Vec<Hole> {
     let mut out: Vec<Vec<Hole>> = Vec::new();
     for unit in units {
         let mut holes = Vec::new();
         for (n, pair) in (1..).zip(unit.index.spans.windows(2)) {
             let (from, to) = (pair[0].wall().end, pair[1].wall().start);
             let has_some = |at: Interval| at.intersect(Interval::new(from, to)).len_ms() >= MARGIN_MS;
-            let has_it =
-                |other: &Unit<'_>| other.is_beside(unit) && other.index.spans.iter().any(|span| has_some(span.wall()));
+            let has_it = |other: &SourceSegment<'_>| {
+                other.is_beside(unit) && other.index.spans.iter().any(|span| has_some(span.wall()))
+            };
             if to.since(from) >= MARGIN_MS && units.iter().any(has_it) {
                 holes.push((unit.segment, n));
             }
@@ -44,8 +45,8 @@ pub(super) fn fillable(units: &[Unit<'_>]) -> Vec<Hole> {
 }
 
 /// True where a plan closes one of these holes as a gap.
-pub(super) fn is_any_used(pieces: &[Piece], holes: &[Hole], units: &[Unit<'_>]) -> bool {
-    pieces.windows(2).any(|pair| {
+pub(super) fn is_any_used(clips: &[Clip], holes: &[Hole], units: &[SourceSegment<'_>]) -> bool {
+    clips.windows(2).any(|pair| {
         let [before, behind] = pair else { return false };
         let begin = behind.out_start_ms - behind.shift_ms;
         before.segment == behind.segment
@@ -65,33 +66,35 @@ pub(super) fn is_any_used(pieces: &[Piece], holes: &[Hole], units: &[Unit<'_>]) 
 /// # Errors
 /// What has not been looked at yet.
 pub(super) fn build(
-    units: &[Unit<'_>],
+    units: &[SourceSegment<'_>],
     holes: &[Hole],
     window: Interval,
     gaps: &[Gap],
-    rejected: Vec<Rejected>,
-) -> Result<Built, Vec<Wanted>> {
+    rejected: Vec<RejectedSegment>,
+) -> Result<ClipList, Vec<Wanted>> {
     let mut wanted = Vec::new();
-    let mut parts: Vec<Part<'_>> = Vec::new();
+    let mut parts: Vec<SubSegment<'_>> = Vec::new();
     for unit in units {
-        let mut edges: Vec<Edge<'_>> = Vec::new();
+        let mut edges: Vec<HoleEdge<'_>> = Vec::new();
         for (_, n) in holes.iter().filter(|(segment, _)| *segment == unit.segment) {
-            match Edge::of(unit.index, *n) {
+            match HoleEdge::of(unit.index, *n) {
                 Ok(edge) => edges.extend(edge),
                 Err((from, to)) => wanted.push((unit.segment, from, to)),
             }
         }
-        parts.extend((0..=edges.len()).map(|n| Part::new(unit, n.checked_sub(1).map(|n| &edges[n]), edges.get(n))));
+        parts.extend(
+            (0..=edges.len()).map(|n| SubSegment::new(unit, n.checked_sub(1).map(|n| &edges[n]), edges.get(n))),
+        );
     }
     if !wanted.is_empty() {
         return Err(wanted);
     }
-    let mut apart: Vec<Unit<'_>> = parts.iter().enumerate().map(|(n, part)| part.unit(n)).collect();
+    let mut apart: Vec<SourceSegment<'_>> = parts.iter().enumerate().map(|(n, part)| part.unit(n)).collect();
     apart.sort_by_key(|u| (u.wall().start, u.wall().end, u.id));
     let mut built = build::build(&apart, window, gaps, rejected);
-    for piece in &mut built.pieces {
-        if let Some(part) = part_of(&parts, piece.segment) {
-            part.translate(piece);
+    for clip in &mut built.clips {
+        if let Some(part) = part_of(&parts, clip.segment) {
+            part.translate(clip);
         }
     }
     let real = |id: SegmentId| part_of(&parts, id).map_or(id, |part| part.of.segment);
@@ -103,7 +106,7 @@ pub(super) fn build(
         *segment = real(*segment);
     }
     // A segment is left out where all its parts are, and redundant where all of them are.
-    let mut out: Vec<Rejected> = Vec::new();
+    let mut out: Vec<RejectedSegment> = Vec::new();
     for mut rejected in built.rejected {
         rejected.segment = real(rejected.segment);
         match out.iter_mut().find(|known| known.segment == rejected.segment) {
@@ -111,13 +114,13 @@ pub(super) fn build(
             None => out.push(rejected),
         }
     }
-    out.retain(|rejected| built.pieces.iter().all(|piece| piece.segment != rejected.segment));
-    Ok(Built { rejected: out, ..built })
+    out.retain(|rejected| built.clips.iter().all(|clip| clip.segment != rejected.segment));
+    Ok(ClipList { rejected: out, ..built })
 }
 
 /// How much a plan knows to be missing, milliseconds.
-pub(super) fn missing_ms(pieces: &[Piece]) -> i64 {
-    pieces.iter().filter_map(|piece| piece.before.as_ref()).map(|missing| missing.ms).sum()
+pub(super) fn missing_ms(clips: &[Clip]) -> i64 {
+    clips.iter().filter_map(|clip| clip.before.as_ref()).map(|missing| missing.ms).sum()
 }
 
 /// While the parts are put together each has a number of its own in place of its segment's; those of the catalog are
@@ -126,22 +129,22 @@ fn key(n: usize) -> SegmentId {
     SegmentId(-1 - i64::try_from(n).unwrap_or(i64::MAX - 1))
 }
 
-fn part_of<'p, 'a>(parts: &'p [Part<'a>], id: SegmentId) -> Option<&'p Part<'a>> {
+fn part_of<'p, 'a>(parts: &'p [SubSegment<'a>], id: SegmentId) -> Option<&'p SubSegment<'a>> {
     parts.get(usize::try_from(-1 - id.0).ok()?)
 }
 
 /// A hole that was looked at.
-struct Edge<'a> {
+struct HoleEdge<'a> {
     /// The span behind it.
     span: usize,
     /// The middle of the hole, in the segment's clock, milliseconds.
     middle: i64,
     /// For each track: how many of its packets lie before the hole.
     before: Vec<u64>,
-    window: &'a Window,
+    window: &'a PacketWindow,
 }
 
-impl<'a> Edge<'a> {
+impl<'a> HoleEdge<'a> {
     /// `None`: what was seen does not tell where the hole lies among the packets. The error is the stretch that is
     /// to be looked at.
     fn of(index: &'a MediaIndex, span: usize) -> Result<Option<Self>, (i64, i64)> {
@@ -149,7 +152,7 @@ impl<'a> Edge<'a> {
             return Ok(None);
         };
         let stretch = (last.media_end_ms - EDGE_MS, next.media_start_ms + EDGE_MS);
-        let Some(window) = index.windows.iter().find(|w| (w.from_ms, w.to_ms) == stretch) else {
+        let Some(window) = index.packet_windows.iter().find(|w| (w.from_ms, w.to_ms) == stretch) else {
             return Err(stretch);
         };
         let middle = last.media_end_ms + (next.media_start_ms - last.media_end_ms) / 2;
@@ -165,8 +168,8 @@ impl<'a> Edge<'a> {
 }
 
 /// What lies between two holes of a segment, or between a hole and an end of it.
-struct Part<'a> {
-    of: &'a Unit<'a>,
+struct SubSegment<'a> {
+    of: &'a SourceSegment<'a>,
     index: MediaIndex,
     /// Nothing before this time belongs to it, in the segment's clock; `None`: the segment's begin.
     from: Option<i64>,
@@ -176,8 +179,8 @@ struct Part<'a> {
     base: Vec<u64>,
 }
 
-impl<'a> Part<'a> {
-    fn new(of: &'a Unit<'a>, begin: Option<&Edge<'_>>, end: Option<&Edge<'_>>) -> Self {
+impl<'a> SubSegment<'a> {
+    fn new(of: &'a SourceSegment<'a>, begin: Option<&HoleEdge<'_>>, end: Option<&HoleEdge<'_>>) -> Self {
         let whole = of.index;
         let (from, to) = (begin.map(|edge| edge.middle), end.map(|edge| edge.middle));
         let base = begin.map_or_else(|| vec![0; whole.tracks.len()], |edge| edge.before.clone());
@@ -192,7 +195,7 @@ impl<'a> Part<'a> {
             head: of_it(begin.map_or(&whole.head, |edge| &edge.window.packets)),
             tail: of_it(end.map_or(&whole.tail, |edge| &edge.window.packets)),
             keys_ms: whole.keys_ms.iter().copied().filter(|at| inside(*at)).collect(),
-            windows: Vec::new(),
+            packet_windows: Vec::new(),
             // Bytes that are missing tear a packet as an end does.
             ragged_end: end.is_some() || whole.ragged_end,
             ..whole.clone()
@@ -202,11 +205,11 @@ impl<'a> Part<'a> {
             track.packets = upto.saturating_sub(base.get(n).copied().unwrap_or_default());
             track.whole_end &= end.is_none();
         }
-        index.windows = whole
-            .windows
+        index.packet_windows = whole
+            .packet_windows
             .iter()
             .filter(|w| w.from_ms < to.unwrap_or(i64::MAX) && from.unwrap_or(i64::MIN) < w.to_ms)
-            .map(|w| Window {
+            .map(|w| PacketWindow {
                 from_ms: w.from_ms.max(from.unwrap_or(i64::MIN)),
                 to_ms: w.to_ms.min(to.unwrap_or(i64::MAX)),
                 // One that begins before the hole shows the part from its first packet on.
@@ -217,8 +220,8 @@ impl<'a> Part<'a> {
         Self { of, index, from, to, base }
     }
 
-    fn unit(&self, n: usize) -> Unit<'_> {
-        Unit {
+    fn unit(&self, n: usize) -> SourceSegment<'_> {
+        SourceSegment {
             id: key(n),
             segment: self.of.segment,
             index: &self.index,
@@ -229,23 +232,23 @@ impl<'a> Part<'a> {
     }
 
     /// From the part's own counting to the segment's.
-    fn translate(&self, piece: &mut Piece) {
-        piece.segment = self.of.segment;
-        for t in &mut piece.tracks {
+    fn translate(&self, clip: &mut Clip) {
+        clip.segment = self.of.segment;
+        for t in &mut clip.tracks {
             let n = t.track as usize - 1;
             let base = self.base.get(n).copied().unwrap_or_default();
             let packets = self.index.tracks.get(n).map_or(0, |track| track.packets);
             t.from = match (t.from, self.from) {
-                (From::Packet(n), _) => From::Packet(base + n),
-                (From::Start, Some(_)) => From::Packet(base),
-                (From::Key(at), Some(from)) => From::Key(at.max(from)),
-                (From::Time(at), Some(from)) => From::Time(at.max(from)),
+                (CutStart::Packet(n), _) => CutStart::Packet(base + n),
+                (CutStart::Start, Some(_)) => CutStart::Packet(base),
+                (CutStart::Keyframe(at), Some(from)) => CutStart::Keyframe(at.max(from)),
+                (CutStart::Time(at), Some(from)) => CutStart::Time(at.max(from)),
                 (from, _) => from,
             };
             t.to = match (t.to, self.to) {
-                (To::Packet(n), _) => To::Packet(base + n),
-                (To::End, Some(_)) => To::Packet(base + packets),
-                (To::Time(at), Some(to)) => To::Time(at.min(to)),
+                (CutEnd::Packet(n), _) => CutEnd::Packet(base + n),
+                (CutEnd::End, Some(_)) => CutEnd::Packet(base + packets),
+                (CutEnd::Time(at), Some(to)) => CutEnd::Time(at.min(to)),
                 (to, None) => to,
             };
         }
@@ -274,7 +277,7 @@ mod tests {
         };
         let (bad, good) = (index(0, 1), index(30, 60));
         let units: Vec<_> = [(1, &bad), (2, &good)]
-            .map(|(id, index)| Unit {
+            .map(|(id, index)| SourceSegment {
                 id: SegmentId(id),
                 segment: SegmentId(id),
                 index,

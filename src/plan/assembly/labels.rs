@@ -1,6 +1,6 @@
 //! What an assembly says of itself: tags and chapters.
 
-use super::{Chapter, Inputs, Missing, Piece};
+use super::{AssemblyInputs, Chapter, Clip, MissingMedia};
 use crate::domain::interval::Interval;
 use crate::domain::time::{Ms, SECOND};
 
@@ -8,7 +8,7 @@ use crate::domain::time::{Ms, SECOND};
 const CHAPTER_GAP_MS: i64 = 200;
 
 /// Title, speakers, hall, start and event.
-pub(super) fn tags(inputs: &Inputs<'_>) -> Vec<(String, String)> {
+pub(super) fn tags(inputs: &AssemblyInputs<'_>) -> Vec<(String, String)> {
     let mut tags = vec![("TITLE".to_owned(), inputs.talk.title.clone())];
     tags.extend(inputs.talk.speakers.iter().map(|s| ("ARTIST".to_owned(), s.clone())));
     tags.push(("RECORDING_LOCATION".to_owned(), inputs.hall.to_owned()));
@@ -18,13 +18,13 @@ pub(super) fn tags(inputs: &Inputs<'_>) -> Vec<(String, String)> {
 }
 
 /// Slot and gaps, in order.
-pub(super) fn chapters(pieces: &[Piece], inputs: &Inputs<'_>) -> Vec<Chapter> {
-    let Some(first) = pieces.first() else { return Vec::new() };
+pub(super) fn chapters(clips: &[Clip], inputs: &AssemblyInputs<'_>) -> Vec<Chapter> {
+    let Some(first) = clips.first() else { return Vec::new() };
     let slot = inputs.talk.slot;
     let mut out = Vec::new();
     let place = |at: Ms| {
-        let piece = pieces.iter().find(|p| p.wall().end > at)?;
-        Some((at.0 - piece.offset_ms + piece.shift_ms).clamp(piece.out_start_ms, piece.out_end_ms))
+        let clip = clips.iter().find(|p| p.wall().end > at)?;
+        Some((at.0 - clip.offset_ms + clip.shift_ms).clamp(clip.out_start_ms, clip.out_end_ms))
     };
     let start = place(slot.start).unwrap_or(0);
     if start > SECOND {
@@ -37,11 +37,11 @@ pub(super) fn chapters(pieces: &[Piece], inputs: &Inputs<'_>) -> Vec<Chapter> {
         // The beginning is missing; the first chapter says so.
         let missing = Interval::new(slot.start, first.wall().start);
         let cause = inputs.gaps.iter().find(|g| g.at.overlaps(missing)).map(|g| g.cause.to_string());
-        out.push(Chapter { at_ms: 0, title: Missing { ms: missing.len_ms(), cause }.to_string() });
+        out.push(Chapter { at_ms: 0, title: MissingMedia { ms: missing.len_ms(), cause }.to_string() });
     }
-    for piece in pieces {
-        if let Some(missing) = piece.before.as_ref().filter(|m| m.ms >= CHAPTER_GAP_MS) {
-            out.push(Chapter { at_ms: piece.out_start_ms, title: missing.to_string() });
+    for clip in clips {
+        if let Some(missing) = clip.before.as_ref().filter(|m| m.ms >= CHAPTER_GAP_MS) {
+            out.push(Chapter { at_ms: clip.out_start_ms, title: missing.to_string() });
         }
     }
     if let Some(end) = place(slot.end) {

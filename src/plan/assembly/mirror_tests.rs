@@ -6,10 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::ids::StreamId;
-use crate::domain::media::{MediaSpan, Packet, Window};
+use crate::domain::media::{MediaSpan, Packet, PacketWindow};
+use crate::plan::edit_filter::EditFilter;
 use crate::plan::fixtures;
 use crate::plan::media_fixtures::{Content, Dump, dump, original};
-use crate::plan::route::Route;
 use crate::plan::seam::Method;
 
 /// Wall time of media time 0 in the fixtures' streams.
@@ -67,8 +67,8 @@ fn segment(n: usize, taped: &Taped) -> Segment {
 }
 
 /// What the app reads from the middle of a file.
-fn window(dump: &Dump, from_ms: i64, to_ms: i64) -> Window {
-    let mut window = Window { from_ms, to_ms, before: vec![0; dump.index.tracks.len()], packets: Vec::new() };
+fn window(dump: &Dump, from_ms: i64, to_ms: i64) -> PacketWindow {
+    let mut window = PacketWindow { from_ms, to_ms, before: vec![0; dump.index.tracks.len()], packets: Vec::new() };
     for track in 1..=dump.index.tracks.len() {
         let of_track = || dump.packets.iter().filter(|p| p.track as usize == track);
         let first = of_track().position(|p| p.pts_ms >= from_ms).unwrap_or(of_track().count());
@@ -78,11 +78,11 @@ fn window(dump: &Dump, from_ms: i64, to_ms: i64) -> Window {
     window
 }
 
-fn plan_of(taped: &mut [Taped], slot: Interval) -> AssemblyPlan {
+fn plan_of(taped: &mut [Taped], slot: Interval) -> EditList {
     for _ in 0..6 {
         let segments: Vec<_> = taped.iter().enumerate().map(|(n, t)| segment(n, t)).collect();
         let talk = Talk { slot, ..fixtures::talk(1, 1, 0, 60) };
-        let plan = plan(&Inputs {
+        let plan = plan(&AssemblyInputs {
             talk: &talk,
             event: "27c3",
             hall: "Saal 1",
@@ -98,25 +98,25 @@ fn plan_of(taped: &mut [Taped], slot: Interval) -> AssemblyPlan {
         for (segment, from, to) in &plan.wanted {
             let dump = &mut taped[segment.0 as usize - 1].dump;
             let window = window(dump, *from, *to);
-            dump.index.windows.push(window);
+            dump.index.packet_windows.push(window);
         }
     }
     panic!("the plan wants more and more");
 }
 
 /// On each track: number of the packet in the original, time.
-fn carried_out(plan: &AssemblyPlan, taped: &[Taped]) -> Vec<Vec<(u64, i64)>> {
+fn carried_out(plan: &EditList, taped: &[Taped]) -> Vec<Vec<(u64, i64)>> {
     let mut out = vec![Vec::new(); 2];
-    for run in plan.pieces.chunk_by(|a, b| a.segment == b.segment) {
+    for run in plan.clips.chunk_by(|a, b| a.segment == b.segment) {
         let taped = &taped[run[0].segment.0 as usize - 1];
         let dump = &taped.dump;
-        let mut route = Route::new(run);
+        let mut filter = EditFilter::new(run);
         let mut ordinals = [0_u64; 2];
         for p in &dump.packets {
             let track = p.track as usize - 1;
             let ordinal = ordinals[track];
             ordinals[track] += 1;
-            if let Some((to, at)) = route.takes(p.track, ordinal, p.pts_ms, p.key) {
+            if let Some((to, at)) = filter.apply(p.track, ordinal, p.pts_ms, p.key) {
                 out[to as usize - 1].push((taped.number(track, ordinal), at));
             }
         }
@@ -154,7 +154,7 @@ fn numbers(packets: &[(u64, i64)]) -> Vec<u64> {
 
 const SECONDS: i64 = 900;
 
-fn all_of_it(taped: &mut [Taped], all: &[Packet], video: bool) -> std::result::Result<AssemblyPlan, String> {
+fn all_of_it(taped: &mut [Taped], all: &[Packet], video: bool) -> std::result::Result<EditList, String> {
     // From the middle of the first segments to the middle of the last.
     let slot = Interval::new(Ms(ZERO + 5_000), Ms(ZERO + SECONDS * 1000 - 5_000));
     let plan = plan_of(taped, slot);
@@ -176,7 +176,7 @@ fn all_of_it(taped: &mut [Taped], all: &[Packet], video: bool) -> std::result::R
             return Err(format!("track {track}: {missing} packets are missing: {plan:#?}"));
         }
     }
-    if plan.pieces.iter().any(|p| p.before.is_some()) {
+    if plan.clips.iter().any(|p| p.before.is_some()) {
         return Err(format!("a gap: {plan:#?}"));
     }
     Ok(plan)
@@ -233,10 +233,14 @@ fn a_failure_in_the_middle_of_an_hour_is_filled_from_the_other_mirror() {
         taped.extend(lane(2, &all, SECONDS, &[(600_000, 20_000)], how));
         let plan = all_of_it(&mut taped, &all, video).expect("whole");
         // From the first to the other one, and from that one back: no more seams than that.
-        let order: Vec<i64> = plan.pieces.iter().map(|p| p.segment.0).collect();
+        let order: Vec<i64> = plan.clips.iter().map(|p| p.segment.0).collect();
         assert_eq!(order, [1, 3, 2], "{plan:#?}");
         assert!(plan.seams.iter().all(|(_, _, s)| s.method == Method::Packets), "{:#?}", plan.seams);
-        assert_eq!(taped.iter().map(|t| t.dump.index.windows.len()).collect::<Vec<_>>(), [0, 1, 1, 0], "looked twice");
+        assert_eq!(
+            taped.iter().map(|t| t.dump.index.packet_windows.len()).collect::<Vec<_>>(),
+            [0, 1, 1, 0],
+            "looked twice"
+        );
     }
 }
 
@@ -257,10 +261,10 @@ fn two_encoders_share_no_packets_and_are_changed_at_a_key_picture_by_the_clock()
     taped.extend(second);
     let slot = Interval::new(Ms(ZERO + 5_000), Ms(ZERO + SECONDS * 1000 - 5_000));
     let plan = plan_of(&mut taped, slot);
-    let order: Vec<i64> = plan.pieces.iter().map(|p| p.segment.0).collect();
+    let order: Vec<i64> = plan.clips.iter().map(|p| p.segment.0).collect();
     assert_eq!(order, [1, 3, 2], "{plan:#?}");
     assert!(plan.seams.iter().all(|(_, _, s)| s.method == Method::Arrival), "{:#?}", plan.seams);
-    assert!(plan.pieces.iter().all(|p| p.before.is_none()));
+    assert!(plan.clips.iter().all(|p| p.before.is_none()));
     let out = carried_out(&plan, &taped);
     // Pictures: each once, or, beside a key picture, none or two of one time: they are not the same pictures.
     let got = numbers(&out[0]);
@@ -283,7 +287,7 @@ fn the_format_that_covers_most_is_chosen_and_two_mirrors_of_one_count_once() {
     third[0].dump.index.tracks[0].format_hash = 99;
     taped.extend(third);
     let plan = plan_of(&mut taped, Interval::new(Ms(ZERO), Ms(ZERO + 300_000)));
-    assert_eq!(plan.pieces.iter().map(|p| p.segment.0).collect::<Vec<_>>(), [3]);
+    assert_eq!(plan.clips.iter().map(|p| p.segment.0).collect::<Vec<_>>(), [3]);
     assert_eq!(plan.rejected.len(), 2);
     assert!(plan.rejected.iter().all(|r| !r.redundant), "they stay");
 }
@@ -308,7 +312,7 @@ fn a_hole_inside_a_segment_is_filled_from_the_other_mirror() {
                 holes.iter().for_each(|(from, to)| taped.lose(*from, *to));
             }
             let plan = all_of_it(&mut taped, &all, video).expect("whole");
-            let order: Vec<i64> = plan.pieces.iter().map(|p| p.segment.0).collect();
+            let order: Vec<i64> = plan.clips.iter().map(|p| p.segment.0).collect();
             assert_eq!(order, want, "{plan:#?}");
             assert!(plan.seams.iter().all(|(a, b, s)| a != b && s.method == Method::Packets), "{:#?}", plan.seams);
             assert!(plan.rejected.is_empty(), "both are used: {:?}", plan.rejected);
@@ -331,8 +335,8 @@ fn a_hole_that_both_mirrors_have_stays_a_gap() {
     let mut taped = with_holes(&[(300_000, 320_000)], &[(300_600, 320_600)], &all, (true, false, 100, false));
     let slot = Interval::new(Ms(ZERO + 5_000), Ms(ZERO + SECONDS * 1000 - 5_000));
     let plan = plan_of(&mut taped, slot);
-    assert_eq!(plan.pieces.iter().filter(|p| p.before.is_some()).count(), 1, "{plan:#?}");
-    assert!(taped.iter().all(|t| t.dump.index.windows.is_empty()), "nobody looks closer for nothing");
+    assert_eq!(plan.clips.iter().filter(|p| p.before.is_some()).count(), 1, "{plan:#?}");
+    assert!(taped.iter().all(|t| t.dump.index.packet_windows.is_empty()), "nobody looks closer for nothing");
     let other = plan.rejected.iter().find(|r| r.segment == SegmentId(2)).expect("left out");
     assert!(!other.redundant, "it has a part of the hole, which nothing else has: {other:?}");
 }
@@ -349,7 +353,7 @@ fn only_lacks(
     let all = original(SECONDS, Content::Unique, video);
     let mut taped = with_holes(ours, theirs, &all, (video, own_clock, 100, false));
     let plan = plan_of(&mut taped, Interval::new(Ms(ZERO + 5_000), Ms(ZERO + SECONDS * 1000 - 5_000)));
-    let missing: i64 = plan.pieces.iter().filter_map(|p| Some(p.before.as_ref()?.ms)).sum();
+    let missing: i64 = plan.clips.iter().filter_map(|p| Some(p.before.as_ref()?.ms)).sum();
     if !(want_ms - 500..=want_ms + slack_ms).contains(&missing) {
         return Err(format!("{missing} of {want_ms} ms: {ours:?} {theirs:?} {plan:#?}"));
     }

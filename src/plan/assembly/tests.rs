@@ -5,9 +5,9 @@ use crate::domain::gap::GapCause;
 use crate::domain::media::{MediaSpan, Packet};
 use crate::domain::segment::EndReason;
 use crate::domain::time::MINUTE;
+use crate::plan::edit_filter::EditFilter;
 use crate::plan::fixtures;
 use crate::plan::media_fixtures::{Content, Dump, dump, original};
-use crate::plan::route::Route;
 
 /// Wall time of media time 0 in the fixtures' streams.
 const ZERO: i64 = 1_000_000;
@@ -16,10 +16,10 @@ fn segment(n: usize, dump: &Dump) -> Segment {
     fixtures::segment(n as i64 + 1, dump.index.spans.clone())
 }
 
-fn plan_of(dumps: &[Dump], slot: Interval, padding: i64, gaps: &[Gap]) -> AssemblyPlan {
+fn plan_of(dumps: &[Dump], slot: Interval, padding: i64, gaps: &[Gap]) -> EditList {
     let segments: Vec<_> = dumps.iter().enumerate().map(|(n, d)| segment(n, d)).collect();
     let talk = Talk { slot, ..fixtures::talk(1, 1, 0, 60) };
-    plan(&Inputs {
+    plan(&AssemblyInputs {
         talk: &talk,
         event: "27c3",
         hall: "Saal 1",
@@ -32,17 +32,17 @@ fn plan_of(dumps: &[Dump], slot: Interval, padding: i64, gaps: &[Gap]) -> Assemb
 }
 
 /// What comes out on each track: number of the packet in the original, time.
-fn carried_out(plan: &AssemblyPlan, dumps: &[Dump]) -> Vec<Vec<(u64, i64)>> {
+fn carried_out(plan: &EditList, dumps: &[Dump]) -> Vec<Vec<(u64, i64)>> {
     let mut out = vec![Vec::new(); 2];
-    for run in plan.pieces.chunk_by(|a, b| a.segment == b.segment) {
+    for run in plan.clips.chunk_by(|a, b| a.segment == b.segment) {
         let dump = &dumps[run[0].segment.0 as usize - 1];
-        let mut route = Route::new(run);
+        let mut filter = EditFilter::new(run);
         let mut ordinals = [0_u64; 2];
         for p in &dump.packets {
             let track = p.track as usize - 1;
             let ordinal = ordinals[track];
             ordinals[track] += 1;
-            if let Some((to, at)) = route.takes(p.track, ordinal, p.pts_ms, p.key) {
+            if let Some((to, at)) = filter.apply(p.track, ordinal, p.pts_ms, p.key) {
                 out[to as usize - 1].push((dump.from[track] + ordinal, at));
             }
         }
@@ -172,7 +172,7 @@ fn a_gap_is_closed_and_marked_with_its_cause() {
     assert_eq!(titles[3].1, "after the talk");
     // 110 s of window less 12 s of gap, and pictures begin a little before.
     assert!((97_000..100_500).contains(&plan.duration_ms), "{}", plan.duration_ms);
-    assert_eq!(plan.pieces.len(), 2);
+    assert_eq!(plan.clips.len(), 2);
     assert_eq!(plan.tags[0].1, "Talk 1");
     // Any change of what goes in shows; the same gives the same.
     assert_eq!(plan.digest(), plan_of(&dumps, wall(30, 120), 10_000, &gaps).digest());
@@ -193,7 +193,7 @@ fn what_is_left_out_says_why() {
         let found = plan.rejected.iter().find(|r| r.segment == SegmentId(id)).expect("rejected");
         (found.reason.as_str(), found.redundant)
     };
-    assert_eq!(plan.pieces.len(), 1);
+    assert_eq!(plan.clips.len(), 1);
     assert!(reason(2).0.starts_with("segment 1 goes on") && reason(2).1, "{:?}", reason(2));
     assert!(reason(3).0.starts_with("its format") && !reason(3).1, "{:?}", reason(3));
     assert!(reason(4).0.contains("outside"), "{:?}", reason(4));
@@ -222,14 +222,14 @@ fn a_short_connection_inside_a_burst_gives_nothing_and_the_next_one_follows() {
     // The third one's burst reaches back over the second one, whose own start it also holds.
     let dumps = [cut(0, 40_000), cut(33_000, 36_000), cut(31_000, 90_000)];
     let plan = plan_of(&dumps, wall(5, 80), 0, &[]);
-    let used: Vec<_> = plan.pieces.iter().map(|p| p.segment.0).collect();
+    let used: Vec<_> = plan.clips.iter().map(|p| p.segment.0).collect();
     assert_eq!(used, [1, 3]);
     assert_eq!(plan.rejected.len(), 1);
     // The first one began too late and is held by the burst of the second.
     let dumps = [cut(50_000, 53_000), cut(46_000, 90_000)];
     let plan = plan_of(&dumps, wall(5, 80), 0, &[]);
-    assert_eq!(plan.pieces.len(), 1);
-    assert_eq!((plan.pieces[0].segment.0, plan.rejected[0].segment.0), (2, 1));
+    assert_eq!(plan.clips.len(), 1);
+    assert_eq!((plan.clips[0].segment.0, plan.rejected[0].segment.0), (2, 1));
 }
 
 #[test]
@@ -240,13 +240,13 @@ fn what_reaches_back_before_a_segment_does_not_stand_in_it() {
     let short = dump(&all, at(&all, 46_000, true), at(&all, 53_000, true), false, 0, true);
     let plan = plan_of(&[long, short], wall(5, 65), 0, &[]);
     assert!(!plan.rejected.iter().any(|r| r.redundant), "{:?}", plan.rejected);
-    assert_eq!(plan.pieces.iter().map(|p| p.segment.0).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(plan.clips.iter().map(|p| p.segment.0).collect::<Vec<_>>(), [2, 1]);
 }
 
 #[test]
 fn nothing_recorded_gives_no_pieces() {
     let plan = plan_of(&[], wall(0, 10), MINUTE, &[]);
-    assert!(plan.pieces.is_empty() && plan.chapters.is_empty() && plan.starts.is_none());
+    assert!(plan.clips.is_empty() && plan.chapters.is_empty() && plan.starts.is_none());
 }
 
 #[test]
@@ -264,10 +264,10 @@ fn a_hole_inside_a_segment_is_closed_where_the_media_goes_on() {
     let start = with_hole.packets.iter().find(|p| p.pts_ms >= 28_000).map(|p| p.pts_ms).expect("some");
     index.spans = vec![MediaSpan { media_end_ms: end, ..whole }, MediaSpan { media_start_ms: start, ..whole }];
     let plan = plan_of(&[with_hole], wall(5, 55), 0, &[]);
-    assert_eq!(plan.pieces.len(), 2);
-    assert_eq!(plan.pieces[1].out_start_ms, plan.pieces[0].out_end_ms, "{:#?}", plan.pieces);
+    assert_eq!(plan.clips.len(), 2);
+    assert_eq!(plan.clips[1].out_start_ms, plan.clips[0].out_end_ms, "{:#?}", plan.clips);
     let gap = plan.chapters.iter().find(|c| c.title.starts_with("gap")).expect("a chapter for it");
-    assert_eq!(gap.at_ms, plan.pieces[0].out_end_ms);
+    assert_eq!(gap.at_ms, plan.clips[0].out_end_ms);
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn what_only_the_wall_clock_calls_the_same_is_never_called_redundant() {
     // A minute later the clock was set back by a minute: other media, the same wall time.
     let later = dump(&all, at(&all, 62_000, false), at(&all, 80_000, false), false, -60_000, false);
     let plan = plan_of(&[earlier, later], wall(5, 15), 0, &[]);
-    assert_eq!(plan.pieces.len(), 1);
+    assert_eq!(plan.clips.len(), 1);
     assert_eq!(plan.rejected.iter().map(|r| (r.segment.0, r.redundant)).collect::<Vec<_>>(), [(2, false)]);
     // The same media a second time may go.
     let (once, twice) =
@@ -296,7 +296,7 @@ fn after_a_gap_pictures_wait_for_a_key_one_also_over_pieces_that_have_none() {
             cuts.iter().map(|(a, b)| dump(&all, at(&all, *a, true), at(&all, *b, true), false, 0, false)).collect();
         assert!(dumps[1..3].iter().all(|d| d.index.keys_ms.is_empty()));
         let plan = plan_of(&dumps, Interval::new(Ms(ZERO), Ms(ZERO + 20_000)), 0, &[]);
-        assert_eq!(plan.pieces.iter().filter(|p| p.before.is_some()).count(), 1, "{plan:#?}");
+        assert_eq!(plan.clips.iter().filter(|p| p.before.is_some()).count(), 1, "{plan:#?}");
         let out = carried_out(&plan, &dumps);
         let pictures: Vec<u64> = out[0].iter().map(|(n, _)| *n).filter(|n| *n > 120).collect();
         assert_eq!(pictures.first(), Some(&192), "{plan:#?}");

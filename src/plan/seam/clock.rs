@@ -1,13 +1,13 @@
 //! Seams of segments without equal packets, by what their clocks say.
 
-use super::{Edge, Method, SAME_CLOCK_MS, Seam, SeamCut, SeamKind, begin_after_gap, whole_packets};
+use super::{Method, SAME_CLOCK_MS, Seam, SeamCut, SeamKind, TrackEdge, begin_after_gap, whole_packets};
 use crate::domain::media::{MediaIndex, Packet, Track, TrackKind};
-use crate::plan::cut::From;
+use crate::plan::cut::CutStart;
 
 /// No equal packets: what the clocks say.
 pub(super) fn by_clock(
     pairs: &[(&Track, &Track)],
-    edges: &[(Edge, Edge)],
+    edges: &[(TrackEdge, TrackEdge)],
     first: &MediaIndex,
     second: &MediaIndex,
     shift: i64,
@@ -61,7 +61,7 @@ pub(super) fn by_clock(
                 first_track: a.number,
                 second_track: b.number,
                 to: whole_packets(first, a),
-                from: if b.kind == TrackKind::Video { From::Key(end) } else { From::Time(end) },
+                from: if b.kind == TrackKind::Video { CutStart::Keyframe(end) } else { CutStart::Time(end) },
             }
         })
         .collect();
@@ -77,7 +77,7 @@ pub(super) fn by_clock(
 }
 
 /// True where packets of the same time are known of both.
-fn is_visible(a: &Edge, b: &Edge, shift: i64) -> bool {
+fn is_visible(a: &TrackEdge, b: &TrackEdge, shift: i64) -> bool {
     let extent = |packets: &[Packet]| {
         let times = packets.iter().map(|p| p.pts_ms);
         times.clone().min().zip(times.max())

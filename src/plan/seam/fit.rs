@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{Edge, SAME_CLOCK_MS};
+use super::{SAME_CLOCK_MS, TrackEdge};
 
 /// And by so little where nothing is guessed.
 const ROUNDING_MS: i64 = 4;
@@ -38,7 +38,7 @@ impl Fit {
 }
 
 /// Number differences at which packets of a track are equal. `expected`: the shift that the clocks show, milliseconds.
-pub(super) fn fits(a: &Edge, b: &Edge, expected: i64) -> Vec<Fit> {
+pub(super) fn fits(a: &TrackEdge, b: &TrackEdge, expected: i64) -> Vec<Fit> {
     type Places = (Vec<usize>, Vec<usize>);
     let mut places: HashMap<(u64, u32), Places> = HashMap::new();
     for (n, p) in a.packets.iter().enumerate() {
@@ -89,7 +89,7 @@ pub(super) fn fits(a: &Edge, b: &Edge, expected: i64) -> Vec<Fit> {
 }
 
 /// The shift that most matches of a fit show: the first packets of a dump have guessed times.
-fn median_shift(a: &Edge, b: &Edge, fit: &Fit) -> i64 {
+fn median_shift(a: &TrackEdge, b: &TrackEdge, fit: &Fit) -> i64 {
     let mut shifts: Vec<i64> = a
         .packets
         .iter()

@@ -2,7 +2,7 @@
 
 use super::{Method, Seam, SeamCut, SeamKind, whole_packets};
 use crate::domain::media::{MediaIndex, Track, TrackKind};
-use crate::plan::cut::{From, To};
+use crate::plan::cut::{CutEnd, CutStart};
 
 /// Two encoders' streams share no packets. Going over from one to the other falls on a key picture of the
 /// second that is no older than this.
@@ -37,11 +37,11 @@ pub(super) fn beside(
         .map(|(a, b)| SeamCut {
             first_track: a.number,
             second_track: b.number,
-            to: key.map_or_else(|| whole_packets(first, a), |k| To::Time(k + shift)),
+            to: key.map_or_else(|| whole_packets(first, a), |k| CutEnd::Time(k + shift)),
             from: match (key, b.kind) {
-                (Some(key), TrackKind::Video) => From::Key(key),
-                (None, TrackKind::Video) => From::Key(end),
-                (key, _) => From::Time(key.unwrap_or(end)),
+                (Some(key), TrackKind::Video) => CutStart::Keyframe(key),
+                (None, TrackKind::Video) => CutStart::Keyframe(end),
+                (key, _) => CutStart::Time(key.unwrap_or(end)),
             },
         })
         .collect();

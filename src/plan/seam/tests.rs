@@ -10,18 +10,18 @@ fn joined(a: &Dump, b: &Dump, seam: &Seam) -> Vec<Vec<u64>> {
         .map(|cut| {
             let track = cut.first_track as usize - 1;
             let mut out: Vec<u64> = match cut.to {
-                To::Packet(n) => (0..n).collect(),
-                To::End => (0..a.index.tracks[track].packets).collect(),
-                To::Time(_) => panic!("a time"),
+                CutEnd::Packet(n) => (0..n).collect(),
+                CutEnd::End => (0..a.index.tracks[track].packets).collect(),
+                CutEnd::Time(_) => panic!("a time"),
             };
             for n in &mut out {
                 *n += a.from[track];
             }
             let end = match whole_packets(&b.index, &b.index.tracks[track]) {
-                To::Packet(n) => n,
+                CutEnd::Packet(n) => n,
                 _ => b.index.tracks[track].packets,
             };
-            if let From::Packet(n) = cut.from {
+            if let CutStart::Packet(n) = cut.from {
                 out.extend((n..end).map(|n| n + b.from[track]));
             }
             out
@@ -122,7 +122,7 @@ fn long_overlaps_and_middles_are_seen_by_the_clock() {
     let b = dump(&all, at(100), at(390), false, 0, true);
     let seam = find(&a.index, &b.index);
     assert_eq!((seam.kind, seam.method, seam.contained), (SeamKind::Overlap, Method::Clock, false));
-    assert!(matches!(seam.cuts[0].from, From::Key(at) if (299_000..=301_000).contains(&at)), "{seam:?}");
+    assert!(matches!(seam.cuts[0].from, CutStart::Keyframe(at) if (299_000..=301_000).contains(&at)), "{seam:?}");
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_packet_lost_on_one_connection_does_not_matter() {
     let b = dump(&all, 1100, 2000, false, 0, true);
     let seam = find(&a.index, &b.index);
     // The first one keeps up to its last whole packet, 1298, which is the second one's 1299 - 1100.
-    assert_eq!((seam.cuts[0].to, seam.cuts[0].from), (To::Packet(1299), From::Packet(200)));
+    assert_eq!((seam.cuts[0].to, seam.cuts[0].from), (CutEnd::Packet(1299), CutStart::Packet(200)));
 }
 
 #[test]
@@ -177,5 +177,5 @@ fn clocks_that_claim_an_overlap_without_an_equal_packet_cost_nothing() {
     let b = dump(&all, 22 * 43, 40 * 43, true, -8000, true);
     let seam = find(&a.index, &b.index);
     assert_eq!((seam.kind, seam.contained, seam.missing_ms), (SeamKind::Gap, false, 0));
-    assert_eq!(seam.cuts[0].from, From::Start);
+    assert_eq!(seam.cuts[0].from, CutStart::Start);
 }

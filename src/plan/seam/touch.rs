@@ -1,9 +1,9 @@
 //! Segments that share no packet though nothing is missing between them: the server cut the connection and
 //! the next one began with the very next packet.
 
-use super::{Edge, Method, Seam, SeamCut, SeamKind, whole_packets};
+use super::{Method, Seam, SeamCut, SeamKind, TrackEdge, whole_packets};
 use crate::domain::media::{MediaIndex, Packet, Track, TrackKind};
-use crate::plan::cut::From;
+use crate::plan::cut::CutStart;
 
 /// How two segments of one clock meet whose packets follow each other without a hole. `None` where pictures
 /// are missing, or, without pictures, sound: then the clocks say how much.
@@ -12,7 +12,7 @@ use crate::plan::cut::From;
 /// without waiting for a key one.
 pub(super) fn touching(
     pairs: &[(&Track, &Track)],
-    edges: &[(Edge, Edge)],
+    edges: &[(TrackEdge, TrackEdge)],
     first: &MediaIndex,
     second: &MediaIndex,
     seam: &Seam,
@@ -41,7 +41,7 @@ pub(super) fn touching(
         first_track: a.number,
         second_track: b.number,
         to: whole_packets(first, a),
-        from: From::Start,
+        from: CutStart::Start,
     });
     Some(Seam {
         kind: if all_go_on { SeamKind::Overlap } else { SeamKind::Gap },
@@ -55,7 +55,7 @@ pub(super) fn touching(
 
 /// How much is missing between the whole packets of the first and those of the second, milliseconds: 0 where the
 /// times of both together rise evenly. `None` where that cannot be told, or where they have the same time.
-fn hole(a: &Edge, b: &Edge, packet_ms: i64) -> Option<i64> {
+fn hole(a: &TrackEdge, b: &TrackEdge, packet_ms: i64) -> Option<i64> {
     let kept = &a.packets[..a.whole];
     let times = || kept.iter().chain(&b.packets).map(|p| p.pts_ms);
     let last = kept.iter().map(|p| p.pts_ms).max()?;

@@ -6,7 +6,7 @@ fn pieces(all: &[Packet], cut: usize, lost: usize) -> (Dump, Dump) {
     (dump(all, 0, cut, false, 0, false), dump(all, cut + lost, all.len(), false, 0, false))
 }
 
-fn froms(seam: &Seam) -> Vec<From> {
+fn froms(seam: &Seam) -> Vec<CutStart> {
     seam.cuts.iter().map(|c| c.from).collect()
 }
 
@@ -21,7 +21,7 @@ fn wherever_a_stream_is_cut_the_next_packet_goes_on() {
             assert_eq!((seam.kind, seam.method, seam.missing_ms), (SeamKind::Overlap, Method::Clock, 0), "{cut}");
             assert_eq!((seam.shift_ms, seam.matched_packets, seam.shared_ms), (0, 0, 0), "{cut}");
             assert!(!seam.contained && seam.reaches_back_ms == 0, "{cut}");
-            assert!(seam.cuts.iter().all(|c| (c.to, c.from) == (To::End, From::Start)), "{cut}: {seam:?}");
+            assert!(seam.cuts.iter().all(|c| (c.to, c.from) == (CutEnd::End, CutStart::Start)), "{cut}: {seam:?}");
         }
     }
 }
@@ -35,8 +35,8 @@ fn one_packet_less_is_a_gap_and_only_a_missing_picture_asks_for_a_key_picture() 
         let seam = find(&a.index, &b.index);
         let pictures = all[cut].track == 1;
         seen[usize::from(pictures)] += 1;
-        assert_eq!(froms(&seam)[0] != From::Start, pictures, "{cut}: {seam:?}");
-        assert_eq!(froms(&seam)[1] == From::Start, seam.kind == SeamKind::Gap, "{cut}: {seam:?}");
+        assert_eq!(froms(&seam)[0] != CutStart::Start, pictures, "{cut}: {seam:?}");
+        assert_eq!(froms(&seam)[1] == CutStart::Start, seam.kind == SeamKind::Gap, "{cut}: {seam:?}");
         if !pictures {
             assert_eq!((seam.kind, seam.method, seam.shift_ms), (SeamKind::Gap, Method::Clock, 0), "{cut}");
             assert!((20..28).contains(&seam.missing_ms), "{cut}: {seam:?}");
@@ -54,7 +54,7 @@ fn a_last_packet_that_may_be_torn_is_missing_unless_it_is_known_to_be_whole() {
         a.index.tracks[1].adts = true;
         a.index.tracks[0].whole_end = whole;
         let seam = find(&a.index, &b.index);
-        assert_eq!(seam.kind == SeamKind::Overlap && froms(&seam) == [From::Start; 2], whole, "{seam:?}");
+        assert_eq!(seam.kind == SeamKind::Overlap && froms(&seam) == [CutStart::Start; 2], whole, "{seam:?}");
     }
 }
 
@@ -64,7 +64,7 @@ fn times_that_go_on_by_chance_are_no_proof() {
     let goes_on = |change: &dyn Fn(&mut Dump, &mut Dump), taped| {
         let (mut a, mut b) = pieces(&all, 1000, 0);
         change(&mut a, &mut b);
-        froms(&find_taped(&a.index, &b.index, taped).seam).first() == Some(&From::Start)
+        froms(&find_seam(&a.index, &b.index, taped).seam).first() == Some(&CutStart::Start)
     };
     type Case<'a> = (&'a str, &'a dyn Fn(&mut Dump, &mut Dump));
     let cases: [Case<'_>; 4] = [
@@ -79,11 +79,11 @@ fn times_that_go_on_by_chance_are_no_proof() {
             b.index.tracks[0].packet_ms = 0;
         }),
     ];
-    assert!(goes_on(&|_, _| (), Taped::InTurn));
+    assert!(goes_on(&|_, _| (), RecordingOrder::InTurn));
     for (what, change) in cases {
-        assert!(!goes_on(change, Taped::InTurn), "{what}");
+        assert!(!goes_on(change, RecordingOrder::InTurn), "{what}");
     }
-    for taped in [Taped::FromAnother, Taped::Beside] {
+    for taped in [RecordingOrder::FromAnother, RecordingOrder::Beside] {
         assert!(!goes_on(&|_, _| (), taped), "{taped:?}");
     }
 }
@@ -96,7 +96,7 @@ fn a_second_one_without_sound_lacks_something() {
     b.index.head.retain(|p| p.track == 1);
     b.index.tail.retain(|p| p.track == 1);
     let seam = find(&a.index, &b.index);
-    assert_eq!((seam.kind, froms(&seam)), (SeamKind::Gap, vec![From::Start]));
+    assert_eq!((seam.kind, froms(&seam)), (SeamKind::Gap, vec![CutStart::Start]));
 }
 
 #[test]
@@ -111,5 +111,5 @@ fn pictures_that_repeat_each_second_do_not_make_an_overlap_of_pieces_that_touch(
     }
     let (a, b) = (dump(&all, 680, 760, false, 0, false), dump(&all, 760, 840, false, 0, false));
     let seam = find(&a.index, &b.index);
-    assert_eq!((seam.method, seam.shift_ms, froms(&seam)), (Method::Clock, 0, vec![From::Start; 2]));
+    assert_eq!((seam.method, seam.shift_ms, froms(&seam)), (Method::Clock, 0, vec![CutStart::Start; 2]));
 }

@@ -11,8 +11,8 @@ use reqwest::{Client, Proxy, Response, StatusCode, redirect};
 use url::Url;
 
 use super::playlist::join;
-use crate::domain::follow::{Refusal, may_follow};
 use crate::domain::hls::ByteRange;
+use crate::domain::redirect_policy::{RedirectRefusal, may_follow};
 use crate::domain::segment::EndReason;
 use crate::domain::stream_url::{StreamUrl, is_private_ip, redact_text};
 use crate::domain::text::{one_line, shortened};
@@ -193,7 +193,7 @@ impl Requests {
     ///
     /// # Errors
     /// When the server does not give it.
-    pub async fn chunk(&self, url: &Url, range: Option<ByteRange>, done: u64) -> Result<Body, Failure> {
+    pub async fn segment(&self, url: &Url, range: Option<ByteRange>, done: u64) -> Result<Body, Failure> {
         let wanted = match range {
             Some(range) => {
                 let rest = range.length.saturating_sub(done);
@@ -210,7 +210,7 @@ impl Requests {
 
     async fn small(&self, url: &Url, range: Option<ByteRange>, max: usize) -> Result<(Vec<u8>, Url), Failure> {
         let all = async {
-            let mut body = self.chunk(url, range, 0).await?;
+            let mut body = self.segment(url, range, 0).await?;
             let found = body.found.clone();
             let mut bytes = Vec::new();
             while let Some(piece) = body.next().await? {
@@ -291,10 +291,10 @@ impl Requests {
     fn trust(&self, url: &Url) -> Result<Trust, Failure> {
         let own = url.host_str() == Some(self.stream.host()) && !self.stream.is_public_only();
         let private = self.private.get().copied().unwrap_or(false);
-        let refused = |refusal: Refusal| Failure { reason: refusal.reason(), detail: refusal.to_string() };
+        let refused = |refusal: RedirectRefusal| Failure { reason: refusal.reason(), detail: refusal.to_string() };
         if !own && !private && is_proxy(&self.clients.proxies, url.host_str().unwrap_or_default()) {
             // Its name is looked up as the user's, who did not mean it for strangers.
-            return Err(refused(Refusal::Private(shown(url))));
+            return Err(refused(RedirectRefusal::Private(shown(url))));
         }
         may_follow(url, &[], own || private).map_err(refused)?;
         Ok(match (own, private) {

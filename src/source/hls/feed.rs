@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::memo::Memo;
 use crate::domain::segment::Mark;
 use crate::domain::time::Ms;
-use crate::plan::hls::Taken;
+use crate::plan::hls::SegmentRef;
 use crate::source::Hints;
 
 /// One thing on the way.
@@ -22,7 +22,7 @@ pub enum Item {
     /// Bytes of a chunk or a map.
     Bytes(Bytes),
     /// All of a chunk's bytes are before this; when its last picture was made, where that is known.
-    Whole(Taken, Option<Ms>),
+    Whole(SegmentRef, Option<Ms>),
 }
 
 /// The tape's end.
@@ -60,12 +60,12 @@ impl Feed {
         }
     }
 
-    fn whole(&mut self, taken: Taken, made_until: Option<Ms>) {
+    fn whole(&mut self, taken: SegmentRef, end_date_time: Option<Ms>) {
         if self.muxed.is_some() {
             // Of what is on its way now nobody knows how many bytes it will be. Before the next chunk is read,
             // nothing later can have been given, and mostly all of it was.
-            self.due = made_until.or(self.due);
-        } else if let Some(at) = made_until {
+            self.due = end_date_time.or(self.due);
+        } else if let Some(at) = end_date_time {
             self.hints.push(Mark { at, offset: self.given });
         }
         self.memo.set(&self.variant.lock().unwrap_or_else(PoisonError::into_inner), taken);
@@ -87,7 +87,7 @@ impl AsyncRead for Feed {
             }
             match this.items.poll_recv(cx) {
                 Poll::Ready(Some(Item::Bytes(bytes))) => this.bytes(bytes),
-                Poll::Ready(Some(Item::Whole(taken, made_until))) => this.whole(taken, made_until),
+                Poll::Ready(Some(Item::Whole(taken, end_date_time))) => this.whole(taken, end_date_time),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Pending if buf.filled().len() > before => return Poll::Ready(Ok(())),
                 Poll::Pending => return Poll::Pending,

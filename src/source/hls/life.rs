@@ -1,8 +1,8 @@
 //! One connection: reads the playlist again and again and hands on each chunk once.
 
 mod apart;
-mod chunk;
 mod entry;
+mod segment_fetch;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,10 +19,10 @@ use super::client::{Failure, Requests};
 use super::crypt::Cipher;
 use super::feed::Item;
 use super::memo::{Memo, Memos};
-use crate::domain::hls::{Chunk, Key, Map, Playlist};
+use crate::domain::hls::{InitSection, Key, MediaPlaylist, MediaSegment};
 use crate::domain::segment::EndReason;
 use crate::domain::time::Ms;
-use crate::plan::hls::{self, Start, Taken};
+use crate::plan::hls::{self, ResumePoint, SegmentRef};
 use crate::source::ffmpeg::Ffmpeg;
 use crate::source::log::LineLog;
 use crate::source::{Ask, SourceEnd};
@@ -86,9 +86,9 @@ pub struct Life {
     /// The last key that was fetched.
     key: Option<(Url, [u8; 16])>,
     /// The chunk before, of this connection, and so of its file.
-    before: Option<Chunk>,
+    before: Option<MediaSegment>,
     /// The start of an MP4 that the file has.
-    map: Option<Map>,
+    map: Option<InitSection>,
     /// What is under way.
     part: Option<Part>,
     /// The last news: a byte, or a chunk that came to be known.
@@ -97,7 +97,7 @@ pub struct Life {
 
 /// How much of a chunk was handed on.
 struct Part {
-    of: Taken,
+    of: SegmentRef,
     received: u64,
     /// Its first bytes.
     start: Vec<u8>,
@@ -109,7 +109,7 @@ struct Part {
 }
 
 impl Part {
-    fn new(of: Taken) -> Self {
+    fn new(of: SegmentRef) -> Self {
         Self {
             of,
             received: 0,
@@ -125,8 +125,8 @@ impl Part {
 /// What was done last.
 enum Position {
     /// Nothing; what an earlier connection did.
-    Begin(Option<Taken>),
-    After(Taken),
+    Begin(Option<SegmentRef>),
+    After(SegmentRef),
 }
 
 impl Life {
@@ -219,8 +219,8 @@ impl Life {
         let mut trouble: Option<Failure> = None;
         loop {
             let start = self.next(&known.playlist, &position);
-            let last = known.playlist.chunks.last().map(Taken::of);
-            let Some(chunk) = known.playlist.chunks.get(start.at).cloned() else {
+            let last = known.playlist.segments.last().map(SegmentRef::of);
+            let Some(segment) = known.playlist.segments.get(start.at).cloned() else {
                 if let (Position::Begin(_), Some(last)) = (&position, last) {
                     position = Position::After(last);
                 }
@@ -242,33 +242,33 @@ impl Life {
                 self.give_up_after(&known, trouble.as_ref())?;
                 continue;
             };
-            if self.needs_new_file(&chunk, &start) {
+            if self.needs_new_file(&segment, &start) {
                 return Ok(done("another format begins: it gets a file of its own"));
             }
-            if let Some(Key::Other(name)) = &chunk.key {
+            if let Some(Key::Other(name)) = &segment.key {
                 let detail = format!("the stream is encrypted by {name}, which cannot be taken off");
                 return Err(Failure { reason: EndReason::SourceFailed, detail });
             }
-            let taken = Taken::of(&chunk);
-            match self.take(&chunk, known.dated).await {
+            let taken = SegmentRef::of(&segment);
+            match self.take(&segment, known.dated).await {
                 Ok(()) => {
-                    self.note(&start, &chunk);
+                    self.note(&start, &segment);
                     trouble = None;
                     known.news = true;
                     position = Position::After(taken);
-                    if !chunk.gap {
-                        self.before = Some(chunk);
+                    if !segment.gap {
+                        self.before = Some(segment);
                     }
                 }
                 Err(failure) => {
-                    self.say(&format!("chunk {}: {}", chunk.sequence, failure.detail));
+                    self.say(&format!("chunk {}: {}", segment.sequence, failure.detail));
                     let refused = matches!(failure.reason, EndReason::PrivateAddress | EndReason::SourceFailed);
                     if refused && self.before.is_none() {
                         // Ours to refuse, and so it will be the next time.
                         return Err(failure);
                     }
                     if self.is_hopeless(&known.playlist, start.at).await {
-                        self.say(&format!("chunk {} is left out", chunk.sequence));
+                        self.say(&format!("chunk {} is left out", segment.sequence));
                         self.skipped(&taken).await;
                         position = Position::After(taken);
                         continue;
@@ -286,24 +286,24 @@ impl Life {
         }
     }
 
-    fn next(&self, playlist: &Playlist, position: &Position) -> Start {
+    fn next(&self, playlist: &MediaPlaylist, position: &Position) -> ResumePoint {
         match position {
             Position::Begin(_) if self.look => {
-                Start { at: playlist.chunks.len().saturating_sub(1), ..Start::default() }
+                ResumePoint { at: playlist.segments.len().saturating_sub(1), ..ResumePoint::default() }
             }
             Position::Begin(taken) => {
-                hls::begin(playlist, taken.as_ref(), self.now(), self.ask.from, self.half != Half::All)
+                hls::first_segment(playlist, taken.as_ref(), self.now(), self.ask.from, self.half != Half::All)
             }
-            Position::After(taken) => hls::after(playlist, taken),
+            Position::After(taken) => hls::resume_after(playlist, taken),
         }
     }
 
     /// What is worth a line about a chunk that was taken.
-    fn note(&self, start: &Start, chunk: &Chunk) {
+    fn note(&self, start: &ResumePoint, segment: &MediaSegment) {
         if start.reset {
-            self.say(&format!("numbers began anew at {}", chunk.sequence));
+            self.say(&format!("numbers began anew at {}", segment.sequence));
         } else if start.missed > 0 {
-            self.say(&format!("{} chunks before {} were no longer to be had", start.missed, chunk.sequence));
+            self.say(&format!("{} chunks before {} were no longer to be had", start.missed, segment.sequence));
         }
     }
 
@@ -319,21 +319,21 @@ impl Life {
     }
 
     /// True where a chunk cannot stand in the file of those before.
-    fn needs_new_file(&self, chunk: &Chunk, start: &Start) -> bool {
+    fn needs_new_file(&self, segment: &MediaSegment, start: &ResumePoint) -> bool {
         let Some(before) = &self.before else { return false };
         let muxed = self.half != Half::All;
-        hls::needs_new_file(before, chunk, muxed)
-            || self.is_torn_by(chunk)
+        hls::needs_new_file(before, segment, muxed)
+            || self.is_torn_by(segment)
             // Whoever puts the two together goes by one clock.
             || (muxed && start.reset)
-            || (muxed && self.packed && before.sequence.checked_add(1) != Some(chunk.sequence))
+            || (muxed && self.packed && before.sequence.checked_add(1) != Some(segment.sequence))
     }
 
     /// The failure, where it has lasted too long. Sound is given up also where it just does not come: the picture
     /// waits for it.
     fn give_up_after(&self, known: &Known, failure: Option<&Failure>) -> Result<(), Failure> {
         if self.half == Half::Sound {
-            let patience = hls::patience_with_sound(&known.playlist);
+            let patience = hls::audio_stall_limit_ms(&known.playlist);
             if self.last_byte.elapsed() < Duration::from_millis(patience.unsigned_abs()) {
                 return Ok(());
             }
@@ -345,37 +345,37 @@ impl Life {
         failure.filter(|_| over).map_or(Ok(()), |failure| Err(failure.clone()))
     }
 
-    fn is_over(&self, playlist: &Playlist) -> bool {
-        let patience = hls::patience(playlist, self.ask.alone);
+    fn is_over(&self, playlist: &MediaPlaylist) -> bool {
+        let patience = hls::outage_limit_ms(playlist, self.ask.alone);
         self.last_byte.elapsed().as_millis() >= u128::from(patience.unsigned_abs())
     }
 
     /// True where the chunk under way is another one, and what was handed on of it ended inside an MP4
     /// fragment: nothing can be read behind that.
-    fn is_torn_by(&self, chunk: &Chunk) -> bool {
-        let torn = self.part.as_ref().is_some_and(|part| part.received > 0 && !part.of.is(chunk));
-        torn && chunk.map.is_some() && !self.holds(chunk)
+    fn is_torn_by(&self, segment: &MediaSegment) -> bool {
+        let torn = self.part.as_ref().is_some_and(|part| part.received > 0 && !part.of.is(segment));
+        torn && segment.map.is_some() && !self.holds(segment)
     }
 
     /// True where a chunk is handed on only when all of it is there: an MP4 fragment without its end makes ffmpeg
     /// fail, and what it has of the other half is lost with it.
-    fn holds(&self, chunk: &Chunk) -> bool {
-        self.half != Half::All && chunk.map.is_some()
+    fn holds(&self, segment: &MediaSegment) -> bool {
+        self.half != Half::All && segment.map.is_some()
     }
 
     /// True where a chunk failed often enough and a later one can be had, so that it is not the server.
-    async fn is_hopeless(&self, playlist: &Playlist, at: usize) -> bool {
+    async fn is_hopeless(&self, playlist: &MediaPlaylist, at: usize) -> bool {
         let tried = |p: &Part| p.failures >= TRIES || (p.failures > 1 && p.since.elapsed() >= TRIED_FOR);
         if !self.part.as_ref().is_some_and(tried) {
             return false;
         }
-        let mut later = playlist.chunks.iter().skip(at + 1).filter(|chunk| !chunk.gap);
+        let mut later = playlist.segments.iter().skip(at + 1).filter(|segment| !segment.gap);
         // The newest first, since those beside this one may be missing with it; but it may be announced before
         // it is there.
-        for chunk in [later.next_back(), later.next()].into_iter().flatten() {
-            let can_be_had = async { self.http.chunk(&chunk.url, chunk.range, 0).await?.next().await };
+        for segment in [later.next_back(), later.next()].into_iter().flatten() {
+            let can_be_had = async { self.http.segment(&segment.url, segment.range, 0).await?.next().await };
             if let Ok(Ok(Some(first))) = timeout(PROOF, can_be_had).await
-                && (chunk.key.is_some() || !is_text(&first))
+                && (segment.key.is_some() || !is_text(&first))
             {
                 return true;
             }

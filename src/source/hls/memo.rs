@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::domain::hls::Chunk;
-use crate::plan::hls::Taken;
+use crate::domain::hls::MediaSegment;
+use crate::plan::hls::SegmentRef;
 
 /// A rendition that was recorded and fails is waited for so long before another one is taken: less than the
-/// patience with a stream that is the only one (`plan::hls::patience`), more than an encoder needs to start anew.
+/// patience with a stream that is the only one (`plan::hls::outage_limit_ms`), more than an encoder needs to start anew.
 pub const LOST_AFTER: Duration = Duration::from_secs(20);
 
 /// What was recorded so long ago is of a talk before, and binds nobody to its rendition.
@@ -54,7 +54,7 @@ struct Memory {
 #[derive(Debug)]
 struct Last {
     variant: String,
-    taken: Taken,
+    taken: SegmentRef,
     at: Instant,
 }
 
@@ -62,7 +62,7 @@ struct Last {
 #[derive(Clone, Debug)]
 pub struct GivenUp {
     /// What was taken of it last.
-    last: Option<Taken>,
+    last: Option<SegmentRef>,
     at: Instant,
     /// In a row.
     times: u32,
@@ -71,9 +71,9 @@ pub struct GivenUp {
 impl GivenUp {
     /// Whether a chunk, if it can be had, is a reason to try again.
     #[must_use]
-    pub fn ends_with(&self, chunk: &Chunk) -> bool {
+    pub fn ends_with(&self, segment: &MediaSegment) -> bool {
         let wait = AGAIN_AFTER * (1 << self.times.saturating_sub(1).min(MAX_DOUBLINGS));
-        self.at.elapsed() >= wait && !self.last.as_ref().is_some_and(|last| last.is(chunk))
+        self.at.elapsed() >= wait && !self.last.as_ref().is_some_and(|last| last.is(segment))
     }
 }
 
@@ -84,7 +84,7 @@ impl Memo {
 
     /// What was taken last of this variant; of another one, whose numbers may be others, nothing.
     #[must_use]
-    pub fn of(&self, variant: &str) -> Option<Taken> {
+    pub fn of(&self, variant: &str) -> Option<SegmentRef> {
         self.lock().last.as_ref().filter(|last| last.variant == variant).map(|last| last.taken.clone())
     }
 
@@ -101,7 +101,7 @@ impl Memo {
     }
 
     /// Remembers one.
-    pub fn set(&self, variant: &str, taken: Taken) {
+    pub fn set(&self, variant: &str, taken: SegmentRef) {
         self.lock().last = Some(Last { variant: variant.to_owned(), taken, at: Instant::now() });
     }
 
@@ -167,8 +167,8 @@ impl Memo {
 mod tests {
     use super::*;
 
-    fn taken() -> Taken {
-        Taken { sequence: 1, name: "1.ts".to_owned(), made: None }
+    fn taken() -> SegmentRef {
+        SegmentRef { sequence: 1, name: "1.ts".to_owned(), program_date_time: None }
     }
 
     #[tokio::test(start_paused = true)]
@@ -189,27 +189,27 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_given_up_is_tried_again_with_something_new_and_ever_more_seldom() {
-        let chunk = |sequence: u64| Chunk {
+        let segment = |sequence: u64| MediaSegment {
             sequence,
             url: format!("http://h/{sequence}.ts").parse().expect("an address"),
             range: None,
             duration_ms: 1_000,
-            made: None,
+            program_date_time: None,
             discontinuity: false,
             gap: false,
             key: None,
             map: None,
         };
         let memo = Memo::default();
-        memo.set("/a", Taken::of(&chunk(1)));
+        memo.set("/a", SegmentRef::of(&segment(1)));
         assert!(memo.given_up().is_none());
         for wait in [5, 10, 20] {
             memo.lose();
-            let ends_with = |chunk| memo.given_up().expect("given up").ends_with(&chunk);
+            let ends_with = |segment| memo.given_up().expect("given up").ends_with(&segment);
             tokio::time::advance(Duration::from_secs(wait) - Duration::from_millis(1)).await;
-            assert!(!ends_with(chunk(2)), "too soon");
+            assert!(!ends_with(segment(2)), "too soon");
             tokio::time::advance(Duration::from_millis(1)).await;
-            assert!(ends_with(chunk(2)) && !ends_with(chunk(1)), "that is old");
+            assert!(ends_with(segment(2)) && !ends_with(segment(1)), "that is old");
         }
         tokio::time::advance(RECENT).await;
         assert!(memo.given_up().is_none(), "long ago");

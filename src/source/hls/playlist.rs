@@ -8,7 +8,9 @@ use quick_m3u8::tag::KnownTag;
 use quick_m3u8::tag::hls::{self, Method, Tag};
 use url::Url;
 
-use crate::domain::hls::{AnyPlaylist, ByteRange, Chunk, Key, Map, Master, Playlist, Sound, Variant};
+use crate::domain::hls::{
+    AnyPlaylist, AudioRendition, ByteRange, InitSection, Key, MasterPlaylist, MediaPlaylist, MediaSegment, Variant,
+};
 use crate::domain::time::Ms;
 
 /// No chunk lasts longer: what is written there is a slip. Milliseconds.
@@ -68,8 +70,8 @@ pub(super) fn join(base: &Url, uri: &str) -> Option<Url> {
 
 struct Reader<'a> {
     base: &'a Url,
-    master: Master,
-    playlist: Playlist,
+    master: MasterPlaylist,
+    playlist: MediaPlaylist,
     is_master: bool,
     is_media: bool,
     sequence: u64,
@@ -78,13 +80,13 @@ struct Reader<'a> {
     /// Of the next chunk.
     duration_ms: Option<i64>,
     range: Option<(u64, Option<u64>)>,
-    made: Option<Ms>,
-    /// `made` is written with it, and not counted on from the one before.
+    program_date_time: Option<Ms>,
+    /// `program_date_time` is written with it, and not counted on from the one before.
     dated_here: bool,
     discontinuity: bool,
     gap: bool,
     /// Of all chunks that follow.
-    map: Option<Map>,
+    map: Option<InitSection>,
     key: Option<Key>,
     /// Where the last range of bytes ended, and of which resource.
     range_end: Option<(Url, u64)>,
@@ -94,15 +96,15 @@ impl<'a> Reader<'a> {
     fn new(base: &'a Url) -> Self {
         Self {
             base,
-            master: Master::default(),
-            playlist: Playlist::default(),
+            master: MasterPlaylist::default(),
+            playlist: MediaPlaylist::default(),
             is_master: false,
             is_media: false,
             sequence: 0,
             variant: None,
             duration_ms: None,
             range: None,
-            made: None,
+            program_date_time: None,
             dated_here: false,
             discontinuity: false,
             gap: false,
@@ -117,7 +119,7 @@ impl<'a> Reader<'a> {
             return Some(AnyPlaylist::Master(self.master));
         }
         if self.playlist.target_ms == 0 {
-            self.playlist.target_ms = self.playlist.chunks.iter().map(|c| c.duration_ms).max().unwrap_or(0);
+            self.playlist.target_ms = self.playlist.segments.iter().map(|c| c.duration_ms).max().unwrap_or(0);
         }
         self.is_media.then_some(AnyPlaylist::Media(self.playlist))
     }
@@ -138,15 +140,15 @@ impl<'a> Reader<'a> {
                 self.discontinuity = true;
                 // What is not dated anew has no date. (The order of tags is free.)
                 if !self.dated_here {
-                    self.made = None;
+                    self.program_date_time = None;
                 }
             }
             Tag::Gap(_) => self.gap = true,
             Tag::Key(tag) => self.key(&tag),
             Tag::Map(tag) => {
                 let range = tag.byterange().map(|r| ByteRange { offset: r.offset, length: r.length });
-                let map = self.resolve(tag.uri()).map(|url| Map { url, range, key: self.key.clone() });
-                let path = |map: &Option<Map>| map.as_ref().map(|map| map.url.path().to_owned());
+                let map = self.resolve(tag.uri()).map(|url| InitSection { url, range, key: self.key.clone() });
+                let path = |map: &Option<InitSection>| map.as_ref().map(|map| map.url.path().to_owned());
                 // Two paths in one playlist are two starts, though both may end in the same name: a signature
                 // in the path is the same for all of a playlist.
                 self.discontinuity |= self.map.is_some() && path(&self.map) != path(&map);
@@ -154,7 +156,11 @@ impl<'a> Reader<'a> {
             }
             Tag::Media(tag) if tag.media_type().known() == Some(&hls::MediaType::Audio) => {
                 let url = tag.uri().and_then(|uri| self.resolve(uri));
-                self.master.sounds.push(Sound { group: tag.group_id().to_owned(), url, default: tag.default() });
+                self.master.audio_renditions.push(AudioRendition {
+                    group: tag.group_id().to_owned(),
+                    url,
+                    default: tag.default(),
+                });
             }
             Tag::StreamInf(tag) => {
                 self.is_master = true;
@@ -163,7 +169,7 @@ impl<'a> Reader<'a> {
                     bandwidth: tag.bandwidth(),
                     lines: tag.resolution().and_then(|size| u32::try_from(size.height).ok()),
                     codecs: tag.codecs().map(str::to_owned),
-                    sound_group: tag.audio().map(str::to_owned),
+                    audio_group: tag.audio().map(str::to_owned),
                 });
             }
             _ => {}
@@ -201,14 +207,14 @@ impl<'a> Reader<'a> {
                 self.playlist.target_ms = value.trim().parse::<f64>().ok().and_then(milliseconds).unwrap_or(0);
             }
             "#EXT-X-PROGRAM-DATE-TIME" => {
-                self.made = date(value.trim());
+                self.program_date_time = date(value.trim());
                 self.dated_here = true;
             }
             "#EXT-X-STREAM-INF" => {
                 // Without the rate, which it should have.
                 self.is_master = true;
                 let (url, bandwidth) = (self.base.clone(), 0);
-                self.variant = Some(Variant { url, bandwidth, lines: None, codecs: None, sound_group: None });
+                self.variant = Some(Variant { url, bandwidth, lines: None, codecs: None, audio_group: None });
             }
             _ => {}
         }
@@ -223,9 +229,9 @@ impl<'a> Reader<'a> {
         let Some(duration_ms) = self.duration_ms.take() else { return };
         let sequence = self.sequence;
         self.sequence = self.sequence.saturating_add(1);
-        let (range, made) = (self.range.take(), self.made);
+        let (range, program_date_time) = (self.range.take(), self.program_date_time);
         let (discontinuity, gap) = (std::mem::take(&mut self.discontinuity), std::mem::take(&mut self.gap));
-        self.made = made.map(|made| made.plus(duration_ms));
+        self.program_date_time = program_date_time.map(|program_date_time| program_date_time.plus(duration_ms));
         self.dated_here = false;
         let Some(url) = url else { return };
         let range = range.map(|(length, offset)| {
@@ -233,12 +239,12 @@ impl<'a> Reader<'a> {
             ByteRange { offset: offset.unwrap_or(follows), length }
         });
         self.range_end = range.map(|range| (url.clone(), range.offset.saturating_add(range.length)));
-        self.playlist.chunks.push(Chunk {
+        self.playlist.segments.push(MediaSegment {
             sequence,
             url,
             range,
             duration_ms,
-            made,
+            program_date_time,
             discontinuity,
             gap,
             map: self.map.clone(),

@@ -8,7 +8,7 @@ fn base() -> Url {
     Url::parse("http://me:s3cret@h/live/a/index.m3u8?t=1").expect("an address")
 }
 
-fn media(text: &str) -> Playlist {
+fn media(text: &str) -> MediaPlaylist {
     match read(text.as_bytes(), &base()) {
         Some(AnyPlaylist::Media(playlist)) => playlist,
         other => panic!("no media playlist: {other:?}"),
@@ -37,23 +37,31 @@ http://cdn.example/s8.ts?x=1
 fn a_live_playlist_is_read() {
     let playlist = media(LIVE);
     let brief: Vec<_> = playlist
-        .chunks
+        .segments
         .iter()
         .map(|c| {
-            (c.sequence, c.url.as_str(), c.duration_ms, c.made.map(|m| m.0), c.discontinuity, c.gap, c.key.is_some())
+            (
+                c.sequence,
+                c.url.as_str(),
+                c.duration_ms,
+                c.program_date_time.map(|m| m.0),
+                c.discontinuity,
+                c.gap,
+                c.key.is_some(),
+            )
         })
         .collect();
-    let made = 1_293_480_000_500;
+    let program_date_time = 1_293_480_000_500;
     assert_eq!(
         brief,
         [
-            (7, "http://me:s3cret@h/live/a/s7.ts", 4004, Some(made), false, false, true),
-            (8, "http://cdn.example/s8.ts?x=1", 3500, Some(made + 4004), false, false, true),
+            (7, "http://me:s3cret@h/live/a/s7.ts", 4004, Some(program_date_time), false, false, true),
+            (8, "http://cdn.example/s8.ts?x=1", 3500, Some(program_date_time + 4004), false, false, true),
             (9, "http://me:s3cret@h/s9.ts", 4004, None, true, true, false),
         ]
     );
     assert_eq!((playlist.target_ms, playlist.ended), (4004, false));
-    let Some(Key::Aes128 { url, iv }) = &playlist.chunks[0].key else { panic!("{:?}", playlist.chunks[0].key) };
+    let Some(Key::Aes128 { url, iv }) = &playlist.segments[0].key else { panic!("{:?}", playlist.segments[0].key) };
     assert_eq!((url.path(), iv.map(|iv| iv[15])), ("/live/a/key", Some(255)));
     assert!(media(&format!("{LIVE}#EXT-X-ENDLIST\r\n")).ended);
     assert_eq!(media(&LIVE.replace('\n', "\r\n")), playlist);
@@ -64,7 +72,7 @@ fn a_date_counts_on_either_side_of_its_discontinuity_and_not_over_one() {
     const DATE: &str = "#EXT-X-PROGRAM-DATE-TIME:2010-12-27T20:00:00Z\n";
     let of_second = |tags: &str| {
         let text = format!("#EXTM3U\n{DATE}#EXTINF:2,\n1.ts\n{tags}#EXTINF:2,\n2.ts\n");
-        media(&text).chunks[1].made.map(|made| made.0 - 1_293_480_000_000)
+        media(&text).segments[1].program_date_time.map(|program_date_time| program_date_time.0 - 1_293_480_000_000)
     };
     let broken = "#EXT-X-DISCONTINUITY\n";
     assert_eq!((of_second(""), of_second(broken)), (Some(2000), None));
@@ -78,12 +86,12 @@ fn ranges_and_maps_are_read() {
          #EXTINF:2,\n#EXT-X-BYTERANGE:1000@700\nall.mp4\n#EXTINF:2,\n#EXT-X-BYTERANGE:500\nall.mp4\n\
          #EXT-X-MAP:URI=\"other.mp4\"\n#EXTINF:2,\nx.mp4\n",
     );
-    let ranges: Vec<_> = playlist.chunks.iter().map(|c| c.range.map(|r| (r.offset, r.length))).collect();
+    let ranges: Vec<_> = playlist.segments.iter().map(|c| c.range.map(|r| (r.offset, r.length))).collect();
     assert_eq!(ranges, [Some((700, 1000)), Some((1700, 500)), None]);
-    let maps: Vec<_> = playlist.chunks.iter().map(|c| c.map.as_ref().map(|m| (m.url.path(), m.range))).collect();
+    let maps: Vec<_> = playlist.segments.iter().map(|c| c.map.as_ref().map(|m| (m.url.path(), m.range))).collect();
     let first = Some(("/live/a/init.mp4", Some(ByteRange { offset: 0, length: 700 })));
     assert_eq!(maps, [first, first, Some(("/live/a/other.mp4", None))]);
-    assert_eq!(playlist.chunks[1].name(), "all.mp4@1700");
+    assert_eq!(playlist.segments[1].name(), "all.mp4@1700");
 }
 
 #[test]
@@ -93,7 +101,7 @@ fn two_starts_of_the_same_name_in_two_folders_are_two() {
             "#EXTM3U\n#EXT-X-MAP:URI=\"1/init.mp4?t=1\"\n#EXTINF:2,\n1.m4s\n#EXT-X-MAP:URI=\"{second}\"\n#EXTINF:2,\n2.m4s\n"
         );
         let playlist = media(&text);
-        crate::plan::hls::needs_new_file(&playlist.chunks[0], &playlist.chunks[1], false)
+        crate::plan::hls::needs_new_file(&playlist.segments[0], &playlist.segments[1], false)
     };
     assert!(starts("2/init.mp4?t=1") && starts("1/other.mp4") && !starts("1/init.mp4?t=2"));
 }
@@ -110,25 +118,26 @@ fn a_master_playlist_is_read() {
     let variants: Vec<_> = master
         .variants
         .iter()
-        .map(|v| (v.url.path(), v.bandwidth, v.lines, v.codecs.is_some(), v.sound_group.as_deref()))
+        .map(|v| (v.url.path(), v.bandwidth, v.lines, v.codecs.is_some(), v.audio_group.as_deref()))
         .collect();
     assert_eq!(
         variants,
         [("/live/a/hd/index.m3u8", 5_000_000, Some(1080), true, Some("a")), ("/sd.m3u8", 0, None, false, None)]
     );
-    let sounds: Vec<_> = master.sounds.iter().map(|s| (s.group.as_str(), s.url.is_some(), s.default)).collect();
-    assert_eq!(sounds, [("a", true, true), ("b", false, false)]);
+    let audio_renditions: Vec<_> =
+        master.audio_renditions.iter().map(|s| (s.group.as_str(), s.url.is_some(), s.default)).collect();
+    assert_eq!(audio_renditions, [("a", true, true), ("b", false, false)]);
 }
 
 #[test]
 fn other_encryptions_are_named_and_one_that_is_understood_is_kept() {
-    let chunk = |keys: &str| media(&format!("#EXTM3U\n{keys}#EXTINF:1,\nx.ts\n")).chunks.remove(0).key;
+    let segment = |keys: &str| media(&format!("#EXTM3U\n{keys}#EXTINF:1,\nx.ts\n")).segments.remove(0).key;
     let sample = "#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"skd://x\",KEYFORMAT=\"com.apple.streamingkeydelivery\"\n";
     let plain = "#EXT-X-KEY:METHOD=AES-128,URI=\"key\"\n";
-    assert_eq!(chunk(sample), Some(Key::Other("SAMPLE-AES".to_owned())));
-    assert!(matches!(chunk(&format!("{plain}{sample}")), Some(Key::Aes128 { iv: None, .. })));
-    assert!(matches!(chunk(&format!("{sample}{plain}")), Some(Key::Aes128 { .. })));
-    assert_eq!(chunk(&format!("{plain}#EXT-X-KEY:METHOD=NONE\n")), None);
+    assert_eq!(segment(sample), Some(Key::Other("SAMPLE-AES".to_owned())));
+    assert!(matches!(segment(&format!("{plain}{sample}")), Some(Key::Aes128 { iv: None, .. })));
+    assert!(matches!(segment(&format!("{sample}{plain}")), Some(Key::Aes128 { .. })));
+    assert_eq!(segment(&format!("{plain}#EXT-X-KEY:METHOD=NONE\n")), None);
 }
 
 #[test]

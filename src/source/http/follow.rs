@@ -12,7 +12,7 @@ use super::client::{Answer, Ask, Client};
 use super::credentials::{Login, of_netrc};
 use super::playlist::{self, List};
 use super::socket::Hangup;
-use crate::domain::follow::may_follow;
+use crate::domain::redirect_policy::may_follow;
 use crate::domain::segment::EndReason;
 use crate::domain::stream_url::StreamUrl;
 use crate::source::SourceEnd;

@@ -5,7 +5,7 @@ use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::media::MediaSpan;
 use crate::domain::segment::Verdict;
 use crate::plan::fixtures;
-use crate::plan::timeshift::{Chunk, chunks};
+use crate::plan::timeshift::{PlaylistEntry, playlist_entries};
 
 const OPENED: Ms = Ms(1_000_000_000);
 
@@ -82,7 +82,7 @@ fn a_clock_that_is_set_goes_on_by_the_wall() {
     // The sixteenth second on is another talk's, opted out: none of it, and nothing else, is missing.
     let window = Interval::new(OPENED, OPENED.plus(100 * SECOND));
     let forbidden: IntervalSet = Interval::new(OPENED.plus(15 * SECOND), OPENED.plus(90 * SECOND)).into();
-    let list = chunks(&[strip], window, &forbidden, OPENED.plus(90 * SECOND));
+    let list = playlist_entries(&[strip], window, &forbidden, OPENED.plus(90 * SECOND));
     let length = list.iter().map(|c| c.length_us).sum::<i64>() as f64 / 1e6;
     assert!((13.8..14.2).contains(&length), "4, 4, 2 and 4 s: {list:?}");
 }
@@ -112,7 +112,7 @@ proptest! {
             marks.push(Mark { at: OPENED.plus(second * SECOND), offset });
         }
         let all = cuts((offset / 1000).cast_signed(), 500);
-        let mut before: Vec<Chunk> = Vec::new();
+        let mut before: Vec<PlaylistEntry> = Vec::new();
         let (mut decided, mut now) = (None, OPENED);
         for known in 1..=marks.len() + 1 {
             let closed = (known > marks.len()).then_some(now);
@@ -124,7 +124,7 @@ proptest! {
             decided = decided.or_else(|| begin(&segment, &cuts, known));
             prop_assert_eq!(decided, begin(&segment, &cuts, known), "what was decided is decided again");
             let keys = decided.map(|begin| {
-                cuts.iter().map(|c| KeyPoint {
+                cuts.iter().map(|c| SyncPoint {
                     byte: c.byte,
                     media_us: c.ticks * 1_000_000 / TICKS,
                     wall: begin.plus((c.ticks - cuts[0].ticks) * 1000 / TICKS),
@@ -132,7 +132,7 @@ proptest! {
                     hash: c.hash,
                 }).collect()
             });
-            let strip = Strip {
+            let strip = SegmentTimeline {
                 segment: segment.id,
                 opened: OPENED,
                 closed,
@@ -142,7 +142,7 @@ proptest! {
                 late_ms: 0,
             };
             let window = Interval::new(OPENED.minus(10 * SECOND), OPENED.plus(1000 * SECOND));
-            let list = chunks(&[strip], window, &IntervalSet::new(), now);
+            let list = playlist_entries(&[strip], window, &IntervalSet::new(), now);
             prop_assert!(list.starts_with(&before), "{:?} became {:?}", before, list);
             before = list;
         }

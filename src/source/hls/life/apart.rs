@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::entry::Known;
 use super::{Failure, Half, Item, Life};
-use crate::domain::hls::clock_of_packed;
+use crate::domain::hls::packed_audio_timestamp;
 use crate::source::child::fed::Inputs;
 use crate::source::ffmpeg::Ffmpeg;
 use crate::source::hls::feed::Feed;
@@ -151,7 +151,7 @@ impl Mux {
             self.give(AsyncReadExt::chain(&*heard, sound)).await;
             return if stop.is_cancelled() { Err(SourceEnd::default()) } else { Ok(SourceEnd::default()) };
         }
-        let (running, inputs) = self.ffmpeg.open_fed(&self.ask.url, clock_of_packed(&heard), &self.ask.label)?;
+        let (running, inputs) = self.ffmpeg.open_fed(&self.ask.url, packed_audio_timestamp(&heard), &self.ask.label)?;
         let Running { bytes, ended, .. } = running;
         let Inputs { mut first, mut second } = inputs;
         // Each input ends with its feed. One that is not taken any more is seen at the other end.
@@ -206,7 +206,7 @@ async fn head(half: &mut Feed) -> Bytes {
         }
         // As short as a tag's name it may still become one.
         let is_tag = bytes.len() < TAG.len() || is_packed(&bytes);
-        if !is_tag || clock_of_packed(&bytes).is_some() {
+        if !is_tag || packed_audio_timestamp(&bytes).is_some() {
             break;
         }
     }
@@ -214,8 +214,8 @@ async fn head(half: &mut Feed) -> Bytes {
 }
 
 /// True for the first bytes of a chunk that has no clock inside, only one in a tag before it.
-pub(super) fn is_packed(chunk: &[u8]) -> bool {
-    chunk.starts_with(TAG)
+pub(super) fn is_packed(segment: &[u8]) -> bool {
+    segment.starts_with(TAG)
 }
 
 #[cfg(test)]
@@ -237,7 +237,7 @@ mod tests {
                 }
             };
             let (head, ()) = tokio::join!(head(&mut feed), send);
-            assert_eq!(clock_of_packed(&head), Some(1.0), "torn at {torn}");
+            assert_eq!(packed_audio_timestamp(&head), Some(1.0), "torn at {torn}");
         }
         for other in [b"\x47\x40".as_slice(), &[0xff; 20_000], b"ID", b""] {
             let (out, items) = mpsc::channel(8);

@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
 use super::{Failure, Half, Life, RETRY_MAX, is_text, no_media};
-use crate::domain::hls::{AnyPlaylist, Chunk, Playlist};
+use crate::domain::hls::{AnyPlaylist, MediaPlaylist, MediaSegment};
 use crate::domain::segment::EndReason;
-use crate::plan::hls::{self, Choice};
+use crate::plan::hls::{self, VariantChoice};
 use crate::source::hls::playlist;
 
 /// A playlist in a playlist in a playlist is one too many.
@@ -27,7 +27,7 @@ const ASK_FOR_SOUND_FOR: Duration = Duration::from_secs(2);
 /// The newest playlist.
 pub(super) struct Known {
     pub(super) url: Url,
-    pub(super) playlist: Playlist,
+    pub(super) playlist: MediaPlaylist,
     pub(super) at: Instant,
     /// Its dates can be believed.
     pub(super) dated: bool,
@@ -64,9 +64,9 @@ impl Life {
             Some(AnyPlaylist::Master(_)) => return Err(no_media("a playlist of playlists of playlists")),
             None => return Err(no_media("no HLS playlist came")),
         };
-        let mut choices: VecDeque<Choice> = hls::choose(&master, self.ask.quality).into();
+        let mut choices: VecDeque<VariantChoice> = hls::rank_variants(&master, self.ask.quality).into();
         let had = self.memos.picture.variant();
-        let is_had = |choice: &Choice| had.as_deref() == Some(choice.url.path());
+        let is_had = |choice: &VariantChoice| had.as_deref() == Some(choice.url.path());
         if self.goes_on
             && let Some(had) = choices.iter().position(is_had).and_then(|at| choices.remove(at))
         {
@@ -121,7 +121,7 @@ impl Life {
             return Err(failure);
         }
         let missing_ms = i64::try_from(self.memos.sound.missing_for().as_millis()).unwrap_or(i64::MAX);
-        if missing_ms < hls::waits_for_sound(&picture.playlist) {
+        if missing_ms < hls::audio_playlist_wait_ms(&picture.playlist) {
             return Err(failure);
         }
         self.say(&format!("its sound cannot be had, the picture goes on without: {}", failure.detail));
@@ -149,23 +149,23 @@ impl Life {
 
     /// Whether sound that is done without can be had: not by its playlist, which an encoder that died leaves behind, and
     /// not by a chunk that begins and then stalls.
-    async fn brings_sound(&self, playlist: &Playlist) -> bool {
+    async fn brings_sound(&self, playlist: &MediaPlaylist) -> bool {
         let given_up = self.memos.sound.given_up();
-        let is_new = |chunk: &&Chunk| given_up.as_ref().is_none_or(|given_up| given_up.ends_with(chunk));
+        let is_new = |segment: &&MediaSegment| given_up.as_ref().is_none_or(|given_up| given_up.ends_with(segment));
         // The newest one may be announced before it is there.
-        for chunk in playlist.chunks.iter().rev().filter(|chunk| !chunk.gap).take_while(is_new).take(2) {
-            if self.comes_whole(chunk).await.unwrap_or(false) {
+        for segment in playlist.segments.iter().rev().filter(|segment| !segment.gap).take_while(is_new).take(2) {
+            if self.comes_whole(segment).await.unwrap_or(false) {
                 return true;
             }
         }
         false
     }
 
-    async fn comes_whole(&self, chunk: &Chunk) -> Result<bool, Failure> {
-        let mut body = self.http.chunk(&chunk.url, chunk.range, 0).await?;
+    async fn comes_whole(&self, segment: &MediaSegment) -> Result<bool, Failure> {
+        let mut body = self.http.segment(&segment.url, segment.range, 0).await?;
         let mut comes = false;
         while let Some(piece) = body.next().await? {
-            if !comes && chunk.key.is_none() && is_text(&piece) {
+            if !comes && segment.key.is_none() && is_text(&piece) {
                 return Ok(false);
             }
             comes = true;
@@ -173,7 +173,7 @@ impl Life {
         Ok(comes)
     }
 
-    fn known(&self, url: Url, playlist: Playlist, at: Instant) -> Known {
+    fn known(&self, url: Url, playlist: MediaPlaylist, at: Instant) -> Known {
         let dated = hls::dates_are_right(&playlist, self.now());
         Known { url, playlist, at, dated, news: false, refusals: 0 }
     }
@@ -218,7 +218,7 @@ impl Life {
                 Ok(found) => return Ok(found),
                 Err(failure) => failure,
             };
-            if !self.ask.alone || !self.memos.picture.is_known() || self.is_over(&Playlist::default()) {
+            if !self.ask.alone || !self.memos.picture.is_known() || self.is_over(&MediaPlaylist::default()) {
                 return Err(failure);
             }
             self.say(&failure.detail);

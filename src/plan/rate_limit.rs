@@ -10,13 +10,13 @@ const ONE_IN_MS: i64 = 30 * SECOND;
 
 /// What may still go out: ten at once, then one each half a minute.
 #[derive(Clone, Debug)]
-pub struct Pace {
+pub struct TokenBucket {
     /// What is left, in milliseconds of [`ONE_IN_MS`] a message.
     left: i64,
     seen: Ms,
 }
 
-impl Pace {
+impl TokenBucket {
     /// All of it is left. `now` is on any clock that the later calls use too; best on a monotonic one.
     #[must_use]
     pub fn new(now: Ms) -> Self {
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn ten_at_once_then_one_each_half_minute() {
-        let mut pace = Pace::new(Ms(5));
+        let mut pace = TokenBucket::new(Ms(5));
         for _ in 0..10 {
             assert_eq!(pace.take(Ms(5)), 0);
         }

@@ -1,8 +1,8 @@
 //! When packets of a segment are shown, as far as its index knows.
 
-use super::{Piece, TrackPiece};
-use crate::domain::media::{MediaIndex, MediaSpan, Packet, Window};
-use crate::plan::cut::{From, To};
+use super::{Clip, TrackClip};
+use crate::domain::media::{MediaIndex, MediaSpan, Packet, PacketWindow};
+use crate::plan::cut::{CutEnd, CutStart};
 
 pub(super) fn middle(before: MediaSpan, after: MediaSpan) -> i64 {
     before.media_end_ms + (after.media_start_ms - before.media_end_ms) / 2
@@ -13,33 +13,33 @@ pub(super) fn keys_in(index: &MediaIndex, span: MediaSpan) -> Vec<i64> {
 }
 
 /// When the first used packet of a track is shown, in the segment's clock.
-pub(super) fn begin_ms(index: &MediaIndex, t: &TrackPiece, span: MediaSpan) -> Option<i64> {
+pub(super) fn begin_ms(index: &MediaIndex, t: &TrackClip, span: MediaSpan) -> Option<i64> {
     let mut head = index.head.iter().filter(|p| p.track == t.track);
     match t.from {
-        From::Start => head.next().map(|p| p.pts_ms),
-        From::Packet(n) => packet_ms(index, t.track, n).or(Some(span.media_start_ms)),
-        From::Key(at) => {
+        CutStart::Start => head.next().map(|p| p.pts_ms),
+        CutStart::Packet(n) => packet_ms(index, t.track, n).or(Some(span.media_start_ms)),
+        CutStart::Keyframe(at) => {
             let first_track = index.tracks.first().is_some_and(|first| first.number == t.track);
             let key = index.keys_ms.iter().copied().find(|k| *k >= at).filter(|_| first_track);
             key.or_else(|| head.find(|p| p.key && p.pts_ms >= at).map(|p| p.pts_ms))
         }
         // The track may begin later than that, and after a hole in the media the span does: the cut itself
         // lies in the middle of the hole.
-        From::Time(at) => {
+        CutStart::Time(at) => {
             let at = at.max(span.media_start_ms);
             head.next().map(|p| p.pts_ms.max(at)).or(Some(at))
         }
-        From::Nothing => None,
+        CutStart::Nothing => None,
     }
 }
 
 /// Where pictures begin that were to go on there, but have nothing to go on from.
-pub(super) fn from_key(index: &MediaIndex, track: u32, from: From) -> From {
+pub(super) fn from_key(index: &MediaIndex, track: u32, from: CutStart) -> CutStart {
     match from {
-        From::Start => From::Key(i64::MIN),
-        From::Packet(n) => From::Key(packet_ms(index, track, n).unwrap_or(i64::MIN)),
-        From::Time(at) => From::Key(at),
-        From::Key(_) | From::Nothing => from,
+        CutStart::Start => CutStart::Keyframe(i64::MIN),
+        CutStart::Packet(n) => CutStart::Keyframe(packet_ms(index, track, n).unwrap_or(i64::MIN)),
+        CutStart::Time(at) => CutStart::Keyframe(at),
+        CutStart::Keyframe(_) | CutStart::Nothing => from,
     }
 }
 
@@ -48,16 +48,17 @@ pub(super) fn packet_ms(index: &MediaIndex, track: u32, n: u64) -> Option<i64> {
     let of = |packets: &[Packet], n: u64| {
         packets.iter().filter(|p| p.track == track).nth(usize::try_from(n).ok()?).map(|p| p.pts_ms)
     };
-    let in_window = |w: &Window| of(&w.packets, n.checked_sub(*w.before.get(track as usize - 1)?)?);
+    let in_window = |w: &PacketWindow| of(&w.packets, n.checked_sub(*w.before.get(track as usize - 1)?)?);
     let known = index.tracks.iter().find(|t| t.number == track)?;
     let in_tail = || {
         let tail = index.tail.iter().filter(|p| p.track == track).count() as u64;
         of(&index.tail, n.checked_sub(known.packets.saturating_sub(tail))?)
     };
-    let shown = of(&index.head, n).or_else(|| index.windows.iter().find_map(in_window)).or_else(in_tail);
+    let shown = of(&index.head, n).or_else(|| index.packet_windows.iter().find_map(in_window)).or_else(in_tail);
     // A cut behind the last packet that is known: it follows that one.
-    let before = |w: &Window| w.before.get(track as usize - 1).copied();
-    let known = std::iter::once((Some(0), &index.head)).chain(index.windows.iter().map(|w| (before(w), &w.packets)));
+    let before = |w: &PacketWindow| w.before.get(track as usize - 1).copied();
+    let known =
+        std::iter::once((Some(0), &index.head)).chain(index.packet_windows.iter().map(|w| (before(w), &w.packets)));
     shown.or_else(|| known.filter_map(|(before, packets)| end_before(packets, track, n.checked_sub(before?)?)).next())
 }
 
@@ -68,22 +69,22 @@ fn end_before(packets: &[Packet], track: u32, n: u64) -> Option<i64> {
 }
 
 /// Sets where the tracks of a piece, and with them the piece, end in the assembly's clock.
-pub(super) fn settle(piece: &mut Piece, index: &MediaIndex, span: MediaSpan) {
-    for t in &mut piece.tracks {
+pub(super) fn settle(clip: &mut Clip, index: &MediaIndex, span: MediaSpan) {
+    for t in &mut clip.tracks {
         t.out_end_ms =
-            if t.from == From::Nothing { None } else { track_end(index, t, span).map(|end| end + piece.shift_ms) };
+            if t.from == CutStart::Nothing { None } else { track_end(index, t, span).map(|end| end + clip.shift_ms) };
     }
-    piece.out_end_ms = piece.tracks.iter().filter_map(|t| t.out_end_ms).max().unwrap_or(piece.out_start_ms);
+    clip.out_end_ms = clip.tracks.iter().filter_map(|t| t.out_end_ms).max().unwrap_or(clip.out_start_ms);
 }
 
-fn track_end(index: &MediaIndex, t: &TrackPiece, span: MediaSpan) -> Option<i64> {
+fn track_end(index: &MediaIndex, t: &TrackClip, span: MediaSpan) -> Option<i64> {
     let known = index.tracks.iter().find(|k| k.number == t.track)?;
     let tail: Vec<_> = index.tail.iter().filter(|p| p.track == t.track).collect();
     let before = known.packets.saturating_sub(tail.len() as u64);
     let used = match t.to {
-        To::End => tail.len(),
-        To::Packet(n) => usize::try_from(n.saturating_sub(before)).unwrap_or(usize::MAX).min(tail.len()),
-        To::Time(at) => return Some(at.min(span.media_end_ms)),
+        CutEnd::End => tail.len(),
+        CutEnd::Packet(n) => usize::try_from(n.saturating_sub(before)).unwrap_or(usize::MAX).min(tail.len()),
+        CutEnd::Time(at) => return Some(at.min(span.media_end_ms)),
     };
     tail[..used].iter().map(|p| p.pts_ms + p.duration_ms).max().or(Some(span.media_end_ms).filter(|_| used > 0))
 }
