@@ -7,11 +7,13 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 test: export RUST_TEST_THREADS ?= 4
 test: export NEXTEST_TEST_THREADS ?= 4
 
-.PHONY: help demo test fuzz soak simulate bench deb test-deb fmt lint clean
+.PHONY: help demo test quick docs fuzz soak simulate bench deb test-deb fmt lint clean
 
 help:
 	@echo "make demo    a small congress on this machine, recorded: about two minutes"
 	@echo "make test    everything that is tested (installs what the tests need)"
+	@echo "make quick   the unit tests of one layer, LAYER=plan (domain, catalog, media, tape, app, cli, ...)"
+	@echo "make docs    writes the generated pages of docs/reference"
 	@echo "make fuzz    hostile input for FUZZ_SECONDS=300 a test (make test does it for 4 seconds each)"
 	@echo "make soak    a congress day of SOAK_MINUTES=60 on a server that misbehaves, with SOAK_KILLS=30 times kill -9"
 	@echo "make simulate  SEEDS=3000 congress days of trouble in simulated time"
@@ -38,6 +40,12 @@ test:
 		set -ex; \
 		$(CARGO) test --locked --workspace; \
 	fi
+
+quick:
+	$(CARGO) test --locked --lib $(or $(LAYER),plan)::
+
+docs:
+	$(CARGO) run --locked --quiet --bin streamrip -- reference docs/reference
 
 fuzz:
 	STREAMRIP_FUZZ_SECONDS=$(or $(FUZZ_SECONDS),300) $(CARGO) test --locked --test fuzz

@@ -12,7 +12,7 @@
 //!   read what people write, [`fetch`] gets it, [`catalog`] is the database, [`source`] turns a stream into
 //!   bytes that end, [`media`] looks into files and joins them, [`notify`] calls people, [`awake`] keeps the machine from sleeping. [`tape`] alone stands on another one: it
 //!   drives sources and turns their bytes into files.
-//! - [`app`]: one file a use case. It joins the adapters and follows the plans.
+//! - [`app`]: the use cases, in rooms of which each uses only those below it. It joins the adapters and follows the plans.
 //! - [`web`]: the page, and the same as JSON: it shows what the use cases say. [`cli`]: parses and prints. Neither
 //!   decides anything.
 //!
@@ -29,7 +29,7 @@
 //! ([`plan::seam`], [`plan::assembly`]) and joined ([`media::join`]). What is missing, and why, is
 //! computed from the same rows ([`plan::coverage`]).
 //!
-//! More in `docs/ARCHITECTURE.md`.
+//! More in `docs/design/architecture.md`.
 
 pub mod app;
 pub mod awake;

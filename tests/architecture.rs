@@ -1,5 +1,6 @@
 //! Holds the code against the layers that `src/lib.rs` promises.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -41,6 +42,16 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("main", &["cli"]),
 ];
 
+/// Each room of `app`, and the rooms that it may use besides itself.
+const ROOMS: [(&str, &[&str]); 6] = [
+    ("support", &[]),
+    ("library", &["support"]),
+    ("schedule", &["support", "library"]),
+    ("playback", &["support", "library"]),
+    ("daemon", &["support", "library", "schedule", "playback"]),
+    ("check", &["support", "library", "schedule", "playback", "daemon"]),
+];
+
 fn sources(dir: &Path, out: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).expect("readable").flatten() {
         let path = entry.path();
@@ -76,6 +87,140 @@ fn layer_of(name: &str) -> &str {
     name.split(['/', '.']).next().unwrap_or_default()
 }
 
+/// The module that a file of `src` is, as its path below the crate.
+fn module_of(name: &str) -> Vec<String> {
+    let name = name.trim_end_matches(".rs").trim_end_matches("/mod");
+    name.split('/').filter(|part| *part != "lib").map(str::to_owned).collect()
+}
+
+/// The paths that `text` names, a use tree taken apart: `a::{b, c::d}` is `a::b` and `a::c::d`.
+fn expand(text: &str, before: &[String], out: &mut Vec<Vec<String>>) {
+    let (mut depth, mut part, mut parts) = (0_usize, String::new(), Vec::new());
+    for c in text.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                parts.push(std::mem::take(&mut part));
+                continue;
+            }
+            _ => {}
+        }
+        part.push(c);
+    }
+    parts.push(part);
+    for part in parts.iter().map(|p| p.trim()).filter(|p| !p.is_empty()) {
+        let (path, inner) = part.split_once('{').map_or((part, None), |(path, rest)| (path, Some(rest)));
+        let names = path.split("::").map(|n| n.split_whitespace().next().unwrap_or_default().to_owned());
+        let whole: Vec<String> = before.iter().cloned().chain(names.filter(|n| !n.is_empty())).collect();
+        match inner {
+            Some(inner) => expand(inner.trim_end().trim_end_matches('}'), &whole, out),
+            None => out.push(whole),
+        }
+    }
+}
+
+/// Every path below the crate that a file names, in a `use` or in the middle of its code.
+fn paths_in(module: &[String], lines: &[String]) -> Vec<Vec<String>> {
+    let text = lines.join("\n");
+    let (mut found, mut code) = (Vec::new(), String::new());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find("use ") {
+        let starts = rest[..at].chars().next_back().is_none_or(char::is_whitespace);
+        let Some(end) = rest[at..].find(';').filter(|_| starts) else {
+            code.push_str(&rest[..at + 4]);
+            rest = &rest[at + 4..];
+            continue;
+        };
+        code.push_str(&rest[..at]);
+        expand(&rest[at + 4..at + end], &[], &mut found);
+        rest = &rest[at + end..];
+    }
+    code.push_str(rest);
+    for start in ["crate::", "super::"] {
+        for (at, _) in code.match_indices(start) {
+            let path: String =
+                code[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || ['_', ':'].contains(c)).collect();
+            found.push(path.split("::").filter(|n| !n.is_empty()).map(str::to_owned).collect());
+        }
+    }
+    let below = |path: Vec<String>| -> Option<Vec<String>> {
+        let ups = path.iter().take_while(|n| *n == "super").count();
+        match path.first().map(String::as_str) {
+            Some("crate") => Some(path[1..].to_vec()),
+            Some("super") => {
+                let kept = module.len().checked_sub(ups)?;
+                Some(module[..kept].iter().chain(&path[ups..]).cloned().collect())
+            }
+            _ => None,
+        }
+    };
+    found.into_iter().filter_map(below).collect()
+}
+
+#[test]
+fn rooms_of_app_use_only_the_rooms_below_them() {
+    let mut wrong = Vec::new();
+    for (name, lines) in code() {
+        let module = module_of(&name);
+        let [app, room, ..] = module.as_slice() else { continue };
+        if app != "app" {
+            continue;
+        }
+        let Some((_, allowed)) = ROOMS.iter().find(|(known, _)| known == room) else {
+            panic!("src/{name} lies in no room of app");
+        };
+        for path in paths_in(&module, &lines) {
+            if let [app, used, ..] = path.as_slice()
+                && app == "app"
+                && used != room
+                && !allowed.contains(&used.as_str())
+            {
+                wrong.push(format!("src/{name}: {}", path.join("::")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "these reach up or sideways:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_two_files_of_a_folder_need_each_other() {
+    let all: Vec<_> = code().into_iter().map(|(name, lines)| (module_of(&name), lines)).collect();
+    let modules: BTreeSet<&[String]> = all.iter().map(|(module, _)| module.as_slice()).collect();
+    // By folder: which of its modules uses which other one, with all that is in them.
+    let mut uses: BTreeMap<&[String], BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
+    for (module, lines) in &all {
+        for path in paths_in(module, lines) {
+            let Some(used) = (1..=path.len()).rev().find_map(|n| modules.get(&path[..n]).copied()) else { continue };
+            let common = module.iter().zip(used).take_while(|(a, b)| a == b).count();
+            if let (Some(from), Some(to)) = (module.get(common), used.get(common)) {
+                uses.entry(&module[..common]).or_default().entry(from).or_default().insert(to);
+            }
+        }
+    }
+    for (folder, mut uses) in uses {
+        // What uses nothing that is left cannot be in a circle.
+        loop {
+            let free: Vec<&str> =
+                uses.iter().filter(|(_, to)| !to.iter().any(|t| uses.contains_key(t))).map(|(from, _)| *from).collect();
+            if free.is_empty() {
+                break;
+            }
+            uses.retain(|from, _| !free.contains(from));
+        }
+        assert!(uses.is_empty(), "a circle in src/{}: {uses:?}", folder.join("/"));
+    }
+}
+
+#[test]
+fn a_use_tree_is_taken_apart() {
+    let lines =
+        ["use super::{a, b::{self, C as D}};".to_owned(), "let x = crate::e::f(super::super::g::H);".to_owned()];
+    let module: Vec<String> = ["m", "n", "o"].map(str::to_owned).to_vec();
+    let found: Vec<String> = paths_in(&module, &lines).iter().map(|p| p.join("::")).collect();
+    assert_eq!(found, ["m::n::a", "m::n::b::self", "m::n::b::C", "e::f", "m::g::H", "m::n::g::H"]);
+}
+
 #[test]
 fn layers_use_only_what_is_below_them() {
     let mut wrong = Vec::new();
@@ -103,7 +248,7 @@ fn only_the_clock_reads_the_time_of_day() {
     for (name, lines) in code() {
         for line in &lines {
             let reads = ["Utc::now", "Local::now", "SystemTime::now"].iter().any(|call| line.contains(call));
-            assert!(!reads || name == "app/clock.rs", "src/{name}: {}", line.trim());
+            assert!(!reads || name == "app/support/clock.rs", "src/{name}: {}", line.trim());
         }
     }
 }

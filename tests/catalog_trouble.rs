@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use streamrip::app::clock::SystemClock;
-use streamrip::app::journal::Journal;
+use streamrip::app::daemon::catalog_sink::Journal;
+use streamrip::app::support::clock::SystemClock;
 use streamrip::catalog::writer::Writer;
 use streamrip::catalog::{open_reader, open_writer, schedule};
 use streamrip::domain::clock::Clock as _;

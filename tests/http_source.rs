@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use streamrip::app::clock::SystemClock;
+use streamrip::app::support::clock::SystemClock;
 use streamrip::domain::clock::Clock as _;
 use streamrip::domain::hall::Recorder;
 use streamrip::domain::segment::{Container, EndReason};

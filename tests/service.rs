@@ -102,7 +102,8 @@ fn completions_manual_and_export_are_made() {
     }
     let pages = streamrip.folder().join("man");
     streamrip.ok(&["man", pages.to_str().expect("text")]);
-    for page in ["streamrip.1", "streamrip-run.1", "streamrip-halls-import.1"] {
+    for page in ["streamrip.1", "streamrip-run.1", "streamrip-halls-import.1", "streamrip.toml.5", "streamrip-halls.5"]
+    {
         assert!(fs::read_to_string(pages.join(page)).is_ok_and(|text| text.contains(".SH NAME")), "{page}");
     }
     assert_eq!(streamrip.ok(&["export", "m3u"]).stdout, "#EXTM3U\n");
@@ -189,17 +190,6 @@ fn log_lines_are_json_where_asked_for() {
 }
 
 #[test]
-fn the_readme_lists_the_settings_as_the_program_does() {
-    let printed = Streamrip::new(env!("CARGO_BIN_EXE_streamrip")).ok(&["config"]).stdout;
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README");
-    let (_, listed) = readme.split_once("    $ streamrip config\n").expect("the listing");
-    let listed: Vec<_> = listed.lines().take_while(|l| l.is_empty() || l.starts_with("    ")).map(str::trim).collect();
-    // The first lines name folders, which differ.
-    let settings = |lines: Vec<&str>| lines.into_iter().filter(|l| !l.starts_with('#')).collect::<Vec<_>>().join("\n");
-    assert_eq!(settings(listed).trim(), settings(printed.lines().map(str::trim).collect()).trim());
-}
-
-#[test]
 fn the_unit_file_is_sound() {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/streamrip.service")).expect("unit");
     for line in [
@@ -245,7 +235,7 @@ fn the_unit_file_is_sound() {
 #[test]
 fn a_sleep_of_the_machine_is_read_from_the_right_clocks() {
     use streamrip::domain::clock::Clock as _;
-    let asleep = || streamrip::app::clock::SystemClock.asleep_ms();
+    let asleep = || streamrip::app::support::clock::SystemClock.asleep_ms();
     if std::env::var_os("STREAMRIP_TEST_ASLEEP").is_some() {
         println!("asleep {}", asleep());
         return;
@@ -333,13 +323,13 @@ fn verify_backup_and_restore_with_the_real_program() {
     let output = streamrip.ok(&["verify", "--repair"]);
     assert!(output.stdout.contains("1 unknown file(s) adopted"), "{output:?}");
     // The daemon's own backup, as its job makes it.
-    let env = streamrip::app::env::Env {
+    let env = streamrip::app::support::env::Env {
         data_dir: streamrip.data_dir(),
         settings: streamrip::domain::settings::Settings::default(),
-        clock: std::sync::Arc::new(streamrip::app::clock::SystemClock),
+        clock: std::sync::Arc::new(streamrip::app::support::clock::SystemClock),
         studio: std::sync::Arc::new(streamrip::media::studio::Ffmpeg),
     };
-    let backup = streamrip::app::backup::hourly(&env).expect("made").expect("due");
+    let backup = streamrip::app::library::backup::hourly(&env).expect("made").expect("due");
     let second = record(&streamrip, &slug, 2);
     streamrip.ok(&["verify", "--repair", "--fast"]);
     assert_eq!(count(&catalog(&streamrip)), 2);

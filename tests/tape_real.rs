@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use streamrip::app::clock::SystemClock;
+use streamrip::app::support::clock::SystemClock;
 use streamrip::domain::clock::Clock as _;
 use streamrip::domain::hall::Recorder;
 use streamrip::domain::segment::{Container, EndReason};

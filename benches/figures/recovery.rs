@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use rusqlite::params;
-use streamrip::app::clock::SystemClock;
-use streamrip::app::env::Env;
-use streamrip::app::recover::{Recovery, recover};
-use streamrip::app::verify::{VerifyRequest, verify};
+use streamrip::app::library::recover::{Recovery, recover};
+use streamrip::app::library::verify::{VerifyRequest, verify};
+use streamrip::app::support::clock::SystemClock;
+use streamrip::app::support::env::Env;
 use streamrip::catalog::open_writer;
 use streamrip::domain::settings::Settings;
 use streamrip::media::CancellationToken;

@@ -1,36 +1,19 @@
-//! Use cases: one file each. They join the adapters and follow the plans; they print nothing.
+//! The use cases: they join the adapters and follow the plans; they print nothing.
+//!
+//! Rooms, each of which uses only those above it:
+//!
+//! - `support`: what all of them need: settings and clock, failures, locks, free space, blocking work, walking folders.
+//! - `library`: what is recorded: reports, indexing, assembly, merging, pruning, opt-outs, backups, recovery.
+//! - `schedule`: what is to be recorded: import and refresh of schedules, halls, changes by hand.
+//! - `playback`: watching a talk while it is recorded, in the terminal and on the page.
+//! - `daemon`: the process that runs all day, and what it says of itself.
+//! - `check`: is everything ready for the next congress day?
+//!
+//! `schedule` and `playback` do not know each other. `tests/architecture.rs` holds the code against this.
 
-mod adopt;
-pub mod assemble;
-pub mod backup;
 pub mod check;
-pub mod clock;
 pub mod daemon;
-pub mod disk;
-pub mod env;
-pub mod failure;
-pub mod folders;
-mod growing;
-pub mod halls;
-pub mod halls_import;
-pub mod import;
-pub mod index;
-pub mod journal;
-pub mod json;
-pub mod lock;
-pub mod manual;
-pub mod merge;
-pub mod optout;
-pub mod prune;
-pub mod recover;
-pub mod refresh;
-pub mod report;
-pub mod retention;
-mod sidecar;
-pub mod source_log;
-pub mod timeshift;
-mod tree;
-pub mod verify;
-mod wake;
-pub mod watch;
-pub mod words;
+pub mod library;
+pub mod playback;
+pub mod schedule;
+pub mod support;

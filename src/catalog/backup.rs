@@ -140,7 +140,7 @@ pub fn put_back(data_dir: &Path, from: &Path, at: Ms) -> Result<PutBack> {
         CatalogError::Sqlite(e) => of_source(e),
         e => e,
     })?;
-    super::open::check_version(&source, from)?;
+    super::schema_version::check_version(&source, from)?;
     copy(&source, &temp).inspect_err(|_| drop(fs::remove_file(&temp)))?;
     drop(source);
     let aside = if path.exists() {

@@ -17,6 +17,7 @@ pub mod merged;
 pub mod open;
 pub mod schedule;
 pub mod schedule_changes;
+mod schema_version;
 pub mod seams;
 pub mod segments;
 pub mod todo;

@@ -3,36 +3,17 @@
 use std::path::Path;
 use std::time::Duration;
 
-use include_dir::{Dir, include_dir};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use super::schema_version::{migrations, named, newest, version};
 use super::{CatalogError, FILE_NAME, Result, backup};
 use crate::domain::time::Ms;
-
-static MIGRATIONS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/migrations");
 
 /// File name of SQLite's write-ahead log beside the catalog.
 const WAL_NAME: &str = "catalog.db-wal";
 
 /// How long a writer or reader waits for a lock before it says `Locked`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The migrations, in order: the version each leads to, and its SQL.
-///
-/// # Panics
-/// Never in a program that was built from a sound source tree: names are checked by a test.
-fn migrations() -> Vec<(i64, &'static str)> {
-    let mut all: Vec<_> = MIGRATIONS
-        .files()
-        .filter_map(|file| {
-            let name = file.path().file_name()?.to_str()?;
-            let version = name.split_once('_')?.0.parse().ok()?;
-            Some((version, file.contents_utf8()?))
-        })
-        .collect();
-    all.sort_unstable_by_key(|(version, _)| *version);
-    all
-}
 
 /// Opens the catalog in `data_dir` for writing; makes the directory, the file and its tables where they
 /// are missing, and brings an older one up to date.
@@ -162,24 +143,6 @@ fn configure(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn version(db: &Connection) -> rusqlite::Result<i64> {
-    db.pragma_query_value(None, "user_version", |row| row.get(0))
-}
-
-fn newest() -> i64 {
-    migrations().last().map_or(0, |(version, _)| *version)
-}
-
-/// Refuses what is no catalog, or one of a newer streamrip.
-pub(super) fn check_version(db: &Connection, path: &Path) -> Result<()> {
-    let found = version(db).map_err(|e| named(path, e))?;
-    if found > newest() {
-        return Err(CatalogError::Newer { path: path.to_owned(), found, known: newest() });
-    }
-    db.query_row("SELECT schedule_version FROM meta", [], |_| Ok(()))
-        .map_err(|source| CatalogError::Corrupt { path: path.to_owned(), source })
-}
-
 /// Brings a catalog up to version `known`. One that holds something already is copied to the backups of
 /// `data_dir` first: without that copy nothing is migrated.
 fn migrate_to(db: &mut Connection, path: &Path, known: i64, data_dir: Option<&Path>) -> Result<()> {
@@ -209,21 +172,10 @@ fn migrate_to(db: &mut Connection, path: &Path, known: i64, data_dir: Option<&Pa
     Ok(())
 }
 
-fn named(path: &Path, e: rusqlite::Error) -> CatalogError {
-    match e.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            CatalogError::Corrupt { path: path.to_owned(), source: e }
-        }
-        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
-            CatalogError::Io { path: path.to_owned(), source: std::io::Error::other(e.to_string()) }
-        }
-        _ => e.into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::schema_version::MIGRATIONS;
 
     #[test]
     fn migrations_are_numbered_without_holes() {

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::printing;
 use super::render::{bars, clean, count, fit, length};
-use crate::app::assemble::{self, AssembleOutcome, Progress};
-use crate::app::env::Env;
-use crate::app::failure::{Kind, Result};
-use crate::app::report::{self, Selection};
+use crate::app::library::assemble::{self, AssembleOutcome, Progress};
+use crate::app::library::report::{self, Selection};
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Kind, Result};
 use crate::catalog::open_reader;
 use crate::domain::ids::TalkId;
 use crate::domain::talk::TalkState;

@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 use super::printing;
 use super::render::{Align, Table, clean, count};
 use crate::app::check::{Finding, Level, check, check_services};
-use crate::app::env::Env;
-use crate::app::failure::{Kind, Result};
-use crate::app::lock;
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Kind, Result};
+use crate::app::support::lock;
 use crate::source::Sources;
 use crate::source::log::{LineLog, NoLog};
 

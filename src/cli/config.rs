@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::printing;
-use crate::app::env::Env;
-use crate::app::failure::Result;
+use crate::app::support::env::Env;
+use crate::app::support::failure::Result;
 use crate::config::settings::{self, Loaded};
 
 /// Options of `config`.

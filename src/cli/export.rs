@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::printing;
 use super::render::clean;
-use crate::app::env::Env;
-use crate::app::failure::Result;
-use crate::app::report::{self, Selection, TalkView};
+use crate::app::library::report::{self, Selection, TalkView};
+use crate::app::support::env::Env;
+use crate::app::support::failure::Result;
 use crate::catalog::open_reader;
 
 /// What is written.

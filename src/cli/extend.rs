@@ -7,9 +7,10 @@ use clap::Args;
 
 use super::printing;
 use super::render::clean;
-use crate::app::env::Env;
-use crate::app::failure::Result;
-use crate::app::{lock, manual};
+use crate::app::schedule::manual;
+use crate::app::support::env::Env;
+use crate::app::support::failure::Result;
+use crate::app::support::lock;
 use crate::catalog::{open_writer, schedule};
 use crate::config::values::parse_duration;
 use crate::domain::talk::Talk;

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::printing;
 use super::render::{clean, count};
-use crate::app::env::Env;
-use crate::app::failure::Result;
-use crate::app::halls::{self, HallReport};
-use crate::app::halls_import::{self, HallsImport, HallsImported};
+use crate::app::schedule::halls::{self, HallReport};
+use crate::app::schedule::halls_import::{self, HallsImport, HallsImported};
+use crate::app::support::env::Env;
+use crate::app::support::failure::Result;
 use crate::catalog;
 use crate::domain::hls::Quality;
 use crate::domain::offer::Tech;

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::printing;
 use super::render::{clean, count, fit, width};
-use crate::app::env::Env;
-use crate::app::failure::Result;
-use crate::app::import::{ImportReport, ImportRequest, ReportedChange, import_into};
+use crate::app::schedule::import::{ImportReport, ImportRequest, ReportedChange, import_into};
+use crate::app::support::env::Env;
+use crate::app::support::failure::Result;
 use crate::domain::schedule::Warning;
 use crate::plan::schedule_diff::ChangeKind;
 

@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use super::printing;
 use super::render::{Align, Table, clean, count, length, percent, width};
-use crate::app::env::Env;
-use crate::app::failure::Result;
-use crate::app::json;
-use crate::app::report::{self, Day, Selection, TalkView};
+use crate::app::library::json;
+use crate::app::library::report::{self, Day, Selection, TalkView};
+use crate::app::support::env::Env;
+use crate::app::support::failure::Result;
 use crate::catalog::open_reader;
 use crate::domain::talk::TalkState;
 

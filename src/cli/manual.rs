@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
-use super::{Cli, printing};
-use crate::app::failure::{Failure, Kind, Result};
+use super::{Cli, printing, reference};
+use crate::app::support::failure::{Failure, Kind, Result};
 
 /// Options of `completions`.
 #[derive(Clone, Copy, Debug, Args)]
@@ -36,7 +36,8 @@ pub fn completions(args: CompletionsArgs, out: &mut dyn Write) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the manual's pages, one for each command: `streamrip.1`, `streamrip-run.1`, ...
+/// Writes the manual pages: one for each command (`streamrip.1`, `streamrip-run.1`, ...) and, in section 5, those of the
+/// settings and of the halls file.
 ///
 /// # Errors
 /// When they cannot be written.
@@ -46,7 +47,11 @@ pub fn man(args: &ManArgs, out: &mut dyn Write) -> Result<ExitCode> {
     std::fs::create_dir_all(dir).map_err(failed)?;
     let mut command = Cli::command();
     command.build();
-    let pages = write_pages(&command, "streamrip", dir).map_err(failed)?;
+    let mut pages = write_pages(&command, "streamrip", dir).map_err(failed)?;
+    for (name, text) in reference::manual_pages() {
+        std::fs::write(dir.join(name), text).map_err(failed)?;
+        pages += 1;
+    }
     writeln!(out, "{pages} pages in {}", dir.display()).map_err(printing)?;
     Ok(ExitCode::SUCCESS)
 }

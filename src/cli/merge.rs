@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use super::assemble::{outcome_json, outcome_text, progress};
 use super::printing;
 use super::render::{clean, count, length, size};
-use crate::app::env::Env;
-use crate::app::failure::{Kind, Result};
-use crate::app::merge::{self, Filling};
+use crate::app::library::merge::{self, Filling};
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Kind, Result};
 use crate::catalog::open_reader;
 
 /// Options of `merge`.

@@ -15,6 +15,7 @@ pub mod log;
 pub mod manual;
 pub mod merge;
 pub mod prune;
+pub mod reference;
 pub mod render;
 pub mod restore;
 pub mod run;
@@ -31,8 +32,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::app::env::Env;
-use crate::app::failure::{Failure, Kind, Result};
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Failure, Kind, Result};
 use crate::config::settings;
 
 /// Records whole conferences unattended: a schedule in, one playable file per talk out.
@@ -110,6 +111,9 @@ enum Command {
     Man(manual::ManArgs),
     /// Print the settings in force and where each came from
     Config(config::ConfigArgs),
+    /// Write the generated pages of the documentation
+    #[command(hide = true)]
+    Reference(reference::ReferenceArgs),
 }
 
 /// Runs the program with these arguments.
@@ -141,6 +145,7 @@ async fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode> {
     match &cli.command {
         Command::Completions(args) => return manual::completions(*args, out),
         Command::Man(args) => return manual::man(args, out),
+        Command::Reference(args) => return reference::run(args, out),
         _ => {}
     }
     let data_dir = data_dir(cli.data_dir.clone())?;
@@ -169,6 +174,7 @@ async fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode> {
         Command::Completions(args) => manual::completions(*args, out),
         Command::Man(args) => manual::man(args, out),
         Command::Config(args) => config::run(&env, &loaded, args, out),
+        Command::Reference(args) => reference::run(args, out),
     }
 }
 

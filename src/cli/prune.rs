@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::printing;
 use super::render::{count, size};
-use crate::app::assemble;
-use crate::app::env::Env;
-use crate::app::failure::Result;
-use crate::app::prune::{PruneRequest, prune};
-use crate::app::retention::retain;
+use crate::app::library::assemble;
+use crate::app::library::prune::{PruneRequest, prune};
+use crate::app::library::retention::retain;
+use crate::app::support::env::Env;
+use crate::app::support::failure::Result;
 use crate::catalog::open_reader;
 
 /// Options of `prune`.

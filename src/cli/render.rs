@@ -8,8 +8,8 @@ use indicatif::{MultiProgress, ProgressDrawTarget};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::bar_lines::BarLines;
-use crate::app::failure::Failure;
-pub use crate::app::words::{clean, count, length, percent, size};
+use crate::app::support::failure::Failure;
+pub use crate::app::support::humanize::{clean, count, length, percent, size};
 
 /// Prints a failure with its hint.
 ///
@@ -78,7 +78,7 @@ pub struct LocalTime;
 impl tracing_subscriber::fmt::time::FormatTime for LocalTime {
     fn format_time(&self, w: &mut tracing_subscriber::fmt::format::Writer<'_>) -> fmt::Result {
         use crate::domain::clock::Clock;
-        let now = crate::app::clock::SystemClock.now().to_utc().with_timezone(&chrono::Local);
+        let now = crate::app::support::clock::SystemClock.now().to_utc().with_timezone(&chrono::Local);
         write!(w, "{}", now.format("%H:%M:%S"))
     }
 }

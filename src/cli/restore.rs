@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::printing;
 use super::render::{Align, Table, size, width};
-use crate::app::backup::{self, Restored};
-use crate::app::env::Env;
-use crate::app::failure::{Failure, Kind, Result};
+use crate::app::library::backup::{self, Restored};
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Failure, Kind, Result};
 
 /// Options of `restore`.
 #[derive(Debug, Args)]

@@ -7,10 +7,10 @@ use clap::Args;
 
 use super::printing;
 use super::render::{Align, Table, clean, length, percent, size, width};
-use crate::app::env::Env;
-use crate::app::failure::Result;
-use crate::app::json;
-use crate::app::report::{self, Foreign, TalkView};
+use crate::app::library::json;
+use crate::app::library::report::{self, Foreign, TalkView};
+use crate::app::support::env::Env;
+use crate::app::support::failure::Result;
 use crate::catalog::assemblies::Part;
 use crate::catalog::{open_reader, schedule_changes, seams};
 use crate::domain::segment::Segment;

@@ -8,9 +8,9 @@ use clap::Args;
 use super::printing;
 use super::render::{clean, count, size};
 use crate::app::daemon::status::{Status, read};
-use crate::app::env::Env;
-use crate::app::failure::{Kind, Result};
-use crate::app::words::clock;
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Kind, Result};
+use crate::app::support::humanize::clock;
 
 /// Options of `status`.
 #[derive(Debug, Args)]

@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::printing;
 use super::render::{bars, clean, count, size};
-use crate::app::env::Env;
-use crate::app::failure::{Failure, Kind, Result};
-use crate::app::verify::{Problem, Verified, VerifyRequest, verify};
+use crate::app::library::verify::{Problem, Verified, VerifyRequest, verify};
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Failure, Kind, Result};
 use crate::catalog::files::Owner;
 
 /// Options of `verify`.

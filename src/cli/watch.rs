@@ -13,11 +13,13 @@ use tokio::sync::watch;
 use super::printing;
 use super::render::clean;
 use crate::app::daemon::status::Status;
-use crate::app::env::Env;
-use crate::app::failure::{Failure, Kind, Result};
-use crate::app::report::TalkView;
-use crate::app::timeshift::{self, Scans, place_of};
-use crate::app::watch::{self as watching, Follow, From, Step, Way, find, joined};
+use crate::app::library::report::TalkView;
+use crate::app::playback::follow::{self as watching, Follow, Step, Way, find, joined};
+use crate::app::playback::remux::remux;
+use crate::app::playback::start_at::{From, instant};
+use crate::app::playback::timeshift::{self, Scans, place_of};
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Failure, Kind, Result};
 use crate::catalog::open_reader;
 use crate::web;
 
@@ -115,7 +117,7 @@ pub async fn run(env: &Env, args: &WatchArgs, out: &mut dyn Write) -> Result<Exi
     match (file, player) {
         (Some(file), player) => {
             let at = match from {
-                From::At(time) => watching::instant(time, &view),
+                From::At(time) => instant(time, &view),
                 From::Start | From::Live => view.talk.slot.start,
             };
             let start = watching::place_in_file(&open_reader(&env.data_dir)?, &view, at)?;
@@ -140,7 +142,7 @@ fn copy(file: &Path, out: &mut dyn Write) -> Result<ExitCode> {
 fn follow(env: &Env, view: &TalkView, from: From, out: &mut dyn Write) -> Result<ExitCode> {
     if watching::way(env, view.talk.id.0)? == Way::Remux {
         let mut give = |bytes: &[u8]| out.write_all(bytes).and_then(|()| out.flush()).map_err(printing);
-        watching::remux(env, view.talk.id.0, from, &mut give)?;
+        remux(env, view.talk.id.0, from, &mut give)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut follow = Follow::new(env, view.talk.id.0, from)?;
@@ -197,7 +199,7 @@ fn by_hls(env: &Env, player: Player, view: &TalkView, from: From) -> Result<Exit
     let at = match from {
         From::Live => 0.0,
         From::Start => place_of(&shift.chunks, view.talk.slot.start),
-        From::At(time) => place_of(&shift.chunks, watching::instant(time, view)),
+        From::At(time) => place_of(&shift.chunks, instant(time, view)),
     };
     let free = |e: std::io::Error| Failure::new(Kind::Failed, "cannot serve the talk to the player").because(e);
     let listener = TcpListener::bind("127.0.0.1:0").map_err(free)?;

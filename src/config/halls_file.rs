@@ -8,6 +8,7 @@ use thiserror::Error;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::halls_keys::{FILE_KEYS, HALL_KEYS, STREAM_KEYS, names as names_of};
 use super::settings::{position, suggest};
 use crate::domain::hall::{MAX_REDUNDANCY, Recorder, fold_name};
 use crate::domain::halls_file::{DEFAULT_MAX_CONNECTIONS, HallEntry, HallsFile};
@@ -28,9 +29,6 @@ pub struct HallsFileError {
     pub message: String,
 }
 
-const KEYS: [&str; 5] = ["time_zone", "pre_padding", "post_padding", "allow_private_streams", "hall"];
-const STREAM_KEYS: [&str; 3] = ["url", "user_agent", "headers"];
-const HALL_KEYS: [&str; 7] = ["name", "aliases", "streams", "recorder", "quality", "max_connections", "redundancy"];
 /// A padding longer than this is a slip of the pen. Milliseconds.
 const MAX_PADDING_MS: u128 = 24 * 3600 * 1000;
 /// More connections than any server allows one viewer.
@@ -81,7 +79,7 @@ impl Reader<'_> {
                         file.halls.push(self.hall(table, &hall.span(), &mut names)?);
                     }
                 }
-                other => return Err(self.error(&key.span(), suggest(other, KEYS.into_iter(), "key"))),
+                other => return Err(self.error(&key.span(), suggest(other, names_of(&FILE_KEYS), "key"))),
             }
         }
         Ok(file)
@@ -144,7 +142,7 @@ impl Reader<'_> {
                     })?;
                     hall.redundancy = Some(number);
                 }
-                other => return Err(self.error(&key.span(), suggest(other, HALL_KEYS.into_iter(), "key"))),
+                other => return Err(self.error(&key.span(), suggest(other, names_of(&HALL_KEYS), "key"))),
             }
         }
         if hall.name.is_empty() {
@@ -210,7 +208,7 @@ impl Reader<'_> {
                             .map_err(|e| self.error(&name.span(), e))?;
                     }
                 }
-                other => return Err(self.error(&key.span(), suggest(other, STREAM_KEYS.into_iter(), "key"))),
+                other => return Err(self.error(&key.span(), suggest(other, names_of(&STREAM_KEYS), "key"))),
             }
         }
         let missing = || self.error(place, "this stream has no address: add url = \"...\"");

@@ -36,6 +36,24 @@ pub enum GapCause {
     Unknown,
 }
 
+impl GapCause {
+    /// Every cause that is not the end of a connection, in the order of the declaration.
+    pub const OF_ITS_OWN: [Self; 12] = [
+        Self::OptedOut,
+        Self::ImportedLate,
+        Self::Rescheduled,
+        Self::DaemonNotRunning,
+        Self::HostAsleep,
+        Self::ClockSet,
+        Self::NoStream,
+        Self::Connecting,
+        Self::FileLost,
+        Self::NoMedia,
+        Self::Cancelled,
+        Self::Unknown,
+    ];
+}
+
 impl fmt::Display for GapCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -2,6 +2,7 @@
 //!
 //! The words are those of README.md, "Words".
 
+pub mod cause_help;
 pub mod clock;
 pub mod event;
 pub mod gap;

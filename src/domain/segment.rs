@@ -58,7 +58,8 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    const PLAIN: [Self; 19] = [
+    /// Every end reason but [`Self::Http`], which has a variant for each status code.
+    pub const PLAIN: [Self; 19] = [
         Self::Eof,
         Self::Stalled,
         Self::NoFirstByte,

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::app::clock::TestClock;
+use crate::app::support::clock::TestClock;
 use crate::domain::clock::Clock as _;
 use crate::domain::hall::{Recorder, Stream};
 use crate::domain::hls::Quality;

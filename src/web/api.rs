@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::site::Site;
-use crate::app::failure::{Failure, Kind, Result};
-use crate::app::json;
-use crate::app::report::{self, Selection};
+use crate::app::library::json;
+use crate::app::library::report::{self, Selection};
+use crate::app::support::failure::{Failure, Kind, Result};
 
 /// Which talks.
 #[derive(Debug, Default, Deserialize)]

@@ -9,8 +9,8 @@ use tower_http::services::ServeFile;
 
 use super::api;
 use super::site::Site;
-use crate::app::failure::{Failure, Kind, Result};
-use crate::app::report;
+use crate::app::library::report;
+use crate::app::support::failure::{Failure, Kind, Result};
 
 /// Sends the file of a talk. The path comes from the catalog, never from the request.
 pub(super) async fn assembly(State(site): State<Arc<Site>>, Path(id): Path<i64>, request: Request) -> Response {

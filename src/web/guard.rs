@@ -10,9 +10,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
-use super::site::Site;
-use crate::app::failure::{Failure, Kind, Result};
-use crate::app::json::hex;
+use crate::app::library::json::hex;
+use crate::app::support::failure::{Failure, Kind, Result};
 
 /// A token shorter than this could be guessed.
 const TOKEN_LENGTH: usize = 16;
@@ -94,13 +93,12 @@ fn same(a: &str, b: &str) -> bool {
 }
 
 /// Lets in who may look.
-pub(super) async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
-    let access = &site.access;
+pub(super) async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
     if !access.knows_host(request.headers()) {
         let text = "this page does not answer to that name; web.hosts in streamrip.toml lists the names it has\n";
         return (StatusCode::MISDIRECTED_REQUEST, text).into_response();
     }
-    if let Some(entered) = enter(access, request.uri()) {
+    if let Some(entered) = enter(&access, request.uri()) {
         return entered;
     }
     if !access.is_let_in(request.headers()) {

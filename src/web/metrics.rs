@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::site::Site;
 use crate::app::daemon::status::{Status, Tape};
-use crate::app::report;
+use crate::app::library::report;
 
 /// What a scraper is told that this is.
 const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -27,9 +27,9 @@ use tokio::sync::watch;
 pub use guard::Access;
 
 use crate::app::daemon::status::Status;
-use crate::app::env::Env;
-use crate::app::failure::{Failure, Kind, Result};
-use crate::app::timeshift::Scans;
+use crate::app::playback::timeshift::Scans;
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Failure, Kind, Result};
 use limit::Limited;
 use site::Site;
 
@@ -59,7 +59,8 @@ pub fn start(env: Env, listen: SocketAddr, access: Access, status: watch::Receiv
     in_thread(move || async move {
         let Some(listener) = bind(listen, &mut status.clone()).await else { return };
         tracing::info!("the page: http://{}/", listener.local_addr().unwrap_or(listen));
-        serve(Site::new(env, access, Scans::for_browsers(), status.clone()), listener, status).await;
+        let site = Site::new(env, Scans::for_browsers(), status.clone());
+        serve(site, access, listener, status).await;
     })
 }
 
@@ -76,7 +77,7 @@ pub fn start_on(env: Env, listener: std::net::TcpListener, status: watch::Receiv
     in_thread(move || async move {
         match TcpListener::from_std(listener) {
             // The players that it is for get nothing made anew: what is not MPEG-TS is piped to them.
-            Ok(listener) => serve(Site::new(env, access, Scans::default(), status.clone()), listener, status).await,
+            Ok(listener) => serve(Site::new(env, Scans::default(), status.clone()), access, listener, status).await,
             Err(e) => tracing::error!("the page cannot be served: {e}"),
         }
     })
@@ -113,10 +114,10 @@ async fn bind(listen: SocketAddr, status: &mut watch::Receiver<Status>) -> Optio
     }
 }
 
-async fn serve(site: Site, listener: TcpListener, mut status: watch::Receiver<Status>) {
+async fn serve(site: Site, access: Access, listener: TcpListener, mut status: watch::Receiver<Status>) {
     let site = Arc::new(site);
     let tidied = Arc::clone(&site);
-    let served = axum::serve(Limited::new(listener, CONNECTIONS, IDLE), router(site));
+    let served = axum::serve(Limited::new(listener, CONNECTIONS, IDLE), router(site, access));
     tokio::select! {
         ended = async { served.await } => if let Err(e) = ended {
             tracing::error!("the page has ended: {e}");
@@ -145,7 +146,7 @@ async fn gone(status: &mut watch::Receiver<Status>) {
     while status.changed().await.is_ok() {}
 }
 
-fn router(site: Arc<Site>) -> Router {
+fn router(site: Arc<Site>, access: Access) -> Router {
     Router::new()
         .route("/", get(page::index))
         .route("/talks/{id}", get(page::talk))
@@ -162,7 +163,7 @@ fn router(site: Arc<Site>) -> Router {
         .route("/api/v1/talks/{id}", get(api::talk))
         .route("/api/v1/openapi.json", get(api::openapi))
         .fallback(page::nothing_here)
-        .layer(from_fn_with_state(Arc::clone(&site), guard::guard))
+        .layer(from_fn_with_state(Arc::new(access), guard::guard))
         .layer(from_fn(guard::headers))
         .with_state(site)
 }

@@ -22,8 +22,8 @@ use tokio::time::Instant;
 
 use super::api;
 use super::site::Site;
-use crate::app::failure::{Failure, Kind, Result};
-use crate::app::timeshift::{self, Form, PieceBytes, Shift, place_of};
+use crate::app::playback::timeshift::{self, Form, PieceBytes, Shift, place_of};
+use crate::app::support::failure::{Failure, Kind, Result};
 use crate::domain::ids::SegmentId;
 use crate::domain::time::SECOND;
 use crate::plan::timeshift::ENTRY_MS;

@@ -1,15 +1,14 @@
-//! What the handlers share: where to read, what the daemon does, who may look.
+//! What the handlers share: where to read, what the daemon does.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection as Db;
 use tokio::sync::watch;
 
-use super::guard::Access;
 use crate::app::daemon::status::Status;
-use crate::app::env::Env;
-use crate::app::failure::{Failure, Kind, Result};
-use crate::app::timeshift::Scans;
+use crate::app::playback::timeshift::Scans;
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Failure, Kind, Result};
 use crate::catalog::open_reader;
 
 /// Connections to the catalog that are kept for the next request.
@@ -19,15 +18,14 @@ const KEPT: usize = 4;
 #[derive(Debug)]
 pub(super) struct Site {
     pub env: Env,
-    pub access: Access,
     pub scans: Scans,
     status: watch::Receiver<Status>,
     idle: Mutex<Vec<Db>>,
 }
 
 impl Site {
-    pub(super) fn new(env: Env, access: Access, scans: Scans, status: watch::Receiver<Status>) -> Self {
-        Self { env, access, scans, status, idle: Mutex::default() }
+    pub(super) fn new(env: Env, scans: Scans, status: watch::Receiver<Status>) -> Self {
+        Self { env, scans, status, idle: Mutex::default() }
     }
 
     /// What the daemon did a second ago, or when it last said anything. It is there: the page is a part of it.

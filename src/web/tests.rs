@@ -8,8 +8,8 @@ use streamrip_lab::{Format, Recipe};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::app::clock::TestClock;
 use crate::app::daemon::status::{Flow, Tape};
+use crate::app::support::clock::TestClock;
 use crate::catalog::open_writer;
 use crate::domain::settings::Settings;
 use crate::domain::time::Ms;
@@ -57,7 +57,7 @@ impl Place {
         settings.disk.reserve_bytes = 0;
         let env = Env { clock: Arc::new(clock), ..Env::real(dir.path().to_owned(), settings) };
         let (tell, status) = watch::channel(Status { alive: true, ..Status::default() });
-        Self { dir, app: router(Arc::new(Site::new(env, access, Scans::for_browsers(), status))), tell }
+        Self { dir, app: router(Arc::new(Site::new(env, Scans::for_browsers(), status)), access), tell }
     }
 
     fn sql(&self, text: &str) {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use streamrip::app::clock::SystemClock;
+use streamrip::app::support::clock::SystemClock;
 use streamrip::domain::clock::Clock as _;
 use streamrip::domain::hall::{Recorder, Stream};
 use streamrip::domain::hls::Quality;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use streamrip::app::clock::SystemClock;
+use streamrip::app::support::clock::SystemClock;
 use streamrip::domain::clock::Clock as _;
 use streamrip::domain::media::MediaIndex;
 use streamrip::domain::segment::EndReason;

@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 
-use streamrip::app::clock::SystemClock;
+use streamrip::app::support::clock::SystemClock;
 use streamrip::domain::clock::Clock as _;
 use streamrip::domain::ids::HallId;
 use streamrip::domain::segment::{Container, EndReason};

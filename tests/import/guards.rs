@@ -1,8 +1,8 @@
 //! Schedules that are not believed, refreshes, and opt-outs.
 
-use streamrip::app::failure::Kind;
-use streamrip::app::import::ImportRequest;
-use streamrip::app::refresh::{Refreshed, apply_fetched, fetch, remembered};
+use streamrip::app::schedule::import::ImportRequest;
+use streamrip::app::schedule::refresh::{Refreshed, apply_fetched, fetch, remembered};
+use streamrip::app::support::failure::Kind;
 use streamrip::domain::clock::Clock;
 
 use crate::support::{World, calendar, changes, counts, warned};

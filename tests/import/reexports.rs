@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use streamrip::app::import::ImportRequest;
-use streamrip::app::refresh::{Refreshed, apply_fetched, fetch, remembered};
+use streamrip::app::schedule::import::ImportRequest;
+use streamrip::app::schedule::refresh::{Refreshed, apply_fetched, fetch, remembered};
 use streamrip::catalog::schedule::{TalkFilter, snapshot};
 use streamrip::domain::clock::Clock;
 use streamrip::domain::time::Ms;

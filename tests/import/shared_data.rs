@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use chrono_tz::Tz;
-use streamrip::app::import::ImportRequest;
+use streamrip::app::schedule::import::ImportRequest;
 use streamrip::ical::{ReadOptions, read};
 
 use crate::support::{World, counts};

@@ -1,9 +1,9 @@
 //! Halls and their streams: the halls file, the schedule, the command.
 
-use streamrip::app::failure::Kind;
-use streamrip::app::halls;
-use streamrip::app::halls_import::{self, HallsImport};
-use streamrip::app::import::ImportRequest;
+use streamrip::app::schedule::halls;
+use streamrip::app::schedule::halls_import::{self, HallsImport};
+use streamrip::app::schedule::import::ImportRequest;
+use streamrip::app::support::failure::Kind;
 use streamrip::catalog::schedule::{TalkFilter, snapshot};
 
 use streamrip_lab::WebServer;

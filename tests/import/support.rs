@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rusqlite::Connection;
-use streamrip::app::clock::TestClock;
-use streamrip::app::env::Env;
-use streamrip::app::failure::{Failure, Kind};
-use streamrip::app::import::{ImportReport, ImportRequest, import};
+use streamrip::app::schedule::import::{ImportReport, ImportRequest, import};
+use streamrip::app::support::clock::TestClock;
+use streamrip::app::support::env::Env;
+use streamrip::app::support::failure::{Failure, Kind};
 use streamrip::catalog;
 use streamrip::domain::settings::Settings;
 use streamrip::domain::time::Ms;
@@ -181,7 +181,7 @@ pub fn counts(report: &ImportReport) -> [usize; 4] {
 /// `kind title: before -> after` of each change.
 pub fn changes(report: &ImportReport) -> Vec<String> {
     let text = |t: &Option<String>| t.clone().unwrap_or_default();
-    let line = |c: &streamrip::app::import::ReportedChange| {
+    let line = |c: &streamrip::app::schedule::import::ReportedChange| {
         format!("{} {}: {} -> {}", c.kind, c.title, text(&c.before), text(&c.after))
     };
     report.changes.iter().map(line).collect()

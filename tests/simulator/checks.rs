@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use streamrip::app::daemon::TapeView;
-use streamrip::app::report::{self, Selection};
+use streamrip::app::library::report::{self, Selection};
 use streamrip::catalog::schedule::{Snapshot, TalkFilter, schedule_version, snapshot};
 use streamrip::domain::gap::GapCause;
 use streamrip::domain::hall::Hall;

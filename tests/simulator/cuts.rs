@@ -7,12 +7,12 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use streamrip::app::assemble::{assemble_talk, no_progress, remove_half_made};
-use streamrip::app::env::Env;
-use streamrip::app::prune::{PruneRequest, prune};
-use streamrip::app::recover::{Recovery, recover};
-use streamrip::app::report::{self, Selection};
-use streamrip::app::verify::{VerifyRequest, verify};
+use streamrip::app::library::assemble::{assemble_talk, no_progress, remove_half_made};
+use streamrip::app::library::prune::{PruneRequest, prune};
+use streamrip::app::library::recover::{Recovery, recover};
+use streamrip::app::library::report::{self, Selection};
+use streamrip::app::library::verify::{VerifyRequest, verify};
+use streamrip::app::support::env::Env;
 use streamrip::catalog::writer::Writer;
 use streamrip::catalog::{open_reader, open_writer};
 use streamrip::domain::settings::Settings;

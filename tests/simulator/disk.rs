@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
-use streamrip::app::clock::{Clock, TestClock};
+use streamrip::app::support::clock::{Clock, TestClock};
 use streamrip::tape::disk::{Disk, DiskFile, RealDisk};
 
 /// The real one, while it is not full.

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use streamrip::app::assemble::{AssembleOutcome, assemble_talk, no_progress, plan_talk};
-use streamrip::app::clock::TestClock;
-use streamrip::app::prune::{PruneRequest, prune};
-use streamrip::app::report::{self, Selection, TalkView};
-use streamrip::app::retention::retain;
+use streamrip::app::library::assemble::{AssembleOutcome, assemble_talk, no_progress, plan_talk};
+use streamrip::app::library::prune::{PruneRequest, prune};
+use streamrip::app::library::report::{self, Selection, TalkView};
+use streamrip::app::library::retention::retain;
+use streamrip::app::support::clock::TestClock;
 use streamrip::catalog::schedule::TalkFilter;
 use streamrip::catalog::writer::Writer;
 use streamrip::catalog::{assemblies, open_reader};

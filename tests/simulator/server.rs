@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use streamrip::app::clock::{Clock, TestClock};
+use streamrip::app::support::clock::{Clock, TestClock};
 use streamrip::domain::segment::EndReason;
 use streamrip::domain::stream_url::StreamUrl;
 use streamrip::domain::time::Ms;

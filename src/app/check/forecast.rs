@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::app::words::{count, size};
+use crate::app::support::humanize::{count, size};
 use crate::domain::hall::Hall;
 use crate::domain::ids::HallId;
 use crate::domain::interval::Interval;

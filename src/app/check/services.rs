@@ -6,9 +6,10 @@ use tokio::sync::mpsc;
 
 use super::{Finding, Level};
 use crate::app::daemon::sender;
-use crate::app::env::Env;
-use crate::app::failure::Result;
-use crate::app::{refresh, report};
+use crate::app::library::report;
+use crate::app::schedule::refresh;
+use crate::app::support::env::Env;
+use crate::app::support::failure::Result;
 use crate::catalog;
 use crate::domain::message::{Message, Phase, Topic};
 use crate::notify;

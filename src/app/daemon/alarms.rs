@@ -11,14 +11,15 @@ use tokio::time::Instant;
 use super::core::Core;
 use super::status::trouble;
 use super::worker::{Done, News};
-use crate::app::clock::Clock;
-use crate::app::env::Env;
-use crate::app::failure::Result;
-use crate::app::index::read;
-use crate::app::refresh::is_current;
-use crate::app::report::TalkView;
-use crate::app::words::percent;
-use crate::app::{disk, report};
+use crate::app::library::report;
+use crate::app::library::report::TalkView;
+use crate::app::schedule::refresh::is_current;
+use crate::app::support::blocking::read;
+use crate::app::support::clock::Clock;
+use crate::app::support::env::Env;
+use crate::app::support::failure::Result;
+use crate::app::support::free_space;
+use crate::app::support::humanize::percent;
 use crate::catalog::daemon_runs::DaemonRun;
 use crate::catalog::schedule_changes::{self, NewChange};
 use crate::catalog::writer::Writer;
@@ -159,7 +160,7 @@ impl Caller {
         let (wanted, schedule, tapes) = (self.core.wanted().await, self.core.schedule().await, self.core.tapes().await);
         let now = self.env.clock.now();
         let mut facts = AlarmFacts {
-            disk_free: disk::free_bytes(&self.env.data_dir),
+            disk_free: free_space::free_bytes(&self.env.data_dir),
             disk_warn: self.env.settings.disk.warn_bytes,
             disk_reserve: self.env.settings.disk.reserve_bytes,
             disk_full: tapes.iter().any(|t| t.status.disk_full),

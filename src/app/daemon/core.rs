@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::time::Instant;
 
-use crate::app::env::Env;
+use crate::app::support::env::Env;
 use crate::catalog::schedule::{Snapshot, TalkFilter, schedule_version, snapshot};
 use crate::domain::event::Event;
 use crate::domain::hall::{Hall, Recorder};

@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::app::clock::TestClock;
-use crate::app::journal::Journal;
+use crate::app::daemon::catalog_sink::Journal;
+use crate::app::support::clock::TestClock;
 use crate::catalog::segments::{connections_of_hall, segments_of_hall};
 use crate::catalog::writer::Writer;
 use crate::catalog::{open_reader, open_writer};

@@ -5,9 +5,11 @@
 //! a changed schedule and a clock step all take the same road.
 
 mod alarms;
+pub mod catalog_sink;
 mod core;
-mod heart;
+mod heartbeat;
 mod run;
+pub mod source_log;
 pub mod status;
 mod systemd;
 pub mod ticker;
@@ -15,6 +17,6 @@ mod worker;
 
 pub use alarms::sender;
 pub use core::{Core, TapeView};
-pub use heart::Heart;
+pub use heartbeat::Heart;
 pub use run::{Outcome, RunOptions, SOURCE_LOG, run};
 pub use worker::{Doing, Done, Worker};

@@ -11,18 +11,20 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::alarms::{self, Caller};
+use super::catalog_sink::Journal;
 use super::core::Core;
-use super::heart::Heart;
+use super::heartbeat::Heart;
 use super::status::{self, Status};
 use super::systemd::Notifier;
 use super::ticker::Ticker;
 use super::worker::{self, Doing, Worker};
-use crate::app::env::Env;
-use crate::app::failure::{Failure, Kind, Result};
-use crate::app::journal::Journal;
-use crate::app::lock::{self, DaemonLock};
-use crate::app::report::{self, Selection, TalkView};
-use crate::app::{backup, disk, folders, recover, refresh};
+use crate::app::library::report::{self, Selection, TalkView};
+use crate::app::library::{backup, recover};
+use crate::app::schedule::refresh;
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Failure, Kind, Result};
+use crate::app::support::lock::{self, DaemonLock};
+use crate::app::support::{free_space, symlink_guard};
 use crate::awake::Awake;
 use crate::catalog::daemon_runs::DaemonRun;
 use crate::catalog::writer::Writer;
@@ -95,7 +97,7 @@ pub async fn run(
     seen: watch::Sender<Status>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Outcome> {
-    folders::check(&env.data_dir)?;
+    symlink_guard::check(&env.data_dir)?;
     let lock = Arc::new(lock::take(&env.data_dir)?);
     let mut shutdown = pin!(shutdown);
     let Begun { db, run_id, recovery, before, last_change, untold } = tokio::select! {
@@ -106,7 +108,7 @@ pub async fn run(
     if let Some(done) = recovery.describe() {
         tracing::warn!("recovered: {done}");
     }
-    crate::app::assemble::remove_half_made(&env.data_dir);
+    crate::app::library::assemble::remove_half_made(&env.data_dir);
     let (writer, thread) =
         Writer::start(db).map_err(|e| Failure::new(Kind::Failed, "cannot start the catalog's writer").because(e))?;
 
@@ -246,7 +248,7 @@ async fn begin(env: &Env, scope: Option<EventId>, lock: &Arc<DaemonLock>) -> Res
     let _stop = cancel.clone().drop_guard();
     loop {
         // Before: a catalog that is closed gives some space back.
-        let full = disk::is_full(&env.data_dir);
+        let full = free_space::is_full(&env.data_dir);
         let (job, cancel, lock) = (env.clone(), cancel.clone(), Arc::clone(lock));
         let begun = blocking(move || {
             let _lock = lock;
@@ -258,7 +260,7 @@ async fn begin(env: &Env, scope: Option<EventId>, lock: &Arc<DaemonLock>) -> Res
             Ok(Begun { db, run_id, recovery, before, last_change, untold })
         });
         match begun.await {
-            Err(e) if full || disk::is_full(&env.data_dir) => {
+            Err(e) if full || free_space::is_full(&env.data_dir) => {
                 if !std::mem::replace(&mut told, true) {
                     tracing::error!("disk-full: cannot begin ({e}); trying again until there is space");
                 }
@@ -413,7 +415,8 @@ async fn until_done(
             let doing = doing.borrow();
             (doing.what.is_none(), doing.given_up)
         };
-        match crate::app::index::read(reader, move |db| worker::is_done(db, &asked, scope, given_up)).await {
+        match crate::app::support::blocking::read(reader, move |db| worker::is_done(db, &asked, scope, given_up)).await
+        {
             Ok(true) if idle => return,
             Ok(_) => {}
             Err(e) => tracing::debug!("cannot tell yet whether everything is done: {e}"),

@@ -3,7 +3,7 @@
 use streamrip_lab::{PATIENCE, eventually};
 
 use super::*;
-use crate::app::clock::SystemClock;
+use crate::app::support::clock::SystemClock;
 use crate::domain::settings::Settings;
 
 /// Recovery may have many gigabytes to read. Who stops the daemon then does not wait for that, and nobody may begin

@@ -6,10 +6,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::core::Core;
-use crate::app::env::Env;
-use crate::app::failure::{Failure, Kind, Result};
-use crate::app::refresh::is_current;
-use crate::app::{disk, lock};
+use crate::app::schedule::refresh::is_current;
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Failure, Kind, Result};
+use crate::app::support::{free_space, lock};
 use crate::domain::clock::Clock;
 use crate::domain::stream_url::redact_text;
 use crate::domain::talk::Talk;
@@ -161,7 +161,7 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
         started_at: Some(started.rfc3339(chrono_tz::Tz::UTC)),
         written_at: Some(now.rfc3339(chrono_tz::Tz::UTC)),
         written_ms: now.0,
-        disk_free: disk::free_bytes(&env.data_dir),
+        disk_free: free_space::free_bytes(&env.data_dir),
         disk_reserve: env.settings.disk.reserve_bytes,
         ..Status::default()
     };
@@ -342,7 +342,7 @@ pub fn read(data_dir: &Path, clock: &dyn Clock) -> Result<Status> {
         status = Status { written_at: status.written_at, written_ms: status.written_ms, ..Status::default() };
     }
     // A daemon that begins on a full disk cannot write its status at all.
-    if locked && disk::is_full(data_dir) && !status.problems.iter().any(|p| p.starts_with("disk-full")) {
+    if locked && free_space::is_full(data_dir) && !status.problems.iter().any(|p| p.starts_with("disk-full")) {
         status.problems.push("disk-full: nothing can be written".to_owned());
     }
     status.alive = locked;

@@ -11,12 +11,14 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use crate::app::assemble::{self, AssembleOutcome};
-use crate::app::env::Env;
-use crate::app::failure::{Failure, Kind, Result};
-use crate::app::index::{Looked, read};
-use crate::app::prune::PruneRequest;
-use crate::app::{adopt, disk, index, prune, retention};
+use crate::app::library::assemble::{self, AssembleOutcome};
+use crate::app::library::index::Looked;
+use crate::app::library::prune::PruneRequest;
+use crate::app::library::{adopt, index, prune, retention};
+use crate::app::support::blocking::read;
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Failure, Kind, Result};
+use crate::app::support::free_space;
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, segments, todo, troubles};
@@ -231,7 +233,8 @@ impl Worker {
 
     /// True where joining must wait for space. Says so once, and prunes what may go.
     async fn is_disk_low(&mut self) -> Result<bool> {
-        let low = disk::free_bytes(&self.env.data_dir).is_some_and(|free| free < self.env.settings.disk.reserve_bytes);
+        let low =
+            free_space::free_bytes(&self.env.data_dir).is_some_and(|free| free < self.env.settings.disk.reserve_bytes);
         if low != std::mem::replace(&mut self.disk_low, low) {
             if low {
                 tracing::error!("disk-full: less than the reserve is free: joining waits, recording goes on");

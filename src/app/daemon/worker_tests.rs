@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::app::assemble::tests::Site;
+use crate::app::library::assemble::tests::Site;
 use crate::catalog::open_reader;
 use crate::domain::media::{MediaIndex, PacketWindow};
 use crate::domain::segment::Mark;

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::app::clock::TestClock;
+use crate::app::support::clock::TestClock;
 use crate::domain::clock::Clock as _;
 use crate::domain::hall::Recorder;
 use crate::domain::ids::{HallId, StreamId};

@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use crate::app::report::TalkView;
-use crate::app::words::length;
+use crate::app::library::report::TalkView;
+use crate::app::support::humanize::length;
 use crate::domain::interval::Interval;
 use crate::domain::time::Ms;
 

@@ -9,9 +9,9 @@ use rusqlite::Connection as Db;
 
 use super::bar::bar;
 use super::{View, state_chip};
-use crate::app::failure::Result;
-use crate::app::report::{self, Day, Selection, TalkView};
-use crate::app::words::{count, length, percent};
+use crate::app::library::report::{self, Day, Selection, TalkView};
+use crate::app::support::failure::Result;
+use crate::app::support::humanize::{count, length, percent};
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::domain::event::Event;
 use crate::domain::ids::EventId;

@@ -19,8 +19,8 @@ use serde::Deserialize;
 use super::api::status_of;
 use super::site::Site;
 use crate::app::daemon::status::Status;
-use crate::app::failure::{Failure, Kind, Result};
-use crate::app::report;
+use crate::app::library::report;
+use crate::app::support::failure::{Failure, Kind, Result};
 
 /// What a page shows, as its address says.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::app::daemon::status::{Flow, Status, Tape};
-use crate::app::words::{clock, size};
+use crate::app::support::humanize::{clock, size};
 
 /// A tape that is silent for longer is marked.
 const SILENT_SECONDS: f64 = 3.0;

@@ -5,10 +5,10 @@ use rusqlite::Connection as Db;
 
 use super::bar::bar;
 use super::state_chip;
-use crate::app::failure::Result;
-use crate::app::report::TalkView;
-use crate::app::source_log;
-use crate::app::words::{clean, length, percent, size};
+use crate::app::daemon::source_log;
+use crate::app::library::report::TalkView;
+use crate::app::support::failure::Result;
+use crate::app::support::humanize::{clean, length, percent, size};
 use crate::catalog::{schedule_changes, seams, todo};
 use crate::domain::talk::TalkStatus;
 use crate::domain::time::Ms;
@@ -23,7 +23,7 @@ pub(super) fn talk(db: &Db, site: &Site, view: &TalkView) -> Result<Markup> {
     let slot = view.talk.slot;
     let clock = |at: Ms| at.in_zone(zone).format("%H:%M:%S").to_string();
     let missing: i64 = view.report.gaps.iter().map(|g| g.at.len_ms()).sum();
-    let day = crate::app::report::congress_day(slot.start, zone, &site.env.settings);
+    let day = crate::app::library::report::congress_day(slot.start, zone, &site.env.settings);
     let back = url::form_urlencoded::Serializer::new("/?".to_owned())
         .append_pair("event", &view.event.name)
         .append_pair("day", &day.to_string())

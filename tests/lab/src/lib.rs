@@ -9,6 +9,7 @@
 //! - [`Streamrip`], [`Daemon`]: the real program on a data directory of its own.
 //! - [`Browser`]: a real Chromium.
 //! - [`SmallDisk`]: a file system that is soon full.
+//! - [`truth`]: media whose frames carry their numbers, and a reader of what a file shows.
 //! - [`schedule`]: calendars and halls files of a congress that begins in some seconds.
 //!
 //! Nothing here but the feed needs an async runtime; a server brings its own, so tests with tokio's paused time can
@@ -31,6 +32,7 @@ mod server;
 mod small_disk;
 #[cfg(test)]
 mod tests;
+pub mod truth;
 mod web;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

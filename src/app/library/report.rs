@@ -1,0 +1,545 @@
+//! What became of talks: the facts of the catalog, put before the planner.
+
+mod history;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+use rusqlite::Connection as Db;
+
+use self::history::{HallHistory, Presence};
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Failure, Kind, Result};
+use crate::app::support::{free_space, lock};
+use crate::catalog::assemblies::{self, Assembly, EarlierFile, Files, Part, PrunedAssembly};
+use crate::catalog::schedule::{self, TalkFilter};
+use crate::catalog::{daemon_runs, merged};
+use crate::domain::event::Event;
+use crate::domain::hall::{Hall, fold_name};
+use crate::domain::ids::{EventId, HallId, SegmentId, StreamId, TalkId};
+use crate::domain::interval::{Interval, IntervalSet};
+use crate::domain::segment::{Connection, Segment, Verdict};
+use crate::domain::settings::Settings;
+use crate::domain::talk::{Rescheduled, Talk, TalkState, TalkStatus};
+use crate::domain::text::folded;
+use crate::domain::time::{MINUTE, Ms};
+use crate::plan::coverage::{TalkFacts, TalkReport, report};
+use crate::plan::schedule_diff::slot_text;
+use crate::plan::wanted::window_of;
+use crate::source::child::start_ticks;
+
+/// Everything about one talk.
+#[derive(Clone, Debug)]
+pub struct TalkView {
+    /// The talk.
+    pub talk: Talk,
+    /// Its event.
+    pub event: Arc<Event>,
+    /// Its hall.
+    pub hall: Arc<Hall>,
+    /// Its slot with padding.
+    pub window: Interval,
+    /// What became of it.
+    pub report: TalkReport,
+    /// Segments of its hall that touch its window, by start.
+    pub segments: Vec<Segment>,
+    /// Connections of its hall in its window, by opening.
+    pub connections: Vec<Connection>,
+    /// Addresses of the hall's streams, without passwords.
+    pub streams: Arc<BTreeMap<StreamId, String>>,
+    /// The file made for it.
+    pub assembly: Option<Assembly>,
+    /// There was one, and it was deleted as the user wished.
+    pub pruned: Option<PrunedAssembly>,
+    /// Files of it that stayed when another one took their place, oldest first.
+    pub earlier: Vec<EarlierFile>,
+    /// What the schedule says by now, where the talk keeps the hall and slot of its recording.
+    pub rescheduled: Option<Rescheduled>,
+    /// The hall that the schedule names by now, where the recording is of another one.
+    pub scheduled_hall: Option<Arc<Hall>>,
+}
+
+/// Segments that another recorder taped, and where they come from.
+pub type Foreign = BTreeMap<SegmentId, merged::Origin>;
+
+impl TalkView {
+    /// What the schedule says by now, for people, where the recording stays under another hall or slot.
+    #[must_use]
+    pub fn schedule_note(&self) -> Option<String> {
+        let said = self.rescheduled.as_ref()?;
+        let since = said.since.in_zone(self.event.zone).format("%Y-%m-%d %H:%M");
+        let hall = self.scheduled_hall.as_ref().map_or("", |hall| hall.name.as_str());
+        let place = format!("{hall}, {}", slot_text(said.slot, self.event.zone));
+        Some(match (said.status, said.talk) {
+            (TalkStatus::Cancelled, _) => format!("cancelled by the schedule (since {since})"),
+            (TalkStatus::Removed, _) => format!("no longer in the schedule (since {since})"),
+            (TalkStatus::Scheduled, Some(talk)) => format!("in the schedule since {since}: {place} (talk {talk})"),
+            (TalkStatus::Scheduled, None) => format!("in the schedule since {since}: {place}"),
+        })
+    }
+
+    /// The address that a segment was taped from, without password.
+    #[must_use]
+    pub fn stream_of(&self, segment: SegmentId) -> Option<&str> {
+        let stream = self.segments.iter().find(|s| s.id == segment)?.stream?;
+        self.streams.get(&stream).map(String::as_str)
+    }
+}
+
+/// What a talk's file was made of, and what was left out; nothing where there is none.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn parts(db: &Db, view: &TalkView) -> Result<Vec<Part>> {
+    view.assembly.as_ref().map_or(Ok(Vec::new()), |assembly| Ok(assemblies::parts(db, assembly.id)?))
+}
+
+/// Which of a talk's segments were merged from another recorder.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn foreign(db: &Db, view: &TalkView) -> Result<Foreign> {
+    let mut foreign = Foreign::new();
+    for segment in &view.segments {
+        if let Some(origin) = merged::origin(db, segment.id)? {
+            foreign.insert(segment.id, origin);
+        }
+    }
+    Ok(foreign)
+}
+
+/// A congress day that a person asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Day {
+    /// The one that is on, in each event's own zone.
+    Today,
+    /// The one after that.
+    Tomorrow,
+    /// This one.
+    Date(chrono::NaiveDate),
+}
+
+impl Day {
+    /// The date of this day for an event in `zone`.
+    #[must_use]
+    pub fn date(self, now: Ms, zone: Tz, settings: &Settings) -> chrono::NaiveDate {
+        let today = congress_day(now, zone, settings);
+        match self {
+            Self::Today => today,
+            Self::Tomorrow => today.succ_opt().unwrap_or(today),
+            Self::Date(date) => date,
+        }
+    }
+}
+
+impl std::str::FromStr for Day {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "today" => Ok(Self::Today),
+            "tomorrow" => Ok(Self::Tomorrow),
+            _ => text
+                .parse()
+                .map(Self::Date)
+                .map_err(|_| format!("{text:?} is no day: use today, tomorrow, or a date such as 2010-12-27")),
+        }
+    }
+}
+
+/// Which talks a person asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Name of an event.
+    pub event: Option<String>,
+    /// Name or alias of a hall.
+    pub hall: Option<String>,
+    /// A congress day.
+    pub day: Option<Day>,
+    /// Words that all stand in the title or in a speaker's name (letters of any case).
+    pub search: Option<String>,
+    /// Only talks in this state.
+    pub state: Option<TalkState>,
+    /// Without those that must not be shown, since they are opted out of recording.
+    pub shown_only: bool,
+}
+
+/// Reads events, halls and the talks of a selection, and says what became of each.
+///
+/// # Errors
+/// When there is no such event or hall, or the catalog cannot be read.
+pub fn select(db: &Db, env: &Env, selection: &Selection) -> Result<Vec<TalkView>> {
+    let events = schedule::events(db)?;
+    let halls = schedule::halls(db)?;
+    let event = selection.event.as_deref().map(|name| find_event(&events, name)).transpose()?;
+    let hall_ids = selection.hall.as_deref().map(|name| find_halls(&halls, &events, event, name)).transpose()?;
+    // A day is a different stretch of time in each zone.
+    let now = env.clock.now();
+    let wanted = events.iter().filter(|e| event.is_none_or(|id| id == e.id));
+    let days: BTreeMap<EventId, Interval> = wanted
+        .filter_map(|e| Some((e.id, day_of(selection.day?.date(now, e.zone, &env.settings), e.zone, &env.settings))))
+        .collect();
+    let within = selection.day.map(|_| days.values().copied().reduce(Interval::hull).unwrap_or_default());
+    let words: Vec<String> = selection.search.iter().flat_map(|text| text.split_whitespace()).map(folded).collect();
+    let mut talks = schedule::talks(db, TalkFilter { event, hall: None, within })?;
+    talks.retain(|talk| {
+        hall_ids.as_ref().is_none_or(|ids| ids.contains(&talk.hall))
+            && !(selection.shown_only && talk.opted_out)
+            && days.get(&talk.event).is_none_or(|day| day.contains(talk.slot.start))
+            && mentions(talk, &words)
+    });
+    let mut facts = Facts::read(db, env, events, halls, &talks)?;
+    let mut views = Vec::with_capacity(talks.len());
+    for talk in talks {
+        let view = facts.view(talk)?;
+        if selection.state.is_none_or(|state| state == view.report.state) {
+            views.push(view);
+        }
+    }
+    Ok(views)
+}
+
+/// True where each of these folded words stands in the talk's title, in a speaker's name, or is its UID.
+fn mentions(talk: &Talk, words: &[String]) -> bool {
+    if words.is_empty() {
+        return true;
+    }
+    let texts: Vec<String> =
+        std::iter::once(&talk.title).chain(&talk.speakers).chain(&talk.uid).map(|text| folded(text)).collect();
+    words.iter().all(|word| texts.iter().any(|text| text.contains(word.as_str())))
+}
+
+/// One talk by id, UID, or a unique piece of its title, with everything about it.
+///
+/// # Errors
+/// `NotFound` when none or several fit.
+pub fn one(db: &Db, env: &Env, text: &str) -> Result<TalkView> {
+    let talk = find_talk(db, text)?;
+    Facts::read(db, env, schedule::events(db)?, schedule::halls(db)?, std::slice::from_ref(&talk))?.only(talk)
+}
+
+/// The talk of this row id, with everything about it.
+///
+/// # Errors
+/// `NotFound` where there is none.
+pub fn by_id(db: &Db, env: &Env, id: i64) -> Result<TalkView> {
+    let talk = schedule::talk(db, TalkId(id))?
+        .ok_or_else(|| Failure::new(Kind::NotFound, format!("there is no talk {id}")))?;
+    Facts::read(db, env, schedule::events(db)?, schedule::halls(db)?, std::slice::from_ref(&talk))?.only(talk)
+}
+
+/// The talk that a person means: an id, a UID, or a unique piece of a title.
+///
+/// # Errors
+/// `NotFound` when none or several fit.
+pub fn find_talk(db: &Db, text: &str) -> Result<Talk> {
+    let mut found = schedule::find_talks(db, text)?;
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        0 => Err(Failure::new(Kind::NotFound, format!("no talk has the id or UID {text:?}, or this in its title"))
+            .hint("streamrip list shows all talks with their ids")),
+        _ => {
+            let some: Vec<_> = found.iter().take(5).map(|t| format!("{} {:?}", t.id, t.title)).collect();
+            let more = if found.len() > 5 { ", …" } else { "" };
+            Err(Failure::new(Kind::NotFound, format!("{text:?} fits several talks: {}{more}", some.join(", ")))
+                .hint("use the id"))
+        }
+    }
+}
+
+/// The event of this name.
+///
+/// # Errors
+/// `NotFound`, with the names there are.
+pub fn find_event(events: &[Event], name: &str) -> Result<EventId> {
+    events.iter().find(|e| e.name == name || e.slug == name).map(|e| e.id).ok_or_else(|| {
+        let names: Vec<_> = events.iter().map(|e| e.name.as_str()).collect();
+        let known =
+            if names.is_empty() { "there are none yet".to_owned() } else { format!("known: {}", names.join(", ")) };
+        Failure::new(Kind::NotFound, format!("there is no event {name:?} ({known})"))
+    })
+}
+
+/// The halls of this name or alias: one in each event that has it.
+///
+/// # Errors
+/// `NotFound`, with the names there are.
+pub fn find_halls(halls: &[Hall], events: &[Event], event: Option<EventId>, name: &str) -> Result<Vec<HallId>> {
+    let wanted = fold_name(name);
+    let near: Vec<&Hall> = halls.iter().filter(|h| event.is_none_or(|e| e == h.event)).collect();
+    let found: Vec<HallId> = near
+        .iter()
+        .filter(|h| fold_name(&h.name) == wanted || h.slug == name || h.aliases.iter().any(|a| fold_name(a) == wanted))
+        .map(|h| h.id)
+        .collect();
+    if found.is_empty() {
+        let names: Vec<_> = near
+            .iter()
+            .map(|h| match events.iter().find(|e| e.id == h.event) {
+                Some(e) if event.is_none() && events.len() > 1 => format!("{} ({})", h.name, e.name),
+                _ => h.name.clone(),
+            })
+            .collect();
+        return Err(Failure::new(Kind::NotFound, format!("there is no hall {name:?} (known: {})", names.join(", "))));
+    }
+    Ok(found)
+}
+
+/// A congress day: it begins at `list.day_starts_at`, so that a talk at 00:15 belongs to the evening.
+#[must_use]
+pub fn day_of(day: chrono::NaiveDate, zone: Tz, settings: &Settings) -> Interval {
+    let turn = |day: chrono::NaiveDate| {
+        let minutes = settings.list.day_starts_at_min;
+        let local = day.and_hms_opt(minutes / 60, minutes % 60, 0).unwrap_or_default();
+        // In a DST gap the day begins when the clock has jumped.
+        let at = local
+            .and_local_timezone(zone)
+            .earliest()
+            .or_else(|| (local + chrono::Duration::hours(1)).and_local_timezone(zone).earliest());
+        at.map_or(Ms(local.and_utc().timestamp_millis()), |at| Ms(at.timestamp_millis()))
+    };
+    Interval::new(turn(day), turn(day.succ_opt().unwrap_or(day)))
+}
+
+/// The congress day that an instant belongs to.
+#[must_use]
+pub fn congress_day(at: Ms, zone: Tz, settings: &Settings) -> chrono::NaiveDate {
+    at.minus(i64::from(settings.list.day_starts_at_min) * MINUTE).in_zone(zone).date_naive()
+}
+
+/// The facts of some talks, read at once.
+struct Facts<'a> {
+    env: &'a Env,
+    events: BTreeMap<EventId, Arc<Event>>,
+    halls: BTreeMap<HallId, Arc<Hall>>,
+    histories: HashMap<HallId, HallHistory>,
+    presence: Presence,
+    files: HashMap<TalkId, Files>,
+    rescheduled: HashMap<TalkId, Rescheduled>,
+    now: Ms,
+    /// Nothing can be written now.
+    disk_full: bool,
+}
+
+impl<'a> Facts<'a> {
+    fn read(db: &Db, env: &'a Env, events: Vec<Event>, halls: Vec<Hall>, talks: &[Talk]) -> Result<Self> {
+        let now = env.clock.now();
+        let events: BTreeMap<_, _> = events.into_iter().map(|e| (e.id, Arc::new(e))).collect();
+        let mut stretches: BTreeMap<HallId, (Option<Interval>, Interval)> = BTreeMap::new();
+        let mut always: Option<Interval> = None;
+        for talk in talks {
+            let window = window_of(talk, events.get(&talk.event).map(Arc::as_ref), &env.settings.record);
+            let (recorded, slots) = stretches.entry(talk.hall).or_insert((None, talk.slot));
+            *slots = slots.hull(talk.slot);
+            always = Some(always.map_or(window, |all| all.hull(window)));
+            if window.start <= now {
+                *recorded = Some(recorded.map_or(window, |all| all.hull(window)));
+            }
+        }
+        let mut histories = HashMap::new();
+        for (hall, (recorded, slots)) in stretches {
+            histories.insert(hall, HallHistory::read(db, hall, recorded, slots, now)?);
+        }
+        let presence = match always {
+            Some(within) => Presence::read(db, events.keys().copied(), within, now, living_run(db, env))?,
+            None => Presence::default(),
+        };
+        let only = if let [one] = talks { Some(one.id) } else { None };
+        let (files, rescheduled) = (assemblies::files(db, only)?, schedule::rescheduled(db, only)?);
+        let halls = halls.into_iter().map(|h| (h.id, Arc::new(h))).collect();
+        let disk_full = free_space::is_full(&env.data_dir);
+        Ok(Self { env, events, halls, histories, presence, files, rescheduled, now, disk_full })
+    }
+
+    fn view(&mut self, talk: Talk) -> Result<TalkView> {
+        let (Some(event), Some(hall), Some(history)) =
+            (self.events.get(&talk.event), self.halls.get(&talk.hall), self.histories.get(&talk.hall))
+        else {
+            return Err(Failure::new(Kind::Catalog, format!("talk {} has no event or hall in the catalog", talk.id)));
+        };
+        let window = window_of(&talk, Some(event), &self.env.settings.record);
+        let begun = window.start <= self.now;
+        let (segments, connections) =
+            if begun { (history.segments(window), history.connections(window)) } else { (Vec::new(), &[][..]) };
+        let mut disk_full = if segments.iter().any(|s| s.lost_bytes > 0) || segments.is_empty() {
+            history.disk_full(window)
+        } else {
+            IntervalSet::new()
+        };
+        if let Some(open) = segments.iter().rfind(|s| s.verdict == Verdict::Open).filter(|_| self.disk_full) {
+            // The catalog lies on that disk too, so nobody can have noted it there yet.
+            disk_full = disk_full.union(&Interval::new(open.at.end, self.now).into());
+        }
+        let report = report(
+            &TalkFacts {
+                talk: &talk,
+                window,
+                segments: &segments,
+                connections,
+                alive: &if begun { self.presence.alive(event.id, window) } else { IntervalSet::new() },
+                streams: &history.stream_times,
+                bridges: &history.bridges(&segments),
+                disk_full: &disk_full,
+                skipped: &self.presence.skipped(window),
+                forbidden: &history.forbidden(talk.slot),
+            },
+            self.now,
+            self.env.settings.list.complete_tolerance_ms,
+        );
+        let connections = connections.iter().filter(|c| c.closed.is_none_or(|closed| closed >= window.start));
+        let Files { current, pruned, earlier } = self.files.remove(&talk.id).unwrap_or_default();
+        let rescheduled = self.rescheduled.remove(&talk.id);
+        let scheduled_hall = rescheduled.as_ref().and_then(|said| self.halls.get(&said.hall)).map(Arc::clone);
+        Ok(TalkView {
+            connections: connections.cloned().collect(),
+            rescheduled,
+            scheduled_hall,
+            talk,
+            event: Arc::clone(event),
+            hall: Arc::clone(hall),
+            window,
+            report,
+            segments,
+            streams: Arc::clone(&history.stream_urls),
+            assembly: current,
+            pruned,
+            earlier,
+        })
+    }
+
+    fn only(mut self, talk: Talk) -> Result<TalkView> {
+        self.view(talk)
+    }
+}
+
+/// The newest run, where its daemon holds the data directory: a heartbeat that is old means then only that the
+/// catalog cannot be written.
+fn living_run(db: &Db, env: &Env) -> Option<i64> {
+    let run = daemon_runs::newest(db).ok().flatten().filter(|run| run.stopped.is_none())?;
+    // While a daemon starts, the newest run is that of the one before it.
+    let its_own = start_ticks(run.pid).is_some() && lock::is_taken(&env.data_dir);
+    its_own.then_some(run.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::open_writer;
+    use crate::domain::time::HOUR;
+
+    #[test]
+    fn of_what_is_shown_to_others_nothing_is_opted_out() {
+        let dir = tempfile::tempdir().expect("dir");
+        let db = open_writer(dir.path()).expect("catalog");
+        db.execute_batch(
+            "INSERT INTO event (id, name, slug, time_zone) VALUES (1, '27c3', '27c3', 'UTC');
+             INSERT INTO hall (id, event_id, name, slug) VALUES (1, 1, 'Saal 1', 'saal-1');
+             INSERT INTO talk (id, event_id, hall_id, match_key, title, start_ms, end_ms, opted_out, known_since_ms)
+               VALUES (1, 1, 1, 'a', 'Opening', 0, 1000, 0, 0), (2, 1, 1, 'b', 'Not to be seen', 1000, 2000, 1, 0);",
+        )
+        .expect("rows");
+        let env = Env::real(dir.path().to_owned(), Settings::default());
+        let of = |shown_only| -> Vec<i64> {
+            let selection = Selection { shown_only, ..Selection::default() };
+            select(&db, &env, &selection).expect("views").iter().map(|view| view.talk.id.0).collect()
+        };
+        assert_eq!(of(false), [1, 2], "to whom it belongs");
+        assert_eq!(of(true), [1]);
+    }
+
+    /// A hall of ten talks an hour apart, with connections, segments, a seam, a slept hour, files, and an opt-out.
+    const A_DAY: &str = "
+        INSERT INTO event (id, name, slug, time_zone, pre_padding_ms, post_padding_ms) VALUES (1, '27c3', '27c3', 'UTC', 300000, 900000);
+        INSERT INTO hall (id, event_id, name, slug) VALUES (1, 1, 'Saal 1', 'saal-1'), (2, 1, 'Saal 2', 'saal-2');
+        INSERT INTO stream (id, hall_id, url, priority, origin, added_ms) VALUES (1, 1, 'http://h/1', 0, 'command', 0);
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20)
+          INSERT INTO talk (id, event_id, hall_id, match_key, title, start_ms, end_ms, opted_out, known_since_ms)
+            SELECT i, 1, 1 + i % 2, 'k' || i, 'Talk ' || i, i * 1800000, i * 1800000 + 2700000, i % 7 = 0, 0 FROM n;
+        INSERT INTO daemon_run (id, uuid, version, pid, started_ms, heartbeat_ms, stopped_ms)
+          VALUES (1, 'a', '0', 1, 0, 9000000, 9000000), (2, 'b', '0', 1, 10000000, 99000000, 99000000);
+        INSERT INTO trouble (kind, from_ms, until_ms, message) VALUES ('host-asleep', 12000000, 12600000, ''), ('clock-set', 30000000, 29000000, '');
+        INSERT INTO trouble (hall_id, kind, from_ms, until_ms, message) VALUES (1, 'disk-full', 20000000, 21000000, '');
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40)
+          INSERT INTO connection (id, uuid, hall_id, stream_id, source, opened_ms, first_byte_ms, closed_ms, bytes, end_reason)
+            SELECT i, 'c' || i, 1, 1, 'http', i * 900000, i * 900000 + 400, i * 900000 + 700000, 100, 'eof' FROM n;
+        INSERT INTO segment (id, uuid, hall_id, connection_id, path, container, start_ms, end_ms, opened_ms, closed_ms, bytes, sha256, verdict, end_reason)
+          SELECT id, printf('00000000-0000-7000-8000-%012d', id), 1, id, 'segments/' || id, 'mpegts', first_byte_ms, closed_ms, opened_ms, closed_ms,
+            100, zeroblob(32), 'unchecked', 'eof' FROM connection WHERE id % 3;
+        UPDATE segment SET lost_bytes = 5 WHERE id IN (22, 23);
+        INSERT INTO seam (first_id, second_id, seq, kind, shift_ms, shared_ms, missing_ms, matched_packets, method, cuts)
+          VALUES (4, 5, 0, 'overlap', 0, 100, 0, 3, 'packets', '[]');
+        INSERT INTO assembly (talk_id, path, bytes, sha256, duration_ms, made_ms, inputs, gone_ms, gone_reason)
+          VALUES (2, 'talks/a.mkv', 1, zeroblob(32), 1, 5, zeroblob(32), 6, 'the talk was moved; the file stays'),
+                 (2, 'talks/b.mkv', 1, zeroblob(32), 1, 6, zeroblob(32), NULL, NULL),
+                 (4, 'talks/c.mkv', 1, zeroblob(32), 1, 6, zeroblob(32), 7, 'pruned: old'),
+                 (6, 'talks/d.mkv', 1, zeroblob(32), 1, 6, zeroblob(32), 7, 'replaced'),
+                 (6, 'talks/e.mkv', 1, zeroblob(32), 1, 7, zeroblob(32), NULL, NULL);";
+
+    #[test]
+    fn a_talk_in_a_list_is_told_as_it_is_told_alone() {
+        let dir = tempfile::tempdir().expect("dir");
+        let db = open_writer(dir.path()).expect("catalog");
+        db.execute_batch(A_DAY).expect("rows");
+        let env = Env::real(dir.path().to_owned(), Settings::default());
+        let all = select(&db, &env, &Selection::default()).expect("views");
+        assert_eq!(all.len(), 20);
+        for view in &all {
+            let alone = by_id(&db, &env, view.talk.id.0).expect("a talk");
+            assert_eq!(format!("{:#?}", (&view.report, view)), format!("{:#?}", (&alone.report, &alone)));
+        }
+        let partial = all.iter().filter(|v| v.report.state == TalkState::Partial).count();
+        assert!(partial > 5, "much was recorded: {partial}");
+        let causes: std::collections::BTreeSet<String> =
+            all.iter().flat_map(|v| &v.report.gaps).map(|gap| gap.cause.to_string()).collect();
+        for cause in ["eof", "host-asleep", "daemon-not-running", "opted-out", "no-stream", "disk-full"] {
+            assert!(causes.contains(cause), "{cause}: {causes:?}");
+        }
+        let of = |id: i64| all.iter().find(|v| v.talk.id.0 == id).expect("a talk");
+        let paths: Vec<_> = of(2).earlier.iter().map(|e| e.file.path.to_string_lossy().into_owned()).collect();
+        assert_eq!(paths, ["talks/a.mkv"]);
+        assert!(of(4).pruned.is_some() && of(6).assembly.is_some() && of(6).earlier.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn talks_are_found_by_words_and_by_day() {
+        let dir = tempfile::tempdir().expect("dir");
+        let db = open_writer(dir.path()).expect("catalog");
+        db.execute_batch(
+            "INSERT INTO event (id, name, slug, time_zone) VALUES (1, 'a', 'a', 'UTC'), (2, 'b', 'b', 'Pacific/Auckland');
+             INSERT INTO hall (id, event_id, name, slug) VALUES (1, 1, 'Saal 1', 'saal-1'), (2, 2, 'Saal 1', 'saal-1');",
+        )
+        .expect("rows");
+        let mut env = Env::real(dir.path().to_owned(), Settings::default());
+        // 2024-06-01 20:00 UTC is 08:00 of the next day in Auckland.
+        let now = Ms(1_717_272_000_000);
+        env.clock = Arc::new(crate::app::clock::TestClock::starting_at(now));
+        let mut insert = db
+            .prepare(
+                "INSERT INTO talk (id, event_id, hall_id, match_key, title, speakers, start_ms, end_ms, known_since_ms)
+                 VALUES (?1, ?2, ?2, ?1, ?3, json_array(?4), ?5, ?5, 0)",
+            )
+            .expect("a statement");
+        for (id, event, title, speaker, hours) in [
+            (1, 1, "Käse \u{fc}berall", "Ada Lovelace", 0),
+            (2, 1, "Cheese", "Grace Hopper", 9),
+            (3, 1, "Later", "Ada Byron", 11),
+            (4, 2, "Kia ora", "Ada Lovelace", 0),
+        ] {
+            insert.execute((id, event, title, speaker, now.plus(hours * HOUR).0)).expect("a talk");
+        }
+        let of = |day: Option<&str>, search: Option<&str>| -> Vec<i64> {
+            let day = day.map(|day| day.parse().expect("a day"));
+            let selection = Selection { day, search: search.map(str::to_owned), ..Selection::default() };
+            select(&db, &env, &selection).expect("views").iter().map(|view| view.talk.id.0).collect()
+        };
+        assert_eq!(of(Some("today"), None), [1, 4, 2], "05:00 belongs to the evening before");
+        assert_eq!(of(Some("tomorrow"), None), [3]);
+        assert_eq!(of(Some("2024-06-02"), None), [4, 3]);
+        assert_eq!(of(None, Some("ADA")), [1, 4, 3]);
+        assert_eq!(of(None, Some("KÄSE ada")), [1]);
+        assert_eq!(of(Some("today"), Some("cheese")), [2]);
+        assert!(of(None, Some("nothing")).is_empty());
+        assert!("yesteryear".parse::<Day>().is_err());
+    }
+}

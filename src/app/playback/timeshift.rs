@@ -1,0 +1,229 @@
+//! Watching a talk while it is recorded: what of it can be played already, and the bytes of each piece.
+
+mod keyframe_cache;
+mod piece;
+mod timeline;
+mod transmux;
+
+use std::collections::HashSet;
+use std::fs::File;
+
+use rusqlite::Connection as Db;
+
+use crate::app::library::report::{self, TalkView};
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Failure, Kind, Result};
+use crate::catalog::marks;
+use crate::catalog::schedule::{TalkFilter, talks};
+use crate::catalog::segments::segments_of_hall;
+use crate::domain::ids::SegmentId;
+use crate::domain::interval::IntervalSet;
+use crate::domain::segment::{Container, Segment, Verdict};
+use crate::domain::time::{HOUR, MINUTE, Ms, SECOND};
+use crate::media::mpegts::Stream;
+use crate::plan::timeshift::{PlaylistEntry, SegmentTimeline, is_over, playlist_entries};
+use crate::plan::wanted::forbidden_slots;
+
+pub use crate::media::remake::Form;
+pub use keyframe_cache::Scans;
+pub use piece::PieceBytes;
+use timeline::{Seen, begin};
+use transmux::Remade;
+
+/// Media lies no further than this from when it came.
+const REACH_MS: i64 = 5 * MINUTE;
+
+/// What a segment holds is usually known so long after it was opened.
+const UNKNOWN_MS: i64 = 10 * SECOND;
+
+/// What of a talk can be watched.
+#[derive(Clone, Debug)]
+pub struct Shift {
+    /// The talk.
+    pub view: TalkView,
+    /// Its pieces so far.
+    pub chunks: Vec<PlaylistEntry>,
+    /// Nothing more will come.
+    pub ended: bool,
+    /// What its segments carry, in MPEG-TS.
+    pub streams: Vec<Stream>,
+    /// What its pieces are; `None` while that is not known. All are of one form: a segment in another is a gap.
+    pub form: Option<Form>,
+    /// Of pieces of WebM: what each of these segments is, as a browser is told.
+    pub types: Vec<(SegmentId, String)>,
+    /// More was recorded than is listed, and is being made ready: a moment later it is.
+    pub catching_up: bool,
+    /// Why nothing can be watched, where that will not change.
+    pub obstacle: Option<String>,
+    /// Where its pieces are.
+    segments: Vec<Segment>,
+}
+
+/// What of a talk can be watched now.
+///
+/// # Errors
+/// When the catalog cannot be read, or there is no such talk.
+pub fn shift(db: &Db, env: &Env, scans: &Scans, id: i64) -> Result<Shift> {
+    let view = report::by_id(db, env, id)?;
+    let now = env.clock.now();
+    let mut shift = Shift {
+        view,
+        chunks: Vec::new(),
+        ended: false,
+        streams: Vec::new(),
+        form: None,
+        types: Vec::new(),
+        catching_up: false,
+        obstacle: None,
+        segments: Vec::new(),
+    };
+    let view = &shift.view;
+    if view.talk.opted_out {
+        return Err(hidden());
+    }
+    let segments = near(db, view)?;
+    let (mut strips, mut ready, mut obstacle) = (Vec::new(), true, None);
+    for segment in &segments {
+        let (form, strip) = match look(db, env, scans, segment, &mut shift.streams)? {
+            Remade::As { form, strip, is_ready } => {
+                ready &= is_ready;
+                shift.catching_up |= !is_ready;
+                (form, strip)
+            }
+            Remade::Unknown => {
+                ready = false;
+                // It waits for the first marks.
+                shift.catching_up |= segment.closed.is_some() || now.since(segment.opened) > UNKNOWN_MS;
+                strips.push(SegmentTimeline { closed: None, ..timeline::strip(segment, Seen::default(), None) });
+                // Which form it is to be is decided by the first.
+                if shift.form.is_none() {
+                    break;
+                }
+                continue;
+            }
+            Remade::Obstacle(why) => {
+                obstacle = obstacle.or(Some(why));
+                continue;
+            }
+            Remade::Nothing => continue,
+        };
+        if let Form::WebM(kind) = &form {
+            shift.types.push((segment.id, kind.clone()));
+        }
+        let decided = shift.form.get_or_insert_with(|| form.clone());
+        // Another form between them is a gap here.
+        if std::mem::discriminant(decided) == std::mem::discriminant(&form) {
+            strips.push(strip);
+        }
+    }
+    if shift.form.is_none() && strips.is_empty() && obstacle.is_some() {
+        shift.obstacle = obstacle;
+        return Ok(shift);
+    }
+    let forbidden = forbidden(db, view)?;
+    shift.chunks = playlist_entries(&strips, view.window, &forbidden, now);
+    shift.ended = is_over(&strips, view.window, now) && ready;
+    shift.segments = segments;
+    Ok(shift)
+}
+
+/// How far a segment can be cut into pieces.
+fn look(db: &Db, env: &Env, scans: &Scans, segment: &Segment, streams: &mut Vec<Stream>) -> Result<Remade> {
+    if segment.container != Container::MpegTs {
+        return Ok(match &scans.remakes {
+            Some(remakes) => remakes.look(env, segment),
+            None => Remade::Obstacle(format!("{} is not cut into pieces", segment.container.as_str())),
+        });
+    }
+    let looked = scans.look(&env.data_dir, segment, |looked| -> Result<_> {
+        if looked.begin.is_none() && !looked.scan.cuts().is_empty() {
+            looked.begin = begin(segment, looked.scan.cuts(), &marks::of_segment(db, segment.id)?);
+        }
+        if streams.is_empty() {
+            *streams = looked.scan.streams().to_vec();
+        }
+        Ok(timeline::strip(segment, (&looked.scan).into(), looked.begin))
+    });
+    Ok(looked.transpose()?.map_or(Remade::Nothing, |strip| Remade::As { form: Form::MpegTs, strip, is_ready: true }))
+}
+
+/// Slots around a talk of which nothing may be shown.
+pub(super) fn forbidden(db: &Db, view: &TalkView) -> Result<IntervalSet> {
+    let within = Some(view.window.padded(HOUR, HOUR));
+    Ok(forbidden_slots(&talks(db, TalkFilter { hall: Some(view.hall.id), within, event: None })?))
+}
+
+/// The segments that are shown, in the order in which they were opened: those that touch the window by when their bytes
+/// came or by when their media was made. By the second alone one that reaches back would go when it was looked into.
+pub(super) fn near(db: &Db, view: &TalkView) -> Result<Vec<Segment>> {
+    let window = view.window;
+    let mut all = segments_of_hall(db, view.hall.id, window.padded(REACH_MS, REACH_MS))?;
+    let by_media: HashSet<SegmentId> = view.segments.iter().map(|s| s.id).collect();
+    all.retain(|s| {
+        let by_arrival = s.opened < window.end && s.closed.is_none_or(|closed| closed > window.start);
+        is_shown(s) && (by_arrival || by_media.contains(&s.id))
+    });
+    all.sort_by_key(|s| (s.opened, s.id));
+    Ok(all)
+}
+
+fn hidden() -> Failure {
+    Failure::new(Kind::NotFound, "this talk must not be shown")
+}
+
+fn is_shown(segment: &Segment) -> bool {
+    matches!(segment.verdict, Verdict::Open | Verdict::Unchecked | Verdict::Media)
+}
+
+/// One chunk of a talk, which plays by itself; its bytes are read from the file as they are asked for.
+///
+/// # Errors
+/// `NotFound` when it is none of those that are listed now (part of a segment may be another talk's, which must not be
+/// shown), or its file is not there; `Busy` when it may be listed in a moment.
+pub fn chunk(
+    db: &Db,
+    env: &Env,
+    scans: &Scans,
+    id: i64,
+    segment: SegmentId,
+    bytes: std::ops::Range<u64>,
+) -> Result<PieceBytes> {
+    let shift = shift(db, env, scans, id)?;
+    match shift.chunks.iter().find(|c| (c.segment, c.from, c.to) == (segment, bytes.start, bytes.end)) {
+        Some(listed) => open(env, scans, &shift, listed),
+        None if shift.catching_up => Err(Failure::new(Kind::Busy, "this piece is not ready yet")),
+        None => Err(no_piece()),
+    }
+}
+
+/// The bytes of a chunk that `shift` lists.
+///
+/// # Errors
+/// `NotFound` when its file is gone, `Failed` when it cannot be opened.
+pub fn open(env: &Env, scans: &Scans, shift: &Shift, chunk: &PlaylistEntry) -> Result<PieceBytes> {
+    let segment = shift.segments.iter().find(|s| s.id == chunk.segment).ok_or_else(no_piece)?;
+    let unreadable = |e| Failure::new(Kind::Failed, "a segment cannot be read").because(e);
+    if segment.container != Container::MpegTs {
+        let remakes = scans.remakes.as_ref().ok_or_else(no_piece)?;
+        return remakes.open(env, segment, chunk.from, chunk.to).map_err(unreadable)?.ok_or_else(no_piece);
+    }
+    let opened = scans.look(&env.data_dir, segment, |looked| {
+        let file = File::open(env.data_dir.join(&segment.path))?;
+        Ok(PieceBytes::of_mpegts(file, &looked.scan, chunk.from, chunk.to))
+    });
+    opened.ok_or_else(no_piece)?.map_err(unreadable)
+}
+
+fn no_piece() -> Failure {
+    Failure::new(Kind::NotFound, "there is no such piece of this talk")
+}
+
+/// Where a gap of the slot lies in what is played, which has none: seconds from the first chunk's start.
+#[must_use]
+pub fn place_of(chunks: &[PlaylistEntry], at: Ms) -> f64 {
+    let before: i64 = chunks.iter().filter(|c| c.wall < at).map(|c| c.length_us.min(at.since(c.wall) * 1000)).sum();
+    before as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests;

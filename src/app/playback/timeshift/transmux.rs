@@ -1,0 +1,261 @@
+//! Recordings that a browser cannot play as they are, in a form that it plays: made while somebody watches, kept for a
+//! moment in files without a name, which end with the process.
+
+mod worker;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::piece::PieceBytes;
+use super::timeline::{self, Seen};
+use crate::app::support::env::Env;
+use crate::app::support::free_space::free_bytes;
+use crate::domain::ids::SegmentId;
+use crate::domain::segment::{Container, Segment};
+use crate::domain::time::Ms;
+use crate::media::mpegts::{Scan, TICKS};
+use crate::media::remake::{Form, Webm};
+use crate::plan::timeshift::SegmentTimeline;
+
+/// So many are made at the same time, each by an ffmpeg of low priority. One of a segment that is being recorded is made
+/// for as long as somebody watches.
+const MAKERS: usize = 6;
+
+/// So many are kept; of more, those that were asked for last. Each is a descriptor.
+const KEPT: usize = 128;
+
+/// All of them together take no more than this on the disk, bytes: about two days of a talk's usual half Mbit a second.
+const ROOM: u64 = 4 << 30;
+
+/// Nothing is made where so much more than the reserve is not free, bytes: what is made here must not be what brings the
+/// recorder to its reserve.
+const MARGIN: u64 = 1 << 30;
+
+/// One that nobody has asked for in so long goes.
+pub(super) const IDLE: Duration = Duration::from_secs(300);
+
+/// One that somebody has asked for within this time does not make way for another: a player asks every few seconds.
+const IN_USE: Duration = Duration::from_secs(30);
+
+/// The remade segments.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Remakes(Arc<Mutex<All>>);
+
+type All = HashMap<SegmentId, Kept>;
+
+/// One whose making broke off is begun again after this time, once: the segment may go on for hours.
+const TRY_AGAIN: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+struct Kept {
+    asked: Instant,
+    /// It was begun for the second time.
+    again: bool,
+    remake: Arc<Remake>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.remake.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One segment in its new form.
+#[derive(Debug)]
+struct Remake {
+    /// Nobody wants it any more.
+    stop: Arc<AtomicBool>,
+    /// All that was recorded went in, once.
+    fed: AtomicBool,
+    written: AtomicU64,
+    state: Mutex<State>,
+}
+
+/// How far it has come.
+#[derive(Debug)]
+struct State {
+    /// What it becomes, or why browsers do not play it; `None` while that is not known.
+    form: Option<Result<Form, String>>,
+    /// A time of the segment's clock, milliseconds, and when that was.
+    clock: Option<(i64, Ms)>,
+    media: Media,
+    file: File,
+    /// Nothing more comes.
+    done: bool,
+    /// Nothing more comes, though more was or will be recorded, since then.
+    broke: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Media {
+    MpegTs(Box<Scan>),
+    WebM(Webm),
+}
+
+impl State {
+    fn seen(&self) -> Seen<'_> {
+        match &self.media {
+            Media::MpegTs(scan) => (&**scan).into(),
+            Media::WebM(webm) => Seen { cuts: webm.cuts(), end_ticks: webm.end_ticks(), bytes: webm.written() },
+        }
+    }
+
+    /// Wall time of the first cut.
+    fn begin(&self) -> Option<Ms> {
+        let ((media_ms, wall), first) = self.clock.zip(self.seen().cuts.first())?;
+        // The clock of MPEG-TS has 33 bits.
+        const WRAP: i64 = 1 << 33;
+        let step = (first.ticks - media_ms * (TICKS / 1000)).rem_euclid(WRAP);
+        let step = if step > WRAP / 2 { step - WRAP } else { step };
+        Some(wall.plus(step * 1000 / TICKS))
+    }
+}
+
+/// What can be said of a segment.
+#[derive(Debug)]
+pub(super) enum Remade {
+    /// Nothing yet.
+    Unknown,
+    /// Why browsers do not play it.
+    Obstacle(String),
+    /// Nothing, and nothing will come.
+    Nothing,
+    /// What of it can be played, and as what.
+    As {
+        /// What it becomes.
+        form: Form,
+        /// Where it can be cut; closed when all of it is there.
+        strip: SegmentTimeline,
+        /// As much of it is there as was recorded.
+        is_ready: bool,
+    },
+}
+
+impl Remakes {
+    /// How far a segment has come; asking for it has it made.
+    pub fn look(&self, env: &Env, segment: &Segment) -> Remade {
+        let Some(remake) = self.of(env, segment) else { return Remade::Unknown };
+        let state = remake.state();
+        match (&state.form, state.done) {
+            (None, false) => Remade::Unknown,
+            (None, true) => Remade::Nothing,
+            (Some(Err(obstacle)), _) => Remade::Obstacle(obstacle.clone()),
+            (Some(Ok(form)), done) => {
+                let mut strip = timeline::strip(segment, state.seen(), state.begin());
+                strip.closed = strip.closed.filter(|_| done);
+                if matches!(segment.container, Container::Mp3 | Container::Adts) {
+                    by_the_wall(&mut strip);
+                }
+                let is_ready = done || (segment.closed.is_none() && remake.fed.load(Ordering::Relaxed));
+                Remade::As { form: form.clone(), strip, is_ready }
+            }
+        }
+    }
+
+    /// The bytes between two cuts. `None`: it is not there (any more).
+    ///
+    /// # Errors
+    /// When its file cannot be opened again.
+    pub fn open(&self, env: &Env, segment: &Segment, from: u64, to: u64) -> io::Result<Option<PieceBytes>> {
+        let Some(remake) = self.of(env, segment) else { return Ok(None) };
+        let state = remake.state();
+        if state.seen().bytes < to {
+            return Ok(None);
+        }
+        let file = state.file.try_clone()?;
+        Ok(Some(match &state.media {
+            Media::MpegTs(scan) => PieceBytes::of_mpegts(file, scan, from, to),
+            Media::WebM(webm) => PieceBytes::of_bytes(file, webm.head().to_vec(), from, to),
+        }))
+    }
+
+    /// Lets go what nobody has asked for in `idle`; all of it where the disk is short of space, which the tapes need.
+    pub fn tidy(&self, env: &Env, idle: Duration) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_short(env, 0) {
+            all.clear();
+        }
+        all.retain(|_, kept| kept.asked.elapsed() < idle);
+    }
+
+    fn of(&self, env: &Env, segment: &Segment) -> Option<Arc<Remake>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut again = false;
+        if let Some(kept) = all.get_mut(&segment.id) {
+            kept.asked = Instant::now();
+            let broke = kept.remake.state().broke;
+            again = segment.closed.is_none() && !kept.again && broke.is_some_and(|at| at.elapsed() > TRY_AGAIN);
+            if !again {
+                return Some(Arc::clone(&kept.remake));
+            }
+            all.remove(&segment.id);
+        }
+        let making = |kept: &Kept| !kept.remake.state().done;
+        let full = all.len() >= KEPT;
+        if full || all.values().filter(|kept| making(kept)).count() >= MAKERS {
+            make_way(&mut all, |kept| full || making(kept)).then_some(())?;
+        }
+        if is_short(env, MARGIN) {
+            return None;
+        }
+        match worker::start(env, segment, Arc::downgrade(&self.0)) {
+            Ok(remake) => {
+                all.insert(segment.id, Kept { asked: Instant::now(), again, remake: Arc::clone(&remake) });
+                Some(remake)
+            }
+            Err(e) => {
+                tracing::warn!("{} cannot be made ready for the page: {e}", segment.path.display());
+                None
+            }
+        }
+    }
+
+    /// True where so many bytes more may be written now.
+    fn has_room(&self, env: &Env, bytes: u64) -> bool {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let taken: u64 = all.values().map(|kept| kept.remake.written.load(Ordering::Relaxed)).sum();
+            if taken + bytes <= ROOM {
+                return !is_short(env, MARGIN);
+            }
+            if !make_way(&mut all, |_| true) {
+                return false;
+            }
+        }
+    }
+}
+
+/// Lets go the one of these that was asked for longest ago, if that is long enough.
+fn make_way(all: &mut HashMap<SegmentId, Kept>, which: impl Fn(&Kept) -> bool) -> bool {
+    let oldest = all.iter().filter(|(_, kept)| which(kept)).min_by_key(|(_, kept)| kept.asked);
+    let Some(id) = oldest.filter(|(_, kept)| kept.asked.elapsed() > IN_USE).map(|(id, _)| *id) else { return false };
+    all.remove(&id).is_some()
+}
+
+/// Gives a strip the wall's clock: without a container each connection counts from 0, and two silences at the same place
+/// in two of them are not one.
+fn by_the_wall(strip: &mut SegmentTimeline) {
+    let Some(by_us) = strip.keys.first().map(|key| key.wall.0 * 1000 - key.media_us) else { return };
+    strip.end_us += by_us;
+    for key in &mut strip.keys {
+        key.media_us += by_us;
+        key.jump = key.jump.map(|end| end + by_us);
+    }
+}
+
+fn is_short(env: &Env, margin: u64) -> bool {
+    free_bytes(&env.data_dir).is_some_and(|free| free < env.settings.disk.reserve_bytes.saturating_add(margin))
+}
+
+impl Remake {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! When the packets of a segment were made, and what of them is shown.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::Connection as Db;
+
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Failure, Kind, Result};
+use crate::catalog::{marks, segments};
+use crate::domain::interval::{Interval, IntervalSet};
+use crate::domain::segment::{Mark, Segment};
+use crate::domain::time::{MINUTE, Ms, SECOND};
+use crate::media::CancellationToken;
+use crate::media::demux::Demux;
+
+/// A beginning may be so much earlier than asked for, milliseconds: it is a key picture's.
+const KEY_MS: i64 = 3 * SECOND;
+
+/// When media was made is known no better, while its segment is not looked into: a server sends the last seconds at once.
+/// What must not be shown is not shown so long before and after.
+const UNSURE_MS: i64 = 60 * SECOND;
+
+/// A step of a segment's clock that is larger than this is another clock. Milliseconds.
+const JUMP_MS: i64 = 10 * SECOND;
+
+/// So long after a segment's first byte it is known how far it reaches back: a server that sends the last minute at once has
+/// sent it by then. Milliseconds.
+const DECIDE_MS: i64 = 3 * SECOND;
+
+/// What a server still sends at once after this time is not waited for. Milliseconds.
+const BURST_MS: i64 = MINUTE;
+
+/// Wall time of a segment's packets.
+pub(super) struct Given {
+    /// A time of the segment's clock and the wall's.
+    clock: Option<(i64, Ms)>,
+    begins: Ms,
+}
+
+impl Given {
+    /// `begins`: of its first packet.
+    pub fn new(begins: Ms) -> Self {
+        Self { clock: None, begins }
+    }
+
+    /// Of its next packet, which was made before `now`, since it was read.
+    pub fn wall(&mut self, pts_ms: i64, now: Ms) -> Ms {
+        let (last, wall) = self.clock.unwrap_or((pts_ms, self.begins));
+        let step = pts_ms - last;
+        // Where the clock was set, right after what was before.
+        let wall = if step.abs() > JUMP_MS { wall } else { wall.plus(step) }.min(now);
+        self.clock = Some((pts_ms, wall));
+        wall
+    }
+}
+
+/// Wall time of a segment's first packet. What a server held when we came is older than its bytes say: some seconds, a
+/// minute before a window, and after a restart of the recorder all that it has of the talk. While the segment is not looked
+/// into, its first bytes are: so much media that came by then was begun so long before. Waits until that can be said.
+/// `exact`: also for a server that takes long to send what it holds.
+///
+/// # Errors
+/// When the catalog cannot be read, or ffmpeg cannot be started.
+pub(super) fn begins(env: &Env, db: &Db, segment: &Segment, exact: bool) -> Result<Ms> {
+    let path = env.data_dir.join(&segment.path);
+    let (mut begins, mut after) = (segment.opened, DECIDE_MS);
+    loop {
+        if segments::segment(db, segment.id)?.is_none_or(|s| s.closed.is_none()) {
+            // What is waited for is the time itself: what has come by then says how much was held. At most so long, also where
+            // the clock was set back.
+            let rest = after - env.clock.now().since(segment.opened);
+            std::thread::sleep(Duration::from_millis(rest.clamp(0, after).unsigned_abs()));
+        }
+        let Some(now) = segments::segment(db, segment.id)? else { return Ok(begins) };
+        if let Some(span) = now.spans.first() {
+            return Ok(span.wall().start);
+        }
+        let marks = marks::of_segment(db, segment.id)?;
+        let Ok(file) = path.metadata() else { return Ok(begins) };
+        // The catalog is told of what has come every few seconds only.
+        let last = Mark { at: now.closed.unwrap_or_else(|| env.clock.now()), offset: file.len() };
+        let nth = marks.iter().position(|m| m.at.since(segment.opened) >= after);
+        let by = nth.map_or(last, |nth| marks[nth]);
+        // The source may know when it was made. Else, where nothing came for a while, what came before that tells more.
+        let made = marks.iter().rfind(|m| m.offset <= by.offset && m.at < segment.opened);
+        let earlier = marks[..nth.unwrap_or(marks.len())].last().filter(|m| by.at.since(m.at) > 2 * SECOND);
+        let before = begins;
+        for mark in made.map_or_else(|| earlier.into_iter().chain([&by]).copied().collect(), |made| vec![*made]) {
+            begins = begins.min(mark.at.minus(media_ms(&path, mark.offset)?));
+        }
+        // More has come at once since the last look, and more may follow.
+        let goes_on = before.since(begins) > SECOND && by.offset < file.len();
+        after *= 2;
+        let is_there = now.closed.is_some() || env.clock.now().since(segment.opened) > after;
+        if !goes_on || after > BURST_MS || !(exact || is_there) {
+            return Ok(begins);
+        }
+    }
+}
+
+/// Length of what is in a file's first bytes, milliseconds.
+fn media_ms(path: &Path, bytes: u64) -> Result<i64> {
+    let cannot = |e| Failure::new(Kind::Failed, "a segment cannot be taken apart").because(e);
+    let (mut demux, mut pipe) = Demux::fed(path, &CancellationToken::new()).map_err(cannot)?;
+    let failed = |e: io::Error| Failure::new(Kind::Failed, "a segment cannot be read").because(e);
+    let mut file = File::open(path).map_err(failed)?.take(bytes);
+    // A pipe that is closed: ffmpeg has ended.
+    let feeder = std::thread::Builder::new().name("feeder".to_owned()).spawn(move || io::copy(&mut file, &mut pipe));
+    let feeder = feeder.map_err(|e| Failure::new(Kind::Failed, "there is no thread to be had").because(e))?;
+    let mut given = Given::new(Ms(0));
+    let mut end = Ms(0);
+    // What can be seen of a torn or odd file has been seen.
+    while let Ok(Some(packet)) = demux.next_packet() {
+        end = end.max(given.wall(packet.packet.pts_ms, Ms(i64::MAX)).plus(packet.packet.duration_ms));
+    }
+    drop(demux);
+    let _ = feeder.join();
+    Ok(end.0)
+}
+
+/// What of a segment is shown.
+pub(super) struct When {
+    pub begins: Ms,
+    pub ends: Ms,
+    pub forbidden: IntervalSet,
+    /// When that was asked for.
+    pub looked: Ms,
+    /// By so many milliseconds its media lies later than the times that are asked for, where that is known.
+    pub late_ms: Option<i64>,
+}
+
+/// Whether something is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    Early,
+    Shown,
+    Forbidden,
+    Late,
+}
+
+impl When {
+    pub fn judge(&self, wall: Ms) -> Judgement {
+        let here = match self.late_ms {
+            Some(late) => Interval::new(wall.plus(late.min(0)), wall.plus(late.max(0) + 1)),
+            None => Interval::new(wall.minus(UNSURE_MS), wall.plus(1)),
+        };
+        if self.forbidden.iter().any(|slot| slot.overlaps(here)) {
+            Judgement::Forbidden
+        } else if wall >= self.ends {
+            Judgement::Late
+        } else if wall < self.begins.minus(KEY_MS) {
+            Judgement::Early
+        } else {
+            Judgement::Shown
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_held_was_made_before_it_came() {
+        let at = |second: i64| Ms(1_000_000_000).plus(second * SECOND);
+        // A minute comes at once, then each second.
+        let walls = |begins: i64| -> Vec<Ms> {
+            let mut given = Given::new(at(begins));
+            (0..63).map(|second| given.wall(second * SECOND, at((second - 60).max(0)))).collect()
+        };
+        assert_eq!(walls(-60), (-60..3).map(at).collect::<Vec<_>>());
+        // Where that is not known it was made before it was read, and what follows is right.
+        assert_eq!(walls(0)[60..], [at(0), at(1), at(2)]);
+    }
+
+    #[test]
+    fn what_must_not_be_shown_is_not_shown_also_where_its_time_is_unsure() {
+        let at = |second: i64| Ms(1_000_000_000).plus(second * SECOND);
+        let when = |late_ms| When {
+            begins: at(0),
+            ends: at(1000),
+            forbidden: Interval::new(at(100), at(200)).into(),
+            looked: at(0),
+            late_ms,
+        };
+        let shown = |when: When| -> Vec<i64> { (0..300).filter(|s| when.judge(at(*s)) == Judgement::Shown).collect() };
+        assert_eq!(shown(when(None)), (0..100).chain(260..300).collect::<Vec<_>>());
+        assert_eq!(shown(when(Some(-10 * SECOND))), (0..100).chain(210..300).collect::<Vec<_>>());
+        assert_eq!(when(None).judge(at(1000)), Judgement::Late);
+        assert_eq!(when(None).judge(at(-10)), Judgement::Early);
+    }
+}

@@ -1,0 +1,456 @@
+//! Importing a schedule, by the user or again and again by the daemon.
+//!
+//! In two steps: [`gather`] fetches and reads everything, without touching the catalog; [`apply`] is
+//! short and runs inside one transaction. So nothing changes unless everything could be read.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+use rusqlite::{Connection, TransactionBehavior};
+use sha2::{Digest, Sha256};
+
+use crate::app::support::env::Env;
+use crate::app::support::failure::{Failure, Kind, Result};
+use crate::catalog::import::{self as catalog_import, EventRow, Known};
+use crate::catalog::{self, CatalogError};
+use crate::config::halls_file;
+use crate::domain::halls_file::HallsFile;
+use crate::domain::ids::TalkId;
+use crate::domain::schedule::{Schedule, Warning, WarningKind};
+use crate::domain::settings::Record;
+use crate::domain::stream_url::redact_text;
+use crate::domain::text::one_line;
+use crate::domain::time::Ms;
+use crate::fetch::{self, Cache, FetchError, Place};
+use crate::ical::{self, CalendarError, ReadOptions};
+use crate::plan::hall_plan::plan_halls;
+use crate::plan::hall_rename::renames;
+use crate::plan::kept_recording::{candidates, keep_recordings};
+use crate::plan::refresh_guard::{looks_like, objections};
+use crate::plan::schedule_diff::{ChangeKind, diff};
+use crate::plan::schedule_warnings;
+use crate::schedule_xml::{self, ScheduleXml};
+
+/// Largest halls file, in bytes.
+const MAX_HALLS_FILE: usize = 1_000_000;
+
+/// Longest name of an event, in characters.
+const MAX_EVENT_NAME: usize = 100;
+
+/// What the user asked for.
+#[derive(Clone, Debug, Default)]
+pub struct ImportRequest {
+    /// A file, `-`, or an http(s) URL.
+    pub source: String,
+    /// `--event`; `None`: the name of the file.
+    pub event: Option<String>,
+    /// `--halls`; `None`: `<stem>.toml` beside the file, else the one remembered.
+    pub halls: Option<PathBuf>,
+    /// `--schedule-xml`; `None`: the one remembered.
+    pub schedule_xml: Option<String>,
+    /// `--tz`; `None`: the one remembered.
+    pub zone: Option<Tz>,
+    /// Say what would change, and change nothing.
+    pub dry_run: bool,
+    /// Apply what a guard objects to.
+    pub force: bool,
+}
+
+/// Everything an import needs, read and checked.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    name: String,
+    row: EventRow,
+    halls_file: Option<HallsFile>,
+    schedule: Schedule,
+    xml_missing: bool,
+    digest: [u8; 32],
+}
+
+/// What an import did, or would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportReport {
+    /// The event's name.
+    pub event: String,
+    /// What its times are printed in.
+    pub zone: Tz,
+    /// It was not known before.
+    pub is_new: bool,
+    /// Nothing was written.
+    pub dry_run: bool,
+    /// Talks of the schedule.
+    pub talks: usize,
+    /// New ones.
+    pub added: usize,
+    /// Those with a change.
+    pub changed: usize,
+    /// No longer in the schedule.
+    pub removed: usize,
+    /// As they were.
+    pub unchanged: usize,
+    /// What was odd.
+    pub warnings: Vec<Warning>,
+    /// In the order of the schedule.
+    pub changes: Vec<ReportedChange>,
+}
+
+/// One change of one talk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportedChange {
+    /// Sort.
+    pub kind: ChangeKind,
+    /// Its id; `None`: it has none yet (`--dry-run`).
+    pub talk: Option<TalkId>,
+    /// UID.
+    pub uid: Option<String>,
+    /// Title, the new one.
+    pub title: String,
+    /// Hall, the new one.
+    pub hall: String,
+    /// What it was.
+    pub before: Option<String>,
+    /// What it is.
+    pub after: Option<String>,
+}
+
+/// How [`apply`] ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Written, or what a dry run would write.
+    Applied(ImportReport),
+    /// Not written, for these reasons.
+    Refused(Vec<String>),
+    /// Not written: the new event seems to be this known one.
+    LooksLike(String),
+}
+
+/// Imports a schedule into the catalog of the data directory, which is made where it is missing, but
+/// only once everything could be read.
+///
+/// # Errors
+/// When something cannot be read or is refused; then nothing was changed.
+pub async fn import_into(env: &Env, request: &ImportRequest) -> Result<ImportReport> {
+    let reader = match catalog::open_reader(&env.data_dir) {
+        Ok(db) => db,
+        Err(CatalogError::Missing(_)) => catalog::open_in_memory()?,
+        Err(e) => return Err(e.into()),
+    };
+    let prepared = prepare(&reader, request).await?;
+    if request.dry_run {
+        return finish(&mut { reader }, &prepared, request, env.clock.now());
+    }
+    drop(reader);
+    finish(&mut catalog::open_writer(&env.data_dir)?, &prepared, request, env.clock.now())
+}
+
+/// Imports a schedule.
+///
+/// # Errors
+/// When something cannot be read or is refused; then nothing was changed.
+pub async fn import(env: &Env, db: &mut Connection, request: &ImportRequest) -> Result<ImportReport> {
+    let prepared = prepare(db, request).await?;
+    finish(db, &prepared, request, env.clock.now())
+}
+
+async fn prepare(db: &Connection, request: &ImportRequest) -> Result<Prepared> {
+    let inputs = {
+        let source = Place::parse(&request.source).map_err(|e| fetch_failure(&e))?;
+        let name = match &request.event {
+            Some(name) => one_line(name),
+            None => source.stem().unwrap_or_default(),
+        };
+        if name.is_empty() || name.chars().count() > MAX_EVENT_NAME {
+            return Err(Failure::new(Kind::Usage, format!("cannot tell the event's name from {source}"))
+                .hint(format!("name it with --event NAME, {MAX_EVENT_NAME} characters at most")));
+        }
+        let row = catalog_import::known(db, &name)?.map(|known| known.row);
+        inputs(request, name, source, row.as_ref())?
+    };
+    gather(&inputs).await
+}
+
+fn finish(db: &mut Connection, prepared: &Prepared, request: &ImportRequest, now: Ms) -> Result<ImportReport> {
+    let options = ApplyOptions { force: request.force, dry_run: request.dry_run };
+    let outcome = if request.dry_run {
+        apply(db, prepared, options, now)?
+    } else {
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let outcome = apply(&tx, prepared, options, now)?;
+        tx.commit()?;
+        outcome
+    };
+    match outcome {
+        Outcome::Applied(report) => Ok(report),
+        Outcome::Refused(reasons) => {
+            let message = format!("this schedule was not applied to {:?}: {}", prepared.name, reasons.join("; "));
+            Err(Failure::new(Kind::BadInput, message).hint("if it is right, import it again with --force"))
+        }
+        Outcome::LooksLike(event) => {
+            let message = format!("this seems to be a schedule of {event:?}, which is known already");
+            let hint = format!(
+                "to bring that event up to date: --event {event}; to make {:?} an event of its own: --force",
+                prepared.name
+            );
+            Err(Failure::new(Kind::BadInput, message).hint(hint))
+        }
+    }
+}
+
+/// What is to be read.
+#[derive(Clone, Debug)]
+pub(super) struct Inputs {
+    name: String,
+    source: Place,
+    halls: Option<PathBuf>,
+    xml: Option<Place>,
+    /// The user named it now: that it cannot be read is a failure and not a warning.
+    xml_is_asked_for: bool,
+    zone_option: Option<Tz>,
+    default_zone: Tz,
+    paddings: (Option<i64>, Option<i64>),
+    /// What was fetched by those who fetch again and again.
+    cache: Arc<Cache>,
+}
+
+fn inputs(request: &ImportRequest, name: String, source: Place, row: Option<&EventRow>) -> Result<Inputs> {
+    let absolute = |path: &Path| {
+        std::path::absolute(path)
+            .map_err(|e| Failure::new(Kind::Usage, format!("bad path {}", path.display())).because(e))
+    };
+    let beside = match &source {
+        Place::File(path) => Some(path.with_extension("toml")).filter(|p| p.is_file() && p != path),
+        _ => None,
+    };
+    let halls = match &request.halls {
+        Some(path) => Some(absolute(path)?),
+        None => beside.or_else(|| row.and_then(|r| r.halls_file.as_ref()).map(PathBuf::from)),
+    };
+    let xml = request.schedule_xml.as_deref().or(row.and_then(|r| r.schedule_xml.as_deref()));
+    let xml = xml.map(Place::parse).transpose().map_err(|e| fetch_failure(&e))?;
+    if xml == Some(Place::StandardInput) {
+        return Err(
+            Failure::new(Kind::Usage, "schedule.xml cannot come from standard input").hint("name a file or an address")
+        );
+    }
+    Ok(Inputs {
+        name,
+        source,
+        halls,
+        xml,
+        xml_is_asked_for: request.schedule_xml.is_some(),
+        zone_option: request.zone.or(row.and_then(|r| r.zone_option)),
+        default_zone: row.map_or_else(system_zone, |r| r.zone),
+        paddings: row.map_or((None, None), |r| (r.pre_padding_ms, r.post_padding_ms)),
+        cache: Arc::default(),
+    })
+}
+
+impl Inputs {
+    /// What a known event was imported from.
+    pub(super) fn remembered(name: &str, row: &EventRow, cache: &Arc<Cache>) -> Result<Self> {
+        let request = ImportRequest::default();
+        let source = row.source.as_deref().unwrap_or("-");
+        let source = Place::parse(source).map_err(|e| fetch_failure(&e))?;
+        let mut inputs = inputs(&request, name.to_owned(), source, Some(row))?;
+        inputs.halls = row.halls_file.as_ref().map(PathBuf::from);
+        inputs.cache = Arc::clone(cache);
+        Ok(inputs)
+    }
+
+    pub(super) fn xml(&self) -> Option<&Place> {
+        self.xml.as_ref()
+    }
+}
+
+/// The machine's zone; UTC where it cannot be told.
+fn system_zone() -> Tz {
+    iana_time_zone::get_timezone().ok().and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC)
+}
+
+/// Fetches and reads everything.
+pub(super) async fn gather(inputs: &Inputs) -> Result<Prepared> {
+    gather_with(inputs, read_xml(inputs).await).await
+}
+
+/// As [`gather`], with a schedule.xml that was read before.
+pub(super) async fn gather_with(inputs: &Inputs, xml: Result<Option<ScheduleXml>>) -> Result<Prepared> {
+    let halls_file = match &inputs.halls {
+        Some(path) => Some(read_halls(path).await?),
+        None => None,
+    };
+    let bytes =
+        fetch::fetch_again(&inputs.source, ical::MAX_BYTES, &inputs.cache).await.map_err(|e| fetch_failure(&e))?;
+    let options = ReadOptions {
+        zone: inputs.zone_option,
+        halls_zone: halls_file.as_ref().and_then(|f| f.time_zone),
+        default_zone: inputs.default_zone,
+    };
+    let shown = inputs.source.to_string();
+    let (read, digest) = tokio::task::spawn_blocking(move || {
+        let digest: [u8; 32] = Sha256::digest(&bytes).into();
+        (ical::read(&bytes, &options), digest)
+    })
+    .await
+    .map_err(|e| Failure::new(Kind::Failed, format!("cannot read {shown}")).because(e))?;
+    let mut schedule = read.map_err(|e| calendar_failure(&inputs.source, &e))?;
+    let mut xml_missing = false;
+    match xml {
+        Ok(Some(xml)) => schedule_xml::join(&mut schedule, &xml),
+        Ok(None) => {}
+        Err(e) if inputs.xml_is_asked_for => return Err(e),
+        Err(e) => {
+            xml_missing = true;
+            let message = format!("{e}; speakers and opt-outs stay as they are known");
+            schedule.warnings.push(Warning { kind: WarningKind::ScheduleXml, talk: None, message });
+        }
+    }
+    let named = schedule.time_zone.as_deref().and_then(|name| name.parse().ok());
+    let zone = named.or(options.zone).or(options.halls_zone).unwrap_or(inputs.default_zone);
+    let paddings = halls_file.as_ref().map_or(inputs.paddings, |f| (f.pre_padding_ms, f.post_padding_ms));
+    let row = EventRow {
+        zone,
+        source: inputs.source.stored(),
+        halls_file: inputs.halls.as_ref().map(|p| p.to_string_lossy().into_owned()),
+        schedule_xml: inputs.xml.as_ref().and_then(Place::stored),
+        zone_option: inputs.zone_option,
+        pre_padding_ms: paddings.0,
+        post_padding_ms: paddings.1,
+        private_streams: halls_file.as_ref().is_some_and(|f| f.allow_private_streams),
+    };
+    Ok(Prepared { name: inputs.name.clone(), row, halls_file, schedule, xml_missing, digest })
+}
+
+/// Fetches and reads the event's schedule.xml, if it has one.
+pub(super) async fn read_xml(inputs: &Inputs) -> Result<Option<ScheduleXml>> {
+    let Some(place) = &inputs.xml else { return Ok(None) };
+    let bytes =
+        fetch::fetch_again(place, schedule_xml::MAX_BYTES, &inputs.cache).await.map_err(|e| fetch_failure(&e))?;
+    schedule_xml::read(&bytes).map(Some).map_err(|e| {
+        Failure::new(Kind::BadInput, format!("{place} is not a schedule.xml"))
+            .because(e)
+            .hint("the schedule.xml of frab, pretalx or Pentabarf is meant; nothing was changed")
+    })
+}
+
+async fn read_halls(path: &Path) -> Result<HallsFile> {
+    let place = Place::File(path.to_owned());
+    let bytes = fetch::fetch(&place, MAX_HALLS_FILE).await.map_err(|e| {
+        let failure = fetch_failure(&e);
+        Failure { message: format!("halls file: {}", failure.message), ..failure }
+    })?;
+    let wrong = |message: String| {
+        Failure::new(Kind::BadInput, message).hint("mend it there and import again; nothing was changed")
+    };
+    let text = String::from_utf8(bytes).map_err(|e| {
+        wrong(format!("halls file {}: not UTF-8 at byte {}", path.display(), e.utf8_error().valid_up_to()))
+    })?;
+    halls_file::read(&text).map_err(|e| wrong(format!("halls file {}, {e}", path.display())))
+}
+
+/// How an import is to be applied.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ApplyOptions {
+    /// Objections do not count.
+    pub force: bool,
+    /// Write nothing.
+    pub dry_run: bool,
+}
+
+/// Compares with the catalog and writes the difference, in the caller's transaction.
+///
+/// # Errors
+/// When the catalog fails; the transaction must then be given up.
+pub fn apply(db: &Connection, prepared: &Prepared, options: ApplyOptions, now: Ms) -> catalog::Result<Outcome> {
+    let known = catalog_import::known(db, &prepared.name)?;
+    let talks = &prepared.schedule.talks;
+    let (known_halls, known_talks) = known.as_ref().map_or((&[][..], &[][..]), |k| (&k.halls, &k.talks));
+    let zone = prepared.row.zone;
+    let renames = renames(known_halls, known_talks, prepared.halls_file.as_ref(), talks);
+    let mut halls = plan_halls(known_halls, prepared.halls_file.as_ref(), &renames, talks);
+    let mut diff = diff(known_talks, talks, &halls, prepared.xml_missing, now, zone);
+    let begun = candidates(&diff, known_talks, &halls, now);
+    let recorded = catalog_import::recorded(db, &begun)?;
+    let post_padding_ms = prepared.row.post_padding_ms.unwrap_or_else(|| Record::default().post_padding_ms);
+    keep_recordings(&mut diff, known_talks, &halls, &recorded, post_padding_ms, now, zone);
+    if !options.force {
+        let reasons = objections(known_talks, known_halls, &halls, &diff, now);
+        if !reasons.is_empty() {
+            return Ok(Outcome::Refused(reasons));
+        }
+        if known.is_none()
+            && let Some(like) = looks_like(talks, &catalog_import::known_events(db)?)
+        {
+            return Ok(Outcome::LooksLike(like.name.clone()));
+        }
+    }
+    let ids: Vec<Option<TalkId>> = if options.dry_run {
+        diff.steps.iter().map(|s| s.known).collect()
+    } else {
+        let (name, row, digest) = (prepared.name.as_str(), &prepared.row, prepared.digest);
+        let import = catalog_import::Import { name, known: known.as_ref(), row, halls: &halls, diff: &diff, digest };
+        catalog_import::write(db, &import, now)?.into_iter().map(Some).collect()
+    };
+    let mut warnings = prepared.schedule.warnings.clone();
+    warnings.append(&mut diff.warnings);
+    warnings.append(&mut halls.warnings);
+    warnings.extend(schedule_warnings::warnings(talks, &halls, zone));
+    let count = |wanted: &dyn Fn(&crate::plan::schedule_diff::TalkStep) -> bool| {
+        diff.steps.iter().filter(|s| !s.changes.is_empty() && wanted(s)).count()
+    };
+    let (added, removed) = (count(&|s| s.is(ChangeKind::Added)), count(&|s| s.is(ChangeKind::Removed)));
+    let changed = count(&|_| true) - added - removed;
+    let changes = diff.steps.iter().zip(&ids).flat_map(|(step, id)| {
+        let hall = halls.halls.get(step.row.hall).map_or("", |h| h.name.as_str());
+        step.changes.iter().map(|change| ReportedChange {
+            kind: change.kind,
+            talk: *id,
+            uid: step.row.uid.clone(),
+            title: step.row.title.clone(),
+            hall: hall.to_owned(),
+            before: change.before.clone(),
+            after: change.after.clone(),
+        })
+    });
+    Ok(Outcome::Applied(ImportReport {
+        event: prepared.name.clone(),
+        zone,
+        is_new: known.is_none(),
+        dry_run: options.dry_run,
+        talks: diff.talks,
+        added,
+        changed,
+        removed,
+        unchanged: diff.unchanged,
+        warnings,
+        changes: changes.collect(),
+    }))
+}
+
+/// True where an event's row was imported from the same places.
+pub(super) fn same_places(known: &Known, row: &EventRow) -> bool {
+    let places = |r: &EventRow| (r.source.clone(), r.halls_file.clone(), r.schedule_xml.clone(), r.zone_option);
+    places(&known.row) == places(row)
+}
+
+fn fetch_failure(e: &FetchError) -> Failure {
+    let kind = match e {
+        FetchError::Scheme(_) => Kind::Usage,
+        FetchError::File { .. } | FetchError::TooLarge { .. } | FetchError::Status { .. } => Kind::BadInput,
+        FetchError::StandardInput(_) | FetchError::NoTls { .. } | FetchError::Web { .. } => Kind::Failed,
+    };
+    Failure::new(kind, redact_text(&e.to_string())).hint(e.hint())
+}
+
+fn calendar_failure(source: &Place, e: &CalendarError) -> Failure {
+    let hint = match e {
+        CalendarError::Empty | CalendarError::Truncated { .. } => "download it again; nothing was changed",
+        CalendarError::WebPage(_) => {
+            "open the address in a browser: the calendar has moved, or needs a login; nothing was changed"
+        }
+        CalendarError::NotACalendar(_) => "an iCalendar file (.ics) is needed; nothing was changed",
+        CalendarError::TooLarge | CalendarError::TooManyTalks { .. } => "is it the right file? nothing was changed",
+        CalendarError::UnknownZone { .. } => "nothing was changed",
+    };
+    Failure::new(Kind::BadInput, format!("cannot import {source}")).because(e).hint(hint)
+}

@@ -1,0 +1,8 @@
+//! What is to be recorded: schedules, halls and changes by hand. Uses `support` and `library`; touches no file of a
+//! recording.
+
+pub mod halls;
+pub mod halls_import;
+pub mod import;
+pub mod manual;
+pub mod refresh;

@@ -1,0 +1,29 @@
+//! What every use case needs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::app::support::clock::{Clock, SystemClock};
+use crate::domain::settings::Settings;
+use crate::media::studio::{Ffmpeg, Studio};
+
+/// Where the data is, what is set, what time it is.
+#[derive(Clone, Debug)]
+pub struct Env {
+    /// Absolute path of the data directory: `catalog.db`, `segments/`, `talks/`, `log/`.
+    pub data_dir: PathBuf,
+    /// In force.
+    pub settings: Settings,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// What looks at media and joins it.
+    pub studio: Arc<dyn Studio>,
+}
+
+impl Env {
+    /// With the system's clock and with ffmpeg.
+    #[must_use]
+    pub fn real(data_dir: PathBuf, settings: Settings) -> Self {
+        Self { data_dir, settings, clock: Arc::new(SystemClock), studio: Arc::new(Ffmpeg) }
+    }
+}
