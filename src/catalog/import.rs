@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::halls::{known_halls, set_requests, set_streams};
-use super::{CatalogError, Result};
+use super::{CatalogError, Result, talk_details};
 use crate::domain::hall::fold_name;
 use crate::domain::ids::{EventId, HallId, TalkId};
 use crate::domain::interval::Interval;
@@ -21,6 +21,9 @@ use crate::plan::schedule_diff::{ChangeKind, Diff, KnownTalk, Placement, TalkRow
 
 /// Names of folders: leaves room for a hall's and a talk's in a path.
 const MAX_SLUG: usize = 60;
+
+/// So many recordings of one talk, each of another hall or slot, are opted out together.
+const MAX_RECORDINGS: usize = 100;
 
 /// What an event's row says of its schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +102,7 @@ fn known_talks(db: &Connection, event: EventId) -> Result<Vec<KnownTalk>> {
     let mut query = db.prepare_cached(
         "SELECT talk.id, match_key, uid, talk.hall_id, title, speakers, talk.start_ms, talk.end_ms, talk.status, opted_out,
                 page_url, rescheduled.hall_id, rescheduled.start_ms, rescheduled.end_ms, rescheduled.status,
-                EXISTS (SELECT 1 FROM talk AS later WHERE later.follows = talk.id)
+                EXISTS (SELECT 1 FROM talk AS later WHERE later.follows = talk.id), details
          FROM talk LEFT JOIN rescheduled ON talk_id = talk.id
          WHERE event_id = ?1 AND origin = 'schedule' ORDER BY talk.id",
     )?;
@@ -135,6 +138,7 @@ fn known_talks(db: &Connection, event: EventId) -> Result<Vec<KnownTalk>> {
             status,
             opted_out: row.get(9)?,
             page_url: row.get(10)?,
+            details: talk_details::from_json(row.get_ref(16)?.as_str().unwrap_or("{}"))?,
             kept,
         });
     }
@@ -354,11 +358,12 @@ fn write_talks(db: &Connection, event: EventId, import: &Import<'_>, halls: &[Ha
     }
     let mut insert = db.prepare_cached(
         "INSERT INTO talk (event_id, hall_id, match_key, uid, title, speakers, start_ms, end_ms, status, opted_out,
-                           page_url, known_since_ms, follows)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                           page_url, known_since_ms, follows, details)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?;
     let mut update = db.prepare_cached(
-        "UPDATE talk SET match_key = ?2, uid = ?3, title = ?4, speakers = ?5, opted_out = ?6, page_url = ?7 WHERE id = ?1",
+        "UPDATE talk SET match_key = ?2, uid = ?3, title = ?4, speakers = ?5, opted_out = ?6, page_url = ?7, details = ?8
+         WHERE id = ?1",
     )?;
     let mut place = db.prepare_cached(
         "UPDATE talk SET hall_id = ?2, start_ms = ?3, end_ms = ?4, status = ?5, known_since_ms = coalesce(?6, known_since_ms)
@@ -369,7 +374,8 @@ fn write_talks(db: &Connection, event: EventId, import: &Import<'_>, halls: &[Ha
     )?;
     let mut out = Vec::with_capacity(steps.len());
     for step in steps {
-        let TalkRow { match_key, uid, hall, title, speakers, slot, status, opted_out, page_url } = &step.row;
+        let TalkRow { match_key, uid, hall, title, speakers, slot, status, opted_out, page_url, details } = &step.row;
+        let details = talk_details::to_json(details).to_string();
         let speakers = serde_json::to_string(speakers).map_err(|e| CatalogError::Value(e.to_string()))?;
         let hall = halls[*hall].0;
         let (start, end) = (slot.start.0, slot.end.0);
@@ -379,7 +385,7 @@ fn write_talks(db: &Connection, event: EventId, import: &Import<'_>, halls: &[Ha
         }
         match step.known {
             Some(id) if step.placement != Placement::Split => {
-                update.execute(params![id.0, match_key, uid, title, speakers, opted_out, page_url])?;
+                update.execute(params![id.0, match_key, uid, title, speakers, opted_out, page_url, details])?;
                 if step.placement == Placement::Follow {
                     let since = step.newly_known.then_some(now.0);
                     place.execute(params![id.0, hall, start, end, status, since])?;
@@ -396,7 +402,7 @@ fn write_talks(db: &Connection, event: EventId, import: &Import<'_>, halls: &[Ha
                 }
                 insert.execute(params![
                     event.0, hall, match_key, uid, title, speakers, start, end, status, opted_out, page_url, now.0,
-                    before
+                    before, details
                 ])?;
                 out.push(TalkId(db.last_insert_rowid()));
             }
@@ -434,10 +440,14 @@ fn write_changes(db: &Connection, event: EventId, import: &Import<'_>, talks: &[
 fn opt_out_recordings(db: &Connection) -> Result<()> {
     let mut update = db.prepare_cached(
         "UPDATE talk SET opted_out = later.opted_out FROM talk AS later
-         WHERE later.follows = talk.id AND later.opted_out <> talk.opted_out",
+         WHERE later.follows IS NOT NULL AND later.follows = talk.id AND later.opted_out <> talk.opted_out",
     )?;
     // A talk may have been moved several times: each round reaches one recording further back.
-    while update.execute([])? > 0 {}
+    for _ in 0..MAX_RECORDINGS {
+        if update.execute([])? == 0 {
+            break;
+        }
+    }
     Ok(())
 }
 

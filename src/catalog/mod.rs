@@ -20,6 +20,7 @@ pub mod schedule_changes;
 mod schema_version;
 pub mod seams;
 pub mod segments;
+pub mod talk_details;
 pub mod todo;
 pub mod troubles;
 pub mod writer;

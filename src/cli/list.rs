@@ -54,6 +54,7 @@ pub fn run(env: &Env, args: &ListArgs, out: &mut dyn Write) -> Result<ExitCode> 
         search: args.search.clone(),
         state: args.state,
         shown_only: false,
+        with_details: args.json,
     };
     let views = report::select(&db, env, &selection)?;
     if args.json {

@@ -66,6 +66,18 @@ fn print(
     if let Some(uid) = &view.talk.uid {
         field("uid", uid.clone())?;
     }
+    let (details, page) = view.details.clone().unwrap_or_default();
+    for (name, text) in [
+        ("track", details.track),
+        ("type", details.session_type),
+        ("language", details.language),
+        ("licence", details.licence),
+        ("url", page),
+    ] {
+        if let Some(text) = text {
+            field(name, text)?;
+        }
+    }
     field("hall", view.hall.name.clone())?;
     let day = slot.start.in_zone(zone).format("%A %Y-%m-%d");
     field("slot", format!("{day}, {} - {} ({zone})", time(slot.start), time(slot.end)))?;

@@ -162,6 +162,7 @@ mod tests {
                 status: TalkStatus::Scheduled,
                 opted_out: false,
                 page_url: None,
+                details: crate::domain::schedule::TalkDetails::default(),
                 kept: None,
             })
             .into()

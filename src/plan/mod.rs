@@ -33,5 +33,6 @@ pub mod seam;
 pub mod splice;
 pub mod stream_choice;
 pub mod timeshift;
+pub mod title;
 pub mod verify;
 pub mod wanted;

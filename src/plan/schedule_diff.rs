@@ -10,7 +10,7 @@ use super::kept_recording::Place;
 use crate::domain::hall::fold_name;
 use crate::domain::ids::{HallId, TalkId};
 use crate::domain::interval::Interval;
-use crate::domain::schedule::{ScheduledTalk, Warning, WarningKind};
+use crate::domain::schedule::{ScheduledTalk, TalkDetails, Warning, WarningKind};
 use crate::domain::talk::TalkStatus;
 use crate::domain::text::shortened;
 use crate::domain::time::Ms;
@@ -38,6 +38,8 @@ pub struct KnownTalk {
     pub opted_out: bool,
     /// Its page.
     pub page_url: Option<String>,
+    /// What the schedule tells of it.
+    pub details: TalkDetails,
     /// Where and when it was recorded, where that is not what the schedule said last: `hall`, `slot` and `status` are the
     /// schedule's word then. A recording whose talk has another row by now is [`TalkStatus::Removed`] here.
     pub kept: Option<Place>,
@@ -77,6 +79,8 @@ pub struct TalkRow {
     pub opted_out: bool,
     /// Its page.
     pub page_url: Option<String>,
+    /// What the schedule tells of it.
+    pub details: TalkDetails,
 }
 
 macro_rules! change_kinds {
@@ -229,7 +233,9 @@ pub fn diff(
             gone[*at] = false;
         }
         out.unchanged += usize::from(step.changes.is_empty());
-        let silent = step.changes.is_empty() && found.is_some_and(|at| known[at].match_key == new.key);
+        // Other details are written and not told: nothing depends on them.
+        let as_it_was = |old: &KnownTalk| old.match_key == new.key && old.details == step.row.details;
+        let silent = step.changes.is_empty() && found.is_some_and(|at| as_it_was(&known[at]));
         if !silent {
             out.steps.push(step);
         }
@@ -408,6 +414,7 @@ fn row(new: &Keyed<'_>, opted_out: bool, speakers: Vec<String>) -> TalkRow {
         status: if new.talk.cancelled { TalkStatus::Cancelled } else { TalkStatus::Scheduled },
         opted_out,
         page_url: new.talk.page_url.clone(),
+        details: new.talk.details.clone(),
     }
 }
 
@@ -429,6 +436,7 @@ fn removed(old: &KnownTalk, hall: usize, zone: Tz) -> TalkStep {
         status: TalkStatus::Removed,
         opted_out: old.opted_out,
         page_url: old.page_url.clone(),
+        details: old.details.clone(),
     };
     let before = Some(slot_text(old.slot, zone));
     let changes = vec![Change { kind: ChangeKind::Removed, before, after: None }];
@@ -447,7 +455,10 @@ fn changed(
     // could not be fetched or a talk was not found in it.
     let opted_out = if new.talk.in_schedule_xml { new.talk.opted_out } else { old.opted_out };
     let speakers = if xml_missing && !old.speakers.is_empty() { &old.speakers } else { &new.talk.speakers };
-    let row = row(new, opted_out, speakers.clone());
+    let mut row = row(new, opted_out, speakers.clone());
+    if xml_missing {
+        row.details.keep_from(&old.details);
+    }
     let mut changes = Vec::new();
     let mut tell = |kind, before: Option<String>, after: Option<String>| changes.push(Change { kind, before, after });
     let back = match (old.status, row.status) {

@@ -78,6 +78,8 @@ pub fn talk(view: &TalkView) -> Value {
             "talk": said.talk.map(|talk| talk.0),
         })
     });
+    let (details, page) = view.details.clone().unwrap_or_default();
+    let links: Vec<_> = details.links.iter().map(|link| json!({"url": link.url, "title": link.title})).collect();
     json!({
         "id": view.talk.id.0,
         "uid": view.talk.uid,
@@ -85,6 +87,17 @@ pub fn talk(view: &TalkView) -> Value {
         "hall": view.hall.name,
         "title": view.talk.title,
         "speakers": view.talk.speakers,
+        "subtitle": details.subtitle,
+        "abstract": details.summary,
+        "description": details.description,
+        "language": details.language,
+        "track": details.track,
+        "type": details.session_type,
+        "licence": details.licence,
+        "url": page,
+        "links": links,
+        "guid": details.guid,
+        "code": details.code,
         "start": time(view.talk.slot.start),
         "end": time(view.talk.slot.end),
         "state": view.report.state.as_str(),

@@ -14,11 +14,12 @@ use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::{free_space, lock};
 use crate::catalog::assemblies::{self, Assembly, EarlierFile, Files, Part, PrunedAssembly};
 use crate::catalog::schedule::{self, TalkFilter};
-use crate::catalog::{daemon_runs, merged};
+use crate::catalog::{daemon_runs, merged, talk_details};
 use crate::domain::event::Event;
 use crate::domain::hall::{Hall, fold_name};
 use crate::domain::ids::{EventId, HallId, SegmentId, StreamId, TalkId};
 use crate::domain::interval::{Interval, IntervalSet};
+use crate::domain::schedule::TalkDetails;
 use crate::domain::segment::{Connection, Segment, Verdict};
 use crate::domain::settings::Settings;
 use crate::domain::talk::{Rescheduled, Talk, TalkState, TalkStatus};
@@ -54,6 +55,8 @@ pub struct TalkView {
     pub pruned: Option<PrunedAssembly>,
     /// Files of it that stayed when another one took their place, oldest first.
     pub earlier: Vec<EarlierFile>,
+    /// What the schedule tells of it, with the address of its page; `None`: it was not asked for.
+    pub details: Option<(TalkDetails, Option<String>)>,
     /// What the schedule says by now, where the talk keeps the hall and slot of its recording.
     pub rescheduled: Option<Rescheduled>,
     /// The hall that the schedule names by now, where the recording is of another one.
@@ -163,6 +166,8 @@ pub struct Selection {
     pub state: Option<TalkState>,
     /// Without those that must not be shown, since they are opted out of recording.
     pub shown_only: bool,
+    /// With what the schedule tells of each: long texts, which a table does not need.
+    pub with_details: bool,
 }
 
 /// Reads events, halls and the talks of a selection, and says what became of each.
@@ -190,6 +195,9 @@ pub fn select(db: &Db, env: &Env, selection: &Selection) -> Result<Vec<TalkView>
             && mentions(talk, &words)
     });
     let mut facts = Facts::read(db, env, events, halls, &talks)?;
+    if selection.with_details {
+        facts.details = talk_details::of_talks(db, None)?;
+    }
     let mut views = Vec::with_capacity(talks.len());
     for talk in talks {
         let view = facts.view(talk)?;
@@ -317,6 +325,7 @@ struct Facts<'a> {
     presence: Presence,
     files: HashMap<TalkId, Files>,
     rescheduled: HashMap<TalkId, Rescheduled>,
+    details: HashMap<TalkId, (TalkDetails, Option<String>)>,
     now: Ms,
     /// Nothing can be written now.
     disk_full: bool,
@@ -349,7 +358,8 @@ impl<'a> Facts<'a> {
         let (files, rescheduled) = (assemblies::files(db, only)?, schedule::rescheduled(db, only)?);
         let halls = halls.into_iter().map(|h| (h.id, Arc::new(h))).collect();
         let disk_full = free_space::is_full(&env.data_dir);
-        Ok(Self { env, events, halls, histories, presence, files, rescheduled, now, disk_full })
+        let details = if only.is_some() { talk_details::of_talks(db, only)? } else { HashMap::new() };
+        Ok(Self { env, events, halls, histories, presence, files, rescheduled, details, now, disk_full })
     }
 
     fn view(&mut self, talk: Talk) -> Result<TalkView> {
@@ -393,6 +403,7 @@ impl<'a> Facts<'a> {
         let scheduled_hall = rescheduled.as_ref().and_then(|said| self.halls.get(&said.hall)).map(Arc::clone);
         Ok(TalkView {
             connections: connections.cloned().collect(),
+            details: self.details.remove(&talk.id),
             rescheduled,
             scheduled_hall,
             talk,
@@ -513,7 +524,7 @@ mod tests {
         let mut env = Env::real(dir.path().to_owned(), Settings::default());
         // 2024-06-01 20:00 UTC is 08:00 of the next day in Auckland.
         let now = Ms(1_717_272_000_000);
-        env.clock = Arc::new(crate::app::clock::TestClock::starting_at(now));
+        env.clock = Arc::new(crate::app::support::clock::TestClock::starting_at(now));
         let mut insert = db
             .prepare(
                 "INSERT INTO talk (id, event_id, hall_id, match_key, title, speakers, start_ms, end_ms, known_since_ms)

@@ -30,6 +30,7 @@ use crate::plan::kept_recording::{candidates, keep_recordings};
 use crate::plan::refresh_guard::{looks_like, objections};
 use crate::plan::schedule_diff::{ChangeKind, diff};
 use crate::plan::schedule_warnings;
+use crate::plan::title::without_speakers;
 use crate::schedule_xml::{self, ScheduleXml};
 
 /// Largest halls file, in bytes.
@@ -303,6 +304,11 @@ pub(super) async fn gather_with(inputs: &Inputs, xml: Result<Option<ScheduleXml>
             xml_missing = true;
             let message = format!("{e}; speakers and opt-outs stay as they are known");
             schedule.warnings.push(Warning { kind: WarningKind::ScheduleXml, talk: None, message });
+        }
+    }
+    for talk in &mut schedule.talks {
+        if let Some(bare) = without_speakers(&talk.title, &talk.speakers).map(str::to_owned) {
+            talk.title = bare;
         }
     }
     let named = schedule.time_zone.as_deref().and_then(|name| name.parse().ok());

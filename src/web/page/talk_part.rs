@@ -66,9 +66,46 @@ pub(super) fn details(db: &Db, site: &Site, view: &TalkView) -> Result<Markup> {
         @if !view.segments.is_empty() { (segments(view, &clock)) }
         (seams(db, view)?)
         (failed(view, &clock))
+        (about(view))
         (log(site, view, &clock))
         (changes(db, view)?)
     })
+}
+
+/// What the schedule tells of it. Addresses of strangers are shown as links only where they are web pages.
+fn about(view: &TalkView) -> Markup {
+    let (details, page) = view.details.clone().unwrap_or_default();
+    let link = |url: &str, text: &str| {
+        let is_web = url.starts_with("https://") || url.starts_with("http://");
+        html! { @if is_web { a href=(url) rel="noreferrer noopener" { (clean(text)) } } @else { (clean(text)) } }
+    };
+    let facts = [
+        ("Track", &details.track),
+        ("Type", &details.session_type),
+        ("Language", &details.language),
+        ("Licence", &details.licence),
+    ];
+    let nothing = facts.iter().all(|(_, text)| text.is_none())
+        && details.summary.is_none()
+        && details.description.is_none()
+        && page.is_none()
+        && details.links.is_empty();
+    html! {
+        @if !nothing {
+            details #about {
+                summary { "About this talk" }
+                @if let Some(subtitle) = &details.subtitle { p { (subtitle) } }
+                @for text in [&details.summary, &details.description].into_iter().flatten() {
+                    @for paragraph in text.split("\n\n") { p { (paragraph) } }
+                }
+                ul {
+                    @for (name, text) in facts { @if let Some(text) = text { li { (name) ": " (clean(text)) } } }
+                    @if let Some(url) = &page { li { (link(url, url)) } }
+                    @for one in &details.links { li { (link(&one.url, one.title.as_deref().unwrap_or(&one.url))) } }
+                }
+            }
+        }
+    }
 }
 
 /// The joined file; else why there is none.

@@ -23,7 +23,7 @@ use crate::domain::name::{MAX_FILE_NAME, slug};
 use crate::domain::segment::{Segment, Verdict};
 use crate::domain::time::Ms;
 use crate::media::MediaError;
-use crate::plan::assembly::{AssemblyInputs, EditList, plan};
+use crate::plan::assembly::{AssemblyInputs, EditList, about, plan};
 use crate::plan::wanted::forbidden_slots;
 
 /// What the catalog knows around one talk.
@@ -55,7 +55,7 @@ impl Facts {
         let allowed = IntervalSet::from(self.view.window).subtract(&self.forbidden);
         let slot = self.view.talk.slot;
         let window = allowed.iter().max_by_key(|part| part.intersect(slot).len_ms()).unwrap_or(slot);
-        plan(&AssemblyInputs {
+        let mut list = plan(&AssemblyInputs {
             talk: &self.view.talk,
             event: &self.view.event.name,
             hall: &self.view.hall.name,
@@ -64,7 +64,11 @@ impl Facts {
             segments: self.view.segments.iter().map(|s| (s, self.indexes.get(&s.id))).collect(),
             gaps: &self.view.report.gaps,
             chapters: env.settings.assemble.chapters,
-        })
+        });
+        if let Some((details, url)) = &self.view.details {
+            list.about = about(details, url.as_deref());
+        }
+        list
     }
 
     /// Indexes a segment again whose file is not as it was.
