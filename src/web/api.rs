@@ -59,16 +59,15 @@ pub(super) async fn talks(State(site): State<Arc<Site>>, Query(which): Query<Whi
         let state = state.map_err(|e: String| Failure::new(Kind::Usage, e))?;
         let day = which.day.as_deref().map(str::parse).transpose();
         let day = day.map_err(|e: String| Failure::new(Kind::Usage, e))?;
-        let selection =
-            Selection {
-                event: which.event,
-                hall: which.hall,
-                day,
-                search: which.search,
-                state,
-                shown_only: false,
-                with_details: true,
-            };
+        let selection = Selection {
+            event: which.event,
+            hall: which.hall,
+            day,
+            search: which.search,
+            state,
+            shown_only: false,
+            with_details: true,
+        };
         Ok(report::select(db, &site.env, &selection)?.iter().map(json::talk).collect())
     };
     answer(site.read(read).await)

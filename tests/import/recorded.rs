@@ -1,8 +1,8 @@
 //! A schedule that changes while talks are held, or after they are over: what was recorded stays under the hall and slot
 //! that it was recorded under.
 
-use streamrip::app::refresh::{apply_fetched, fetch, remembered};
-use streamrip::app::report::{self, Selection, TalkView};
+use streamrip::app::library::report::{self, Selection, TalkView};
+use streamrip::app::schedule::refresh::{apply_fetched, fetch, remembered};
 use streamrip::catalog::import::opt_out;
 use streamrip::domain::clock::Clock;
 use streamrip::domain::ids::TalkId;
