@@ -8,6 +8,7 @@
 pub mod assemblies;
 pub mod backup;
 pub mod daemon_runs;
+mod file_guard;
 pub mod files;
 pub mod halls;
 pub mod import;
@@ -17,6 +18,7 @@ pub mod merged;
 pub mod open;
 pub mod schedule;
 pub mod schedule_changes;
+pub mod salvage;
 mod schema_version;
 pub mod seams;
 pub mod segments;
@@ -29,6 +31,7 @@ use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
+pub use file_guard::{Identity as FileIdentity, identity_of as file_identity};
 pub use open::{open_foreign, open_in_memory, open_reader, open_writer};
 
 /// File name of the catalog in the data directory.
@@ -95,6 +98,17 @@ pub enum CatalogError {
 }
 
 impl CatalogError {
+    /// True where the catalog's file is not what it should be: trying again does not help.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode as Code;
+        match self {
+            Self::Corrupt { .. } => true,
+            Self::Sqlite(e) => matches!(e.sqlite_error_code(), Some(Code::DatabaseCorrupt | Code::NotADatabase)),
+            _ => false,
+        }
+    }
+
     /// True where trying again later may help: a lock, a full disk, an I/O fault.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -2,6 +2,7 @@
 //! behind queues that never make the sender wait: a command that hangs and a server that never answers cost
 //! nothing but messages.
 
+pub mod kept;
 mod program;
 mod shape;
 mod under_way;
@@ -13,6 +14,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 
 pub use shape::json;
+pub use kept::Unsent;
 pub use under_way::UnderWay;
 
 use crate::domain::ids::AssemblyId;
@@ -21,6 +23,7 @@ use crate::domain::settings::Notify;
 use crate::domain::text::shortened;
 use crate::domain::time::Ms;
 use crate::plan::rate_limit::TokenBucket;
+use kept::{Kept, KeptMessage};
 use under_way::Count;
 
 /// So many messages wait for each way to people; more are dropped.
@@ -44,6 +47,10 @@ const LOOK: Duration = Duration::from_millis(50);
 /// So many messages are put into one that stands for all.
 const SEVERAL: usize = 50;
 
+/// The settings that name the ways to people.
+const COMMAND: &str = "notify.command";
+const WEBHOOK: &str = "notify.webhook";
+
 /// What is said about where the messages come from.
 #[derive(Clone, Debug)]
 pub struct Sender {
@@ -56,18 +63,24 @@ pub struct Sender {
 /// The way to people. Cheap to clone; sending never waits.
 #[derive(Clone, Debug, Default)]
 pub struct Post {
-    ways: Vec<mpsc::Sender<Sent>>,
+    /// The setting of each way, and its queue.
+    ways: Vec<(&'static str, mpsc::Sender<Told>)>,
     /// Without a limit: each file it lacks has a row, of which there are as many as talks, and nothing gives it a
     /// file again before the next start.
     hook: Option<mpsc::UnboundedSender<Sent>>,
     /// Messages that are not delivered (or given up) yet.
     messages: Count,
+    /// The same messages: for the next start.
+    kept: Kept,
     /// Joined files that the hook has not taken (or given up) yet.
     files: Count,
 }
 
 /// A message in a queue.
 type Sent = (Message, UnderWay);
+
+/// A message for people in a queue. It counts as not delivered until the rest is dropped.
+type Told = (Message, (UnderWay, KeptMessage));
 
 /// The hook has taken a joined file. It counts as under way until this is dropped: after it was written down.
 #[derive(Debug)]
@@ -102,13 +115,13 @@ impl Post {
         let mut work: Vec<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::new();
         if !settings.command.is_empty() {
             let (way, queue) = mpsc::channel(QUEUE);
-            post.ways.push(way);
+            post.ways.push((COMMAND, way));
             let how = How::Command(settings.command.clone(), COMMAND_TIME);
             work.push(Box::pin(deliver(how, queue, sender.clone())));
         }
         if let Some(url) = &settings.webhook {
             let (way, queue) = mpsc::channel(QUEUE);
-            post.ways.push(way);
+            post.ways.push((WEBHOOK, way));
             let how = How::Webhook(url.0.clone());
             work.push(Box::pin(deliver(how, queue, sender.clone())));
         }
@@ -153,13 +166,33 @@ impl Post {
 
     /// Sends a message on all ways; a talk's file also to its hook. Waits for nothing.
     pub fn send(&self, message: &Message) {
-        for way in &self.ways {
-            if let Err(e) = way.try_send((message.clone(), self.messages.one_more())) {
-                let why = if matches!(e, TrySendError::Full(_)) { "too many wait" } else { "nobody sends any more" };
-                tracing::warn!("a message is lost, {why}: {}", message.text);
-            }
+        for (name, way) in &self.ways {
+            self.enqueue(name, way, message);
         }
         self.hand_over(message);
+    }
+
+    fn enqueue(&self, name: &str, way: &mpsc::Sender<Told>, message: &Message) {
+        let told = (message.clone(), (self.messages.one_more(), self.kept.add(name, message)));
+        if let Err(e) = way.try_send(told) {
+            let why = if matches!(e, TrySendError::Full(_)) { "too many wait" } else { "nobody sends any more" };
+            tracing::warn!("a message is lost, {why}: {}", message.text);
+        }
+    }
+
+    /// Messages that are not delivered (or given up) yet.
+    #[must_use]
+    pub fn undelivered(&self) -> Vec<Unsent> {
+        self.kept.all()
+    }
+
+    /// Sends what an earlier daemon did not deliver, each on its way; one for a way that is no longer set is left out.
+    pub fn send_kept(&self, unsent: &[Unsent]) {
+        for (name, message) in unsent {
+            if let Some((name, way)) = self.ways.iter().find(|(known, _)| known == name) {
+                self.enqueue(name, way, message);
+            }
+        }
     }
 
     /// Gives a talk's file to its hook, where there are both, and tells nobody else. Waits for nothing.
@@ -210,14 +243,14 @@ impl How {
     /// Its setting.
     fn name(&self) -> &'static str {
         match self {
-            Self::Command(..) => "notify.command",
-            Self::Webhook(_) => "notify.webhook",
+            Self::Command(..) => COMMAND,
+            Self::Webhook(_) => WEBHOOK,
         }
     }
 }
 
 /// Delivers one after another; when there are too many, those that wait go as one.
-async fn deliver(how: How, mut queue: mpsc::Receiver<Sent>, sender: Sender) {
+async fn deliver(how: How, mut queue: mpsc::Receiver<Told>, sender: Sender) {
     let began = Instant::now();
     let now = || Ms(i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX));
     let mut pace = TokenBucket::new(now());

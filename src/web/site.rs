@@ -9,7 +9,7 @@ use crate::app::daemon::status::Status;
 use crate::app::playback::timeshift::Scans;
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
-use crate::catalog::open_reader;
+use crate::catalog::{FileIdentity, file_identity, open_reader};
 
 /// Connections to the catalog that are kept for the next request.
 const KEPT: usize = 4;
@@ -20,7 +20,7 @@ pub(super) struct Site {
     pub env: Env,
     pub scans: Scans,
     status: watch::Receiver<Status>,
-    idle: Mutex<Vec<Db>>,
+    idle: Mutex<Vec<(Option<FileIdentity>, Db)>>,
 }
 
 impl Site {
@@ -45,14 +45,16 @@ impl Site {
         let site = Arc::clone(self);
         let work = move || {
             let idle = site.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let db = match idle {
-                Some(db) => db,
+            // The catalog's file may have been written out again since: what is open then is the one that is gone.
+            let file = file_identity(&site.env.data_dir);
+            let db = match idle.filter(|(of, _)| *of == file) {
+                Some((_, db)) => db,
                 None => open_reader(&site.env.data_dir)?,
             };
             let result = job(&db, &site);
             let mut idle = site.idle.lock().unwrap_or_else(PoisonError::into_inner);
             if result.is_ok() && idle.len() < KEPT {
-                idle.push(db);
+                idle.push((file, db));
             }
             result
         };

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::core::Core;
@@ -22,7 +22,7 @@ use crate::app::support::free_space;
 use crate::app::support::humanize::percent;
 use crate::catalog::daemon_runs::DaemonRun;
 use crate::catalog::schedule_changes::{self, NewChange};
-use crate::catalog::writer::Writer;
+use crate::catalog::writer::{Health, Writer};
 use crate::catalog::{assemblies, schedule};
 use crate::domain::ids::{AssemblyId, TalkId};
 use crate::domain::message::{Message, Phase, TalkNews, Topic};
@@ -86,6 +86,11 @@ pub(super) fn restarted(post: &Post, before: Option<DaemonRun>, recovered: Optio
     post.send(&Message { since: last.min(now), ..message });
 }
 
+/// Tells what was done about a damaged catalog.
+pub(super) fn rescued(post: &Post, what: &str, now: Ms) {
+    post.send(&Message::new(Topic::CatalogDamaged, Phase::News, one_line(what), now));
+}
+
 /// Looks, and tells.
 pub(super) struct Caller {
     env: Env,
@@ -102,6 +107,8 @@ pub(super) struct Caller {
     /// The schedule's version when its changes were told, and the number of the last of them.
     version: Option<i64>,
     last_change: i64,
+    /// How the catalog's file is, and how often it had been written out again when that was told.
+    catalog: Option<(watch::Receiver<Health>, u64)>,
     /// Joined files that the daemon before this one did not hand over.
     untold: Option<(Vec<(TalkId, AssemblyId)>, UnderWay)>,
 }
@@ -117,8 +124,15 @@ impl Caller {
         last_change: i64,
     ) -> Self {
         let (alarms, refreshed, origin) = (Alarms::default(), Vec::new(), Instant::now());
-        let (asked, version, untold) = (None, None, None);
-        Self { env, core, reader, post, alarms, started, origin, refreshed, asked, version, last_change, untold }
+        let (asked, version, untold, catalog) = (None, None, None, None);
+        Self { env, core, reader, post, alarms, started, origin, refreshed, asked, version, last_change, catalog, untold }
+    }
+
+    /// Tells too when the catalog's file is damaged, or was written out again because it was gone.
+    #[must_use]
+    pub fn watching(mut self, health: watch::Receiver<Health>) -> Self {
+        self.catalog = Some((health, 0));
+        self
     }
 
     /// Hands these joined files over first: the daemon before this one did not come to it.
@@ -148,11 +162,24 @@ impl Caller {
                     for message in self.alarms.evaluate(now, whole_ms(self.origin.elapsed()), &facts) {
                         self.post.send(&message);
                     }
+                    self.catalog_written_out();
                     if let Err(e) = self.schedule_changes().await {
                         tracing::debug!("cannot tell what changed in the schedule: {e}");
                     }
                 }
             }
+        }
+    }
+
+    /// Tells that the catalog's file was gone and is there again.
+    fn catalog_written_out(&mut self) {
+        let Some((health, told)) = &mut self.catalog else { return };
+        let (times, what) = {
+            let health = health.borrow();
+            (health.written_out, health.what.clone())
+        };
+        if std::mem::replace(told, times) != times {
+            rescued(&self.post, &what, self.env.clock.now());
         }
     }
 
@@ -164,6 +191,7 @@ impl Caller {
             disk_warn: self.env.settings.disk.warn_bytes,
             disk_reserve: self.env.settings.disk.reserve_bytes,
             disk_full: tapes.iter().any(|t| t.status.disk_full),
+            catalog: self.catalog.as_ref().and_then(|(health, _)| health.borrow().damage.clone()),
             ..AlarmFacts::default()
         };
         let record = &self.env.settings.record;

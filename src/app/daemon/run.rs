@@ -19,6 +19,7 @@ use super::systemd::Notifier;
 use super::ticker::Ticker;
 use super::worker::{self, Doing, Worker};
 use crate::app::library::report::{self, Selection, TalkView};
+use crate::app::library::rescue::{self, Rescue};
 use crate::app::library::{backup, recover};
 use crate::app::schedule::refresh;
 use crate::app::support::env::Env;
@@ -27,14 +28,15 @@ use crate::app::support::lock::{self, DaemonLock};
 use crate::app::support::{free_space, symlink_guard};
 use crate::awake::Awake;
 use crate::catalog::daemon_runs::DaemonRun;
-use crate::catalog::writer::Writer;
-use crate::catalog::{self, assemblies, daemon_runs, schedule_changes};
+use crate::catalog::writer::{Health, Writer};
+use crate::catalog::{self, assemblies, daemon_runs, schedule_changes, troubles};
 use crate::domain::ids::{AssemblyId, EventId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::segment::EndReason;
 use crate::domain::talk::TalkState;
 use crate::domain::time::{HOUR, Ms};
 use crate::media::CancellationToken;
+use crate::notify::kept;
 use crate::source::Sources;
 use crate::source::log::{FileLog, LineLog, NoLog};
 use crate::tape::TapeDeps;
@@ -100,7 +102,7 @@ pub async fn run(
     symlink_guard::check(&env.data_dir)?;
     let lock = Arc::new(lock::take(&env.data_dir)?);
     let mut shutdown = pin!(shutdown);
-    let Begun { db, run_id, recovery, before, last_change, untold } = tokio::select! {
+    let Begun { db, run_id, recovery, before, last_change, untold, rescue } = tokio::select! {
         begun = begin(env, options.scope, &lock) => begun?,
         () = &mut shutdown => return Ok(Outcome::Stopped),
     };
@@ -109,8 +111,8 @@ pub async fn run(
         tracing::warn!("recovered: {done}");
     }
     crate::app::library::assemble::remove_half_made(&env.data_dir);
-    let (writer, thread) =
-        Writer::start(db).map_err(|e| Failure::new(Kind::Failed, "cannot start the catalog's writer").because(e))?;
+    let (writer, thread) = Writer::guarding(db, env.data_dir.clone())
+        .map_err(|e| Failure::new(Kind::Failed, "cannot start the catalog's writer").because(e))?;
 
     let (closed, closed_segments) = mpsc::unbounded_channel();
     let deps = TapeDeps::new(
@@ -129,8 +131,14 @@ pub async fn run(
     let post = alarms::post(env, move || reconciled.borrow().elapsed(), tell_taken);
     let noting = tokio::spawn(alarms::note(writer.clone(), Arc::clone(&env.clock), taken));
     let worker = worker.telling(tell_done, post.clone());
+    post.send_kept(&kept::read(&env.data_dir));
     alarms::restarted(&post, before, recovery.describe(), started);
+    if let Some(rescue) = rescue {
+        alarms::rescued(&post, &rescue.describe(), started);
+    }
     let watcher = Arc::new(Mutex::new(reader()?));
+    let readers = vec![core.reader(), worker.reader(), Arc::clone(&watcher)];
+    let reopening = AbortOnDropHandle::new(tokio::spawn(reopen(writer.health(), env.clone(), readers)));
 
     core.reconcile().await;
     let systemd = Notifier::from_env();
@@ -144,6 +152,7 @@ pub async fn run(
     let working = tokio::spawn(worker.run());
     let telling = tokio::spawn(tell(Arc::clone(&core), env.clone(), started, options.problems, doing.clone(), seen));
     let caller = Caller::new(env.clone(), Arc::clone(&core), Arc::clone(&watcher), post.clone(), started, last_change)
+        .watching(writer.health())
         .handing_over(untold);
     let calling = post.has_ways().then(|| tokio::spawn(caller.run(done_talks)));
     let beating = tokio::spawn(beat(Heart::new(writer.clone(), run_id, Arc::clone(&env.clock))));
@@ -177,7 +186,7 @@ pub async fn run(
     systemd.stopping();
     telling.abort();
     beating.abort();
-    drop(awake);
+    drop((awake, reopening));
     core.stop(EndReason::Shutdown).await;
     // Only now: what it was joining is made again at the next start.
     working.abort();
@@ -188,8 +197,13 @@ pub async fn run(
     }
     // Before the writer ends: what the hook takes yet is written down.
     let left = post.flush(if finished { LAST_MESSAGES } else { SOON }).await;
-    if left.messages > 0 {
-        tracing::warn!("{} message(s) could not be delivered in time", left.messages);
+    let unsent = post.undelivered();
+    match kept::write(&env.data_dir, &unsent) {
+        Ok(()) if left.messages > 0 => {
+            tracing::warn!("{} message(s) could not be delivered in time: the next start sends them", left.messages);
+        }
+        Ok(()) => {}
+        Err(e) => tracing::error!("{} message(s) could not be delivered, and are lost: {e}", unsent.len()),
     }
     if left.files > 0 {
         tracing::warn!(
@@ -237,6 +251,8 @@ struct Begun {
     last_change: i64,
     /// Joined files that the run before this one did not hand to the hook.
     untold: Vec<(TalkId, AssemblyId)>,
+    /// The catalog was damaged, and this was done about it.
+    rescue: Option<Rescue>,
 }
 
 /// Opens the catalog, recovers, and writes that a daemon runs. On a full disk none of that can be, nor any taping:
@@ -252,12 +268,16 @@ async fn begin(env: &Env, scope: Option<EventId>, lock: &Arc<DaemonLock>) -> Res
         let (job, cancel, lock) = (env.clone(), cancel.clone(), Arc::clone(lock));
         let begun = blocking(move || {
             let _lock = lock;
-            let mut db = catalog::open_writer(&job.data_dir)?;
+            let (mut db, rescue) = rescue::open(&job)?;
+            if let Some(rescue) = &rescue {
+                tracing::error!("catalog-damaged: {}", rescue.describe());
+                troubles::note(&db, None, "catalog-damaged", &rescue.describe(), job.clock.now())?;
+            }
             let (before, last_change) = (daemon_runs::newest(&db)?, schedule_changes::newest(&db)?);
             let recovery = recover::recover(&job, &mut db, &cancel)?;
             let run_id = daemon_runs::begin(&db, Uuid::now_v7(), scope, job.clock.now())?;
             let untold = assemblies::untold(&db)?;
-            Ok(Begun { db, run_id, recovery, before, last_change, untold })
+            Ok(Begun { db, run_id, recovery, before, last_change, untold, rescue })
         });
         match begun.await {
             Err(e) if full || free_space::is_full(&env.data_dir) => {
@@ -267,6 +287,29 @@ async fn begin(env: &Env, scope: Option<EventId>, lock: &Arc<DaemonLock>) -> Res
                 tokio::time::sleep(SPACE_AGAIN).await;
             }
             other => return other,
+        }
+    }
+}
+
+/// Opens the catalog anew for those who read it, each time that its file was written out again: what they had open is
+/// the file that is gone.
+async fn reopen(mut health: watch::Receiver<Health>, env: Env, readers: Vec<Arc<Mutex<Connection>>>) {
+    let mut seen = health.borrow().written_out;
+    while health.changed().await.is_ok() {
+        let now = health.borrow_and_update().written_out;
+        if std::mem::replace(&mut seen, now) == now {
+            continue;
+        }
+        for reader in &readers {
+            let (data_dir, reader) = (env.data_dir.clone(), Arc::clone(reader));
+            let opened = blocking(move || {
+                let db = catalog::open_reader(&data_dir)?;
+                *reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = db;
+                Ok(())
+            });
+            if let Err(e) = opened.await {
+                tracing::error!("the catalog cannot be opened again for reading: {e}");
+            }
         }
     }
 }

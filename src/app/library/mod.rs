@@ -10,6 +10,7 @@ pub mod optout;
 pub mod prune;
 pub mod recover;
 pub mod report;
+pub mod rescue;
 pub mod retention;
 mod sidecar;
 pub mod verify;
