@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use super::writer::Health;
 use super::{FILE_NAME, Result, backup, open_writer};
 
 /// How often the file is looked at.
@@ -23,6 +22,17 @@ pub type Identity = (u64, u64);
 #[must_use]
 pub fn identity_of(data_dir: &Path) -> Option<Identity> {
     identity(&data_dir.join(FILE_NAME))
+}
+
+/// How the catalog's file is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Why it cannot be written, where that does not pass by itself.
+    pub damage: Option<String>,
+    /// How often it was written out again because its file was gone.
+    pub written_out: u64,
+    /// What was found and done then, for people.
+    pub what: String,
 }
 
 /// Looks after the file of an open catalog.
@@ -66,8 +76,10 @@ impl FileGuard {
                 // Closing it would delete its log by its name, which is the name of the new file's log. It stays open until
                 // the process ends: a few descriptors, once.
                 std::mem::forget(db);
-                let kept = aside.map(|a| format!("; what was in its place is kept as {}", a.display())).unwrap_or_default();
-                let what = format!("the catalog {} {was} while it was in use; it was written out again{kept}", path.display());
+                let kept =
+                    aside.map(|a| format!("; what was in its place is kept as {}", a.display())).unwrap_or_default();
+                let what =
+                    format!("the catalog {} {was} while it was in use; it was written out again{kept}", path.display());
                 tracing::error!("catalog-damaged: {what}");
                 health.send_modify(|health| {
                     health.written_out += 1;

@@ -12,10 +12,9 @@ use crate::domain::hall::fold_name;
 use crate::domain::ids::{EventId, HallId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::name::slug;
-use crate::domain::talk::TalkStatus;
+use crate::domain::talk::{Place, TalkStatus};
 use crate::domain::time::Ms;
 use crate::plan::hall_plan::{HallPlan, KnownHall, PlannedHall};
-use crate::plan::kept_recording::Place;
 use crate::plan::refresh_guard::KnownEvent;
 use crate::plan::schedule_diff::{ChangeKind, Diff, KnownTalk, Placement, TalkRow};
 

@@ -196,7 +196,10 @@ fn migrate_to(db: &mut Connection, path: &Path, known: i64, data_dir: Option<&Pa
         let tell = move || {
             if told.elapsed() >= TELL_PROGRESS {
                 told = std::time::Instant::now();
-                tracing::info!("still bringing the catalog to version {to} of {known}, for {} s", began.elapsed().as_secs());
+                tracing::info!(
+                    "still bringing the catalog to version {to} of {known}, for {} s",
+                    began.elapsed().as_secs()
+                );
             }
             false
         };

@@ -23,7 +23,9 @@ fn copy(from: &Connection, into: &Connection, table: &str) -> usize {
     let known: Vec<(usize, &String)> = names
         .iter()
         .enumerate()
-        .filter(|(_, name)| into.prepare(&format!("SELECT \"{name}\" FROM {table}")).is_ok_and(|q| q.column_count() == 1))
+        .filter(|(_, name)| {
+            into.prepare(&format!("SELECT \"{name}\" FROM {table}")).is_ok_and(|q| q.column_count() == 1)
+        })
         .filter(|(_, name)| !name.contains('"'))
         .collect();
     let columns = known.iter().map(|(_, name)| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");

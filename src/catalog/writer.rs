@@ -9,8 +9,8 @@
 
 use std::any::Any;
 use std::fmt;
-use std::path::PathBuf;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::file_guard::FileGuard;
+pub use super::file_guard::Health;
 use super::{CatalogError, Result};
 
 /// Runs on the writer's thread, perhaps more than once: its first tries may be rolled back.
@@ -34,17 +35,6 @@ struct Queued {
 pub struct Writer {
     queue: mpsc::UnboundedSender<Queued>,
     health: watch::Receiver<Health>,
-}
-
-/// How the catalog's file is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Health {
-    /// Why it cannot be written, where that does not pass by itself.
-    pub damage: Option<String>,
-    /// How often it was written out again because its file was gone.
-    pub written_out: u64,
-    /// What was found and done then, for people.
-    pub what: String,
 }
 
 impl fmt::Debug for Writer {

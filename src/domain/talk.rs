@@ -43,6 +43,15 @@ impl Talk {
     }
 }
 
+/// A hall and a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Where.
+    pub hall: HallId,
+    /// When, without padding.
+    pub slot: Interval,
+}
+
 /// What the schedule says by now of a talk whose hall and slot are those of its recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rescheduled {

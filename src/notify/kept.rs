@@ -79,8 +79,7 @@ pub fn write(data_dir: &Path, unsent: &[Unsent]) -> std::io::Result<()> {
     let newest = unsent.get(unsent.len().saturating_sub(MOST)..).unwrap_or_default();
     let all: Value = newest.iter().map(to_json).collect();
     let temp = data_dir.join(format!("{FILE_NAME}.part"));
-    let mut file =
-        std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temp)?;
+    let mut file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temp)?;
     file.write_all(all.to_string().as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&temp, &path)
@@ -166,8 +165,7 @@ mod tests {
             assembly: Some(AssemblyId(9)),
         };
         let done = Message { topic: Topic::TalkDone, phase: Phase::News, talk: Some(talk), ..message("done") };
-        let unsent =
-            vec![("notify.command".to_owned(), message("silent")), ("notify.webhook".to_owned(), done)];
+        let unsent = vec![("notify.command".to_owned(), message("silent")), ("notify.webhook".to_owned(), done)];
         write(dir.path(), &unsent).expect("written");
         assert_eq!(read(dir.path()), unsent);
         write(dir.path(), &[]).expect("written");

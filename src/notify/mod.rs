@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 
-pub use shape::json;
 pub use kept::Unsent;
+pub use shape::json;
 pub use under_way::UnderWay;
 
 use crate::domain::ids::AssemblyId;

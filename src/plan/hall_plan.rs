@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::str::FromStr;
 
-use super::hall_rename::{HallRename, RenamedBy};
-use crate::domain::hall::{Recorder, fold_name};
+use crate::domain::hall::{HallRename, Recorder, RenamedBy, fold_name};
 use crate::domain::halls_file::{DEFAULT_MAX_CONNECTIONS, HallsFile};
 use crate::domain::hls::Quality;
 use crate::domain::ids::{HallId, StreamId};

@@ -5,31 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::hall_plan::KnownHall;
 use super::schedule_diff::KnownTalk;
-use crate::domain::hall::fold_name;
+use crate::domain::hall::{HallRename, RenamedBy, fold_name};
 use crate::domain::halls_file::HallsFile;
 use crate::domain::ids::HallId;
 use crate::domain::schedule::ScheduledTalk;
 use crate::domain::talk::TalkStatus;
-
-/// Another name of a hall, and how it was recognised.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HallRename {
-    /// The hall.
-    pub hall: HallId,
-    /// Its new name, as the schedule has it.
-    pub name: String,
-    /// By what.
-    pub by: RenamedBy,
-}
-
-/// How a renamed hall was recognised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RenamedBy {
-    /// The room has the `guid` that the hall's room had.
-    RoomGuid,
-    /// All talks of the hall have the new name, and only those had another hall before.
-    AllTalks,
-}
 
 /// Names of `talks` that are new names of known halls. Names that the halls file or the catalog knows are never taken
 /// for something else, and a name that could belong to two halls belongs to none.

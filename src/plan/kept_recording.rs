@@ -10,19 +10,10 @@ use chrono_tz::Tz;
 
 use super::hall_plan::HallPlan;
 use super::schedule_diff::{Change, ChangeKind, Diff, KnownTalk, Placement, TalkStep, slot_text};
-use crate::domain::ids::{HallId, TalkId};
+use crate::domain::ids::TalkId;
 use crate::domain::interval::Interval;
-use crate::domain::talk::TalkStatus;
+use crate::domain::talk::{Place, TalkStatus};
 use crate::domain::time::Ms;
-
-/// A hall and a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Where.
-    pub hall: HallId,
-    /// When, without padding.
-    pub slot: Interval,
-}
 
 /// Steps that would change the hall or slot of a talk that has begun, or take it out of the schedule, with the place the
 /// talk's row has: it matters whether something was recorded there.

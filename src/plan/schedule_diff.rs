@@ -6,12 +6,11 @@ use std::fmt;
 use chrono_tz::Tz;
 
 use super::hall_plan::{HallPlan, talk_label};
-use super::kept_recording::Place;
 use crate::domain::hall::fold_name;
 use crate::domain::ids::{HallId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::schedule::{ScheduledTalk, TalkDetails, Warning, WarningKind};
-use crate::domain::talk::TalkStatus;
+use crate::domain::talk::{Place, TalkStatus};
 use crate::domain::text::shortened;
 use crate::domain::time::Ms;
 

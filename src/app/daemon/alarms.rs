@@ -125,7 +125,21 @@ impl Caller {
     ) -> Self {
         let (alarms, refreshed, origin) = (Alarms::default(), Vec::new(), Instant::now());
         let (asked, version, untold, catalog) = (None, None, None, None);
-        Self { env, core, reader, post, alarms, started, origin, refreshed, asked, version, last_change, catalog, untold }
+        Self {
+            env,
+            core,
+            reader,
+            post,
+            alarms,
+            started,
+            origin,
+            refreshed,
+            asked,
+            version,
+            last_change,
+            catalog,
+            untold,
+        }
     }
 
     /// Tells too when the catalog's file is damaged, or was written out again because it was gone.

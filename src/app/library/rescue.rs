@@ -27,7 +27,9 @@ impl Rescue {
     pub fn describe(&self) -> String {
         let kept = self.aside.as_ref().map(|aside| format!("; the damaged one is kept as {}", aside.display()));
         let now = match &self.from {
-            Some(from) => format!("the backup {} takes its place; import the schedule again if it changed since", from.display()),
+            Some(from) => {
+                format!("the backup {} takes its place; import the schedule again if it changed since", from.display())
+            }
             None => format!(
                 "there is no sound backup: a new one begins with {} row(s) that could still be read; import the schedule again",
                 self.salvaged
@@ -53,7 +55,8 @@ pub fn open(env: &Env) -> Result<(rusqlite::Connection, Option<Rescue>)> {
     if is_gone(env) {
         return replace(env, format!("the catalog {} is gone", env.data_dir.join(catalog::FILE_NAME).display()));
     }
-    match catalog::open_writer(&env.data_dir).and_then(|db| catalog::open::check_soon(&db, &env.data_dir).map(|()| db)) {
+    match catalog::open_writer(&env.data_dir).and_then(|db| catalog::open::check_soon(&db, &env.data_dir).map(|()| db))
+    {
         Ok(db) => Ok((db, None)),
         Err(e) if e.is_damage() => replace(env, e.to_string()),
         Err(e) => Err(e.into()),
