@@ -121,7 +121,9 @@ fn m3u(rows: &[Row]) -> String {
 }
 
 fn csv(rows: &[Row]) -> String {
-    let cell = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    // Spreadsheets take a cell that begins so for a formula; the schedule's text is written by strangers.
+    let harmless = |text: &str| if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    let cell = |text: &str| format!("\"{}{}\"", harmless(text), text.replace('"', "\"\""));
     let mut out = "id,event,hall,title,speakers,start,end,state,coverage,seconds,path,earlier_files\r\n".to_owned();
     for row in rows {
         let seconds = row.file.as_ref().map(|(_, seconds)| format!("{seconds:.3}")).unwrap_or_default();
@@ -168,5 +170,7 @@ mod tests {
                 && table.contains("1800.400,\"/data/talks/a.mkv\",\"/data/talks/b.mkv\"\r\n"),
             "{table}"
         );
+        let formula = Row { title: "=1+2".to_owned(), hall: "@x".to_owned(), ..Row::default() };
+        assert!(csv(&[formula]).contains("\"'@x\",\"'=1+2\""));
     }
 }

@@ -125,7 +125,7 @@ fn a_clock_that_is_set_alarms_nobody_and_changes_no_length() {
     for step in [600, 86_400, -600, -86_400] {
         let mut alarms = Alarms::default();
         let mut evaluate = |second: i64, wall: i64, silent, failing: &[(String, Option<String>)]| {
-            let facts = AlarmFacts { refresh: failing.to_vec(), ..halls(vec![hall(silent)]) };
+            let facts = AlarmFacts { refresh: failing.to_vec(), ..halls(vec![hall(silent)]), catalog: None };
             let messages = alarms.evaluate(Ms(wall * SECOND), second * SECOND, &facts);
             assert!(messages.iter().all(|m| m.since <= m.at), "{messages:?}");
             messages.into_iter().map(|m| m.text).collect::<Vec<_>>()

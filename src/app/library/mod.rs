@@ -13,4 +13,6 @@ pub mod report;
 pub mod rescue;
 pub mod retention;
 mod sidecar;
+mod talk_files;
+mod unheld;
 pub mod verify;

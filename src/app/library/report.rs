@@ -14,8 +14,9 @@ use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::{free_space, lock};
 use crate::catalog::assemblies::{self, Assembly, EarlierFile, Files, Part, PrunedAssembly};
 use crate::catalog::schedule::{self, TalkFilter};
-use crate::catalog::{daemon_runs, merged, talk_details};
+use crate::catalog::{daemon_runs, merged, talk_details, todo};
 use crate::domain::event::Event;
+use crate::domain::gap::GapCause;
 use crate::domain::hall::{Hall, fold_name};
 use crate::domain::ids::{EventId, HallId, SegmentId, StreamId, TalkId};
 use crate::domain::interval::{Interval, IntervalSet};
@@ -25,7 +26,8 @@ use crate::domain::settings::Settings;
 use crate::domain::talk::{Rescheduled, Talk, TalkState, TalkStatus};
 use crate::domain::text::folded;
 use crate::domain::time::{MINUTE, Ms};
-use crate::plan::coverage::{TalkFacts, TalkReport, report};
+use crate::plan::coverage::{FilePresence, TalkFacts, TalkReport, report};
+use crate::plan::presented::presence;
 use crate::plan::schedule_diff::slot_text;
 use crate::plan::wanted::window_of;
 use crate::source::child::start_ticks;
@@ -318,6 +320,7 @@ pub fn congress_day(at: Ms, zone: Tz, settings: &Settings) -> chrono::NaiveDate 
 
 /// The facts of some talks, read at once.
 struct Facts<'a> {
+    db: &'a Db,
     env: &'a Env,
     events: BTreeMap<EventId, Arc<Event>>,
     halls: BTreeMap<HallId, Arc<Hall>>,
@@ -332,7 +335,7 @@ struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    fn read(db: &Db, env: &'a Env, events: Vec<Event>, halls: Vec<Hall>, talks: &[Talk]) -> Result<Self> {
+    fn read(db: &'a Db, env: &'a Env, events: Vec<Event>, halls: Vec<Hall>, talks: &[Talk]) -> Result<Self> {
         let now = env.clock.now();
         let events: BTreeMap<_, _> = events.into_iter().map(|e| (e.id, Arc::new(e))).collect();
         let mut stretches: BTreeMap<HallId, (Option<Interval>, Interval)> = BTreeMap::new();
@@ -359,7 +362,7 @@ impl<'a> Facts<'a> {
         let halls = halls.into_iter().map(|h| (h.id, Arc::new(h))).collect();
         let disk_full = free_space::is_full(&env.data_dir);
         let details = if only.is_some() { talk_details::of_talks(db, only)? } else { HashMap::new() };
-        Ok(Self { env, events, halls, histories, presence, files, rescheduled, details, now, disk_full })
+        Ok(Self { db, env, events, halls, histories, presence, files, rescheduled, details, now, disk_full })
     }
 
     fn view(&mut self, talk: Talk) -> Result<TalkView> {
@@ -381,6 +384,8 @@ impl<'a> Facts<'a> {
             // The catalog lies on that disk too, so nobody can have noted it there yet.
             disk_full = disk_full.union(&Interval::new(open.at.end, self.now).into());
         }
+        // Only a talk that has, or had, a file has any that presents something.
+        let file = if self.files.contains_key(&talk.id) { file_presence(self.db, talk.id)? } else { None };
         let report = report(
             &TalkFacts {
                 talk: &talk,
@@ -393,6 +398,7 @@ impl<'a> Facts<'a> {
                 disk_full: &disk_full,
                 skipped: &self.presence.skipped(window),
                 forbidden: &history.forbidden(talk.slot),
+                file: file.as_ref(),
             },
             self.now,
             self.env.settings.list.complete_tolerance_ms,
@@ -422,6 +428,24 @@ impl<'a> Facts<'a> {
     fn only(mut self, talk: Talk) -> Result<TalkView> {
         self.view(talk)
     }
+}
+
+/// The cause that a plan's reason for leaving a segment out stands for.
+fn why_left_out(note: &str) -> GapCause {
+    if note.contains("format") { GapCause::FormatChanged } else { GapCause::NotJoined }
+}
+
+/// What the file of a talk presents; `None` where there is none, or where nobody looked.
+fn file_presence(db: &Db, talk: TalkId) -> Result<Option<FilePresence>> {
+    let Some(assembly) = assemblies::newest_or_pruned(db, talk)? else { return Ok(None) };
+    let presented = assemblies::presented(db, assembly)?;
+    if presented.is_empty() {
+        return Ok(None);
+    }
+    let parts = assemblies::parts(db, assembly)?;
+    let left_out = parts.iter().filter(|part| part.place.is_none() && !part.redundant);
+    let left_out = left_out.map(|part| (part.segment, why_left_out(&part.note))).collect();
+    Ok(Some(FilePresence { presence: presence(&presented), is_settled: todo::stamp(db, talk)?.is_none(), left_out }))
 }
 
 /// The newest run, where its daemon holds the data directory: a heartbeat that is old means then only that the

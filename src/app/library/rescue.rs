@@ -55,8 +55,8 @@ pub fn open(env: &Env) -> Result<(rusqlite::Connection, Option<Rescue>)> {
     if is_gone(env) {
         return replace(env, format!("the catalog {} is gone", env.data_dir.join(catalog::FILE_NAME).display()));
     }
-    match catalog::open_writer(&env.data_dir).and_then(|db| catalog::open::check_soon(&db, &env.data_dir).map(|()| db))
-    {
+    let checked = |mut db| catalog::open::check_soon(&mut db, &env.data_dir).map(|()| db);
+    match catalog::open_writer(&env.data_dir).and_then(checked) {
         Ok(db) => Ok((db, None)),
         Err(e) if e.is_damage() => replace(env, e.to_string()),
         Err(e) => Err(e.into()),
