@@ -125,7 +125,7 @@ fn a_clock_that_is_set_alarms_nobody_and_changes_no_length() {
     for step in [600, 86_400, -600, -86_400] {
         let mut alarms = Alarms::default();
         let mut evaluate = |second: i64, wall: i64, silent, failing: &[(String, Option<String>)]| {
-            let facts = AlarmFacts { refresh: failing.to_vec(), ..halls(vec![hall(silent)]), catalog: None };
+            let facts = AlarmFacts { refresh: failing.to_vec(), ..halls(vec![hall(silent)]) };
             let messages = alarms.evaluate(Ms(wall * SECOND), second * SECOND, &facts);
             assert!(messages.iter().all(|m| m.since <= m.at), "{messages:?}");
             messages.into_iter().map(|m| m.text).collect::<Vec<_>>()
@@ -163,6 +163,7 @@ proptest! {
                 disk_reserve: 5 * GB,
                 disk_full: full,
                 refresh: failing.then(|| ("27c3".to_owned(), Some("503".to_owned()))).into_iter().collect(),
+                catalog: None,
             };
             for message in alarms.evaluate(now, passed, &facts) {
                 prop_assert!(message.since <= message.at);
