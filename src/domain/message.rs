@@ -50,6 +50,8 @@ pub enum Topic {
     DaemonRestarted,
     /// The catalog's file is damaged, or was gone; or what was done about that.
     CatalogDamaged,
+    /// Somebody deleted, moved or cut a file while it was recorded.
+    FileDamaged,
     /// Asked for by a person, to see whether messages arrive.
     Test,
     /// Several messages that waited because there were too many.
@@ -58,7 +60,7 @@ pub enum Topic {
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::HallSilent,
         Self::DiskWarn,
         Self::DiskReserve,
@@ -67,6 +69,7 @@ impl Topic {
         Self::TalkDone,
         Self::DaemonRestarted,
         Self::CatalogDamaged,
+        Self::FileDamaged,
         Self::Test,
         Self::Several,
     ];
@@ -83,6 +86,7 @@ impl Topic {
             Self::TalkDone => "talk-done",
             Self::DaemonRestarted => "daemon-restarted",
             Self::CatalogDamaged => "catalog-damaged",
+            Self::FileDamaged => "file-damaged",
             Self::Test => "test",
             Self::Several => "several",
         }

@@ -23,7 +23,7 @@ use crate::app::support::humanize::percent;
 use crate::catalog::daemon_runs::DaemonRun;
 use crate::catalog::schedule_changes::{self, NewChange};
 use crate::catalog::writer::{Health, Writer};
-use crate::catalog::{assemblies, schedule};
+use crate::catalog::{assemblies, schedule, troubles};
 use crate::domain::ids::{AssemblyId, TalkId};
 use crate::domain::message::{Message, Phase, TalkNews, Topic};
 use crate::domain::stream_url::redact_text;
@@ -107,6 +107,8 @@ pub(super) struct Caller {
     /// The schedule's version when its changes were told, and the number of the last of them.
     version: Option<i64>,
     last_change: i64,
+    /// The last row of the catalog's troubles that was looked at; `None`: none yet, those of before are no news.
+    last_trouble: Option<i64>,
     /// How the catalog's file is, and how often it had been written out again when that was told.
     catalog: Option<(watch::Receiver<Health>, u64)>,
     /// Joined files that the daemon before this one did not hand over.
@@ -124,7 +126,7 @@ impl Caller {
         last_change: i64,
     ) -> Self {
         let (alarms, refreshed, origin) = (Alarms::default(), Vec::new(), Instant::now());
-        let (asked, version, untold, catalog) = (None, None, None, None);
+        let (asked, version, untold, catalog, last_trouble) = (None, None, None, None, None);
         Self {
             env,
             core,
@@ -137,6 +139,7 @@ impl Caller {
             asked,
             version,
             last_change,
+            last_trouble,
             catalog,
             untold,
         }
@@ -177,10 +180,28 @@ impl Caller {
                         self.post.send(&message);
                     }
                     self.catalog_written_out();
+                    self.files_damaged().await;
                     if let Err(e) = self.schedule_changes().await {
                         tracing::debug!("cannot tell what changed in the schedule: {e}");
                     }
                 }
+            }
+        }
+    }
+
+    /// Tells of files that somebody deleted, moved or cut while they were recorded.
+    async fn files_damaged(&mut self) {
+        let last = self.last_trouble;
+        let found = read(&self.reader, move |db| match last {
+            Some(last) => Ok(troubles::noted_after(db, troubles::FILE_DAMAGED, last)?),
+            None => Ok(vec![(troubles::newest(db)?, String::new())]),
+        });
+        let Ok(found) = found.await else { return };
+        for (row, message) in found {
+            self.last_trouble = Some(row);
+            if !message.is_empty() {
+                let text = one_line(&message);
+                self.post.send(&Message::new(Topic::FileDamaged, Phase::News, text, self.env.clock.now()));
             }
         }
     }

@@ -90,6 +90,9 @@ fn write(db: &rusqlite::Connection, event: &TapeEvent, daemon_run: Option<i64>) 
         TapeEvent::ConnectionClosed { connection, bytes, reason, detail, at } => {
             segments::close_connection(db, *connection, *bytes, *reason, detail.as_deref(), *at)
         }
+        TapeEvent::FileDamaged { message, at, .. } => {
+            crate::catalog::troubles::note(db, daemon_run, crate::catalog::troubles::FILE_DAMAGED, message, *at)
+        }
         TapeEvent::DiskFull { hall, full, at } => {
             crate::catalog::troubles::disk_full(db, daemon_run, *hall, *full, *at)
         }
