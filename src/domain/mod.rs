@@ -5,6 +5,7 @@
 pub mod cause_help;
 pub mod clock;
 pub mod event;
+pub mod file_name;
 pub mod gap;
 pub mod hall;
 pub mod halls_file;

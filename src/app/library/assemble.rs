@@ -19,10 +19,12 @@ use crate::catalog::assemblies::{self, Assembly, NewAssembly, Part, PrunedAssemb
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, seams, todo};
 use crate::domain::event::Event;
+use crate::domain::file_name::{FileNameTemplate, TalkName};
 use crate::domain::hall::Hall;
 use crate::domain::ids::{SegmentId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::name::{MAX_FILE_NAME, slug};
+use crate::domain::schedule::TalkDetails;
 use crate::domain::talk::{Talk, TalkStatus};
 use crate::media::{MediaError, join};
 use crate::plan::assembly::EditList;
@@ -224,6 +226,32 @@ async fn done(writer: &Writer, facts: &Facts, outcome: AssembleOutcome) -> Resul
     let (talk, stamp) = (facts.view.talk.id, facts.stamp);
     writer.call(move |db| todo::done(db, talk, stamp)).await?;
     Ok(outcome)
+}
+
+/// The path of a talk's file below [`TALKS`], without extension; an id may be added to tell talks apart. `details`: what
+/// the schedule tells of it, and its page.
+pub(super) fn name_of(
+    template: &FileNameTemplate,
+    talk: &Talk,
+    event: &Event,
+    hall: &Hall,
+    details: Option<&(TalkDetails, Option<String>)>,
+) -> PathBuf {
+    let start = talk.slot.start.in_zone(event.zone);
+    let (date, time) = (start.format("%Y-%m-%d").to_string(), start.format("%H%M").to_string());
+    let details = details.map(|(details, _)| details);
+    let name = TalkName {
+        event: &event.slug,
+        date: &date,
+        time: &time,
+        hall: &hall.slug,
+        title: &talk.title,
+        id: talk.id.0,
+        language: details.and_then(|d| d.language.as_deref()),
+        track: details.and_then(|d| d.track.as_deref()),
+        code: details.and_then(|d| d.code.as_deref()),
+    };
+    template.path(&name, format!("-{}.mkv", talk.id).len())
 }
 
 /// What the name of a talk's file begins with: `2010-12-27_2030_saal-1_`.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::{TALKS, file_prefix};
+use super::{TALKS, name_of};
 use crate::app::library::index::{Looked, arrivals, index_file, index_segment};
 use crate::app::library::optout;
 use crate::app::library::report::{self, TalkView};
@@ -16,10 +16,10 @@ use crate::app::support::failure::Result;
 use crate::catalog::assemblies::{Assembly, Part};
 use crate::catalog::writer::Writer;
 use crate::catalog::{media_index, schedule, segments, todo};
+use crate::domain::file_name::FileNameTemplate;
 use crate::domain::ids::{SegmentId, TalkId};
 use crate::domain::interval::IntervalSet;
 use crate::domain::media::MediaIndex;
-use crate::domain::name::{MAX_FILE_NAME, slug};
 use crate::domain::segment::{Segment, Verdict};
 use crate::domain::time::Ms;
 use crate::media::MediaError;
@@ -33,6 +33,8 @@ pub(super) struct Facts {
     pub(super) view: TalkView,
     pub(super) indexes: HashMap<SegmentId, MediaIndex>,
     pub(super) forbidden: IntervalSet,
+    /// How the file is to be called.
+    file_name: FileNameTemplate,
 }
 
 impl Facts {
@@ -47,7 +49,7 @@ impl Facts {
         }
         let near = schedule::TalkFilter { hall: Some(view.hall.id), within: Some(view.window), event: None };
         let forbidden = forbidden_slots(&schedule::talks(db, near)?);
-        Ok(Self { stamp, view, indexes, forbidden })
+        Ok(Self { stamp, view, indexes, forbidden, file_name: env.settings.assemble.file_name.clone() })
     }
 
     pub(super) fn plan(&self, env: &Env) -> EditList {
@@ -96,14 +98,15 @@ impl Facts {
     pub(super) fn path(&self, plan: &EditList, taken: impl Fn(&Path) -> Result<bool>) -> Result<PathBuf> {
         let talk = &self.view.talk;
         let extension = if plan.has_video() { "mkv" } else { "mka" };
-        let event = slug(&self.view.event.slug, 80);
-        let stem = file_prefix(talk, &self.view.event, &self.view.hall);
         let id = format!("-{}", talk.id);
-        let room = MAX_FILE_NAME.saturating_sub(stem.len() + id.len() + 1 + extension.len()).max(8);
-        let name = format!("{stem}{}", slug(&talk.title, room));
-        let folder = Path::new(TALKS).join(event);
-        let path = folder.join(format!("{name}.{extension}"));
-        Ok(if taken(&path)? { folder.join(format!("{name}{id}.{extension}")) } else { path })
+        let path = name_of(&self.file_name, talk, &self.view.event, &self.view.hall, self.view.details.as_ref());
+        let named = |id: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!("{id}.{extension}"));
+            Path::new(TALKS).join(name)
+        };
+        let path = named("");
+        Ok(if taken(&path)? { named(&id) } else { path })
     }
 
     /// True where a segment that an assembly used is not there any more and not in the new plan.
@@ -127,6 +130,10 @@ impl Facts {
 
     /// True where the old file was made for the same place and time.
     pub(super) fn same_place(&self, old: &Assembly, new: &Path) -> bool {
+        // A recording keeps its hall and slot. Only names of old catalogs say that it did not.
+        if !self.file_name.is_default() {
+            return true;
+        }
         let stem = |path: &Path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             // Day, time and hall; slugs have no `_`.
