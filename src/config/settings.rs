@@ -85,7 +85,7 @@ macro_rules! key {
     };
 }
 
-const KEYS: [Key; 28] = [
+const KEYS: [Key; 29] = [
     key!(record.recorder recorder: word, "source of halls that name none: auto, mplayer, ffmpeg, http or hls"),
     key!(record.quality quality: word, "rendition of HLS streams of halls that name none: best, worst, audio or a height such as 1080p"),
     key!(record.pre_padding pre_padding_ms: duration, "recorded before each talk, where the halls file says nothing"),
