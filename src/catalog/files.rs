@@ -169,8 +169,7 @@ pub fn assembly_is_gone(db: &Connection, assembly: AssemblyId, talk: TalkId, now
         "UPDATE assembly SET gone_ms = ?2, gone_reason = 'file missing' WHERE id = ?1 AND gone_ms IS NULL",
         [assembly.0, now.0],
     )?;
-    db.execute("INSERT OR REPLACE INTO assembly_todo (talk_id) VALUES (?1)", [talk.0])?;
-    Ok(())
+    super::assembly_queue::add(db, talk)
 }
 
 /// A file that stayed when a newer one took its place is gone: it is not looked for any more.

@@ -6,16 +6,19 @@
 //! their transactions short, since an open one lets the write-ahead log grow.
 
 pub mod assemblies;
+pub mod assembly_queue;
 pub mod backup;
 pub mod daemon_runs;
 mod file_guard;
 pub mod files;
 pub mod halls;
 pub mod import;
+pub mod manual;
 pub mod marks;
 pub mod media_index;
 pub mod merged;
 pub mod open;
+pub mod recovery;
 pub mod salvage;
 pub mod schedule;
 pub mod schedule_changes;
@@ -23,7 +26,6 @@ mod schema_version;
 pub mod seams;
 pub mod segments;
 pub mod talk_details;
-pub mod todo;
 pub mod troubles;
 pub mod writer;
 

@@ -1,13 +1,13 @@
 //! One life of a daemon: lock, recover, tick, work, stop.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
-use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::alarms::{self, Caller};
@@ -15,6 +15,7 @@ use super::catalog_sink::Journal;
 use super::core::Core;
 use super::heartbeat::Heart;
 use super::status::{self, Status};
+use super::supervisor::Supervisor;
 use super::systemd::Notifier;
 use super::ticker::Ticker;
 use super::worker::{self, Doing, Worker};
@@ -29,7 +30,7 @@ use crate::app::support::{free_space, symlink_guard};
 use crate::awake::Awake;
 use crate::catalog::daemon_runs::DaemonRun;
 use crate::catalog::writer::{Health, Writer};
-use crate::catalog::{self, assemblies, daemon_runs, schedule_changes, troubles};
+use crate::catalog::{self, assemblies, assembly_queue, daemon_runs, schedule_changes, troubles};
 use crate::domain::ids::{AssemblyId, EventId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::segment::EndReason;
@@ -85,8 +86,23 @@ const LAST_WRITES: Duration = Duration::from_secs(3);
 /// Messages about the last talk have this long to be delivered, where the daemon ends because all is done.
 const LAST_MESSAGES: Duration = Duration::from_secs(10);
 
-/// Likewise, where somebody waits for the daemon to end.
+/// A part that is stopped, and messages where somebody waits for the daemon to end, have this long.
 const SOON: Duration = Duration::from_secs(1);
+
+/// Writes to the catalog which joined files the hook has taken.
+const HOOK_LEDGER: &str = "hook ledger";
+/// Opens the catalog again where its file was written out anew.
+const CATALOG_READERS: &str = "catalog readers";
+/// Indexes closed segments and joins talks.
+const WORKER: &str = "worker";
+/// Writes the status, every second.
+const STATUS: &str = "status";
+/// Sends messages and alarms.
+const MESSAGES: &str = "messages";
+/// Writes the heartbeat.
+const HEARTBEAT: &str = "heartbeat";
+/// Keeps the machine from sleeping.
+const SLEEP_INHIBITOR: &str = "sleep inhibitor";
 
 /// Runs a daemon until `shutdown` resolves, or until done.
 ///
@@ -129,7 +145,6 @@ pub async fn run(
     let reconciled = core.reconciliations();
     let (tell_taken, taken) = mpsc::unbounded_channel();
     let post = alarms::post(env, move || reconciled.borrow().elapsed(), tell_taken);
-    let noting = tokio::spawn(alarms::note(writer.clone(), Arc::clone(&env.clock), taken));
     let worker = worker.telling(tell_done, post.clone());
     post.send_kept(&kept::read(&env.data_dir));
     alarms::restarted(&post, before, recovery.describe(), started);
@@ -138,7 +153,6 @@ pub async fn run(
     }
     let watcher = Arc::new(Mutex::new(reader()?));
     let readers = vec![core.reader(), worker.reader(), Arc::clone(&watcher)];
-    let reopening = AbortOnDropHandle::new(tokio::spawn(reopen(writer.health(), env.clone(), readers)));
 
     core.reconcile().await;
     let systemd = Notifier::from_env();
@@ -149,19 +163,23 @@ pub async fn run(
     let mut ticker = Ticker::start(Arc::clone(&core)).await.map_err(failed)?;
     add_refresh(&ticker, env, &writer, &watcher).await?;
     add_backup(&ticker, env).await.map_err(failed)?;
-    let working = tokio::spawn(worker.run());
-    let telling = tokio::spawn(tell(Arc::clone(&core), env.clone(), started, options.problems, doing.clone(), seen));
-    let caller = Caller::new(env.clone(), Arc::clone(&core), Arc::clone(&watcher), post.clone(), started, last_change)
-        .watching(writer.health())
-        .handing_over(untold);
-    let calling = post.has_ways().then(|| tokio::spawn(caller.run(done_talks)));
-    let beating = tokio::spawn(beat(Heart::new(writer.clone(), run_id, Arc::clone(&env.clock))));
-
-    let awake = env
-        .settings
-        .record
-        .keep_awake
-        .then(|| AbortOnDropHandle::new(tokio::spawn(stay_awake(Arc::clone(&core), env.clone()))));
+    let mut parts = Supervisor::default();
+    parts.start(HOOK_LEDGER, alarms::note(writer.clone(), Arc::clone(&env.clock), taken));
+    parts.start(WORKER, worker.run());
+    parts.start(STATUS, tell(Arc::clone(&core), env.clone(), started, options.problems, doing.clone(), seen));
+    if post.has_ways() {
+        let caller =
+            Caller::new(env.clone(), Arc::clone(&core), Arc::clone(&watcher), post.clone(), started, last_change);
+        parts.start(MESSAGES, caller.watching(writer.health()).handing_over(untold).run(done_talks));
+    } else {
+        // Nobody reads them: a talk's file counts as not expected once its message is dropped.
+        drop(done_talks);
+    }
+    parts.start(CATALOG_READERS, reopen(writer.health(), env.clone(), readers));
+    parts.start(HEARTBEAT, beat(Heart::new(writer.clone(), run_id, Arc::clone(&env.clock))));
+    if env.settings.record.keep_awake {
+        parts.start(SLEEP_INHIBITOR, stay_awake(Arc::clone(&core), env.clone()));
+    }
 
     let done = async {
         if options.until_done {
@@ -184,35 +202,18 @@ pub async fn run(
 
     tracing::info!("stopping: closing files");
     systemd.stopping();
-    telling.abort();
-    beating.abort();
-    drop((awake, reopening));
+    parts.stop(STATUS, SOON).await;
+    parts.stop(HEARTBEAT, SOON).await;
+    parts.stop(SLEEP_INHIBITOR, SOON).await;
+    parts.stop(CATALOG_READERS, SOON).await;
     core.stop(EndReason::Shutdown).await;
     // Only now: what it was joining is made again at the next start.
-    working.abort();
-    let _ = working.await;
+    parts.stop(WORKER, LAST_WRITES).await;
     // It ends by itself, now that no talk can be done any more.
-    if let Some(calling) = calling {
-        let _ = tokio::time::timeout(LAST_WRITES, calling).await;
-    }
-    // Before the writer ends: what the hook takes yet is written down.
-    let left = post.flush(if finished { LAST_MESSAGES } else { SOON }).await;
-    let unsent = post.undelivered();
-    match kept::write(&env.data_dir, &unsent) {
-        Ok(()) if left.messages > 0 => {
-            tracing::warn!("{} message(s) could not be delivered in time: the next start sends them", left.messages);
-        }
-        Ok(()) => {}
-        Err(e) => tracing::error!("{} message(s) could not be delivered, and are lost: {e}", unsent.len()),
-    }
-    if left.files > 0 {
-        tracing::warn!(
-            "notify.on_talk_done has not taken {} joined file(s) yet: the next start hands them over",
-            left.files
-        );
-    }
-    noting.abort();
-    let _ = noting.await;
+    parts.finish(MESSAGES, LAST_WRITES).await;
+    deliver(&post, &env.data_dir, if finished { LAST_MESSAGES } else { SOON }).await;
+    // After the hook: the files that it takes yet are written down.
+    parts.stop(HOOK_LEDGER, LAST_WRITES).await;
     ticker.stop().await;
     let _ = std::fs::remove_file(env.data_dir.join(status::FILE_NAME));
     let stopped = env.clock.now();
@@ -238,6 +239,25 @@ pub async fn run(
     })
     .await?;
     Ok(if missing == 0 { Outcome::Complete } else { Outcome::Incomplete(missing) })
+}
+
+/// Delivers the messages that wait, for `deadline` at most, and logs what is left.
+async fn deliver(post: &crate::notify::Post, data_dir: &Path, deadline: Duration) {
+    let left = post.flush(deadline).await;
+    let unsent = post.undelivered();
+    match kept::write(data_dir, &unsent) {
+        Ok(()) if left.messages > 0 => {
+            tracing::warn!("{} message(s) could not be delivered in time: the next start sends them", left.messages);
+        }
+        Ok(()) => {}
+        Err(e) => tracing::error!("{} message(s) could not be delivered, and are lost: {e}", unsent.len()),
+    }
+    if left.files > 0 {
+        tracing::warn!(
+            "notify.on_talk_done has not taken {} joined file(s) yet: the next start hands them over",
+            left.files
+        );
+    }
 }
 
 /// What a daemon begins with.
@@ -273,6 +293,7 @@ async fn begin(env: &Env, scope: Option<EventId>, lock: &Arc<DaemonLock>) -> Res
                 tracing::error!("catalog-damaged: {}", rescue.describe());
                 troubles::note(&db, None, "catalog-damaged", &rescue.describe(), job.clock.now())?;
             }
+            assembly_queue::set_paddings(&db, &job.settings.record)?;
             let (before, last_change) = (daemon_runs::newest(&db)?, schedule_changes::newest(&db)?);
             let recovery = recover::recover(&job, &mut db, &cancel)?;
             let run_id = daemon_runs::begin(&db, Uuid::now_v7(), scope, job.clock.now())?;

@@ -18,7 +18,6 @@ use crate::config::halls_file;
 use crate::domain::halls_file::HallsFile;
 use crate::domain::ids::TalkId;
 use crate::domain::schedule::{Schedule, Warning, WarningKind};
-use crate::domain::settings::Record;
 use crate::domain::stream_url::redact_text;
 use crate::domain::text::one_line;
 use crate::domain::time::Ms;
@@ -377,7 +376,8 @@ pub fn apply(db: &Connection, prepared: &Prepared, options: ApplyOptions, now: M
     let mut diff = diff(known_talks, talks, &halls, prepared.xml_missing, now, zone);
     let begun = candidates(&diff, known_talks, &halls, now);
     let recorded = catalog_import::recorded(db, &begun)?;
-    let post_padding_ms = prepared.row.post_padding_ms.unwrap_or_else(|| Record::default().post_padding_ms);
+    let of_settings = crate::catalog::assembly_queue::paddings(db)?.post_padding_ms;
+    let post_padding_ms = prepared.row.post_padding_ms.unwrap_or(of_settings);
     keep_recordings(&mut diff, known_talks, &halls, &recorded, post_padding_ms, now, zone);
     if !options.force {
         let reasons = objections(known_talks, known_halls, &halls, &diff, now);
