@@ -17,7 +17,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("source", &["domain", "plan"]),
     ("media", &["domain", "plan"]),
     ("notify", &["domain", "plan"]),
-    ("awake", &["domain"]),
+    ("sleep_inhibitor", &["domain"]),
     ("tape", &["domain", "plan", "source"]),
     (
         "app",
@@ -33,7 +33,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "source",
             "media",
             "notify",
-            "awake",
+            "sleep_inhibitor",
             "tape",
         ],
     ),

@@ -14,14 +14,14 @@ use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::{free_space, lock};
 use crate::catalog::assemblies::{self, Assembly, EarlierFile, Files, Part, PrunedAssembly};
 use crate::catalog::schedule::{self, TalkFilter};
-use crate::catalog::{assembly_queue, daemon_runs, merged, talk_details};
+use crate::catalog::{assembly_queue, daemon_runs, merge_origins, talk_details};
 use crate::domain::event::Event;
 use crate::domain::gap::GapCause;
 use crate::domain::hall::{Hall, fold_name};
 use crate::domain::ids::{EventId, HallId, SegmentId, StreamId, TalkId};
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::schedule::TalkDetails;
-use crate::domain::segment::{Connection, Segment, Verdict};
+use crate::domain::segment::{ConnectionRecord, Segment, Verdict};
 use crate::domain::settings::Settings;
 use crate::domain::talk::{Rescheduled, Talk, TalkState, TalkStatus};
 use crate::domain::text::folded;
@@ -48,7 +48,7 @@ pub struct TalkView {
     /// Segments of its hall that touch its window, by start.
     pub segments: Vec<Segment>,
     /// Connections of its hall in its window, by opening.
-    pub connections: Vec<Connection>,
+    pub connections: Vec<ConnectionRecord>,
     /// Addresses of the hall's streams, without passwords.
     pub streams: Arc<BTreeMap<StreamId, String>>,
     /// The file made for it.
@@ -66,7 +66,7 @@ pub struct TalkView {
 }
 
 /// Segments that another recorder taped, and where they come from.
-pub type Foreign = BTreeMap<SegmentId, merged::Origin>;
+pub type Foreign = BTreeMap<SegmentId, merge_origins::Origin>;
 
 impl TalkView {
     /// What the schedule says by now, for people, where the recording stays under another hall or slot.
@@ -107,7 +107,7 @@ pub fn parts(db: &Db, view: &TalkView) -> Result<Vec<Part>> {
 pub fn foreign(db: &Db, view: &TalkView) -> Result<Foreign> {
     let mut foreign = Foreign::new();
     for segment in &view.segments {
-        if let Some(origin) = merged::origin(db, segment.id)? {
+        if let Some(origin) = merge_origins::origin(db, segment.id)? {
             foreign.insert(segment.id, origin);
         }
     }

@@ -199,7 +199,7 @@ fn finish(db: &mut Connection, prepared: &Prepared, request: &ImportRequest, now
 
 /// What is to be read.
 #[derive(Clone, Debug)]
-pub(super) struct Inputs {
+pub(super) struct ScheduleInputs {
     name: String,
     source: Place,
     halls: Option<PathBuf>,
@@ -213,7 +213,7 @@ pub(super) struct Inputs {
     cache: Arc<Cache>,
 }
 
-fn inputs(request: &ImportRequest, name: String, source: Place, row: Option<&EventRow>) -> Result<Inputs> {
+fn inputs(request: &ImportRequest, name: String, source: Place, row: Option<&EventRow>) -> Result<ScheduleInputs> {
     let absolute = |path: &Path| {
         std::path::absolute(path)
             .map_err(|e| Failure::new(Kind::Usage, format!("bad path {}", path.display())).because(e))
@@ -233,7 +233,7 @@ fn inputs(request: &ImportRequest, name: String, source: Place, row: Option<&Eve
             Failure::new(Kind::Usage, "schedule.xml cannot come from standard input").hint("name a file or an address")
         );
     }
-    Ok(Inputs {
+    Ok(ScheduleInputs {
         name,
         source,
         halls,
@@ -246,7 +246,7 @@ fn inputs(request: &ImportRequest, name: String, source: Place, row: Option<&Eve
     })
 }
 
-impl Inputs {
+impl ScheduleInputs {
     /// What a known event was imported from.
     pub(super) fn remembered(name: &str, row: &EventRow, cache: &Arc<Cache>) -> Result<Self> {
         let request = ImportRequest::default();
@@ -269,12 +269,12 @@ fn system_zone() -> Tz {
 }
 
 /// Fetches and reads everything.
-pub(super) async fn gather(inputs: &Inputs) -> Result<Prepared> {
+pub(super) async fn gather(inputs: &ScheduleInputs) -> Result<Prepared> {
     gather_with(inputs, read_xml(inputs).await).await
 }
 
 /// As [`gather`], with a schedule.xml that was read before.
-pub(super) async fn gather_with(inputs: &Inputs, xml: Result<Option<ScheduleXml>>) -> Result<Prepared> {
+pub(super) async fn gather_with(inputs: &ScheduleInputs, xml: Result<Option<ScheduleXml>>) -> Result<Prepared> {
     let halls_file = match &inputs.halls {
         Some(path) => Some(read_halls(path).await?),
         None => None,
@@ -327,7 +327,7 @@ pub(super) async fn gather_with(inputs: &Inputs, xml: Result<Option<ScheduleXml>
 }
 
 /// Fetches and reads the event's schedule.xml, if it has one.
-pub(super) async fn read_xml(inputs: &Inputs) -> Result<Option<ScheduleXml>> {
+pub(super) async fn read_xml(inputs: &ScheduleInputs) -> Result<Option<ScheduleXml>> {
     let Some(place) = &inputs.xml else { return Ok(None) };
     let bytes =
         fetch::fetch_again(place, schedule_xml::MAX_BYTES, &inputs.cache).await.map_err(|e| fetch_failure(&e))?;

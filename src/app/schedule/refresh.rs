@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use crate::app::schedule::import::{
-    ApplyOptions, ImportReport, Inputs, Outcome, Prepared, apply, gather_with, read_xml, same_places,
+    ApplyOptions, ImportReport, Outcome, Prepared, ScheduleInputs, apply, gather_with, read_xml, same_places,
 };
 use crate::app::support::blocking::Reader;
 use crate::app::support::env::Env;
@@ -78,7 +78,7 @@ impl Fetched {
 ///
 /// `cache`: what the same caller fetched before; a server is asked whether that has changed.
 pub async fn fetch(event: Remembered, cache: &Arc<Cache>) -> Fetched {
-    let inputs = match Inputs::remembered(&event.name, &event.row, cache) {
+    let inputs = match ScheduleInputs::remembered(&event.name, &event.row, cache) {
         Ok(inputs) => inputs,
         Err(e) => return Fetched { event, prepared: Err(e), xml: None },
     };

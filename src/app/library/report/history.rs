@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection as Db;
 
-use crate::catalog::{Result, daemon_runs, schedule, seams, segments, troubles};
+use crate::catalog::{Result, daemon_runs, incidents, schedule, seams, segments};
 use crate::domain::gap::Gap;
 use crate::domain::ids::{EventId, HallId, SegmentId, StreamId};
 use crate::domain::interval::{Interval, IntervalSet};
@@ -54,7 +54,7 @@ impl HallHistory {
             }
             out.segments = found.into_iter().map(|segment| (segment.at, segment)).collect();
             out.connections = segments::connections_of_hall(db, hall, within.padded(CONNECTIONS_BEFORE_MS, 0))?;
-            out.disk_full = troubles::disk_full_times(db, hall, within, now)?;
+            out.disk_full = incidents::disk_full_times(db, hall, within, now)?;
         }
         Ok(out)
     }
@@ -111,9 +111,9 @@ impl Presence {
         now: Ms,
         living: Option<i64>,
     ) -> Result<Self> {
-        let skipped = troubles::skipped_times(db, within)?.into_iter().map(|gap| (gap.at, gap)).collect();
+        let skipped = incidents::skipped_times(db, within)?.into_iter().map(|gap| (gap.at, gap)).collect();
         // What a clock that was set back shows twice, the daemon lived through twice.
-        let back = troubles::clock_steps(db, within)?.into_iter().filter(|step| step.by_ms() < 0);
+        let back = incidents::clock_steps(db, within)?.into_iter().filter(|step| step.by_ms() < 0);
         let twice: IntervalSet = back.map(|step| Interval::new(step.to, step.from)).collect();
         let mut alive = HashMap::new();
         for event in events {
