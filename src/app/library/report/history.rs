@@ -12,7 +12,7 @@ use crate::catalog::{Result, daemon_runs, incidents, schedule, seams, segments};
 use crate::domain::gap::Gap;
 use crate::domain::ids::{EventId, HallId, SegmentId, StreamId};
 use crate::domain::interval::{Interval, IntervalSet};
-use crate::domain::segment::{Connection, Segment};
+use crate::domain::segment::{ConnectionRecord, Segment};
 use crate::domain::time::{HOUR, Ms};
 use crate::domain::timeline::Timeline;
 
@@ -27,7 +27,7 @@ const OPEN_AT_ONCE: usize = 8;
 pub(super) struct HallHistory {
     segments: Timeline<Segment>,
     /// By opening.
-    connections: Vec<Connection>,
+    connections: Vec<ConnectionRecord>,
     followers: HashMap<SegmentId, Vec<SegmentId>>,
     disk_full: IntervalSet,
     forbidden: IntervalSet,
@@ -65,7 +65,7 @@ impl HallHistory {
     }
 
     /// Connections around `window`, by opening: also those before it that may be the cause of a gap at its start.
-    pub(super) fn connections(&self, window: Interval) -> &[Connection] {
+    pub(super) fn connections(&self, window: Interval) -> &[ConnectionRecord] {
         let early = window.start.minus(CONNECTIONS_BEFORE_MS);
         let from = self.connections.partition_point(|c| c.opened < early).saturating_sub(OPEN_AT_ONCE);
         let to = self.connections.partition_point(|c| c.opened < window.end);
