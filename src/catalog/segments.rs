@@ -316,6 +316,17 @@ pub fn before(db: &Connection, segment: SegmentId) -> Result<Vec<PathBuf>> {
     Ok(out)
 }
 
+/// The name of the source that a segment came from; `None`: it was adopted from disk.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn source_of(db: &Connection, segment: SegmentId) -> Result<Option<String>> {
+    let mut query = db.prepare_cached(
+        "SELECT source FROM connection JOIN segment ON connection.id = segment.connection_id WHERE segment.id = ?1",
+    )?;
+    Ok(query.query_row([segment.0], |row| row.get(0)).optional()?)
+}
+
 /// One segment by its id.
 ///
 /// # Errors

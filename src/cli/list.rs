@@ -140,7 +140,7 @@ fn print_day(day: &[&TalkView], gaps: bool, out: &mut dyn Write) -> std::io::Res
                     "      gap {} - {}  {seconds:9.1} s  {}",
                     time(gap.at.start),
                     time(gap.at.end),
-                    gap.cause
+                    gap.words()
                 )?;
             }
         }

@@ -120,7 +120,7 @@ fn print(
                 time(gap.at.start),
                 time(gap.at.end),
                 length(gap.at.len_ms()),
-                gap.cause
+                gap.words()
             )?;
         }
     }

@@ -131,4 +131,14 @@ impl Gap {
     pub fn of_all(at: Interval, cause: GapCause) -> Self {
         Self { at, cause, lacks: Lacks::All }
     }
+
+    /// The cause, and where not everything is missing, what is.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self.lacks {
+            Lacks::All => self.cause.to_string(),
+            Lacks::Video => format!("{} (only the video)", self.cause),
+            Lacks::Audio => format!("{} (only the audio)", self.cause),
+        }
+    }
 }

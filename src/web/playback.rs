@@ -169,7 +169,7 @@ pub(super) async fn timeline(State(site): State<Arc<WebState>>, Path(id): Path<i
                 "start": gap.at.start.rfc3339(zone),
                 "end": gap.at.end.rfc3339(zone),
                 "seconds": gap.at.len_ms() as f64 / 1000.0,
-                "cause": gap.cause.to_string(),
+                "cause": gap.words(),
             })
         })
         .collect();

@@ -5,6 +5,7 @@ pub mod assemble;
 pub mod backup;
 pub mod index;
 pub mod json;
+pub mod last_facts;
 pub mod merge;
 pub mod optout;
 pub mod prune;
@@ -14,5 +15,7 @@ pub mod rescue;
 pub mod retention;
 mod sidecar;
 mod talk_files;
+#[cfg(test)]
+mod truth_tests;
 mod unheld;
 pub mod verify;

@@ -16,7 +16,7 @@ use crate::catalog::assemblies::{self, Assembly, EarlierFile, Files, Part, Prune
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::{assembly_queue, daemon_runs, merge_origins, talk_details};
 use crate::domain::event::Event;
-use crate::domain::gap::GapCause;
+use crate::domain::gap::{Gap, GapCause};
 use crate::domain::hall::{Hall, fold_name};
 use crate::domain::ids::{EventId, HallId, SegmentId, StreamId, TalkId};
 use crate::domain::interval::{Interval, IntervalSet};
@@ -45,6 +45,9 @@ pub struct TalkView {
     pub window: Interval,
     /// What became of it.
     pub report: TalkReport,
+    /// Gaps of what its segments hold, whatever its file presents: what a join starts from. A file must not be out of date
+    /// because something was found in it.
+    pub segment_gaps: Vec<Gap>,
     /// Segments of its hall that touch its window, by start.
     pub segments: Vec<Segment>,
     /// Connections of its hall in its window, by opening.
@@ -386,23 +389,26 @@ impl<'a> Facts<'a> {
         }
         // Only a talk that has, or had, a file has any that presents something.
         let file = if self.files.contains_key(&talk.id) { file_presence(self.db, talk.id)? } else { None };
-        let report = report(
-            &TalkFacts {
-                talk: &talk,
-                window,
-                segments: &segments,
-                connections,
-                alive: &if begun { self.presence.alive(event.id, window) } else { IntervalSet::new() },
-                streams: &history.stream_times,
-                bridges: &history.bridges(&segments),
-                disk_full: &disk_full,
-                skipped: &self.presence.skipped(window),
-                forbidden: &history.forbidden(talk.slot),
-                file: file.as_ref(),
-            },
-            self.now,
-            self.env.settings.list.complete_tolerance_ms,
-        );
+        let alive = if begun { self.presence.alive(event.id, window) } else { IntervalSet::new() };
+        let (bridges, skipped) = (history.bridges(&segments), self.presence.skipped(window));
+        let forbidden = history.forbidden(talk.slot);
+        let facts = TalkFacts {
+            talk: &talk,
+            window,
+            segments: &segments,
+            connections,
+            alive: &alive,
+            streams: &history.stream_times,
+            bridges: &bridges,
+            disk_full: &disk_full,
+            skipped: &skipped,
+            forbidden: &forbidden,
+            file: file.as_ref(),
+        };
+        let tolerance_ms = self.env.settings.list.complete_tolerance_ms;
+        let of_segments = file.as_ref().map(|_| report(&TalkFacts { file: None, ..facts }, self.now, tolerance_ms));
+        let report = report(&facts, self.now, tolerance_ms);
+        let segment_gaps = of_segments.map_or_else(|| report.gaps.clone(), |of_segments| of_segments.gaps);
         let connections = connections.iter().filter(|c| c.closed.is_none_or(|closed| closed >= window.start));
         let Files { current, pruned, earlier } = self.files.remove(&talk.id).unwrap_or_default();
         let rescheduled = self.rescheduled.remove(&talk.id);
@@ -417,6 +423,7 @@ impl<'a> Facts<'a> {
             hall: Arc::clone(hall),
             window,
             report,
+            segment_gaps,
             segments,
             streams: Arc::clone(&history.stream_urls),
             assembly: current,

@@ -148,7 +148,7 @@ fn gaps(view: &TalkView, clock: &dyn Fn(Ms) -> String) -> Markup {
         div.scroll { table {
             thead { tr { th { "From" } th { "To" } th.n { "Length" } th { "Cause" } } }
             tbody { @for gap in &view.report.gaps {
-                tr { td { (clock(gap.at.start)) } td { (clock(gap.at.end)) } td.n { (length(gap.at.len_ms())) } td { (gap.cause) } }
+                tr { td { (clock(gap.at.start)) } td { (clock(gap.at.end)) } td.n { (length(gap.at.len_ms())) } td { (gap.words()) } }
             } }
         } }
     }
