@@ -85,7 +85,10 @@ fn fact_of(event: &TapeEvent) -> Option<(Fact, Ms)> {
             (Fact::Closed { connection: *connection, bytes: *bytes, reason, detail, at_ms: at.0 }, *at)
         }
         TapeEvent::DiskFull { hall, full, at } => (Fact::DiskFull { hall: hall.0, full: *full, at_ms: at.0 }, *at),
-        TapeEvent::SegmentOpened { .. } | TapeEvent::Progress { .. } | TapeEvent::SegmentClosed { .. } => return None,
+        TapeEvent::SegmentOpened { .. }
+        | TapeEvent::Progress { .. }
+        | TapeEvent::SegmentClosed { .. }
+        | TapeEvent::FileDamaged { .. } => return None,
     })
 }
 
