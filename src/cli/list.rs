@@ -36,7 +36,7 @@ pub struct ListArgs {
     /// Show each gap: from, to, seconds, cause
     #[arg(long)]
     gaps: bool,
-    /// Print JSON
+    /// Print as JSON
     #[arg(long)]
     json: bool,
 }

@@ -133,7 +133,7 @@ pub(super) async fn stop_signal() {
     tell.recv().await;
     tokio::spawn(async move {
         tell.recv().await;
-        tracing::error!("told twice to stop: ending at once");
+        tracing::error!("second signal received: stopping immediately");
         std::process::exit(130);
     });
 }

@@ -27,7 +27,7 @@ pub struct VerifyArgs {
     /// Deletes nothing. Not while a daemon runs
     #[arg(long)]
     repair: bool,
-    /// Print JSON
+    /// Print as JSON
     #[arg(long)]
     json: bool,
 }

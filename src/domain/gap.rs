@@ -117,9 +117,9 @@ impl Lacks {
 /// A part of a slot that no recorded media covers, or not with all of its tracks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// From, to.
+    /// Interval of wall time that is missing.
     pub at: Interval,
-    /// Why.
+    /// Cause of the gap.
     pub cause: GapCause,
     /// What is not there.
     pub lacks: Lacks,

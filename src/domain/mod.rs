@@ -17,6 +17,7 @@ pub mod message;
 pub mod name;
 pub mod offer;
 pub mod presence;
+pub mod pts;
 pub mod redirect_policy;
 pub mod schedule;
 pub mod segment;

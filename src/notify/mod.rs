@@ -85,7 +85,7 @@ type Told = (Message, (InFlight, KeptMessage));
 /// The hook has taken a joined file. It counts as under way until this is dropped: after it was written down.
 #[derive(Debug)]
 pub struct HookAccepted {
-    /// Which.
+    /// Assembly whose file the hook has accepted.
     pub assembly: AssemblyId,
     _under_way: InFlight,
 }
@@ -104,7 +104,7 @@ impl Dispatcher {
     /// reconciled; `taken` hears of each joined file that the hook has taken. The thread ends when the process does.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// When cannot start a thread.
     pub fn start(
         settings: &Notify,
         sender: &Sender,
@@ -176,7 +176,7 @@ impl Dispatcher {
         let told = (message.clone(), (self.messages.one_more(), self.kept.add(name, message)));
         if let Err(e) = channel.try_send(told) {
             let why = if matches!(e, TrySendError::Full(_)) { "too many wait" } else { "nobody sends any more" };
-            tracing::warn!("a message is lost, {why}: {}", message.text);
+            tracing::warn!("message dropped, {why}: {}", message.text);
         }
     }
 
@@ -201,7 +201,10 @@ impl Dispatcher {
         if let Some(hook) = self.hook.as_ref().filter(|_| has_file)
             && hook.send((message.clone(), self.files.one_more())).is_err()
         {
-            tracing::warn!("nobody runs the hook any more; it gets this at the next start: {}", message.text);
+            tracing::warn!(
+                "the notification thread has ended; notify.on_talk_done is called at the next start: {}",
+                message.text
+            );
         }
     }
 
@@ -267,7 +270,7 @@ async fn deliver(how: Channel, mut queue: mpsc::Receiver<Told>, sender: Sender) 
         }
         let message = together(&waiting);
         if let Err(why) = how.send(&message, &sender).await {
-            tracing::error!("{}: {why}; not told: {}", how.name(), message.text);
+            tracing::error!("{}: {why}; message not delivered: {}", how.name(), message.text);
         }
         drop(under_way);
     }

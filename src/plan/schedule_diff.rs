@@ -17,17 +17,17 @@ use crate::domain::time::Ms;
 /// A talk of the schedule as the catalog has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownTalk {
-    /// Row id.
+    /// Primary key of the talk.
     pub id: TalkId,
     /// See [`TalkRow::match_key`].
     pub match_key: String,
-    /// UID.
+    /// UID of the talk in the calendar.
     pub uid: Option<String>,
-    /// Where.
+    /// Hall of the talk.
     pub hall: HallId,
-    /// Title.
+    /// Title of the talk.
     pub title: String,
-    /// Speakers.
+    /// Names of the speakers.
     pub speakers: Vec<String>,
     /// As scheduled, without the user's extension.
     pub slot: Interval,
@@ -35,7 +35,7 @@ pub struct KnownTalk {
     pub status: TalkStatus,
     /// Must not be recorded.
     pub opted_out: bool,
-    /// Its page.
+    /// Address of the talk's web page.
     pub page_url: Option<String>,
     /// What the schedule tells of it.
     pub details: TalkDetails,
@@ -62,13 +62,13 @@ impl KnownTalk {
 pub struct TalkRow {
     /// `uid:` with UID and recurrence id where that is unique, else `slot:` with hall, start and title.
     pub match_key: String,
-    /// UID.
+    /// UID of the talk in the calendar.
     pub uid: Option<String>,
     /// Place in [`HallPlan::halls`].
     pub hall: usize,
-    /// Title.
+    /// Title of the talk.
     pub title: String,
-    /// Speakers.
+    /// Names of the speakers.
     pub speakers: Vec<String>,
     /// As scheduled.
     pub slot: Interval,
@@ -76,7 +76,7 @@ pub struct TalkRow {
     pub status: TalkStatus,
     /// Must not be recorded.
     pub opted_out: bool,
-    /// Its page.
+    /// Address of the talk's web page.
     pub page_url: Option<String>,
     /// What the schedule tells of it.
     pub details: TalkDetails,
@@ -99,7 +99,7 @@ macro_rules! change_kinds {
 }
 
 change_kinds! {
-    /// New.
+    /// The talk is new in the schedule.
     Added = "added",
     /// Another time or length.
     Moved = "moved",
@@ -123,7 +123,7 @@ change_kinds! {
     Speakers = "speakers",
     /// Another page.
     Page = "page",
-    /// The same talk with another UID.
+    /// The UID changed; hall, time and title identify the talk.
     Uid = "uid",
     /// The recording stays under the hall and slot it was made under, though the schedule says otherwise.
     Kept = "kept",
@@ -146,7 +146,7 @@ impl fmt::Display for ChangeKind {
 /// One change of one talk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Sort.
+    /// Kind of change.
     pub kind: ChangeKind,
     /// What it was, for people.
     pub before: Option<String>,

@@ -60,7 +60,7 @@ impl TapeSink for CatalogSink {
             match (written.await, closed_segment) {
                 (Ok(()), Some(segment)) => drop(closed.send(segment)),
                 (Ok(()), None) => {}
-                (Err(e), _) => tracing::error!("the catalog did not take what a tape told: {e}"),
+                (Err(e), _) => tracing::error!("cannot write a recording's progress to the catalog: {e}"),
             }
             if let Some((facts, number)) = waits {
                 facts.settle(number);

@@ -232,7 +232,9 @@ pub async fn run(
     parts.stop(LAST_FACTS, NOTIFY_STOP_TIMEOUT).await;
     facts.keep_all(stopped);
     if is_behind {
-        tracing::error!("the catalog did not take the last rows in time; the next start recovers them from the files");
+        tracing::error!(
+            "the last rows were not written to the catalog in time; the next start recovers them from the files"
+        );
     } else {
         drop((core, writer));
         let _ = tokio::time::timeout(CATALOG_DRAIN_TIMEOUT, tokio::task::spawn_blocking(move || thread.join())).await;
@@ -371,7 +373,7 @@ fn source_log(env: &Env) -> Arc<dyn LineLog> {
     match FileLog::open(&env.data_dir.join(SOURCE_LOG), Arc::clone(&env.clock)) {
         Ok(log) => Arc::new(log),
         Err(e) => {
-            tracing::warn!("the lines of mplayer and ffmpeg are not kept: {SOURCE_LOG}: {e}");
+            tracing::warn!("cannot keep the log of mplayer and ffmpeg: {SOURCE_LOG}: {e}");
             Arc::new(NoLog)
         }
     }
@@ -401,7 +403,7 @@ async fn add_refresh(ticker: &Ticker, env: &Env, writer: &Writer, reader: &Arc<M
         )
         .await
         .map_err(|e| {
-            Failure::new(Kind::Usage, format!("refresh.cron: {expression:?} is no cron expression"))
+            Failure::new(Kind::Usage, format!("refresh.cron: {expression:?} is not a cron expression"))
                 .because(e)
                 .hint("six fields: second minute hour day month weekday, UTC; \"0 */5 * * * *\" is every five minutes, \"\" is never")
         })

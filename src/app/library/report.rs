@@ -35,11 +35,11 @@ use crate::source::child::start_ticks;
 /// Everything about one talk.
 #[derive(Clone, Debug)]
 pub struct TalkView {
-    /// The talk.
+    /// The talk as scheduled.
     pub talk: Talk,
-    /// Its event.
+    /// Event of the talk.
     pub event: Arc<Event>,
-    /// Its hall.
+    /// Hall of the talk.
     pub hall: Arc<Hall>,
     /// Its slot with padding.
     pub window: Interval,

@@ -30,7 +30,7 @@ use crate::media::{CancellationToken, MediaError, decode_check};
 use crate::plan::presented::PresentedSpan;
 use crate::plan::verify::{Expected, Fault, FileOnDisk, judge, worth_reading};
 
-/// What to do.
+/// Options of one verification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VerifyRequest {
     /// Do not read the files, only look at their sizes.
@@ -44,11 +44,11 @@ pub struct VerifyRequest {
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What.
+    /// Kind of mismatch found.
     pub fault: Fault,
     /// Relative to the data directory; `None`: it is of the catalog itself.
     pub path: Option<PathBuf>,
-    /// Whose file.
+    /// Row that names the file; `None` for a file without a row.
     pub owner: Option<Owner>,
     /// For people, with what to do where something can be done.
     pub message: String,

@@ -189,7 +189,7 @@ fn failed(view: &TalkView, clock: &dyn Fn(Ms) -> String) -> Markup {
     html! {
         @if !failed.is_empty() {
             details #failed {
-                summary { "Connections that brought nothing (" (failed.len()) ")" }
+                summary { "Connections without data (" (failed.len()) ")" }
                 ul { @for c in failed.iter().rev().take(LOG_LINES).rev() {
                     li {
                         (clock(c.opened)) " " (c.end.map_or_else(|| "unknown".to_owned(), |r| r.to_string()))
@@ -207,7 +207,7 @@ fn log(site: &WebState, view: &TalkView, clock: &dyn Fn(Ms) -> String) -> Markup
     html! {
         @if !lines.is_empty() {
             details #log {
-                summary { "What the sources said" }
+                summary { "Log of the recording programs" }
                 pre { @for (at, line) in &lines { (clock(*at)) " " (clean(line)) "\n" } }
             }
         }
