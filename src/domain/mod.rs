@@ -13,6 +13,7 @@ pub mod hls;
 pub mod ids;
 pub mod interval;
 pub mod media;
+pub mod media_clock;
 pub mod message;
 pub mod name;
 pub mod offer;
