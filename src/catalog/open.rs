@@ -8,6 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use super::schema_version::{migrations, named, newest, version};
 use super::{CatalogError, FILE_NAME, Result, backup};
 use crate::domain::time::Ms;
+use crate::durable::sync_folder;
 
 /// File name of SQLite's write-ahead log beside the catalog.
 const WAL_NAME: &str = "catalog.db-wal";
@@ -127,12 +128,6 @@ pub fn open_in_memory() -> Result<Connection> {
     configure(&db)?;
     migrate_to(&mut db, Path::new(":memory:"), newest(), None)?;
     Ok(db)
-}
-
-/// Makes sure of the names in a folder.
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    std::fs::File::open(folder)?.sync_all()
 }
 
 fn configure(db: &Connection) -> rusqlite::Result<()> {

@@ -90,7 +90,7 @@ const KEYS: [Key; 28] = [
     key!(record.quality quality: word, "rendition of HLS streams of halls that name none: best, worst, audio or a height such as 1080p"),
     key!(record.pre_padding pre_padding_ms: duration, "recorded before each talk, where the halls file says nothing"),
     key!(record.post_padding post_padding_ms: duration, "recorded after each talk, where the halls file says nothing"),
-    key!(record.stall_timeout stall_timeout_ms: duration, "no bytes for so long is a stall: reconnect"),
+    key!(record.stall_timeout stall_timeout_ms: duration, "no media for so long is a stall: reconnect"),
     key!(record.first_byte_timeout first_byte_timeout_ms: duration, "the first byte of a connection must come within this time"),
     key!(record.handover_spread handover_spread_ms: duration, "handovers of several halls are this far apart"),
     key!(record.redundancy redundancy: mirrors, "mirrors of a hall taped at the same time (1 or 2), where the halls file says nothing"),

@@ -184,7 +184,7 @@ pub fn publish_checked<T>(
     let (bytes, sha256) = check(&temp, &made)?;
     std::fs::rename(&temp, target).map_err(at(target))?;
     guard.keep();
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))?;
+    crate::durable::sync_folder(dir).map_err(at(dir))?;
     Ok((made, bytes, sha256))
 }
 

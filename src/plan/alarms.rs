@@ -114,7 +114,7 @@ impl Alarms {
             let incident = Incident::Silent(fact.hall);
             if length >= SILENT_MS {
                 let why = fact.trouble.as_ref().map(|t| format!(" ({t})")).unwrap_or_default();
-                let text = format!("{}: no bytes for {} s{why}", fact.name, length / SECOND);
+                let text = format!("{}: no media for {} s{why}", fact.name, length / SECOND);
                 let (event, hall) = (Some(fact.event.clone()), Some(fact.name.clone()));
                 let open = Open { since: now.minus(length), raised: false, event, hall };
                 self.raise(incident, open, now, text, out);

@@ -3,6 +3,7 @@
 //! reasons.
 
 pub mod alarms;
+pub mod anchor;
 pub mod assembly;
 pub mod backdating;
 pub mod backoff;

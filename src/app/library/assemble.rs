@@ -24,9 +24,10 @@ use crate::domain::ids::{SegmentId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::name::{MAX_FILE_NAME, slug};
 use crate::domain::talk::{Talk, TalkStatus};
+use crate::durable;
 use crate::media::{MediaError, join};
 use crate::plan::assembly::EditList;
-use crate::tape::disk::{hard_link, make_dirs, rename};
+use crate::tape::disk::make_dirs;
 
 /// The folder of the assemblies in the data directory.
 pub const TALKS: &str = "talks";
@@ -235,7 +236,19 @@ async fn make(
     let mut old = facts.view.assembly.clone();
     let found = plan.seams.clone();
     writer.call(move |db| seams::store(db, &found)).await?;
+    // A file may hold the slot of a talk that was opted out since.
+    let is_forbidden = match &old {
+        Some(old) => optout::holds_any(&lock_reader(reader), old, &facts.forbidden)?,
+        None => false,
+    };
     if plan.clips.is_empty() {
+        if let Some(old) = old.as_ref().filter(|_| is_forbidden) {
+            let now = env.clock.now();
+            writer.call(move |db| assemblies::gone(db, talk, "held a slot that was opted out", now)).await?;
+            let _ = std::fs::remove_file(env.data_dir.join(&old.path));
+            sidecar::remove(env, &old.path);
+            return Ok(AssembleOutcome::Nothing("all that was recorded is of a talk that was opted out".to_owned()));
+        }
         return Ok(match old {
             Some(old) => AssembleOutcome::Kept(old.path),
             None => AssembleOutcome::Nothing("nothing was recorded".to_owned()),
@@ -262,11 +275,11 @@ async fn make(
         // must have more.
         let less =
             if has_lost { plan.duration_ms <= old.duration_ms } else { plan.duration_ms + LESS_MS < old.duration_ms };
-        if facts.same_place(old, &path) && less {
+        if facts.same_place(old, &path) && less && !is_forbidden {
             return keep_better(env, writer, old, &path, inputs).await;
         }
     }
-    if let Some(old) = old.as_mut().filter(|old| has_lost && facts.same_place(old, &path)) {
+    if let Some(old) = old.as_mut().filter(|old| has_lost && !is_forbidden && facts.same_place(old, &path)) {
         put_aside(env, writer, old).await?;
     }
     let gaps = plan.clips.iter().filter(|p| p.before.is_some()).count();
@@ -316,6 +329,7 @@ async fn make(
     };
     let moved = old.as_ref().is_some_and(|old| !facts.same_place(old, &path));
     let reason = match (moved, has_lost) {
+        _ if is_forbidden => "replaced; it held a slot that was opted out",
         (true, _) => "the talk was moved; the file stays",
         (false, true) => "replaced; the file stays, for it has what was pruned since",
         (false, false) => "replaced",
@@ -323,7 +337,7 @@ async fn make(
     let now = env.clock.now();
     writer.call(move |db| assemblies::replace(db, &new, reason, now)).await?;
     // The old name goes last: until here the catalog named a file that was there.
-    if let Some(old) = old.filter(|old| !moved && !has_lost && old.path != path) {
+    if let Some(old) = old.filter(|old| (is_forbidden || (!moved && !has_lost)) && old.path != path) {
         let _ = std::fs::remove_file(env.data_dir.join(&old.path));
         sidecar::remove(env, &old.path);
     }
@@ -358,9 +372,10 @@ async fn take_name(
     inputs: [u8; 32],
 ) -> std::result::Result<(), JoinStop> {
     if old.path != path {
-        hard_link(&env.data_dir, &old.path, path)
+        let (from, to) = (env.data_dir.join(&old.path), env.data_dir.join(path));
+        durable::hard_link(&from, &to)
             // File systems without second names have no better way.
-            .or_else(|_| rename(&env.data_dir, &old.path, path))
+            .or_else(|_| durable::rename(&from, &to))
             .map_err(|e| Failure::new(Kind::Failed, format!("cannot rename {}", old.path.display())).because(e))?;
     }
     let (id, named) = (old.id, path.to_owned());

@@ -362,9 +362,7 @@ fn temp(path: &Path) -> PathBuf {
 }
 
 fn name(data_dir: &Path, path: &Path) -> std::io::Result<()> {
-    std::fs::rename(data_dir.join(temp(path)), data_dir.join(path))?;
-    let folder = data_dir.join(path);
-    File::open(folder.parent().unwrap_or(data_dir))?.sync_all()
+    crate::durable::rename(&data_dir.join(temp(path)), &data_dir.join(path))
 }
 
 /// Copies a file under a temporary name, syncs it, and makes sure that it is what its row says.

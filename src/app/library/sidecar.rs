@@ -16,10 +16,10 @@ use crate::app::support::env::Env;
 use crate::app::support::failure::Result;
 use crate::domain::ids::TalkId;
 use crate::domain::settings::SidecarFormat;
+use crate::durable;
 use crate::media::MediaError;
 use crate::media::join::publish;
 use crate::plan::nfo::{Film, MARK, nfo};
-use crate::tape::disk::rename;
 
 /// The mark in JSON: name and value.
 const MADE_BY: (&str, &str) = ("made_by", "streamrip");
@@ -120,7 +120,7 @@ fn content(db: &Connection, view: &TalkView, format: SidecarFormat) -> Result<St
 pub(super) fn follow(env: &Env, from: &Path, to: &Path) {
     let ours = |path: &Path| is_ours(&env.data_dir.join(path));
     for (from, to) in beside(from).zip(beside(to)).filter(|(from, to)| from != to && ours(from) && ours(to)) {
-        match rename(&env.data_dir, &from, &to) {
+        match durable::rename(&env.data_dir.join(&from), &env.data_dir.join(&to)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 tracing::warn!("{} keeps its name: {e}", from.display());
             }

@@ -19,8 +19,7 @@ use crate::domain::time::Ms;
 use crate::media::CancellationToken;
 use crate::media::demux::Demux;
 use crate::media::transmux::{ProbedHead, TargetFormat, Webm, probe_head, to_mpegts};
-
-use super::super::timeline::DECIDE_MS;
+use crate::plan::anchor::{DECIDE_MS, first_packet};
 
 /// Bytes read at once.
 const BLOCK: usize = 64 << 10;
@@ -104,7 +103,7 @@ impl TransmuxWorker {
         let form = probed.target_format.clone();
         {
             let mut state = self.transmux_job.state();
-            let first = self.segment.opened.min(wall.minus(probed.end_ms - probed.first_ms));
+            let first = first_packet(self.segment.opened, [(wall, probed.end_ms - probed.first_ms)]);
             state.clock = Some((probed.first_ms, first));
             if matches!(form, Ok(TargetFormat::WebM(_))) {
                 state.media = TransmuxedMedia::WebM(Webm::default());
