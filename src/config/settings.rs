@@ -85,7 +85,7 @@ macro_rules! key {
     };
 }
 
-const KEYS: [Key; 28] = [
+const KEYS: [Key; 29] = [
     key!(record.recorder recorder: word, "source of halls that name none: auto, mplayer, ffmpeg, http or hls"),
     key!(record.quality quality: word, "rendition of HLS streams of halls that name none: best, worst, audio or a height such as 1080p"),
     key!(record.pre_padding pre_padding_ms: duration, "recorded before each talk, where the halls file says nothing"),
@@ -99,6 +99,7 @@ const KEYS: [Key; 28] = [
     key!(assemble.settle settle_ms: duration, "how long after a talk's padding it is joined"),
     key!(assemble.chapters chapters: boolean, "mark the slot and its gaps with chapters"),
     key!(assemble.sidecar sidecar: sidecars, "files beside each joined file that tell of it: [\"json\", \"nfo\"]"),
+    key!(assemble.file_name file_name: word, "how joined files are called below talks/: {event}, {date}, {time}, {hall}, {title}, {id}, {lang}, {track}, {code}"),
     key!(prune.min_segment min_segment_bytes: size, "smaller segments may be deleted once they were joined"),
     key!(prune.keep_segments keep_segments_ms: age, "any segment may be deleted so long after its talks were joined, such as 7d; empty: never"),
     key!(prune.keep_assemblies keep_assemblies: age_or_total, "joined files are deleted when older (30d), or the oldest, but for the newest one, when all are larger (200GB); empty: never"),

@@ -5,6 +5,7 @@
 pub mod cause_help;
 pub mod clock;
 pub mod event;
+pub mod file_name;
 pub mod gap;
 pub mod hall;
 pub mod halls_file;
@@ -28,3 +29,4 @@ pub mod stream_url;
 pub mod talk;
 pub mod text;
 pub mod time;
+pub mod timeline;

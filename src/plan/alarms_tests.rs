@@ -163,6 +163,7 @@ proptest! {
                 disk_reserve: 5 * GB,
                 disk_full: full,
                 refresh: failing.then(|| ("27c3".to_owned(), Some("503".to_owned()))).into_iter().collect(),
+                catalog: None,
             };
             for message in alarms.evaluate(now, passed, &facts) {
                 prop_assert!(message.since <= message.at);

@@ -24,9 +24,12 @@ use crate::domain::time::Ms;
 use crate::fetch::{self, Cache, FetchError, Place};
 use crate::ical::{self, CalendarError, ReadOptions};
 use crate::plan::hall_plan::plan_halls;
+use crate::plan::hall_rename::renames;
+use crate::plan::kept_recording::{candidates, keep_recordings};
 use crate::plan::refresh_guard::{looks_like, objections};
 use crate::plan::schedule_diff::{ChangeKind, diff};
 use crate::plan::schedule_warnings;
+use crate::plan::title::without_speakers;
 use crate::schedule_xml::{self, ScheduleXml};
 
 /// Largest halls file, in bytes.
@@ -302,6 +305,11 @@ pub(super) async fn gather_with(inputs: &ScheduleInputs, xml: Result<Option<Sche
             schedule.warnings.push(Warning { kind: WarningKind::ScheduleXml, talk: None, message });
         }
     }
+    for talk in &mut schedule.talks {
+        if let Some(bare) = without_speakers(&talk.title, &talk.speakers).map(str::to_owned) {
+            talk.title = bare;
+        }
+    }
     let named = schedule.time_zone.as_deref().and_then(|name| name.parse().ok());
     let zone = named.or(options.zone).or(options.halls_zone).unwrap_or(inputs.default_zone);
     let paddings = halls_file.as_ref().map_or(inputs.paddings, |f| (f.pre_padding_ms, f.post_padding_ms));
@@ -363,8 +371,14 @@ pub fn apply(db: &Connection, prepared: &Prepared, options: ApplyOptions, now: M
     let talks = &prepared.schedule.talks;
     let (known_halls, known_talks) = known.as_ref().map_or((&[][..], &[][..]), |k| (&k.halls, &k.talks));
     let zone = prepared.row.zone;
-    let mut halls = plan_halls(known_halls, prepared.halls_file.as_ref(), talks);
-    let mut diff = diff(known_talks, talks, &halls, prepared.xml_missing, zone);
+    let renames = renames(known_halls, known_talks, prepared.halls_file.as_ref(), talks);
+    let mut halls = plan_halls(known_halls, prepared.halls_file.as_ref(), &renames, talks);
+    let mut diff = diff(known_talks, talks, &halls, prepared.xml_missing, now, zone);
+    let begun = candidates(&diff, known_talks, &halls, now);
+    let recorded = catalog_import::recorded(db, &begun)?;
+    let of_settings = crate::catalog::assembly_queue::paddings(db)?.post_padding_ms;
+    let post_padding_ms = prepared.row.post_padding_ms.unwrap_or(of_settings);
+    keep_recordings(&mut diff, known_talks, &halls, &recorded, post_padding_ms, now, zone);
     if !options.force {
         let reasons = objections(known_talks, known_halls, &halls, &diff, now);
         if !reasons.is_empty() {
