@@ -18,7 +18,7 @@ use crate::domain::time::Ms;
 pub struct NewConnection {
     /// Named by the tape.
     pub uuid: Uuid,
-    /// Whose.
+    /// Hall that is recorded.
     pub hall: HallId,
     /// To which stream.
     pub stream: StreamId,
@@ -28,7 +28,7 @@ pub struct NewConnection {
     pub source: &'static str,
     /// Process id and start time of the child.
     pub process: Option<(u32, u64)>,
-    /// When.
+    /// Time of opening (wall clock).
     pub at: Ms,
 }
 
@@ -161,7 +161,7 @@ pub struct ClosedSegment {
     pub verdict: Verdict,
     /// Why it ended.
     pub reason: EndReason,
-    /// When.
+    /// Time of closing (wall clock).
     pub at: Ms,
 }
 

@@ -22,7 +22,7 @@ use crate::domain::segment::Mark;
 pub use packet_windows::windows;
 
 /// Media that pauses for longer than this (beyond the duration of the packet before) begins a new span.
-/// Below it lie the jitter of encoders, the skew between sound and pictures in a multiplex (0.7 s in
+/// Below it lie the jitter of encoders, the skew between audio and video frames in a multiplex (0.7 s in
 /// ffmpeg's MPEG-TS) and slow slide shows.
 pub const HOLE_MS: i64 = 1000;
 
@@ -42,7 +42,7 @@ const MAX_EDGE_PACKETS: usize = 20_000;
 /// Indexes a closed segment. `marks` say when its bytes arrived, oldest first; with none, wall times are
 /// unknown and spans begin at the epoch. Whatever the file holds gives an index: no media is one
 /// without spans, with `problem` set. `donors`: earlier files of the same stream, the last one first; where the file
-/// has no key picture, one of them says what its pictures are.
+/// has no keyframe, one of them says what its video frames are.
 ///
 /// # Errors
 /// Only what says nothing about the content: a missing program, a file that cannot be read,
@@ -299,7 +299,7 @@ fn range_at(starts: &[u64], pos: u64) -> usize {
 /// pages that begin streams.
 fn ogg_chain_start(path: &Path, before: u64) -> Option<u64> {
     use std::io::{Read, Seek, SeekFrom};
-    /// Headers with cover pictures in their comments are some 100 KiB long.
+    /// Headers with cover video frames in their comments are some 100 KiB long.
     const BACK: u64 = 1 << 20;
     let from = before.saturating_sub(BACK);
     let mut file = std::fs::File::open(path).ok()?;
@@ -347,11 +347,9 @@ fn arrivals(
     out
 }
 
-/// Sets each span's offset to the smallest (arrival - media time) that the marks show. The smallest,
-/// since a server that sends the last ten seconds at once, or a network that pauses, only makes media
-/// arrive later than it was made.
+/// Sets each span's offset to the wall time of media time 0 that the marks show (see [`Anchor`]).
 fn anchor(spans: &mut [MediaSpan], arrivals: &[(u64, i64)], clock_ranges: &[ClockRange], marks: &[Mark], bytes: u64) {
-    let mut samples: Vec<Option<i64>> = vec![None; spans.len()];
+    let mut anchors = vec![Anchor::default(); spans.len()];
     let mut next = arrivals.iter().peekable();
     // The span that the last arrived media belongs to, and how far it reached.
     let mut reached: Option<(usize, i64)> = None;
@@ -369,10 +367,10 @@ fn anchor(spans: &mut [MediaSpan], arrivals: &[(u64, i64)], clock_ranges: &[Cloc
             };
         }
         if let Some((span, end)) = reached {
-            let sample = mark.at.0.saturating_sub(end);
-            samples[span] = Some(samples[span].map_or(sample, |s: i64| s.min(sample)));
+            anchors[span].observe(mark.at, end);
         }
     }
+    let mut samples: Vec<Option<i64>> = anchors.iter().map(|anchor| anchor.zero().map(|zero| zero.0)).collect();
     // A span that no mark fell into lies beside its neighbour: on the same clock where it has the same,
     // else directly before or after it.
     // Parts lie two holes apart, so that one of them is room for codec delays.

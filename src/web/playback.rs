@@ -93,7 +93,7 @@ pub(super) async fn chunk(State(site): State<Arc<WebState>>, Path((id, name)): P
         numbers.next().is_none().then_some((SegmentId(i64::try_from(segment).ok()?), from..to))
     })();
     let Some((segment, bytes)) = parsed else {
-        return api::refuse(&Failure::new(Kind::NotFound, "there is no such piece of this talk"));
+        return api::refuse(&Failure::new(Kind::NotFound, "this talk has no such media segment"));
     };
     let began = Instant::now();
     loop {

@@ -40,7 +40,7 @@ const BEHIND_MS: i64 = 3 * SECOND;
 pub enum Fact {
     /// A connection was opened.
     Opened {
-        /// Which.
+        /// UUID of the row that the fact belongs to.
         #[serde(with = "uuid_text")]
         connection: Uuid,
         /// Of which hall, by its row.
@@ -49,20 +49,20 @@ pub enum Fact {
         stream: i64,
         /// Name of the source.
         source: String,
-        /// When.
+        /// Time of the event, milliseconds since the Unix epoch.
         at_ms: i64,
     },
     /// Its first byte came.
     FirstByte {
-        /// Which.
+        /// UUID of the row that the fact belongs to.
         #[serde(with = "uuid_text")]
         connection: Uuid,
-        /// When.
+        /// Time of the event, milliseconds since the Unix epoch.
         at_ms: i64,
     },
-    /// It ended.
+    /// The connection or segment has ended.
     Closed {
-        /// Which.
+        /// UUID of the row that the fact belongs to.
         #[serde(with = "uuid_text")]
         connection: Uuid,
         /// What it had brought.
@@ -71,7 +71,7 @@ pub enum Fact {
         reason: String,
         /// The source's own words.
         detail: Option<String>,
-        /// When.
+        /// Time of the event, milliseconds since the Unix epoch.
         at_ms: i64,
     },
     /// A hall's tape could not write, or can again.
@@ -80,7 +80,7 @@ pub enum Fact {
         hall: i64,
         /// False: it can again.
         full: bool,
-        /// When.
+        /// Time of the event, milliseconds since the Unix epoch.
         at_ms: i64,
     },
 }

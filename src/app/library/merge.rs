@@ -362,9 +362,7 @@ fn temp(path: &Path) -> PathBuf {
 }
 
 fn name(data_dir: &Path, path: &Path) -> std::io::Result<()> {
-    std::fs::rename(data_dir.join(temp(path)), data_dir.join(path))?;
-    let folder = data_dir.join(path);
-    File::open(folder.parent().unwrap_or(data_dir))?.sync_all()
+    crate::durable::rename(&data_dir.join(temp(path)), &data_dir.join(path))
 }
 
 /// Copies a file under a temporary name, syncs it, and makes sure that it is what its row says.
@@ -402,7 +400,7 @@ fn copy(
         target.sync_all().map_err(|e| failed("cannot write it", e))?;
         let found: [u8; 32] = hash.finalize().into();
         if copied != bytes || Some(found) != sha256 {
-            return Err(Failure::new(Kind::Failed, "the file is not what the other catalog says of it: not taken"));
+            return Err(Failure::new(Kind::Failed, "the file differs from its row in the other catalog; not copied"));
         }
         Ok(())
     };
@@ -429,7 +427,7 @@ fn lock(data_dir: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => {
-            Err(Failure::new(Kind::Busy, "another merge is at work on this data directory"))
+            Err(Failure::new(Kind::Busy, "another merge is running on this data directory"))
         }
         Err(std::fs::TryLockError::Error(e)) => {
             Err(Failure::new(Kind::Failed, format!("cannot lock {LOCK}")).because(e))

@@ -40,7 +40,7 @@ const SCAN_DELAY_MS: i64 = 10 * SECOND;
 /// What of a talk can be watched.
 #[derive(Clone, Debug)]
 pub struct TalkPlaylist {
-    /// The talk.
+    /// The talk and what the catalog knows of it.
     pub view: TalkView,
     /// Its pieces so far.
     pub entries: Vec<PlaylistEntry>,
@@ -243,7 +243,9 @@ pub fn entry_bytes(
     };
     match shift.entries.iter().find(|c| (c.segment, c.from, c.to) == (segment, bytes.start, bytes.end)) {
         Some(listed) => open(env, scans, &shift, listed),
-        None if shift.catching_up => Err(Failure::new(Kind::Busy, "this piece is not ready yet")),
+        None if shift.catching_up => {
+            Err(Failure::new(Kind::Busy, "this media segment is not ready yet; retry in a moment"))
+        }
         None => Err(no_piece()),
     }
 }
@@ -267,7 +269,7 @@ pub fn open(env: &Env, scans: &KeyframeCache, shift: &TalkPlaylist, chunk: &Play
 }
 
 fn no_piece() -> Failure {
-    Failure::new(Kind::NotFound, "there is no such piece of this talk")
+    Failure::new(Kind::NotFound, "this talk has no such media segment")
 }
 
 /// Where a gap of the slot lies in what is played, which has none: seconds from the first chunk's start.
