@@ -1,6 +1,7 @@
 //! Indexing a closed segment: what is in it, where it lies in wall time, and the packets at its edges.
 //!
-//! MPEG-TS and audio without a container are read here, in one pass. Other containers are in two, by children of low priority: [`super::probe`] for byte
+//! MPEG-TS and audio without a container are read here, in one pass. Other containers are in two, by children of low
+//! priority: [`super::probe`] for byte
 //! positions (when which media arrived), [`super::demux`] for the packets exactly as an assembly will see them.
 
 mod donors;
@@ -18,6 +19,7 @@ use super::restarts;
 use super::{CancellationToken, MediaError, Result};
 use crate::domain::media::{ClockRange, MediaIndex, MediaSpan, Track, TrackKind};
 use crate::domain::segment::Mark;
+use crate::plan::anchor::Anchor;
 
 pub use packet_windows::windows;
 

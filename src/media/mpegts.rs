@@ -34,6 +34,9 @@ pub use resync::PacketSync;
 pub use tail::{CompleteTail, complete_tail};
 pub use timestamps::Stretch;
 
+use crate::domain::pts::{PTS_HZ, PTS_WRAP, nearest};
+use crate::plan::anchor::CLOCK_JUMP_MS;
+
 /// Length of a packet.
 pub const PACKET: usize = 188;
 

@@ -9,7 +9,7 @@ pub const BEGIN: usize = 256 << 10;
 /// A file that is being read.
 #[derive(Debug)]
 pub enum Native {
-    /// MPEG-TS.
+    /// MPEG-TS in packets of 188 bytes.
     Ts(Box<TsDemux>),
     /// Audio without a container.
     Audio(RawAudio),

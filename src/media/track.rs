@@ -13,9 +13,9 @@ pub struct VideoFormat {
     pub codec: &'static str,
     /// The decoder's configuration.
     pub private: Vec<u8>,
-    /// Luma samples.
+    /// Width in luma samples.
     pub width: u32,
-    /// Lines.
+    /// Height in luma samples.
     pub height: u32,
 }
 
@@ -26,7 +26,7 @@ pub struct AudioFormat {
     pub codec: &'static str,
     /// Samples a second.
     pub rate: u32,
-    /// Channels.
+    /// Number of channels.
     pub channels: u8,
     /// AudioSpecificConfig of AAC; else zeros.
     pub config: [u8; 2],

@@ -12,7 +12,7 @@ use crate::plan::stretches::TrackStretches;
 #[derive(Debug, Default)]
 pub(super) struct SegmentStats {
     edges: EdgePackets,
-    /// By number.
+    /// The statistics of each track, by its number.
     pub(super) tracks: BTreeMap<u32, TrackStats>,
 }
 

@@ -16,9 +16,9 @@ pub struct FrameHead {
     pub rate: u32,
     /// Samples of each channel; 0: it belongs to the frame before it (E-AC-3, a dependent substream).
     pub samples: u32,
-    /// Channels.
+    /// Number of channels.
     pub channels: u8,
-    /// Its format.
+    /// What the frame is coded as.
     pub format: AudioFormat,
 }
 
@@ -141,7 +141,7 @@ pub struct AudioFrame {
     pub pts: i64,
     /// Length, ticks.
     pub ticks: i64,
-    /// What it is.
+    /// Its head as it was read.
     pub head: FrameHead,
     /// Its bytes, without what is not kept.
     pub payload: Vec<u8>,

@@ -15,6 +15,9 @@ use crate::media::track::{TrackEntry, TrackLabel};
 /// So much is held back at most while the format of a stream is not known, bytes.
 const MAX_HELD: usize = 32 << 20;
 
+/// So many packets are kept at most while no map has come: 8 MB.
+const MOST_EARLY: usize = 44_000;
+
 /// More tracks than this are not made: what looks like as many formats is damage.
 const MOST_TRACKS: usize = 64;
 
@@ -56,7 +59,7 @@ pub struct TsPacket {
     pub duration_ms: i64,
     /// Decoding may begin here.
     pub key: bool,
-    /// Its bytes.
+    /// The coded frame.
     pub payload: Vec<u8>,
 }
 
@@ -85,6 +88,8 @@ pub struct TsDemux {
     stream_tracks: BTreeMap<u64, usize>,
     /// The first track of each stream: what came before its format was known is of that.
     first_tracks: BTreeMap<u64, usize>,
+    /// Packets that came before the first map: which byte each begins at.
+    early: Vec<(u64, Vec<u8>)>,
     clock: Clock,
     tracks: Vec<TsTrack>,
     held: VecDeque<Held>,
@@ -179,11 +184,17 @@ impl TsDemux {
             });
             if let Some((_, found)) = found {
                 self.streams_are(found);
+                // What came before the map is of these streams too.
+                for (at, packet) in std::mem::take(&mut self.early) {
+                    self.packet(at, &packet);
+                }
             }
         } else if let Some((id, stream)) = self.streams.get_mut(&head.pid) {
             let (id, mut out) = (*id, Vec::new());
             stream.packet(&mut self.clock, at, packet, &mut out);
             self.outputs(id, head.pid, out);
+        } else if self.map.is_empty() && self.early.len() < MOST_EARLY {
+            self.early.push((at, packet.to_vec()));
         }
     }
 

@@ -30,7 +30,7 @@ enum Order {
     Lower(u32),
     /// By differences to what is expected.
     Expected { always_zero: bool, non_ref: i64, top_to_bottom: i64, refs: Vec<i64> },
-    /// As decoded.
+    /// Frames are shown in the order in which they are decoded.
     Decoding,
 }
 

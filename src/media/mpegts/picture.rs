@@ -52,7 +52,7 @@ pub struct CodedPicture {
     pub picture: Picture,
     /// Its times; without any where it does not begin a unit.
     pub stamp: Stamp,
-    /// Its bytes.
+    /// The coded frame.
     pub payload: Vec<u8>,
     /// The format from this picture on, where its parameter sets came with it.
     pub format: Option<Box<VideoFormat>>,

@@ -78,17 +78,17 @@ pub fn programmes(section: &[u8]) -> Option<Vec<(u16, u16)>> {
 pub enum Codec {
     /// MPEG-1 and MPEG-2 video.
     Mpeg2,
-    /// H.264.
+    /// H.264, ISO/IEC 14496-10.
     H264,
-    /// HEVC.
+    /// HEVC, ISO/IEC 23008-2.
     Hevc,
     /// MPEG audio, layers I to III.
     MpegAudio,
     /// AAC with ADTS heads.
     AdtsAac,
-    /// AC-3.
+    /// AC-3, ETSI TS 102 366.
     Ac3,
-    /// E-AC-3.
+    /// E-AC-3, annex E of ETSI TS 102 366.
     Eac3,
     /// Video or audio that is not read here.
     OtherMedia(&'static str),

@@ -53,7 +53,7 @@ pub struct StreamTime {
 /// What a time stamp is to those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// It goes on.
+    /// The clock goes on from the time before.
     On,
     /// It is far from the one before: a clock that was set, or a damaged time.
     Far,
@@ -123,7 +123,7 @@ impl Clock {
 /// No more pictures than this wait for a time.
 const MOST_WAITING: usize = 600;
 
-/// And no more bytes.
+/// Frames that wait for a time hold no more bytes than this.
 const MOST_WAITING_BYTES: usize = 16 << 20;
 
 /// A picture's length where nothing is known of it, ticks: 25 a second.
