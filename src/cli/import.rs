@@ -32,7 +32,7 @@ pub struct ImportArgs {
     /// Which streams each hall has [default: the .toml file beside SOURCE, or the one of the last import]
     #[arg(long, value_name = "FILE")]
     halls: Option<PathBuf>,
-    /// The same event's schedule.xml: who speaks, which talks must not be recorded
+    /// schedule.xml of the same event: names speakers, and talks that must not be recorded
     #[arg(long, value_name = "FILE|URL")]
     schedule_xml: Option<String>,
     /// Time zone of times that name none, such as Europe/Berlin
@@ -44,7 +44,7 @@ pub struct ImportArgs {
     /// Import it even if it removes most talks, takes streams away, or looks like another event's
     #[arg(long)]
     force: bool,
-    /// Print JSON
+    /// Print as JSON
     #[arg(long)]
     json: bool,
 }

@@ -14,6 +14,7 @@ use super::render::{self, bars, size};
 use crate::app::check::{Level, check};
 use crate::app::daemon::status::Status;
 use crate::app::daemon::{self, Outcome, RunOptions};
+use crate::app::library::rescue;
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Kind, Result};
 use crate::source::Sources;
@@ -42,10 +43,12 @@ const SUMMARY: Duration = Duration::from_secs(60);
 /// # Errors
 /// When it cannot begin: another daemon runs, the catalog cannot be used.
 pub async fn run(env: &Env, args: &RunArgs, out: &mut dyn Write) -> Result<ExitCode> {
-    // Opened first, so that a missing or damaged catalog is an error here and not a day without a tape.
-    // What may pass (a full disk, a lock) is waited for there.
-    if let Err(e) = crate::catalog::open_reader(&env.data_dir)
+    // Opened first, so that a missing catalog is an error here and not a day without a tape. What may pass (a full disk,
+    // a lock) is waited for there, and what is damaged is mended there.
+    if !rescue::is_gone(env)
+        && let Err(e) = crate::catalog::open_reader(&env.data_dir)
         && !e.is_transient()
+        && !e.is_damage()
     {
         return Err(e.into());
     }
@@ -90,6 +93,11 @@ fn access(env: &Env) -> Access {
 pub(super) fn finish(outcome: Outcome, out: &mut dyn Write) -> Result<ExitCode> {
     let printed = match outcome {
         Outcome::Stopped => writeln!(out, "stopped; every file is closed and in the catalog"),
+        Outcome::Behind => writeln!(
+            out,
+            "stopped; every file is closed, but the catalog did not take its last rows: make space on its disk; the next \
+             start brings them in"
+        ),
         Outcome::Complete => writeln!(out, "done: all talks are complete"),
         Outcome::Incomplete(n) => {
             writeln!(out, "done: {} not complete; see streamrip list --gaps", render::count(n, "talk"))
@@ -98,6 +106,7 @@ pub(super) fn finish(outcome: Outcome, out: &mut dyn Write) -> Result<ExitCode> 
     printed.map_err(super::printing)?;
     Ok(match outcome {
         Outcome::Incomplete(_) => ExitCode::from(Kind::Incomplete as u8),
+        Outcome::Behind => ExitCode::from(Kind::Catalog as u8),
         Outcome::Stopped | Outcome::Complete => ExitCode::SUCCESS,
     })
 }
@@ -124,7 +133,7 @@ pub(super) async fn stop_signal() {
     tell.recv().await;
     tokio::spawn(async move {
         tell.recv().await;
-        tracing::error!("told twice to stop: ending at once");
+        tracing::error!("second signal received: stopping immediately");
         std::process::exit(130);
     });
 }

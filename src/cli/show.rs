@@ -21,7 +21,7 @@ use crate::domain::time::Ms;
 pub struct ShowArgs {
     /// Id, UID, or a unique piece of the title
     talk: String,
-    /// Print JSON
+    /// Print as JSON
     #[arg(long)]
     json: bool,
 }
@@ -66,6 +66,18 @@ fn print(
     if let Some(uid) = &view.talk.uid {
         field("uid", uid.clone())?;
     }
+    let (details, page) = view.details.clone().unwrap_or_default();
+    for (name, text) in [
+        ("track", details.track),
+        ("type", details.session_type),
+        ("language", details.language),
+        ("licence", details.licence),
+        ("url", page),
+    ] {
+        if let Some(text) = text {
+            field(name, text)?;
+        }
+    }
     field("hall", view.hall.name.clone())?;
     let day = slot.start.in_zone(zone).format("%A %Y-%m-%d");
     field("slot", format!("{day}, {} - {} ({zone})", time(slot.start), time(slot.end)))?;
@@ -87,6 +99,16 @@ fn print(
         (None, None) => "none yet".to_owned(),
     };
     field("file", file)?;
+    for earlier in &view.earlier {
+        let (path, length) = (env.data_dir.join(&earlier.file.path), length(earlier.file.duration_ms));
+        field("earlier", format!("{} ({length}): {}", path.display(), earlier.reason))?;
+    }
+    if let Some(note) = view.schedule_note() {
+        field("schedule", note)?;
+    }
+    if let Some(before) = view.talk.follows {
+        field("before", format!("talk {before} holds what was recorded under another hall or slot"))?;
+    }
     writeln!(out, "\n{} {} {}", time(slot.start), picture(view, now), time(slot.end))?;
     writeln!(out, "         # recorded   ! missing   . not yet")?;
     if !view.report.gaps.is_empty() {
@@ -98,7 +120,7 @@ fn print(
                 time(gap.at.start),
                 time(gap.at.end),
                 length(gap.at.len_ms()),
-                gap.cause
+                gap.words()
             )?;
         }
     }
@@ -126,7 +148,7 @@ fn print(
     }
     let failed: Vec<_> = view.connections.iter().filter(|c| c.bytes == 0 && c.closed.is_some()).collect();
     if !failed.is_empty() {
-        writeln!(out, "\nConnections that brought nothing: {}", failed.len())?;
+        writeln!(out, "\nConnections without data: {}", failed.len())?;
         for c in failed.iter().rev().take(5).rev() {
             let why = c.end.map_or_else(|| "unknown".to_owned(), |r| r.to_string());
             let detail = c.detail.as_deref().map(|d| format!("  {}", clean(d))).unwrap_or_default();

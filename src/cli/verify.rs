@@ -20,11 +20,14 @@ pub struct VerifyArgs {
     /// Look only whether files are there and have the right size; do not read them
     #[arg(long)]
     fast: bool,
+    /// Also decode each joined talk at its begin, its end and its seams. Slow
+    #[arg(long, conflicts_with = "fast")]
+    deep: bool,
     /// Write into the catalog what the disk shows: unknown files, lost and found ones, missing sums.
     /// Deletes nothing. Not while a daemon runs
     #[arg(long)]
     repair: bool,
-    /// Print JSON
+    /// Print as JSON
     #[arg(long)]
     json: bool,
 }
@@ -39,7 +42,7 @@ pub async fn run(env: &Env, args: &VerifyArgs, out: &mut dyn Write) -> Result<Ex
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = bars().add(ProgressBar::new(0).with_style(style).with_message("verifying"));
     let (env, shown) = (env.clone(), bar.clone());
-    let request = VerifyRequest { fast: args.fast, repair: args.repair };
+    let request = VerifyRequest { fast: args.fast, repair: args.repair, deep: args.deep };
     let verified = tokio::task::spawn_blocking(move || {
         verify(&env, request, &mut |done, total| {
             shown.set_length(total);
@@ -63,7 +66,12 @@ fn print(verified: &Verified, fast: bool, out: &mut dyn Write) -> std::io::Resul
         let path = problem.path.as_ref().map_or_else(|| "catalog".to_owned(), |p| p.display().to_string());
         writeln!(out, "{}  {}", problem.fault, clean(&format!("{path}: {}", problem.message)))?;
     }
-    let looked = format!("{}, {}", count(verified.segments, "segment"), count(verified.assemblies, "joined talk"));
+    let earlier = match verified.earlier {
+        0 => String::new(),
+        n => format!(", {}", count(n, "earlier file")),
+    };
+    let looked =
+        format!("{}, {}{earlier}", count(verified.segments, "segment"), count(verified.assemblies, "joined talk"));
     let read = if fast { "sizes only".to_owned() } else { format!("{} read", size(verified.bytes_read)) };
     let lost = match verified.known_lost {
         0 => String::new(),
@@ -80,7 +88,7 @@ fn print_json(verified: &Verified, out: &mut dyn Write) -> std::io::Result<()> {
     let problem = |p: &Problem| {
         let (segment, talk) = match p.owner {
             Some(Owner::Segment(id)) => (Some(id.0), None),
-            Some(Owner::Assembly(_, talk)) => (None, Some(talk.0)),
+            Some(Owner::Assembly(_, talk) | Owner::Earlier(_, talk)) => (None, Some(talk.0)),
             None => (None, None),
         };
         json!({"kind": p.fault.to_string(), "path": p.path, "segment": segment, "talk": talk, "message": p.message})
@@ -90,6 +98,7 @@ fn print_json(verified: &Verified, out: &mut dyn Write) -> std::io::Result<()> {
         "ok": verified.is_sound(),
         "segments": verified.segments,
         "assemblies": verified.assemblies,
+        "earlier_files": verified.earlier,
         "bytes_read": verified.bytes_read,
         "known_lost": verified.known_lost,
         "repaired": verified.repaired,

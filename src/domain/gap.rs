@@ -12,6 +12,8 @@ pub enum GapCause {
     OptedOut,
     /// The schedule named the talk only after that time.
     ImportedLate,
+    /// The schedule named another hall or slot for the talk until then: what was recorded there is another recording.
+    Rescheduled,
     /// No daemon ran on this data directory.
     DaemonNotRunning,
     /// The machine slept.
@@ -44,9 +46,10 @@ pub enum GapCause {
 
 impl GapCause {
     /// Every cause that is not the end of a connection, in the order of the declaration.
-    pub const OF_ITS_OWN: [Self; 15] = [
+    pub const OF_ITS_OWN: [Self; 16] = [
         Self::OptedOut,
         Self::ImportedLate,
+        Self::Rescheduled,
         Self::DaemonNotRunning,
         Self::HostAsleep,
         Self::ClockSet,
@@ -68,6 +71,7 @@ impl fmt::Display for GapCause {
         f.write_str(match self {
             Self::OptedOut => "opted-out",
             Self::ImportedLate => "imported-late",
+            Self::Rescheduled => "rescheduled",
             Self::DaemonNotRunning => "daemon-not-running",
             Self::HostAsleep => "host-asleep",
             Self::ClockSet => "clock-set",
@@ -113,9 +117,9 @@ impl Lacks {
 /// A part of a slot that no recorded media covers, or not with all of its tracks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// From, to.
+    /// Interval of wall time that is missing.
     pub at: Interval,
-    /// Why.
+    /// Cause of the gap.
     pub cause: GapCause,
     /// What is not there.
     pub lacks: Lacks,
@@ -126,5 +130,15 @@ impl Gap {
     #[must_use]
     pub fn of_all(at: Interval, cause: GapCause) -> Self {
         Self { at, cause, lacks: Lacks::All }
+    }
+
+    /// The cause, and where not everything is missing, what is.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self.lacks {
+            Lacks::All => self.cause.to_string(),
+            Lacks::Video => format!("{} (only the video)", self.cause),
+            Lacks::Audio => format!("{} (only the audio)", self.cause),
+        }
     }
 }

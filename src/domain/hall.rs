@@ -10,7 +10,7 @@ use super::stream_url::StreamUrl;
 /// A room with streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hall {
-    /// Row id.
+    /// Primary key of the hall.
     pub id: HallId,
     /// The conference it belongs to.
     pub event: EventId,
@@ -35,7 +35,7 @@ pub struct Hall {
 /// One URL of a hall.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stream {
-    /// Row id.
+    /// Primary key of the stream.
     pub id: StreamId,
     /// Where it is.
     pub url: StreamUrl,
@@ -119,4 +119,23 @@ impl FromStr for Recorder {
 pub fn fold_name(name: &str) -> String {
     use unicode_normalization::UnicodeNormalization;
     name.nfkc().filter(|c| !c.is_whitespace() && !c.is_control()).flat_map(char::to_lowercase).collect()
+}
+/// Another name of a hall, and how it was recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HallRename {
+    /// The hall.
+    pub hall: HallId,
+    /// Its new name, as the schedule has it.
+    pub name: String,
+    /// By what.
+    pub by: RenamedBy,
+}
+
+/// How a renamed hall was recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenamedBy {
+    /// The room has the `guid` that the hall's room had.
+    RoomGuid,
+    /// All talks of the hall have the new name, and only those had another hall before.
+    AllTalks,
 }

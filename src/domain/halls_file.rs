@@ -27,7 +27,7 @@ pub struct HallsFile {
 /// One `[[hall]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HallEntry {
-    /// Its name.
+    /// Name of the hall.
     pub name: String,
     /// Other names, as schedules write them.
     pub aliases: Vec<String>,

@@ -1,23 +1,24 @@
-//! What HLS playlists say. A media segment of HLS is called a chunk here: a segment is a file of ours.
+//! What HLS playlists say. Its media segments are not to be confused with [`super::segment::Segment`], a recorded file.
 
 use std::fmt;
 use std::str::FromStr;
 
 use url::Url;
 
+use super::pts::{PTS_HZ, PTS_WRAP};
 use super::time::Ms;
 
 /// Which rendition of a stream is recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Quality {
-    /// The largest picture, then the highest rate.
+    /// The largest video, then the highest rate.
     #[default]
     Best,
-    /// The smallest picture.
+    /// The smallest video.
     Worst,
-    /// The largest picture of at most so many lines; the smallest there is where all have more.
+    /// The largest video of at most so many lines; the smallest there is where all have more.
     Lines(u32),
-    /// Sound only, where the stream offers it by itself; else as `Worst`.
+    /// Audio only, where the stream offers it by itself; else as `Worst`.
     Audio,
 }
 
@@ -52,7 +53,7 @@ impl FromStr for Quality {
 pub enum AnyPlaylist {
     /// Lists variants.
     Master(MasterPlaylist),
-    /// Lists chunks.
+    /// Lists media segments.
     Media(MediaPlaylist),
 }
 
@@ -61,7 +62,7 @@ pub enum AnyPlaylist {
 pub struct MasterPlaylist {
     /// In the order of the file.
     pub variants: Vec<Variant>,
-    /// Renditions of sound that have a playlist of their own, or are said to be inside their variants.
+    /// Renditions of audio that have a playlist of their own, or are said to be inside their variants.
     pub audio_renditions: Vec<AudioRendition>,
 }
 
@@ -72,18 +73,18 @@ pub struct Variant {
     pub url: Url,
     /// Bits per second at most.
     pub bandwidth: u64,
-    /// Lines of the picture, where told.
+    /// Lines of the video, where told.
     pub lines: Option<u32>,
     /// Codecs, where told.
     pub codecs: Option<String>,
-    /// The group of its sound, where that is told apart.
+    /// The group of its audio, where that is told apart.
     pub audio_group: Option<String>,
 }
 
-/// One rendition of sound.
+/// One rendition of audio.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AudioRendition {
-    /// Its group.
+    /// GROUP-ID attribute.
     pub group: String,
     /// Its playlist; `None`: it is inside the variant.
     pub url: Option<Url>,
@@ -91,14 +92,14 @@ pub struct AudioRendition {
     pub default: bool,
 }
 
-/// A media playlist: the window of chunks that the server holds.
+/// A media playlist: the window of media segments that the server holds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MediaPlaylist {
-    /// No chunk is longer than this, milliseconds; 0 where the playlist does not say.
+    /// No media segment is longer than this, milliseconds; 0 where the playlist does not say.
     pub target_ms: i64,
     /// Oldest first.
     pub segments: Vec<MediaSegment>,
-    /// No chunk will follow.
+    /// No media segment will follow.
     pub ended: bool,
 }
 
@@ -121,7 +122,7 @@ pub struct MediaSegment {
     pub range: Option<ByteRange>,
     /// Milliseconds.
     pub duration_ms: i64,
-    /// When its first picture was made, as the encoder's clock has it (EXT-X-PROGRAM-DATE-TIME).
+    /// When its first frame was made, as the encoder's clock has it (EXT-X-PROGRAM-DATE-TIME).
     pub program_date_time: Option<Ms>,
     /// Timestamps or formats change before it.
     pub discontinuity: bool,
@@ -142,7 +143,7 @@ impl MediaSegment {
         self.range.map_or_else(|| last.to_owned(), |range| format!("{last}@{}", range.offset))
     }
 
-    /// When its last picture ended, by the encoder's clock.
+    /// When its last frame ended, by the encoder's clock.
     #[must_use]
     pub fn end_date_time(&self) -> Option<Ms> {
         self.program_date_time.map(|program_date_time| program_date_time.plus(self.duration_ms))
@@ -158,7 +159,7 @@ fn last_part(url: &Url) -> &str {
 pub struct ByteRange {
     /// The first one.
     pub offset: u64,
-    /// How many.
+    /// Number of bytes.
     pub length: u64,
 }
 
@@ -190,14 +191,14 @@ impl InitSection {
 /// An encryption.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Key {
-    /// AES-128 in CBC over the whole chunk.
+    /// AES-128 in CBC over the whole media segment.
     Aes128 {
         /// Where the key is.
         url: Url,
         /// Initialization vector; `None`: the media sequence number.
         iv: Option<[u8; 16]>,
     },
-    /// Another one, by name: such chunks cannot be used.
+    /// Another one, by name: such media segments cannot be used.
     Other(String),
 }
 
@@ -212,21 +213,19 @@ impl Key {
     }
 }
 
-/// The clock of a chunk of packed audio (RFC 8216, 3.4): its ID3 tag holds an MPEG-2 timestamp of 33 bits. In
+/// The clock of a media segment of packed audio (RFC 8216, 3.4): its ID3 tag holds an MPEG-2 timestamp of 33 bits. In
 /// seconds; the last minute before the clock begins anew counts from below 0, as ffmpeg has it. `None`: it has no
 /// such tag, and so mostly a clock of its own inside.
 #[must_use]
 pub fn packed_audio_timestamp(segment: &[u8]) -> Option<f64> {
     const OWNER: &[u8] = b"com.apple.streaming.transportStreamTimestamp\0";
-    const TICKS: f64 = 90_000.0;
-    const WRAP: u64 = 1 << 33;
     if !segment.starts_with(b"ID3") {
         return None;
     }
     let at = segment.windows(OWNER.len()).position(|bytes| bytes == OWNER)? + OWNER.len();
-    let ticks = u64::from_be_bytes(segment.get(at..at + 8)?.try_into().ok()?) % WRAP;
-    let seconds = ticks as f64 / TICKS;
-    Some(if ticks >= WRAP - 60 * 90_000 { seconds - WRAP as f64 / TICKS } else { seconds })
+    let ticks = u64::from_be_bytes(segment.get(at..at + 8)?.try_into().ok()?).cast_signed().rem_euclid(PTS_WRAP);
+    let ticks = if ticks >= PTS_WRAP - 60 * PTS_HZ { ticks - PTS_WRAP } else { ticks };
+    Some(ticks as f64 / PTS_HZ as f64)
 }
 
 #[cfg(test)]

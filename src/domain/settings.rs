@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use super::file_name::FileNameTemplate;
 use super::hall::Recorder;
 use super::hls::Quality;
 use super::time::{MINUTE, SECOND};
@@ -12,25 +13,25 @@ use super::time::{MINUTE, SECOND};
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Settings {
-    /// `[record]`
+    /// Section `[record]`
     pub record: Record,
     /// `[assemble]`
     pub assemble: Assemble,
-    /// `[prune]`
+    /// Section `[prune]`
     pub prune: Prune,
-    /// `[list]`
+    /// Section `[list]`
     pub list: List,
-    /// `[disk]`
+    /// Section `[disk]`
     pub disk: Disk,
-    /// `[refresh]`
+    /// Section `[refresh]`
     pub refresh: Refresh,
-    /// `[web]`
+    /// Section `[web]`
     pub web: Web,
-    /// `[notify]`
+    /// Section `[notify]`
     pub notify: Notify,
 }
 
-/// Taping.
+/// Settings of recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The source of halls that name none.
@@ -94,7 +95,7 @@ impl FromStr for AssemblyContainer {
     }
 }
 
-/// Joining.
+/// Settings of joining.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assemble {
     /// What joined files are.
@@ -105,6 +106,8 @@ pub struct Assemble {
     pub chapters: bool,
     /// Files beside each joined file that tell of it.
     pub sidecar: Vec<SidecarFormat>,
+    /// How the joined files are called, below the folder of the talks.
+    pub file_name: FileNameTemplate,
 }
 
 /// How a file beside a joined one tells of it.
@@ -132,7 +135,13 @@ impl SidecarFormat {
 
 impl Default for Assemble {
     fn default() -> Self {
-        Self { container: AssemblyContainer::Matroska, settle_ms: 30 * SECOND, chapters: true, sidecar: Vec::new() }
+        Self {
+            container: AssemblyContainer::Matroska,
+            settle_ms: 30 * SECOND,
+            chapters: true,
+            sidecar: Vec::new(),
+            file_name: FileNameTemplate::default(),
+        }
     }
 }
 
@@ -178,7 +187,7 @@ impl Default for List {
     }
 }
 
-/// Space.
+/// Settings of free disk space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
     /// Kept free: below it assembly pauses and what may be pruned is pruned.
@@ -207,7 +216,7 @@ impl Default for Refresh {
     }
 }
 
-/// The page.
+/// Settings of the web page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Web {
     /// Where it listens; `None`: there is none.

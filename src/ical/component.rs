@@ -18,31 +18,31 @@ pub struct RawEvent {
     pub line: usize,
     /// What was odd, for people.
     pub notes: Vec<String>,
-    /// UID.
+    /// UID property (RFC 5545, 3.8.4.7).
     pub uid: Option<String>,
-    /// SUMMARY.
+    /// SUMMARY property: the title.
     pub summary: Option<String>,
-    /// LOCATION.
+    /// LOCATION property: the hall.
     pub location: Option<String>,
-    /// STATUS.
+    /// STATUS property.
     pub status: Option<String>,
-    /// URL.
+    /// URL property: the talk's web page.
     pub url: Option<String>,
     /// TZID as a property of its own.
     pub zone: Option<String>,
-    /// DTSTART.
+    /// DTSTART property.
     pub start: Option<Property>,
-    /// DTEND.
+    /// DTEND property.
     pub end: Option<Property>,
-    /// DURATION.
+    /// DURATION property, as written.
     pub duration: Option<String>,
     /// RECURRENCE-ID.
     pub recurrence_id: Option<Property>,
-    /// RRULE.
+    /// RRULE properties, as written.
     pub rules: Vec<String>,
-    /// RDATE.
+    /// RDATE properties.
     pub dates: Vec<Property>,
-    /// EXDATE.
+    /// EXDATE properties.
     pub except: Vec<Property>,
     /// Names of ATTENDEEs who are persons; in calendars of conferences these are the speakers.
     pub attendees: Vec<String>,

@@ -26,15 +26,15 @@ pub struct CustomZone {
 /// STANDARD or DAYLIGHT, as written.
 #[derive(Clone, Debug, Default)]
 pub struct Observance {
-    /// DTSTART.
+    /// DTSTART of the observance, local time.
     pub start: Option<NaiveDateTime>,
     /// TZOFFSETFROM, seconds.
     pub from: Option<i32>,
     /// TZOFFSETTO, seconds.
     pub to: Option<i32>,
-    /// RRULE.
+    /// RRULE of the observance, as written.
     pub rule: Option<String>,
-    /// RDATE.
+    /// RDATE values of the observance, local time.
     pub dates: Vec<NaiveDateTime>,
 }
 

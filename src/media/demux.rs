@@ -31,7 +31,7 @@ pub struct TrackSelection {
     pub adts: bool,
 }
 
-/// One packet.
+/// One demultiplexed packet with its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Demuxed {
     /// What plans know of it. `track` counts the picks from 1; times are in the segment's own clock.
@@ -40,7 +40,7 @@ pub struct Demuxed {
     pub ordinal: u64,
     /// Samples to drop at its end, nanoseconds (Opus).
     pub discard_padding_ns: Option<i64>,
-    /// Its bytes.
+    /// Payload of the packet.
     pub payload: Vec<u8>,
 }
 
@@ -58,7 +58,7 @@ pub struct Demux {
     selection: Vec<TrackSelection>,
     /// What the file is read behind; empty: nothing.
     prefix: Vec<u8>,
-    /// Pictures shown before this are of that, milliseconds; `None`: none has come yet.
+    /// Video frames shown before this are of that, milliseconds; `None`: none has come yet.
     own_from_ms: Option<i64>,
     /// The container has no clock for ADTS frames.
     raw_adts: bool,
@@ -144,9 +144,9 @@ impl Demux {
         Ok(demux)
     }
 
-    /// Reads what is written into the pipe that is returned, of its first pictures and its first sound: for files that
-    /// are being recorded. The pipe must be written to, and closed at the end, by another thread than the one that asks
-    /// for packets. Its tracks are known with the first packet.
+    /// Reads what is written into the pipe that is returned, of its first video frames and its first audio: for files
+    /// that are being recorded. The pipe must be written to, and closed at the end, by another thread than the one that
+    /// asks for packets. Its tracks are known with the first packet.
     ///
     /// # Errors
     /// When ffmpeg is missing or cannot be started.
@@ -413,12 +413,12 @@ impl Demux {
 #[derive(Clone, Copy, Debug, Default)]
 struct BlockInfo {
     key: Option<bool>,
-    /// In ticks.
+    /// Duration from BlockDuration, in ticks of the file's TimestampScale.
     duration: Option<u64>,
     padding_ns: Option<i64>,
 }
 
-/// Every packet, as it is, into a pipe: also pictures before the first key picture, and times below zero.
+/// Every packet, as it is, into a pipe: also video frames before the first keyframe, and times below zero.
 const OUTPUT: [&str; 14] = [
     "-c",
     "copy",

@@ -15,12 +15,13 @@ use super::probe::{PacketPlace, Probe, ProbedStream, probe};
 use super::{CancellationToken, MediaError, Result};
 use crate::domain::media::{ClockRange, EDGE_MS, MediaIndex, MediaSpan, Packet, Track, TrackKind};
 use crate::domain::segment::Mark;
+use crate::plan::anchor::Anchor;
 use crate::plan::stretches::TrackStretches;
 
 pub use packet_windows::windows;
 
 /// Media that pauses for longer than this (beyond the duration of the packet before) begins a new span.
-/// Below it lie the jitter of encoders, the skew between sound and pictures in a multiplex (0.7 s in
+/// Below it lie the jitter of encoders, the skew between audio and video frames in a multiplex (0.7 s in
 /// ffmpeg's MPEG-TS) and slow slide shows.
 pub const HOLE_MS: i64 = 1000;
 
@@ -37,7 +38,7 @@ const MAX_EDGE_PACKETS: usize = 20_000;
 /// Indexes a closed segment. `marks` say when its bytes arrived, oldest first; with none, wall times are
 /// unknown and spans begin at the epoch. Whatever the file holds gives an index: no media is one
 /// without spans, with `problem` set. `donors`: earlier files of the same stream, the last one first; where the file
-/// has no key picture, one of them says what its pictures are.
+/// has no keyframe, one of them says what its video frames are.
 ///
 /// # Errors
 /// Only what says nothing about the content: a missing program, a file that cannot be read,
@@ -94,7 +95,7 @@ fn look(path: &Path, donors: &[PathBuf], cancel: &CancellationToken) -> Result<(
     if !prefix.is_empty() {
         let with = probe(path, &prefix, cancel)?;
         // Where the clock was set, what is lent would have to be set for each part: an encoder that begins anew begins
-        // with a key picture, and then nothing is missing.
+        // with a keyframe, and then nothing is missing.
         if has_pictures(&with) && clock_ranges(path, &with, &wanted(&with)).len() == 1 {
             return Ok((with, prefix));
         }
@@ -114,7 +115,7 @@ pub fn selection_of(index: &MediaIndex) -> Vec<TrackSelection> {
     index.tracks.iter().map(|t| TrackSelection { stream: t.stream, adts: t.adts }).collect()
 }
 
-/// Streams that can go into an assembly, pictures first, so that tracks have the same order in every
+/// Streams that can go into an assembly, video frames first, so that tracks have the same order in every
 /// segment.
 fn wanted(found: &Probe) -> Vec<&ProbedStream> {
     let usable = |s: &&ProbedStream| {
@@ -235,7 +236,7 @@ impl TrackStats {
         let end = p.pts_ms.saturating_add(p.duration_ms.max(0));
         match self.stretches.last_mut() {
             Some(last) if p.pts_ms <= last.1.saturating_add(HOLE_MS) => {
-                // A picture may be shown before one that was decoded earlier; anything further back is
+                // A video frame may be shown before one that was decoded earlier; anything further back is
                 // a damaged time.
                 if p.pts_ms > last.0.saturating_sub(HOLE_MS) {
                     last.0 = last.0.min(p.pts_ms);
@@ -379,7 +380,7 @@ fn range_at(starts: &[u64], pos: u64) -> usize {
 /// pages that begin streams.
 fn ogg_chain_start(path: &Path, before: u64) -> Option<u64> {
     use std::io::{Read, Seek, SeekFrom};
-    /// Headers with cover pictures in their comments are some 100 KiB long.
+    /// Headers with cover video frames in their comments are some 100 KiB long.
     const BACK: u64 = 1 << 20;
     let from = before.saturating_sub(BACK);
     let mut file = std::fs::File::open(path).ok()?;
@@ -427,11 +428,9 @@ fn arrivals(
     out
 }
 
-/// Sets each span's offset to the smallest (arrival - media time) that the marks show. The smallest,
-/// since a server that sends the last ten seconds at once, or a network that pauses, only makes media
-/// arrive later than it was made.
+/// Sets each span's offset to the wall time of media time 0 that the marks show (see [`Anchor`]).
 fn anchor(spans: &mut [MediaSpan], arrivals: &[(u64, i64)], clock_ranges: &[ClockRange], marks: &[Mark], bytes: u64) {
-    let mut samples: Vec<Option<i64>> = vec![None; spans.len()];
+    let mut anchors = vec![Anchor::default(); spans.len()];
     let mut next = arrivals.iter().peekable();
     // The span that the last arrived media belongs to, and how far it reached.
     let mut reached: Option<(usize, i64)> = None;
@@ -449,10 +448,10 @@ fn anchor(spans: &mut [MediaSpan], arrivals: &[(u64, i64)], clock_ranges: &[Cloc
             };
         }
         if let Some((span, end)) = reached {
-            let sample = mark.at.0.saturating_sub(end);
-            samples[span] = Some(samples[span].map_or(sample, |s: i64| s.min(sample)));
+            anchors[span].observe(mark.at, end);
         }
     }
+    let mut samples: Vec<Option<i64>> = anchors.iter().map(|anchor| anchor.zero().map(|zero| zero.0)).collect();
     // A span that no mark fell into lies beside its neighbour: on the same clock where it has the same,
     // else directly before or after it.
     // Parts lie two holes apart, so that one of them is room for codec delays.

@@ -29,7 +29,7 @@ pub const TEMP_SUFFIX: &str = ".part";
 /// What a plan is carried out on.
 #[derive(Clone, Debug)]
 pub struct JoinJob {
-    /// The plan.
+    /// The edit list to carry out.
     pub plan: EditList,
     /// Where the segments of its pieces are, with what is known of them.
     pub sources: HashMap<SegmentId, (PathBuf, MediaIndex)>,
@@ -184,7 +184,7 @@ pub fn publish_checked<T>(
     let (bytes, sha256) = check(&temp, &made)?;
     std::fs::rename(&temp, target).map_err(at(target))?;
     guard.keep();
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))?;
+    crate::durable::sync_folder(dir).map_err(at(dir))?;
     Ok((made, bytes, sha256))
 }
 
@@ -223,7 +223,7 @@ fn write(
     let plan = &job.plan;
     let head = FileInfo {
         title: plan.title.clone(),
-        tags: plan.tags.clone(),
+        tags: plan.tags.iter().chain(&plan.about).cloned().collect(),
         chapters: plan.chapters.clone(),
         starts: plan.starts,
     };
@@ -361,7 +361,7 @@ impl Rising {
     const MEND_MS: i64 = 200;
 
     fn place(&mut self, track: u32, pts_ms: i64, video: bool) -> Option<i64> {
-        // Pictures are decoded in another order than shown: their times fall as they should.
+        // Video frames are decoded in another order than shown: their times fall as they should.
         if video {
             return Some(pts_ms);
         }

@@ -14,7 +14,7 @@ use crate::plan::assembly::Chapter;
 
 /// A cluster ends after this time, milliseconds: players seek by clusters.
 const CLUSTER_MS: i64 = 5000;
-/// With pictures it ends at the first key picture after this, so that seeking finds one at its start.
+/// With video frames it ends at the first keyframe after this, so that seeking finds one at its start.
 const CLUSTER_KEY_MS: i64 = 1000;
 /// Or when it has so many bytes.
 const CLUSTER_BYTES: usize = 4 << 20;
@@ -30,7 +30,7 @@ pub struct FileInfo {
     pub title: String,
     /// Names and values.
     pub tags: Vec<(String, String)>,
-    /// In order.
+    /// Chapter marks in order of time.
     pub chapters: Vec<Chapter>,
     /// Wall time of its start.
     pub starts: Option<Ms>,
@@ -49,7 +49,7 @@ pub struct Block {
     pub key: bool,
     /// Samples to drop at its end, nanoseconds.
     pub discard_padding_ns: Option<i64>,
-    /// Its bytes.
+    /// Payload of the block.
     pub payload: Vec<u8>,
 }
 

@@ -12,6 +12,7 @@ use std::fmt;
 use chrono_tz::Tz;
 
 use self::build::SourceSegment;
+pub use self::labels::about;
 use super::cut::{CutEnd, CutStart};
 use super::seam::Seam;
 use crate::domain::gap::Gap;
@@ -25,7 +26,7 @@ use crate::domain::time::Ms;
 /// What a plan is made from.
 #[derive(Clone, Debug)]
 pub struct AssemblyInputs<'a> {
-    /// The talk.
+    /// The talk that is assembled.
     pub talk: &'a Talk,
     /// Name of its event.
     pub event: &'a str,
@@ -48,7 +49,7 @@ pub struct AssemblyInputs<'a> {
 pub struct OutTrack {
     /// Number, from 1.
     pub number: u32,
-    /// Pictures or sound.
+    /// Video frames or audio.
     pub kind: TrackKind,
     /// What all its packets have in common.
     pub format_hash: u64,
@@ -74,7 +75,7 @@ pub struct TrackClip {
 pub struct Clip {
     /// The segment.
     pub segment: SegmentId,
-    /// Per track.
+    /// What is used of each track.
     pub tracks: Vec<TrackClip>,
     /// Added to the segment's clock to get the assembly's, milliseconds.
     pub shift_ms: i64,
@@ -121,7 +122,7 @@ impl fmt::Display for MissingMedia {
 /// A segment that touches the window and is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectedSegment {
-    /// Which.
+    /// Segment that is not used.
     pub segment: SegmentId,
     /// Why, for people.
     pub reason: String,
@@ -134,7 +135,7 @@ pub struct RejectedSegment {
 pub struct Chapter {
     /// Where in the assembly, milliseconds.
     pub at_ms: i64,
-    /// Its name.
+    /// Title that players show.
     pub title: String,
 }
 
@@ -143,7 +144,7 @@ pub struct Chapter {
 pub struct EditList {
     /// Title of the file.
     pub title: String,
-    /// Tracks.
+    /// Tracks of the output file.
     pub tracks: Vec<OutTrack>,
     /// A segment that has all the tracks: their heads are taken from it.
     pub template: Option<SegmentId>,
@@ -156,10 +157,12 @@ pub struct EditList {
     /// Packets from the middle of segments that would show a seam better: segment, from, to, in its own clock.
     /// With them as windows of its index, the plan should be made anew.
     pub wanted: Vec<(SegmentId, i64, i64)>,
-    /// In order.
+    /// Chapter marks in order of time.
     pub chapters: Vec<Chapter>,
     /// Names and values of tags.
     pub tags: Vec<(String, String)>,
+    /// More tags: what the schedule tells of the talk. A file is not out of date where only these have changed.
+    pub about: Vec<(String, String)>,
     /// Start of what it holds, in wall time.
     pub starts: Option<Ms>,
     /// Expected length, milliseconds.
@@ -167,7 +170,7 @@ pub struct EditList {
 }
 
 impl EditList {
-    /// True where it has pictures.
+    /// True where it has video frames.
     #[must_use]
     pub fn has_video(&self) -> bool {
         self.tracks.iter().any(|t| t.kind == TrackKind::Video)
@@ -259,6 +262,7 @@ pub fn plan(inputs: &AssemblyInputs<'_>) -> EditList {
     let title = inputs.talk.title.clone();
     let mut plan = EditList {
         tags: labels::tags(inputs),
+        about: Vec::new(),
         chapters: Vec::new(),
         title,
         tracks: tracks.into_iter().filter(|t| used.contains(&t.number)).collect(),

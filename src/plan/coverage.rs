@@ -36,7 +36,7 @@ const EDGE_MS: i64 = 100;
 /// Everything that is known around one talk.
 #[derive(Clone, Copy, Debug)]
 pub struct TalkFacts<'a> {
-    /// The talk.
+    /// The talk that is reported on.
     pub talk: &'a Talk,
     /// Its slot with padding.
     pub window: Interval,
@@ -300,7 +300,7 @@ fn cause(stretch: Interval, lacks: Lacks, facts: &TalkFacts<'_>, now: Ms) -> Gap
         return cause;
     }
     if at < facts.talk.known_since {
-        return GapCause::ImportedLate;
+        return if facts.talk.follows.is_some() { GapCause::Rescheduled } else { GapCause::ImportedLate };
     }
     // Before the daemon: only one that ran can have noted it, so it knows better than a heartbeat that was
     // not written any more.

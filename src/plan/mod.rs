@@ -3,7 +3,9 @@
 //! reasons.
 
 pub mod alarms;
+pub mod anchor;
 pub mod assembly;
+pub mod backdating;
 pub mod backoff;
 pub mod clock_watch;
 pub mod coverage;
@@ -12,8 +14,10 @@ pub mod edit_filter;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod hall_plan;
+pub mod hall_rename;
 pub mod hedge;
 pub mod hls;
+pub mod kept_recording;
 pub mod lanes;
 #[cfg(test)]
 pub(crate) mod media_fixtures;
@@ -26,6 +30,7 @@ pub mod rate_limit;
 pub mod reconcile;
 pub mod refresh_guard;
 pub mod retention;
+pub mod same_hall;
 pub mod schedule_diff;
 pub mod schedule_warnings;
 pub mod seam;
@@ -33,5 +38,6 @@ pub mod splice;
 pub mod stream_choice;
 pub mod stretches;
 pub mod timeshift;
+pub mod title;
 pub mod verify;
 pub mod wanted;

@@ -72,7 +72,7 @@ pub fn objections(
 /// An event of the catalog, as far as it is needed to recognise it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownEvent {
-    /// Name.
+    /// Name of the event.
     pub name: String,
     /// UIDs of its talks.
     pub uids: HashSet<String>,

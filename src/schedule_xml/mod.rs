@@ -35,15 +35,15 @@ pub struct ScheduleXml {
 /// One `<event>` of a schedule.xml, which is a talk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct XmlTalk {
-    /// `guid`.
+    /// Attribute `guid` of the event element.
     pub guid: Option<String>,
-    /// `id`.
+    /// Attribute `id` of the event element.
     pub id: Option<String>,
     /// `code` (newer pretalx).
     pub code: Option<String>,
     /// `<url>`: the talk's page.
     pub url: Option<String>,
-    /// `<title>`.
+    /// Content of `<title>`.
     pub title: String,
     /// `<room>`, or the room it stands in.
     pub room: Option<String>,
@@ -64,7 +64,7 @@ pub enum ScheduleXmlError {
     /// More than [`MAX_TALKS`].
     #[error("it has more than 100,000 talks")]
     TooManyTalks,
-    /// No bytes.
+    /// The file has no bytes.
     #[error("it is empty")]
     Empty,
     /// Neither UTF-8 nor readable as such.
@@ -73,9 +73,9 @@ pub enum ScheduleXmlError {
     /// Not well-formed.
     #[error("line {line}, column {column}: {what}")]
     NotXml {
-        /// From 1.
+        /// Line number, counted from 1.
         line: u32,
-        /// From 1.
+        /// Column number, counted from 1.
         column: u32,
         /// The parser's words.
         what: String,

@@ -311,7 +311,7 @@ impl Session {
         self.close(old);
         // Another is on its way already, so it takes over as it is; unless it is the one that says nothing.
         let helps = |s: &mut SecondConnection| {
-            s.purpose != Purpose::Late || s.connection.live().last_byte.is_some_and(|last| last > s.since)
+            s.purpose != Purpose::Late || s.connection.live().last_media.is_some_and(|last| last > s.since)
         };
         let second = self.second.take_if(helps);
         let follows = if second.is_some() { "another connection goes on" } else { "connecting again" };
@@ -400,7 +400,7 @@ impl Session {
         if !self.closing.is_empty() {
             let hall = self.order.hall_name.as_str();
             if self.store.full.load(Ordering::Relaxed) && reason != EndReason::Shutdown {
-                tracing::warn!(hall, "{hall}: what the full disk does not take waits in memory for some minutes");
+                tracing::warn!(hall, "{hall}: the disk is full; unwritten data is kept in memory for up to 5 minutes");
             } else {
                 tracing::error!(hall, "{hall}: a file could not be closed in time; it will be recovered");
             }

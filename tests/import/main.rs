@@ -6,6 +6,7 @@ mod guards;
 mod identity;
 mod oddities;
 mod offered;
+mod recorded;
 mod reexports;
 mod shared_data;
 mod streams;

@@ -24,9 +24,12 @@ use crate::domain::time::Ms;
 use crate::fetch::{self, Cache, FetchError, Place};
 use crate::ical::{self, CalendarError, ReadOptions};
 use crate::plan::hall_plan::plan_halls;
+use crate::plan::hall_rename::renames;
+use crate::plan::kept_recording::{candidates, keep_recordings};
 use crate::plan::refresh_guard::{looks_like, objections};
 use crate::plan::schedule_diff::{ChangeKind, diff};
 use crate::plan::schedule_warnings;
+use crate::plan::title::without_speakers;
 use crate::schedule_xml::{self, ScheduleXml};
 
 /// Largest halls file, in bytes.
@@ -78,7 +81,7 @@ pub struct ImportReport {
     pub dry_run: bool,
     /// Talks of the schedule.
     pub talks: usize,
-    /// New ones.
+    /// Number of talks that are new.
     pub added: usize,
     /// Those with a change.
     pub changed: usize,
@@ -95,11 +98,11 @@ pub struct ImportReport {
 /// One change of one talk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportedChange {
-    /// Sort.
+    /// Kind of change, as in the JSON output.
     pub kind: ChangeKind,
     /// Its id; `None`: it has none yet (`--dry-run`).
     pub talk: Option<TalkId>,
-    /// UID.
+    /// UID of the talk in the calendar.
     pub uid: Option<String>,
     /// Title, the new one.
     pub title: String,
@@ -107,7 +110,7 @@ pub struct ReportedChange {
     pub hall: String,
     /// What it was.
     pub before: Option<String>,
-    /// What it is.
+    /// New value; `None` where the talk was removed.
     pub after: Option<String>,
 }
 
@@ -158,8 +161,8 @@ async fn prepare(db: &Connection, request: &ImportRequest) -> Result<Prepared> {
             None => source.stem().unwrap_or_default(),
         };
         if name.is_empty() || name.chars().count() > MAX_EVENT_NAME {
-            return Err(Failure::new(Kind::Usage, format!("cannot tell the event's name from {source}"))
-                .hint(format!("name it with --event NAME, {MAX_EVENT_NAME} characters at most")));
+            return Err(Failure::new(Kind::Usage, format!("no event name can be derived from {source}"))
+                .hint(format!("give one with --event NAME, at most {MAX_EVENT_NAME} characters")));
         }
         let row = catalog_import::known(db, &name)?.map(|known| known.row);
         inputs(request, name, source, row.as_ref())?
@@ -302,6 +305,11 @@ pub(super) async fn gather_with(inputs: &ScheduleInputs, xml: Result<Option<Sche
             schedule.warnings.push(Warning { kind: WarningKind::ScheduleXml, talk: None, message });
         }
     }
+    for talk in &mut schedule.talks {
+        if let Some(bare) = without_speakers(&talk.title, &talk.speakers).map(str::to_owned) {
+            talk.title = bare;
+        }
+    }
     let named = schedule.time_zone.as_deref().and_then(|name| name.parse().ok());
     let zone = named.or(options.zone).or(options.halls_zone).unwrap_or(inputs.default_zone);
     let paddings = halls_file.as_ref().map_or(inputs.paddings, |f| (f.pre_padding_ms, f.post_padding_ms));
@@ -326,7 +334,7 @@ pub(super) async fn read_xml(inputs: &ScheduleInputs) -> Result<Option<ScheduleX
     schedule_xml::read(&bytes).map(Some).map_err(|e| {
         Failure::new(Kind::BadInput, format!("{place} is not a schedule.xml"))
             .because(e)
-            .hint("the schedule.xml of frab, pretalx or Pentabarf is meant; nothing was changed")
+            .hint("use the schedule.xml of frab, pretalx or Pentabarf; nothing was changed")
     })
 }
 
@@ -337,7 +345,7 @@ async fn read_halls(path: &Path) -> Result<HallsFile> {
         Failure { message: format!("halls file: {}", failure.message), ..failure }
     })?;
     let wrong = |message: String| {
-        Failure::new(Kind::BadInput, message).hint("mend it there and import again; nothing was changed")
+        Failure::new(Kind::BadInput, message).hint("correct the file and import again; nothing was changed")
     };
     let text = String::from_utf8(bytes).map_err(|e| {
         wrong(format!("halls file {}: not UTF-8 at byte {}", path.display(), e.utf8_error().valid_up_to()))
@@ -363,8 +371,14 @@ pub fn apply(db: &Connection, prepared: &Prepared, options: ApplyOptions, now: M
     let talks = &prepared.schedule.talks;
     let (known_halls, known_talks) = known.as_ref().map_or((&[][..], &[][..]), |k| (&k.halls, &k.talks));
     let zone = prepared.row.zone;
-    let mut halls = plan_halls(known_halls, prepared.halls_file.as_ref(), talks);
-    let mut diff = diff(known_talks, talks, &halls, prepared.xml_missing, zone);
+    let renames = renames(known_halls, known_talks, prepared.halls_file.as_ref(), talks);
+    let mut halls = plan_halls(known_halls, prepared.halls_file.as_ref(), &renames, talks);
+    let mut diff = diff(known_talks, talks, &halls, prepared.xml_missing, now, zone);
+    let begun = candidates(&diff, known_talks, &halls, now);
+    let recorded = catalog_import::recorded(db, &begun)?;
+    let of_settings = crate::catalog::assembly_queue::paddings(db)?.post_padding_ms;
+    let post_padding_ms = prepared.row.post_padding_ms.unwrap_or(of_settings);
+    keep_recordings(&mut diff, known_talks, &halls, &recorded, post_padding_ms, now, zone);
     if !options.force {
         let reasons = objections(known_talks, known_halls, &halls, &diff, now);
         if !reasons.is_empty() {

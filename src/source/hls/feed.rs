@@ -19,9 +19,9 @@ use crate::source::Hints;
 /// One thing on the way.
 #[derive(Debug)]
 pub enum Item {
-    /// Bytes of a chunk or a map.
+    /// Bytes of a media segment or a map.
     Bytes(Bytes),
-    /// All of a segment's bytes are before this: what was passed with it, and when its last picture was made, where that
+    /// All of a segment's bytes are before this: what was passed with it, and when its last video was made, where that
     /// is known.
     Whole(Box<SegmentHistory>, Option<Ms>),
 }
@@ -53,7 +53,8 @@ impl Feed {
         Self { items, current: Bytes::new(), given: 0, hints, resume_state, variant, muxed: None, due: None }
     }
 
-    /// The same for bytes that are put together with others; `given`: how much of that the tape was given.
+    /// Feed of a rendition that ffmpeg multiplexes with another one. `given` counts the multiplexed bytes that the tape
+    /// has received; hints use that count, since this feed's own bytes are not the recorded ones.
     #[must_use]
     pub fn muxed(self, given: &Arc<AtomicU64>) -> Self {
         Self { muxed: Some(given.clone()), ..self }
@@ -68,7 +69,7 @@ impl Feed {
 
     fn whole(&mut self, history: SegmentHistory, end_date_time: Option<Ms>) {
         if self.muxed.is_some() {
-            // Of what is on its way now nobody knows how many bytes it will be. Before the next chunk is read,
+            // Of what is on its way now nobody knows how many bytes it will be. Before the next media segment is read,
             // nothing later can have been given, and mostly all of it was.
             self.due = end_date_time.or(self.due);
         } else if let Some(at) = end_date_time {

@@ -19,16 +19,16 @@ const RESUME_WINDOW: Duration = Duration::from_secs(60);
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 const MAX_DOUBLINGS: u32 = 6;
 
-/// The last chunk that a tape has read whole, and of which rendition. Clones are the same memory.
+/// The last media segment that a tape has read whole, and of which rendition. Clones are the same memory.
 #[derive(Clone, Debug, Default)]
 pub struct ResumeState(Arc<Mutex<SavedState>>);
 
-/// Of a stream whose sound stands apart two are kept: each playlist has numbers of its own.
+/// Of a stream whose audio stands apart two are kept: each playlist has numbers of its own.
 #[derive(Clone, Debug, Default)]
 pub struct StreamResume {
-    /// Of its picture, or of all of it.
+    /// Of its video, or of all of it.
     pub video: ResumeState,
-    /// Of its sound.
+    /// Of its audio.
     pub audio: ResumeState,
 }
 
@@ -64,12 +64,12 @@ pub struct AbandonedRendition {
     /// What was taken of it last.
     last: Option<SegmentRef>,
     at: Instant,
-    /// In a row.
+    /// Number of times in a row that it was given up.
     times: u32,
 }
 
 impl AbandonedRendition {
-    /// Whether a chunk, if it can be had, is a reason to try again.
+    /// Whether a media segment, if it can be had, is a reason to try again.
     #[must_use]
     pub fn ends_with(&self, segment: &MediaSegment) -> bool {
         let wait = RETRY_DELAY * (1 << self.times.saturating_sub(1).min(MAX_DOUBLINGS));
@@ -122,7 +122,8 @@ impl ResumeState {
         self.missing_for() >= LOST_TIMEOUT
     }
 
-    /// The same, and for how long it could not be had.
+    /// How long the rendition of the last segment has been unavailable. To be called each time it is; the first call
+    /// starts the clock.
     #[must_use]
     pub fn missing_for(&self) -> Duration {
         let (mut memory, now) = (self.lock(), Instant::now());

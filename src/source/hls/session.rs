@@ -1,4 +1,4 @@
-//! One connection: reads the playlist again and again and hands on each chunk once.
+//! One connection: reads the playlist again and again and hands on each media segment once.
 
 mod demuxed_audio;
 mod segment_fetch;
@@ -27,23 +27,24 @@ use crate::source::ffmpeg::FfmpegSource;
 use crate::source::log::LineLog;
 use crate::source::{OpenRequest, SourceEnd};
 
-/// A chunk that failed so often is left out, if a later one can be had.
+/// A media segment that failed so often is left out, if a later one can be had.
 const MAX_ATTEMPTS: u32 = 4;
 
-/// So too one that failed twice and for so long, as where the server takes the request and says nothing: a tape
-/// calls a stall after 30 s, and then nobody would remember.
+/// A segment that failed at least twice is skipped after this time, if a later one is available. It covers servers that
+/// accept a request and send nothing; it must be shorter than the 30 s after which a tape ends a stalled HLS
+/// connection, since a new connection starts counting again.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// So much time a later chunk has for its first byte, to show that it is not the server.
+/// So much time a later media segment has for its first byte, to show that it is not the server.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// While the server fails it is asked at least this often.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// And at most this often.
+/// Shortest delay between two requests while the server fails.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 
-/// So many of its first bytes say whether a chunk is packed audio.
+/// So many of its first bytes say whether a media segment is packed audio.
 const SNIFF_BYTES: usize = 3;
 
 /// What was held is handed on in pieces of at least so many bytes: about what the network brings at once.
@@ -54,16 +55,16 @@ const HANDOFF_BYTES: usize = 64 << 10;
 enum StreamPart {
     /// All of it: there is one playlist.
     All,
-    /// The picture, whose sound has another playlist.
+    /// The video, whose audio has another playlist.
     Video,
-    /// That sound.
+    /// The audio rendition (EXT-X-MEDIA) of a stream whose variants contain video only.
     Audio,
 }
 
 /// One connection.
 pub struct PlaylistClient {
     ask: OpenRequest,
-    /// A mere look at the stream: from its newest chunk on.
+    /// A mere look at the stream: from its newest media segment on.
     pub look: bool,
     http: Requests,
     out: mpsc::Sender<Item>,
@@ -71,11 +72,11 @@ pub struct PlaylistClient {
     ffmpeg: FfmpegSource,
     resume: StreamResume,
     part_of_stream: StreamPart,
-    /// The sound that it does without, and when it was asked for.
+    /// The audio that it does without, and when it was asked for.
     without: Option<(Url, Instant)>,
     /// It has seen the end of its playlist: what it takes from now on is new.
     at_end: Arc<AtomicBool>,
-    /// Its chunks have no clock but that of their first line, so that none of a file may be missing.
+    /// Its media segments have no clock but that of their first line, so that none of a file may be missing.
     packed: bool,
     /// It goes on with the rendition that was recorded a moment ago.
     goes_on: bool,
@@ -85,7 +86,7 @@ pub struct PlaylistClient {
     began: Instant,
     /// The last key that was fetched.
     key: Option<(Url, [u8; 16])>,
-    /// The chunk before, of this connection, and so of its file.
+    /// The media segment before, of this connection, and so of its file.
     before: Option<MediaSegment>,
     /// The start of an MP4 that the file has.
     map: Option<InitSection>,
@@ -97,11 +98,11 @@ pub struct PlaylistClient {
     history: SegmentHistory,
     /// Something was left out since the last one that was taken.
     has_hole: bool,
-    /// The last news: a byte, or a chunk that came to be known.
+    /// The last news: a byte, or a media segment that came to be known.
     last_byte: Instant,
 }
 
-/// How much of a chunk was handed on.
+/// How much of a media segment was handed on.
 struct SegmentProgress {
     of: SegmentRef,
     received: u64,
@@ -230,7 +231,7 @@ impl PlaylistClient {
                 }
                 self.wait(&known, trouble.is_some()).await;
                 if self.audio_is_back().await {
-                    return Ok(done("its sound can be had again: both get a file of their own"));
+                    return Ok(done("the audio is available again: video and audio continue in a new file"));
                 }
                 trouble = match self.reload(&mut known).await {
                     Ok(Reload::Same) => {
@@ -244,13 +245,13 @@ impl PlaylistClient {
                 continue;
             };
             if self.needs_new_file(&segment, point) {
-                return Ok(done("another format begins: it gets a file of its own"));
+                return Ok(done("the format changes: it continues in a new file"));
             }
             if point.reset {
                 (self.progress, self.ahead) = (None, None);
             }
             if let Some(Key::Other(name)) = &segment.key {
-                let detail = format!("the stream is encrypted by {name}, which cannot be taken off");
+                let detail = format!("the stream is encrypted by {name}, which is not supported");
                 return Err(FetchFailure { reason: EndReason::SourceFailed, detail });
             }
             match self.fetch_segment(&segment, point.is_again(), known.dated).await {
@@ -317,12 +318,12 @@ impl PlaylistClient {
         (RETRY_MIN * failures).min(RETRY_MAX)
     }
 
-    /// What is worth a line about a chunk that was taken.
+    /// What is worth a line about a media segment that was taken.
     fn note(&self, start: ResumePoint, segment: &MediaSegment) {
         if start.reset {
             self.say(&format!("the encoder began anew at segment {}", segment.sequence));
         } else if start.missed > 0 {
-            self.say(&format!("{} segments before {} were no longer to be had", start.missed, segment.sequence));
+            self.say(&format!("{} segments before {} were no longer available", start.missed, segment.sequence));
         }
     }
 
@@ -337,7 +338,7 @@ impl PlaylistClient {
         }
     }
 
-    /// True where a chunk cannot stand in the file of those before.
+    /// True where a media segment cannot stand in the file of those before.
     fn needs_new_file(&self, segment: &MediaSegment, point: ResumePoint) -> bool {
         let Some(before) = &self.before else { return false };
         let muxed = self.part_of_stream != StreamPart::All;
@@ -351,7 +352,7 @@ impl PlaylistClient {
             || (muxed && self.packed && (is_new_run || self.has_hole))
     }
 
-    /// The failure, where it has lasted too long. Sound is given up also where it just does not come: the picture
+    /// The failure, where it has lasted too long. Audio is given up also where it just does not come: the video
     /// waits for it.
     fn give_up_after(&self, known: &PlaylistState, failure: Option<&FetchFailure>) -> Result<(), FetchFailure> {
         if self.part_of_stream == StreamPart::Audio {
@@ -361,7 +362,7 @@ impl PlaylistClient {
             }
             self.resume.audio.give_up();
             let silent =
-                || FetchFailure { reason: EndReason::Stalled, detail: "nothing new has come for long".to_owned() };
+                || FetchFailure { reason: EndReason::Stalled, detail: "no new media segment for too long".to_owned() };
             return Err(failure.cloned().unwrap_or_else(silent));
         }
         let over = self.is_over(&known.playlist);
@@ -373,7 +374,7 @@ impl PlaylistClient {
         self.last_byte.elapsed().as_millis() >= u128::from(patience.unsigned_abs())
     }
 
-    /// True where the chunk under way is another one, and what was handed on of it ended inside an MP4
+    /// True where the media segment under way is another one, and what was handed on of it ended inside an MP4
     /// fragment: nothing can be read behind that.
     fn is_torn_by(&self, segment: &MediaSegment) -> bool {
         let torn = self
@@ -383,8 +384,8 @@ impl PlaylistClient {
         torn && segment.map.is_some() && !self.holds(segment)
     }
 
-    /// True where a chunk is handed on only when all of it is there: an MP4 fragment without its end makes ffmpeg
-    /// fail, and what it has of the other half is lost with it.
+    /// True where a media segment is handed on only when all of it is there: an MP4 fragment without its end makes
+    /// ffmpeg fail, and what it has of the other half is lost with it.
     fn holds(&self, segment: &MediaSegment) -> bool {
         self.part_of_stream != StreamPart::All && segment.map.is_some()
     }
@@ -433,7 +434,7 @@ struct Ahead {
 }
 
 fn other_playlist() -> SourceEnd {
-    done("the stream has another playlist now: it gets a connection of its own")
+    done("the stream has a new playlist: reconnecting")
 }
 
 /// True for the begin of HTML, XML or JSON, with which some servers answer in place of an error; no media begins so.
@@ -442,7 +443,7 @@ fn is_text(bytes: &[u8]) -> bool {
 }
 
 fn nobody_reads() -> FetchFailure {
-    FetchFailure { reason: EndReason::SourceFailed, detail: "nobody reads it any more".to_owned() }
+    FetchFailure { reason: EndReason::SourceFailed, detail: "the recording has ended".to_owned() }
 }
 
 fn done(why: &str) -> SourceEnd {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use streamrip_lab::{Format, PATIENCE, Recipe, wait_for, wait_until};
 
 use super::*;
+use crate::app::library::assemble::tests::Site;
+use crate::app::library::assemble::{AssembleOutcome, assemble_talk, no_progress};
 use crate::app::support::clock::TestClock;
 use crate::catalog::open_writer;
 use crate::domain::segment::Mark;
@@ -97,7 +99,7 @@ impl Hall {
     }
 }
 
-/// How many pictures (or frames of sound, where there are none) a decoder makes of it.
+/// How many video frames (or frames of audio, where there are none) a decoder makes of it.
 fn decoded(bytes: &[u8]) -> usize {
     let mut file = tempfile::NamedTempFile::new().expect("works");
     file.write_all(bytes).expect("works");
@@ -137,7 +139,7 @@ fn what_is_not_mpeg_ts_is_cut_into_pieces_that_play() {
         assert!((begins - 11_000).abs() < 500, "{format:?}: {begins}");
         let played: usize = shift.entries.iter().map(|chunk| decoded(&hall.bytes(&shift, chunk))).sum();
         let recorded = decoded(&first) + decoded(&second);
-        // Decoders drop or add a frame of sound where a piece begins.
+        // Decoders drop or add a frame of audio where a piece begins.
         assert!(
             played.abs_diff(recorded) <= if format.has_video() { 0 } else { 10 },
             "{format:?}: {played} of {recorded}"
@@ -254,7 +256,7 @@ fn a_talk_whose_fragments_were_pruned_plays_what_is_left() {
         let tiny = Recipe::new(format).black().seconds(1.0).bytes();
         hall.segment(1, container, 0, Some(8), &long);
         hall.segment(2, container, 20, Some(21), &tiny);
-        // Another encoder: the same pictures once more are left out.
+        // Another encoder: the same video frames once more are left out.
         let other = Recipe::new(format).video_kbit(900).seconds(8.0).bytes();
         hall.segment(3, container, 30, Some(38), &other);
         assert_eq!(hall.ready().entries.iter().filter(|c| c.segment.0 == 2).count(), 1);
@@ -285,4 +287,40 @@ fn only_so_many_are_made_at_once_and_what_nobody_watches_makes_way() {
     let shift = talk_playlist(&hall.db, &env, &hall.scans, 1).expect("works");
     assert!(shift.entries.is_empty() && shift.catching_up, "{shift:?}");
     wait_until("it to be there again", PATIENCE, || hall.shift().entries.len() == 12);
+}
+
+#[tokio::test]
+async fn a_talk_that_is_over_plays_its_joined_file_also_without_its_segments() {
+    let mut site = Site::new();
+    site.env.settings.disk.reserve_bytes = 0;
+    site.tape(-2.0, 9.0).await;
+    site.tape(12.0, 22.0).await;
+    let talk = crate::domain::ids::TalkId(7);
+    let made = assemble_talk(&site.env, &site.reader, &site.writer, talk, false, no_progress()).await;
+    let Ok(AssembleOutcome::Made { duration_ms, .. }) = made else { panic!("not made: {made:?}") };
+    site.clock.step(HOUR);
+    std::fs::remove_dir_all(site.env.data_dir.join("segments")).expect("deleted");
+    let scans = KeyframeCache::for_browsers();
+    let shift = wait_for("all to be ready", PATIENCE, || {
+        let shift = site.query(|db| talk_playlist(db, &site.env, &scans, 7)).expect("works");
+        Some(shift).filter(|shift| !shift.catching_up)
+    });
+    assert!(shift.ended && shift.obstacle.is_none());
+    assert!(
+        (seconds(&shift.entries) - duration_ms as f64 / 1000.0).abs() < 1.5,
+        "{} of {duration_ms}",
+        seconds(&shift.entries)
+    );
+    assert!(shift.entries.iter().all(|c| joined::is_one(c.segment)));
+    // What stands behind the gap is shown at the time it was made.
+    let last = shift.entries.last().expect("some");
+    let end = last.wall.plus(last.length_us / 1000).since(START);
+    assert!((18_500..21_500).contains(&end), "{end}");
+    let first = shift.entries[0];
+    let piece = site.query(|db| entry_bytes(db, &site.env, &scans, 7, first.segment, first.from..first.to));
+    let bytes: Vec<u8> = {
+        let mut piece = piece.expect("there");
+        std::iter::from_fn(|| piece.block().expect("works")).flatten().collect()
+    };
+    assert!(decoded(&bytes) > 50);
 }
