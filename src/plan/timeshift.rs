@@ -112,7 +112,7 @@ pub fn playlist_entries(
             match what_follows(timeline, &rest, closed, &timelines[nth + 1..]) {
                 Continuation::BringsIt => {}
                 Continuation::DoesNot => {
-                    listed.push(CompleteEntry { start: rest, to: timeline.bytes, end_us: timeline.end_us })
+                    listed.push(CompleteEntry { start: rest, to: timeline.bytes, end_us: timeline.end_us });
                 }
                 Continuation::None if over || now.since(closed) > CONTINUATION_WAIT_MS => {
                     listed.push(CompleteEntry { start: rest, to: timeline.bytes, end_us: timeline.end_us });
