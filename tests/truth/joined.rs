@@ -86,6 +86,7 @@ pub fn joined(dir: &Path, extension: &str, recordings: &[(Vec<u8>, f64, f64)]) -
         status: TalkStatus::Scheduled,
         opted_out: false,
         known_since: Ms(0),
+        follows: None,
     };
     let plan = plan(&AssemblyInputs {
         talk: &talk,
