@@ -12,7 +12,7 @@ pub enum Native {
     /// MPEG-TS in packets of 188 bytes.
     Ts(Box<TsDemux>),
     /// Audio without a container.
-    Audio(RawAudio),
+    Audio(Box<RawAudio>),
 }
 
 impl Native {
@@ -22,7 +22,7 @@ impl Native {
         if is_transport_stream(begin) {
             return Some(Self::Ts(Box::default()));
         }
-        RawAudio::of(begin).map(Self::Audio)
+        RawAudio::of(begin).map(|audio| Self::Audio(Box::new(audio)))
     }
 
     /// Name of the container, as ffmpeg has it.

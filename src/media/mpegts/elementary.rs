@@ -75,7 +75,7 @@ impl Elementary {
         }
         if let Some(unit) = self.doubtful.take() {
             // Nothing came that agrees with its time.
-            self.content(clock, Unit { pts: None, dts: None, ..unit }, out);
+            self.content(clock, &Unit { pts: None, dts: None, ..unit }, out);
         }
         match &mut self.content {
             Content::Video { splitter, times } => {
@@ -108,19 +108,19 @@ impl Elementary {
             let near = |a: Option<i64>, b: Option<i64>| a.zip(b).is_some_and(|(a, b)| Clock::are_near(a, b));
             let agrees = near(doubtful.decoded(), unit.decoded());
             let doubtful = if agrees { doubtful } else { Unit { pts: None, dts: None, ..doubtful } };
-            self.content(clock, doubtful, out);
+            self.content(clock, &doubtful, out);
             if agrees {
-                self.content(clock, unit, out);
+                self.content(clock, &unit, out);
                 return;
             }
         }
         match unit.decoded() {
             Some(decoded) if clock.step(&self.time, decoded) == Step::Far => self.doubtful = Some(unit),
-            _ => self.content(clock, unit, out),
+            _ => self.content(clock, &unit, out),
         }
     }
 
-    fn content(&mut self, clock: &mut Clock, unit: Unit, out: &mut Vec<Output>) {
+    fn content(&mut self, clock: &mut Clock, unit: &Unit, out: &mut Vec<Output>) {
         let stamp = Stamp { byte: unit.byte, pts: unit.pts, dts: unit.dts };
         let time = &mut self.time;
         match &mut self.content {

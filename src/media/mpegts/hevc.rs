@@ -144,7 +144,7 @@ impl Hevc {
             before_upper
         };
         // Leading pictures and those that no other refers to do not count.
-        if temporal_id == 1 && !(matches!(kind, 6..=9) || (kind < 16 && kind % 2 == 0)) {
+        if temporal_id == 1 && !(matches!(kind, 6..=9) || (kind < 16 && kind.is_multiple_of(2))) {
             self.before = (lower, upper);
         }
         Some(upper + lower)

@@ -40,7 +40,7 @@ impl SectionReader {
             }
             let [_, high, low, ..] = self.gathered[..] else { return };
             let length = 3 + (usize::from(high & 0x0f) << 8 | usize::from(low));
-            if length > MAX_SECTION || length < 7 {
+            if !(7..=MAX_SECTION).contains(&length) {
                 self.gathered.clear();
                 return;
             }
