@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer, and what it may use of the crate besides itself.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("domain", &[]),
     ("plan", &["domain"]),
     ("ical", &["domain", "plan"]),
+    ("schedule_json", &["domain", "plan"]),
     ("schedule_xml", &["domain", "plan"]),
     ("streams_v2", &["domain", "plan"]),
     ("config", &["domain", "plan"]),
@@ -25,6 +26,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "domain",
             "plan",
             "ical",
+            "schedule_json",
             "schedule_xml",
             "streams_v2",
             "config",

@@ -15,6 +15,7 @@ pub mod media;
 pub mod message;
 pub mod name;
 pub mod offer;
+pub mod programme;
 pub mod redirect_policy;
 pub mod schedule;
 pub mod segment;

@@ -20,6 +20,8 @@ pub(crate) mod media_fixtures;
 pub mod merge;
 pub mod nfo;
 pub mod overlap;
+pub mod programme_join;
+pub mod programme_schedule;
 pub mod prune;
 pub mod rate_limit;
 pub mod reconcile;
