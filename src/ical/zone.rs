@@ -124,7 +124,11 @@ pub fn alike(name: &str, custom: &CustomZone, first: Tz, from: NaiveDateTime, un
     let same = |zone: &Tz| {
         samples.iter().all(|at| zone.offset_from_utc_datetime(at).fix().local_minus_utc() == custom.offset_at_utc(*at))
     };
-    let named = [custom.location.as_deref(), Some(name)].into_iter().flatten().filter_map(exact);
+    let named = [custom.location.as_deref(), Some(name)]
+        .into_iter()
+        .flatten()
+        .filter(|name| name.contains('/'))
+        .filter_map(exact);
     let named = named.filter_map(|zone| zone.shown());
     let usual = [first, Tz::Europe__Berlin, Tz::Europe__London, Tz::America__New_York, Tz::UTC];
     let world = super::windows_zones::all().filter_map(iana);

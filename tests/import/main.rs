@@ -1,6 +1,7 @@
 //! Importing schedules into a catalog: identity, oddities, refusals, refreshes, output.
 
 mod commands;
+mod differential;
 mod fuzz;
 mod guards;
 mod identity;
