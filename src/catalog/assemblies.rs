@@ -7,7 +7,9 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::Result;
 use crate::domain::ids::{AssemblyId, SegmentId, TalkId};
 use crate::domain::interval::Interval;
+use crate::domain::media::TrackKind;
 use crate::domain::time::Ms;
+use crate::plan::presented::PresentedSpan;
 use crate::plan::prune::JoinOutcome;
 
 /// The file made for a talk.
@@ -137,6 +139,10 @@ pub struct NewAssembly {
     pub parts: Vec<Part>,
     /// Nobody waits to be told of it: no hook is set, or it is no news.
     pub told: bool,
+    /// What the finished file presents, by track and time.
+    pub presented: Vec<PresentedSpan>,
+    /// The finished file was read to its end, and all of it that was decoded gave something.
+    pub checked: bool,
 }
 
 /// One segment that an assembly used or left out.
@@ -161,7 +167,8 @@ pub struct Part {
 pub fn replace(db: &Connection, new: &NewAssembly, old_is: &str, now: Ms) -> Result<()> {
     gone(db, new.talk, old_is, now)?;
     db.execute(
-        "INSERT INTO assembly (talk_id, path, bytes, sha256, duration_ms, made_ms, inputs, told_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO assembly (talk_id, path, bytes, sha256, duration_ms, made_ms, inputs, told_ms, checked_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         (
             new.talk.0,
             new.path.to_string_lossy(),
@@ -171,9 +178,11 @@ pub fn replace(db: &Connection, new: &NewAssembly, old_is: &str, now: Ms) -> Res
             now.0,
             new.inputs,
             new.told.then_some(now.0),
+            new.checked.then_some(now.0),
         ),
     )?;
     let id = db.last_insert_rowid();
+    present(db, AssemblyId(id), &new.presented)?;
     let mut insert = db.prepare_cached(
         "INSERT INTO assembly_part
            (assembly_id, seq, segment_id, used, redundant, out_start_ms, out_end_ms, note, wall_start_ms, wall_end_ms)
@@ -186,6 +195,69 @@ pub fn replace(db: &Connection, new: &NewAssembly, old_is: &str, now: Ms) -> Res
         insert.execute((id, seq, part.segment.0, used, part.redundant, from, to, &part.note, start, end))?;
     }
     Ok(())
+}
+
+/// Writes what a finished file presents, in place of what was known of it.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn present(db: &Connection, assembly: AssemblyId, presented: &[PresentedSpan]) -> Result<()> {
+    db.prepare_cached("DELETE FROM presented WHERE assembly_id = ?1")?.execute([assembly.0])?;
+    let mut insert = db.prepare_cached(
+        "INSERT INTO presented (assembly_id, seq, track, kind, out_start_ms, out_end_ms, wall_start_ms, wall_end_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for (seq, s) in (0_i64..).zip(presented.iter().filter(|s| s.kind != TrackKind::Other)) {
+        let kind = if s.kind == TrackKind::Video { "video" } else { "audio" };
+        let wall = (s.wall.start.0, s.wall.end.0);
+        insert.execute((assembly.0, seq, s.track, kind, s.out_start_ms, s.out_end_ms, wall.0, wall.1))?;
+    }
+    Ok(())
+}
+
+/// What a finished file presents, by track and time. Empty where it was made by a version that did not look.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn presented(db: &Connection, assembly: AssemblyId) -> Result<Vec<PresentedSpan>> {
+    let mut query = db.prepare_cached(
+        "SELECT track, kind, out_start_ms, out_end_ms, wall_start_ms, wall_end_ms FROM presented
+         WHERE assembly_id = ?1 ORDER BY seq",
+    )?;
+    let rows = query.query_map([assembly.0], |row| {
+        let kind: String = row.get(1)?;
+        Ok(PresentedSpan {
+            track: row.get(0)?,
+            kind: if kind == "video" { TrackKind::Video } else { TrackKind::Audio },
+            out_start_ms: row.get(2)?,
+            out_end_ms: row.get(3)?,
+            wall: Interval::new(Ms(row.get(4)?), Ms(row.get(5)?)),
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The newest assembly of a talk, also where its file was deleted on purpose: what it presented was recorded.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn newest_or_pruned(db: &Connection, talk: TalkId) -> Result<Option<AssemblyId>> {
+    let mut query = db.prepare_cached(
+        "SELECT id FROM assembly WHERE talk_id = ?1 AND (gone_ms IS NULL OR gone_reason LIKE 'pruned: %')
+         ORDER BY gone_ms IS NULL DESC, id DESC LIMIT 1",
+    )?;
+    Ok(query.query_row([talk.0], |row| row.get(0)).optional()?.map(AssemblyId))
+}
+
+/// True where a finished file was looked into and something was wrong with it: it stands in for nothing.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn is_doubtful(db: &Connection, assembly: AssemblyId) -> Result<bool> {
+    let mut query = db.prepare_cached(
+        "SELECT checked_ms IS NULL AND EXISTS (SELECT 1 FROM presented WHERE assembly_id = id) FROM assembly WHERE id = ?1",
+    )?;
+    Ok(query.query_row([assembly.0], |row| row.get(0)).optional()?.unwrap_or(true))
 }
 
 /// The assembly of a talk, if there is one, is no longer the talk's.

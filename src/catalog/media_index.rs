@@ -25,6 +25,15 @@ pub fn store(db: &Connection, segment: SegmentId, index: &MediaIndex, now: Ms) -
     for (seq, span) in (0_i64..).zip(&index.spans) {
         insert.execute((segment.0, seq, span.media_start_ms, span.media_end_ms, span.offset_ms))?;
     }
+    db.prepare_cached("DELETE FROM track_stretch WHERE segment_id = ?1")?.execute([segment.0])?;
+    let mut insert = db.prepare_cached(
+        "INSERT INTO track_stretch (segment_id, seq, track, kind, start_ms, end_ms, keyframe_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    for (seq, t) in (0_i64..).zip(index.track_stretches.iter().filter(|t| t.kind != TrackKind::Other)) {
+        let kind = if t.kind == TrackKind::Video { "video" } else { "audio" };
+        insert.execute((segment.0, seq, t.track, kind, t.start_ms, t.end_ms, t.keyframe_ms))?;
+    }
     db.prepare_cached("INSERT OR REPLACE INTO media_index (segment_id, format, data) VALUES (?1, ?2, ?3)")?
         .execute((segment.0, FORMAT, encode(index)))?;
     // Of the file as it was before.
@@ -65,6 +74,7 @@ pub fn of_segment(db: &Connection, segment: SegmentId) -> Result<Option<MediaInd
         })
     })?;
     index.spans = spans.collect::<rusqlite::Result<_>>()?;
+    index.track_stretches = super::segments::track_stretches(db, segment)?;
     index.packet_windows = windows(db, segment)?;
     Ok(Some(index))
 }
@@ -354,6 +364,7 @@ mod tests {
                         })
                         .collect(),
                     spans: Vec::new(),
+                    track_stretches: Vec::new(),
                     tail: if same { head.clone() } else { tail },
                     head,
                     keys_ms,

@@ -8,7 +8,8 @@ use uuid::Uuid;
 use super::{CatalogError, Result, marks};
 use crate::domain::ids::{ConnectionId, HallId, SegmentId, StreamId};
 use crate::domain::interval::Interval;
-use crate::domain::media::MediaSpan;
+use crate::domain::media::{MediaSpan, TrackKind, TrackStretch};
+use crate::domain::presence::on_wall;
 use crate::domain::segment::{Connection, Container, EndReason, Mark, Segment, Verdict};
 use crate::domain::time::Ms;
 
@@ -217,6 +218,7 @@ fn segment_of(row: &Row<'_>) -> Result<Segment> {
         verdict_reason: row.get(16)?,
         end_reason: reason.map(|r| r.parse()).transpose().map_err(CatalogError::Value)?,
         spans: Vec::new(),
+        tracks: Vec::new(),
     })
 }
 
@@ -335,8 +337,30 @@ fn with_spans(db: &Db, segments: &mut [Segment]) -> Result<()> {
             Ok(MediaSpan { media_start_ms: row.get(0)?, media_end_ms: row.get(1)?, offset_ms: row.get(2)? })
         })?;
         segment.spans = rows.collect::<rusqlite::Result<_>>()?;
+        segment.tracks = on_wall(&track_stretches(db, segment.id)?, &segment.spans);
     }
     Ok(())
+}
+
+/// Where the tracks of a segment have media, in its own clock.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn track_stretches(db: &Db, segment: SegmentId) -> Result<Vec<TrackStretch>> {
+    let mut query = db.prepare_cached(
+        "SELECT track, kind, start_ms, end_ms, keyframe_ms FROM track_stretch WHERE segment_id = ?1 ORDER BY seq",
+    )?;
+    let rows = query.query_map([segment.0], |row| {
+        let kind: String = row.get(1)?;
+        Ok(TrackStretch {
+            track: row.get(0)?,
+            kind: if kind == "video" { TrackKind::Video } else { TrackKind::Audio },
+            start_ms: row.get(2)?,
+            end_ms: row.get(3)?,
+            keyframe_ms: row.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Changes what a segment is worth, with the reason. A segment that is being written is left alone.

@@ -56,7 +56,7 @@ pub fn skipped_times(db: &Connection, within: Interval) -> Result<Vec<Gap>> {
     let rows = query.query_map([within.start.0, within.end.0], |row| {
         let slept = row.get::<_, String>(0)? == GapCause::HostAsleep.to_string();
         let cause = if slept { GapCause::HostAsleep } else { GapCause::ClockSet };
-        Ok(Gap { at: Interval::new(Ms(row.get(1)?), Ms(row.get(2)?)), cause })
+        Ok(Gap::of_all(Interval::new(Ms(row.get(1)?), Ms(row.get(2)?)), cause))
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

@@ -110,7 +110,9 @@ fn m3u(rows: &[Row]) -> String {
 }
 
 fn csv(rows: &[Row]) -> String {
-    let cell = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    // Spreadsheets take a cell that begins so for a formula; the schedule's text is written by strangers.
+    let harmless = |text: &str| if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    let cell = |text: &str| format!("\"{}{}\"", harmless(text), text.replace('"', "\"\""));
     let mut out = "id,event,hall,title,speakers,start,end,state,coverage,seconds,path\r\n".to_owned();
     for row in rows {
         let seconds = row.file.as_ref().map(|(_, seconds)| format!("{seconds:.3}")).unwrap_or_default();
@@ -149,6 +151,8 @@ mod tests {
         assert!(lines[1].starts_with("#EXTINF:1800,A \"b\", c") && lines[2] == "/data/talks/a.mkv", "{list}");
         let table = csv(&[row, without]);
         assert!(table.contains("7,\"\",\"Saal 1\",\"A \"\"b\"\", c\n#EXTINF:1,x\",\"\","), "{table}");
+        let formula = Row { title: "=1+2".to_owned(), hall: "@x".to_owned(), ..Row::default() };
+        assert!(csv(&[formula]).contains("\"'@x\",\"'=1+2\""));
         assert!(table.ends_with(",\"\"\r\n") && table.contains("1800.400,\"/data/talks/a.mkv\"\r\n"), "{table}");
     }
 }

@@ -57,6 +57,22 @@ pub fn explain(cause: GapCause) -> (&'static str, &'static str) {
             "data arrived, but it holds no media of that time",
             "`streamrip show TALK`, then `log/sources.log`; try another recorder for the hall",
         ),
+        GapCause::WaitsForKeyframe => (
+            "video cannot be decoded before its next keyframe, for which it had to wait after an interruption",
+            "a shorter distance between keyframes at the encoder; add a second stream (mirror) to the hall",
+        ),
+        GapCause::FormatChanged => (
+            "the stream changed to a format that the talk's file cannot hold beside the rest; the segment is kept",
+            "`streamrip show TALK` names the segment",
+        ),
+        GapCause::Unreadable => (
+            "it was received, but no reader makes packets of it; the segment is kept",
+            "`streamrip show TALK` names the segment and what the reader said",
+        ),
+        GapCause::NotJoined => (
+            "it was received, but the talk's file does not present it; the segment is kept",
+            "`streamrip assemble --force TALK`, and please report it with the output of `streamrip show TALK --json`",
+        ),
         GapCause::Cancelled => ("the schedule listed the talk as cancelled or had removed it at that time", ""),
         GapCause::Unknown => {
             ("nothing in the catalog explains it", "please report it with the output of `streamrip show TALK --json`")

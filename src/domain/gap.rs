@@ -28,6 +28,14 @@ pub enum GapCause {
     FileLost,
     /// Connected and bytes came, yet no media that could be recognised.
     NoMedia,
+    /// Video was received, but nothing of it can be decoded before its next keyframe.
+    WaitsForKeyframe,
+    /// It was received in a format that the talk's file cannot hold beside the rest.
+    FormatChanged,
+    /// It was received and no reader could make packets of it; its segment stays.
+    Unreadable,
+    /// It was received and does not stand in the talk's file; its segment stays.
+    NotJoined,
     /// The talk was cancelled, or taken out of the schedule: its time was not asked for.
     Cancelled,
     /// Nothing in the catalog explains it.
@@ -36,7 +44,7 @@ pub enum GapCause {
 
 impl GapCause {
     /// Every cause that is not the end of a connection, in the order of the declaration.
-    pub const OF_ITS_OWN: [Self; 11] = [
+    pub const OF_ITS_OWN: [Self; 15] = [
         Self::OptedOut,
         Self::ImportedLate,
         Self::DaemonNotRunning,
@@ -46,6 +54,10 @@ impl GapCause {
         Self::Connecting,
         Self::FileLost,
         Self::NoMedia,
+        Self::WaitsForKeyframe,
+        Self::FormatChanged,
+        Self::Unreadable,
+        Self::NotJoined,
         Self::Cancelled,
         Self::Unknown,
     ];
@@ -64,17 +76,55 @@ impl fmt::Display for GapCause {
             Self::Connection(reason) => return reason.fmt(f),
             Self::FileLost => "file-lost",
             Self::NoMedia => "no-media",
+            Self::WaitsForKeyframe => "waits-for-keyframe",
+            Self::FormatChanged => "format-changed",
+            Self::Unreadable => "unreadable",
+            Self::NotJoined => "not-joined",
             Self::Cancelled => "cancelled",
             Self::Unknown => "unknown",
         })
     }
 }
 
-/// A part of a slot that no recorded media covers.
+/// Which tracks a gap lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Lacks {
+    /// Everything that the talk has at other times.
+    #[default]
+    All,
+    /// Only the video: its audio is there.
+    Video,
+    /// Only the audio: its video is there.
+    Audio,
+}
+
+impl Lacks {
+    /// The word in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Video => "video",
+            Self::Audio => "audio",
+        }
+    }
+}
+
+/// A part of a slot that no recorded media covers, or not with all of its tracks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// From, to.
     pub at: Interval,
     /// Why.
     pub cause: GapCause,
+    /// What is not there.
+    pub lacks: Lacks,
+}
+
+impl Gap {
+    /// A gap in which everything is missing.
+    #[must_use]
+    pub fn of_all(at: Interval, cause: GapCause) -> Self {
+        Self { at, cause, lacks: Lacks::All }
+    }
 }

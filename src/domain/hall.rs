@@ -88,6 +88,8 @@ impl Recorder {
             Self::Auto if url.is_hls() => Self::Hls,
             // The programs are not told the user's headers.
             Self::Auto if url.is_playlist() || (url.is_web() && !url.request().is_empty()) => Self::Http,
+            // A stranger named it: the built-in client checks where each redirect and each name leads, a program does not.
+            Self::Auto if url.is_web() && url.is_public_only() => Self::Http,
             Self::Auto => Self::Mplayer,
             chosen => chosen,
         }

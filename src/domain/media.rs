@@ -76,6 +76,21 @@ impl MediaSpan {
     }
 }
 
+/// A stretch of one track without a hole, in the segment's own clock, milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrackStretch {
+    /// Number of the track, from 1.
+    pub track: u32,
+    /// What the track carries.
+    pub kind: TrackKind,
+    /// Presentation time of its first packet.
+    pub start_ms: i64,
+    /// End of its last packet.
+    pub end_ms: i64,
+    /// Presentation time of its first keyframe; `None` where it has none, and for audio, which needs none.
+    pub keyframe_ms: Option<i64>,
+}
+
 /// What indexing a closed segment found. Kept in the catalog, so that coverage, seams and assembly
 /// plans need not read the file again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,6 +99,8 @@ pub struct MediaIndex {
     pub tracks: Vec<Track>,
     /// Stretches of media, in the order of the file.
     pub spans: Vec<MediaSpan>,
+    /// Where each track has media, by track and time. Finer than `spans`, which ask only whether any track has media.
+    pub track_stretches: Vec<TrackStretch>,
     /// Packets of the first [`EDGE_MS`] of the segment, in file order.
     pub head: Vec<Packet>,
     /// Packets of the last [`EDGE_MS`], in file order. A segment shorter than that has the same

@@ -16,6 +16,7 @@ pub mod message;
 pub mod name;
 pub mod offer;
 pub mod programme;
+pub mod presence;
 pub mod redirect_policy;
 pub mod schedule;
 pub mod segment;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::ids::{ConnectionId, HallId, SegmentId, StreamId};
 use super::interval::{Interval, IntervalSet};
 use super::media::MediaSpan;
+use super::presence::TrackSpan;
 use super::time::Ms;
 
 /// Why a connection (and with it its segment) ended. The words are stored in the catalog, printed by
@@ -313,6 +314,9 @@ pub struct Segment {
     pub end_reason: Option<EndReason>,
     /// Its stretches of media, in file order; empty until it is indexed.
     pub spans: Vec<MediaSpan>,
+    /// Where each of its tracks has media; empty until it is indexed, and where that was done by a version that did not
+    /// look at single tracks.
+    pub tracks: Vec<TrackSpan>,
 }
 
 impl Segment {
@@ -322,12 +326,32 @@ impl Segment {
     #[must_use]
     pub fn covered(&self) -> IntervalSet {
         match self.verdict {
-            Verdict::Media | Verdict::Pruned => self.spans.iter().map(|s| s.wall()).collect(),
+            Verdict::Media | Verdict::Pruned => {
+                self.spans.iter().map(|s| s.wall().intersect(self.until_closed())).collect()
+            }
             Verdict::Open | Verdict::Unchecked => self.at.into(),
             Verdict::NotMedia | Verdict::Lost | Verdict::Quarantined => IntervalSet::new(),
         }
     }
+
+    /// Where each of its tracks has media, as [`Segment::covered`] counts it. Empty where single tracks are not known.
+    pub fn track_spans(&self) -> impl Iterator<Item = TrackSpan> + '_ {
+        let counts = matches!(self.verdict, Verdict::Media | Verdict::Pruned);
+        let limit = self.until_closed();
+        let clipped = move |t: &TrackSpan| TrackSpan { wall: t.wall.intersect(limit), ..*t };
+        self.tracks.iter().filter(move |_| counts).map(clipped).filter(|t| !t.wall.is_empty())
+    }
+
+    /// Media that a file holds in advance (a server that sends a finished recording) is of no later time than its end.
+    fn until_closed(&self) -> Interval {
+        let end = self.closed.map_or(Ms(i64::MAX), |closed| closed.plus(CLOCK_SLACK_MS));
+        Interval::new(Ms(i64::MIN), end)
+    }
 }
+
+/// Media may seem to end so long after its connection, milliseconds: the length of its last packets, and dates of a
+/// server whose clock is fast.
+const CLOCK_SLACK_MS: i64 = 10_000;
 
 /// One life of a source on a stream, as the catalog knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

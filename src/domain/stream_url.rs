@@ -34,6 +34,11 @@ pub enum StreamUrlError {
     /// Not an absolute URL with a host.
     #[error("{0:?} is not a stream address: it needs a scheme and a host, as in http://host/path")]
     NotAUrl(String),
+    /// Its authority can be read in more than one way.
+    #[error(
+        "{0:?} can be read in more than one way: write it as scheme://user:password@host:port/path, with other characters percent-encoded"
+    )]
+    Ambiguous(String),
     /// A scheme that is not in [`ALLOWED_SCHEMES`].
     #[error("scheme {0:?} is not allowed for a stream (allowed: {allowed})", allowed = ALLOWED_SCHEMES.join(", "))]
     Scheme(String),
@@ -45,10 +50,13 @@ pub enum StreamUrlError {
 }
 
 impl StreamUrl {
-    /// Reads an address given by the user (halls file, command line).
+    /// Reads an address given by the user (halls file, command line) and rebuilds it from its parts: scheme, user
+    /// information, host, port, a path that begins with `/`, query. The programs that open it (mplayer, ffmpeg, librtmp)
+    /// parse it again by rules of their own; what is rebuilt has one reading only. The fragment is dropped.
     ///
     /// # Errors
-    /// When it is no absolute URL with a host, begins with `-`, or its scheme is not allowed.
+    /// When it is no absolute URL with a host, begins with `-`, its scheme is not allowed, or its authority holds
+    /// characters that parsers disagree about.
     pub fn parse(text: &str) -> Result<Self, StreamUrlError> {
         let text = text.trim();
         let not_a_url = || StreamUrlError::NotAUrl(printable(text));
@@ -62,6 +70,7 @@ impl StreamUrl {
         if url.host_str().is_none_or(str::is_empty) {
             return Err(not_a_url());
         }
+        let url = rebuilt(text, &url).ok_or_else(|| StreamUrlError::Ambiguous(printable(text)))?;
         Ok(Self { url, public_only: false, request: Arc::default() })
     }
 
@@ -180,13 +189,45 @@ impl StreamUrl {
     }
 }
 
-/// True for a loopback, private, link-local, multicast or unspecified address, also where IPv6 wraps it: no
-/// address at which a public server could be.
+/// The address built anew from its parsed parts; `None` where its text leaves room for another reading: a backslash
+/// (browsers take it for a slash), slashes that are missing or too many, or user information and hosts with
+/// characters outside of RFC 3986.
+fn rebuilt(text: &str, url: &Url) -> Option<Url> {
+    let (_, behind_scheme) = text.split_once(':')?;
+    let authority = behind_scheme.strip_prefix("//")?;
+    if text.contains('\\') || authority.starts_with('/') {
+        return None;
+    }
+    // For schemes that the URL standard does not know (mms, rtsp ...) the parser leaves the host as it was written.
+    let host = Host::parse(url.host_str()?).ok()?;
+    if let Host::Domain(name) = &host
+        && !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+    {
+        return None;
+    }
+    let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=%".contains(c));
+    if !plain(url.username())
+        || !url.password().is_none_or(plain)
+        || !(url.path().is_empty() || url.path().starts_with('/'))
+    {
+        return None;
+    }
+    let password = url.password().map(|p| format!(":{p}")).unwrap_or_default();
+    let user = format!("{}{password}", url.username());
+    let at = if user.is_empty() { "" } else { "@" };
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let path = if url.path().is_empty() { "/" } else { url.path() };
+    let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+    Url::parse(&format!("{}://{user}{at}{host}{port}{path}{query}", url.scheme())).ok()
+}
+
+/// True for an address at which no public server can be: loopback, private, link-local, multicast, unspecified or
+/// reserved (the special-purpose registries of RFC 6890), also where an IPv6 form wraps an IPv4 address.
 #[must_use]
 pub fn is_private_ip(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
+            let [a, b, c, _] = v4.octets();
             v4.is_loopback()
                 || v4.is_private()
                 || v4.is_link_local()
@@ -196,6 +237,10 @@ pub fn is_private_ip(ip: IpAddr) -> bool {
                 || a == 0
                 // Shared address space of carriers, RFC 6598.
                 || (a == 100 && (64..128).contains(&b))
+                // Protocol assignments (RFC 6890), benchmarking (RFC 2544), reserved for future use (RFC 1112).
+                || (a == 192 && b == 0 && c == 0)
+                || (a == 198 && (18..20).contains(&b))
+                || a >= 240
         }
         IpAddr::V6(v6) => {
             let s = v6.segments();
@@ -206,6 +251,8 @@ pub fn is_private_ip(ip: IpAddr) -> bool {
             let wrapped = match s {
                 // NAT64, RFC 6052, and 6to4, RFC 3056.
                 [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => v4(high, low),
+                // IPv4-translated addresses, RFC 7915.
+                [0, 0, 0, 0, 0xffff, 0, high, low] => v4(high, low),
                 _ => v6.to_ipv4(),
             };
             wrapped.is_some_and(|v4| is_private_ip(IpAddr::V4(v4)))
@@ -216,6 +263,11 @@ pub fn is_private_ip(ip: IpAddr) -> bool {
                 // Site-local, given up by RFC 3879 and still routed in some places.
                 || (s[0] & 0xffc0) == 0xfec0
                 || v6.is_multicast()
+                // Local-use NAT64 (RFC 8215), discard-only (RFC 6666), Teredo (RFC 4380): each leads to an IPv4
+                // address that only the translator knows.
+                || (s[0] == 0x64 && s[1] == 0xff9b && s[2] == 1)
+                || (s[0] == 0x100 && s[1..4] == [0, 0, 0])
+                || (s[0] == 0x2001 && s[1] == 0)
         }
     }
 }
@@ -230,10 +282,62 @@ fn printable(text: &str) -> String {
     out
 }
 
-/// Removes passwords from every `scheme://user:password@host` inside a text, for instance in the
-/// lines a source printed.
+/// Removes secrets from every address inside a text, for instance in the lines a source printed: the password of
+/// `scheme://user:password@host`, and the values of query parameters that grant access (`?token=...`, signatures).
 #[must_use]
 pub fn redact_text(text: &str) -> String {
+    redact_query(&redact_userinfo(text))
+}
+
+/// True for the name of a query parameter whose value grants access: tokens, keys and signatures as CDNs, object stores
+/// and streaming servers name them (Akamai `hdnts`, CloudFront `Policy`, nginx secure_link `md5`, Wowza `wmsAuthSign`).
+fn grants_access(name: &str) -> bool {
+    const PARTS: [&str; 7] = ["token", "sign", "secret", "passw", "auth", "credential", "session"];
+    const NAMES: [&str; 16] = [
+        "sig",
+        "key",
+        "apikey",
+        "api_key",
+        "api-key",
+        "pass",
+        "pwd",
+        "pw",
+        "policy",
+        "key-pair-id",
+        "hdnts",
+        "hdnea",
+        "hdntl",
+        "md5",
+        "jwt",
+        "st",
+    ];
+    let name = name.to_ascii_lowercase();
+    PARTS.iter().any(|part| name.contains(part)) || NAMES.contains(&name.as_str())
+}
+
+/// Replaces the values of query parameters that grant access by `***`.
+fn redact_query(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['?', '&']) {
+        let (before, after) = rest.split_at(at + 1);
+        out.push_str(before);
+        rest = after;
+        let name_end = after.find(|c: char| !(c.is_ascii_alphanumeric() || "-_.%~".contains(c))).unwrap_or(after.len());
+        if after[name_end..].starts_with('=') && grants_access(&after[..name_end]) {
+            let value = &after[name_end + 1..];
+            let end = value.find(|c: char| c.is_whitespace() || "&#\"'<>".contains(c)).unwrap_or(value.len());
+            out.push_str(&after[..=name_end]);
+            out.push_str("***");
+            rest = &value[end..];
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Replaces the passwords of `scheme://user:password@host` by `***`.
+fn redact_userinfo(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     // Also where the scheme was forgotten.
@@ -281,6 +385,85 @@ impl fmt::Debug for StreamUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Two parsers must not read one address as two hosts: the URL standard's and those of mplayer, ffmpeg and librtmp.
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused_or_rebuilt() {
+        for bad in [
+            "http:host/x",
+            "http:/host/x",
+            "http:///host/x",
+            "mms://a.example\\b.example/x",
+            "http://a.example\\@b.example/x",
+            "mms://a.example%2fb/x",
+            "rtsp://a b/x",
+        ] {
+            assert!(StreamUrl::parse(bad).is_err(), "{bad:?} passed");
+        }
+        for (text, handed_over) in [
+            ("mms://a.example", "mms://a.example/"),
+            ("mms://a.example?x=1@2", "mms://a.example/?x=1@2"),
+            ("rtsp://a.example#@b.example/x", "rtsp://a.example/"),
+            ("mmsh://A.Example:8080/x?y#z", "mmsh://a.example:8080/x?y"),
+            ("rtmp://me:pw@a.example/app/x", "rtmp://me:pw@a.example/app/x"),
+            ("mms://0x5db8d822/x", "mms://93.184.216.34/x"),
+            ("rtsp://[2606:2800:220:1::1]:554/x", "rtsp://[2606:2800:220:1::1]:554/x"),
+            ("mms://us<er@a.example/x", "mms://us%3Cer@a.example/x"),
+        ] {
+            assert_eq!(StreamUrl::parse(text).expect(text).secret(), handed_over);
+        }
+        assert!(StreamUrl::parse_from_schedule("mms://0x7f000001/x").is_err());
+    }
+
+    #[test]
+    fn addresses_without_a_public_server_are_known() {
+        for private in [
+            "198.18.0.1",
+            "198.19.255.255",
+            "240.0.0.1",
+            "255.255.255.255",
+            "192.0.0.8",
+            "64:ff9b:1::1",
+            "100::1",
+            "::ffff:0:10.0.0.1",
+            "::ffff:10.0.0.1",
+            "2001:0:1::1",
+            "64:ff9b::10.0.0.1",
+            "2002:a00:1::1",
+            "fec0::1",
+        ] {
+            assert!(is_private_ip(private.parse().expect(private)), "{private}");
+        }
+        for public in [
+            "198.17.0.1",
+            "198.20.0.1",
+            "192.0.1.1",
+            "93.184.216.34",
+            "2001:470::1",
+            "2606:2800:220:1::1",
+            "64:ff9b::8.8.8.8",
+        ] {
+            assert!(!is_private_ip(public.parse().expect(public)), "{public}");
+        }
+    }
+
+    #[test]
+    fn values_that_grant_access_are_not_printed() {
+        for (text, printed) in [
+            ("http://h/x?token=s3cret", "http://h/x?token=***"),
+            ("got http://h/x?a=1&X-Amz-Signature=s3cret&b=2, gone", "got http://h/x?a=1&X-Amz-Signature=***&b=2, gone"),
+            ("http://u:s3cret@h/x?Policy=s3cret&Key-Pair-Id=s3cret#f", "http://u:***@h/x?Policy=***&Key-Pair-Id=***#f"),
+            ("http://h/x?wmsAuthSign=s3cret", "http://h/x?wmsAuthSign=***"),
+            ("http://h/x?quality=hd&t=5", "http://h/x?quality=hd&t=5"),
+            ("who is it? token=none", "who is it? token=none"),
+        ] {
+            assert_eq!(redact_text(text), printed);
+        }
+        assert_eq!(
+            StreamUrl::parse("https://h/a.m3u8?key=s3cret").expect("good").to_string(),
+            "https://h/a.m3u8?key=***"
+        );
+    }
 
     #[test]
     fn schemes_options_and_files_are_refused() {

@@ -15,6 +15,7 @@ use super::probe::{Place, Probe, Stream, probe};
 use super::{CancellationToken, MediaError, Result};
 use crate::domain::media::{ClockRange, EDGE_MS, MediaIndex, MediaSpan, Packet, Track, TrackKind};
 use crate::domain::segment::Mark;
+use crate::plan::stretches::TrackStretches;
 
 pub use windows::windows;
 
@@ -148,6 +149,7 @@ fn read(
     while let Some(Demuxed { packet, .. }) = demux.next_packet()? {
         let Some(track) = tracks.get_mut(packet.track as usize - 1) else { continue };
         track.take(packet);
+        track.fine.add(packet);
         edges.take(packet);
         if packet.track == 1 && video_first && packet.key {
             keys_ms.push(packet.pts_ms);
@@ -172,6 +174,11 @@ fn read(
             packets: so_far.packets,
         })
         .collect();
+    let track_stretches = tracks
+        .iter()
+        .zip(&tracks_out)
+        .flat_map(|(so_far, track)| so_far.fine.finish(track.number, track.kind))
+        .collect();
     let (head, tail) = edges.finish(&tracks_out);
     let mut spans = spans(&tracks, &tracks_out);
     if spans.is_empty() {
@@ -191,6 +198,7 @@ fn read(
         ragged_end: is_ragged(&found.format),
         tracks: tracks_out,
         spans,
+        track_stretches,
         head,
         tail,
         keys_ms,
@@ -212,6 +220,8 @@ struct TrackSoFar {
     /// Times of its first packets.
     times: Vec<i64>,
     stated_ms: i64,
+    /// Where it has media, hole by hole.
+    fine: TrackStretches,
 }
 
 impl TrackSoFar {

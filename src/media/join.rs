@@ -1,22 +1,26 @@
 //! Carries out the plan of an assembly: reads the packets of its pieces, writes one file, verifies what
 //! is on the disk, and only then gives it its final name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, BufWriter, Read};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::decode_check::{self, Undecodable};
 use super::demux::{Demux, Demuxed};
 use super::index::picks_of;
+use super::inspect::{Inspected, inspect};
 use super::mux::{Block, Head, Mux};
 use super::track::TrackEntry;
 use super::{CancellationToken, MediaError, Result};
 use crate::domain::ids::SegmentId;
-use crate::domain::media::{MediaIndex, TrackKind};
+use crate::domain::interval::Interval;
+use crate::domain::media::{MediaIndex, Packet, TrackKind};
 use crate::plan::assembly::{Clip, EditList};
 use crate::plan::edit_filter::EditFilter;
+use crate::plan::presented::{PresentedSpan, Presenter};
 
 /// End of the name of a file that is being made. One that is found when nothing is at work is
 /// half-made, and may go.
@@ -44,6 +48,10 @@ pub struct Joined {
     pub duration_ms: i64,
     /// Packets left out because their times fell back: damaged timestamps inside a segment.
     pub dropped: u64,
+    /// What the finished file presents, by track and time, less what could not be decoded.
+    pub presented: Vec<PresentedSpan>,
+    /// Places at which a track has packets and no decoder makes anything of them. Segments of such a file must stay.
+    pub undecodable: Vec<Undecodable>,
 }
 
 /// Makes the file. `progress` is told how many milliseconds of the assembly are written.
@@ -52,12 +60,85 @@ pub struct Joined {
 /// When a segment cannot be read or is not the one that was indexed, when the disk is full, or on
 /// cancellation. Then nothing of it is left, and a file of the final name is as it was.
 pub fn join(job: &Job, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined> {
-    let ((duration_ms, dropped), bytes, sha256) = publish(&job.target, cancel, |file, temp| {
-        let (file, duration_ms, dropped) = write(job, file, temp, progress, cancel)?;
-        Ok((file, (duration_ms, dropped)))
-    })?;
-    Ok(Joined { bytes, sha256, duration_ms, dropped })
+    let seams: Vec<i64> = job.plan.clips.iter().skip(1).map(|p| p.out_start_ms).collect();
+    let mut undecodable = Vec::new();
+    let (written, bytes, sha256) = publish_checked(
+        &job.target,
+        |file, temp| write(job, file, temp, progress, cancel),
+        |temp, written| {
+            let found = inspect(temp, &mut |_, _| (), cancel)?;
+            written.agrees_with(&found, temp)?;
+            let places = decode_check::places(&written.presented, &seams);
+            undecodable = decode_check::undecodable(temp, &written.presented, &places, cancel)?;
+            Ok((found.bytes, found.sha256))
+        },
+    )?;
+    let Written { duration_ms, dropped, presented, .. } = written;
+    let presented = less(presented, &undecodable);
+    Ok(Joined { bytes, sha256, duration_ms, dropped, presented, undecodable })
 }
+
+/// What a file presents without the places that do not decode.
+fn less(presented: Vec<PresentedSpan>, undecodable: &[Undecodable]) -> Vec<PresentedSpan> {
+    let mut out = presented;
+    for bad in undecodable {
+        let cut = |span: PresentedSpan| {
+            if span.track != bad.track || span.out_end_ms <= bad.from_ms || bad.to_ms <= span.out_start_ms {
+                return vec![span];
+            }
+            let wall = |at: i64| span.wall.start.plus(at - span.out_start_ms);
+            let before = PresentedSpan {
+                out_end_ms: bad.from_ms,
+                wall: Interval::new(span.wall.start, wall(bad.from_ms)),
+                ..span
+            };
+            let after =
+                PresentedSpan { out_start_ms: bad.to_ms, wall: Interval::new(wall(bad.to_ms), span.wall.end), ..span };
+            [before, after].into_iter().filter(|s| s.out_start_ms < s.out_end_ms && !s.wall.is_empty()).collect()
+        };
+        out = out.into_iter().flat_map(cut).collect();
+    }
+    out
+}
+
+/// What was written into a file.
+#[derive(Debug)]
+struct Written {
+    duration_ms: i64,
+    dropped: u64,
+    presented: Vec<PresentedSpan>,
+    /// Packets by number of the track.
+    packets: BTreeMap<u32, u64>,
+}
+
+impl Written {
+    /// Compares what was written with what is in the file.
+    ///
+    /// # Errors
+    /// `Unsound` where they differ, and where a file, or a track of it, has no media.
+    fn agrees_with(&self, found: &Inspected, path: &Path) -> Result<()> {
+        let unsound = |detail: String| Err(MediaError::Unsound { path: path.to_owned(), detail });
+        if found.tracks.iter().all(|track| track.packets == 0) {
+            return unsound("not one packet is in it".to_owned());
+        }
+        for track in &found.tracks {
+            let written = u32::try_from(track.number).ok().and_then(|n| self.packets.get(&n)).copied().unwrap_or(0);
+            if track.packets != written {
+                let (number, has) = (track.number, track.packets);
+                return unsound(format!("track {number} has {has} packets, and {written} were written"));
+            }
+        }
+        // A track that is not in the head was found above: a block of an unknown track does not parse.
+        if (found.duration_ms - self.duration_ms).abs() > LENGTHS_MS {
+            let length = found.duration_ms;
+            return unsound(format!("it states {length} ms, and {} ms were written", self.duration_ms));
+        }
+        Ok(())
+    }
+}
+
+/// The length that a file states and the one that was written may differ by this, milliseconds.
+const LENGTHS_MS: i64 = 1000;
 
 /// Makes a file under another name, has it written, syncs it, reads it back, and only then gives it its
 /// name, durably: under that name there is never a part of it. Gives back what `write` did, the size and the
@@ -69,6 +150,18 @@ pub fn publish<T>(
     target: &Path,
     cancel: &CancellationToken,
     write: impl FnOnce(File, &Path) -> Result<(File, T)>,
+) -> Result<(T, u64, [u8; 32])> {
+    publish_checked(target, write, |temp, _| hash(temp, cancel))
+}
+
+/// As [`publish`], with a look of one's own at what is on the disk: `check` gives its size and SHA-256, or refuses it.
+///
+/// # Errors
+/// Those of `write` and `check`, and of the disk. Then nothing of it is left, and a file of the final name is as it was.
+pub fn publish_checked<T>(
+    target: &Path,
+    write: impl FnOnce(File, &Path) -> Result<(File, T)>,
+    check: impl FnOnce(&Path, &T) -> Result<(u64, [u8; 32])>,
 ) -> Result<(T, u64, [u8; 32])> {
     let temp = temp_name(target);
     let at = |path: &Path| {
@@ -88,7 +181,7 @@ pub fn publish<T>(
     let (file, made) = write(file, &temp)?;
     file.sync_all().map_err(at(&temp))?;
     drop(file);
-    let (bytes, sha256) = hash(&temp, cancel)?;
+    let (bytes, sha256) = check(&temp, &made)?;
     std::fs::rename(&temp, target).map_err(at(target))?;
     guard.keep();
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))?;
@@ -125,7 +218,7 @@ fn write(
     temp: &Path,
     progress: &mut dyn FnMut(u64),
     cancel: &CancellationToken,
-) -> Result<(File, i64, u64)> {
+) -> Result<(File, Written)> {
     let io = |source| MediaError::File { path: temp.to_owned(), source };
     let plan = &job.plan;
     let head = Head {
@@ -136,19 +229,22 @@ fn write(
     };
     let mut mux = Mux::new(BufWriter::with_capacity(1 << 18, file), head, entries(job, cancel)?).map_err(io)?;
     let mut rising = Rising::default();
+    let mut presenter = Presenter::new(plan);
     let video: Vec<u32> = plan.tracks.iter().filter(|t| t.kind == TrackKind::Video).map(|t| t.number).collect();
     for run in plan.clips.chunk_by(|a, b| a.segment == b.segment) {
         let mut reader = Checked::open(job, run, cancel)?;
         let mut filter = EditFilter::new(run);
         while let Some(Demuxed { packet, ordinal, discard_padding_ns, payload }) = reader.next_packet()? {
-            let Some((track, pts_ms)) = filter.apply(packet.track, ordinal, packet.pts_ms, packet.key) else {
+            let Some((track, placed_ms)) = filter.apply(packet.track, ordinal, packet.pts_ms, packet.key) else {
                 if filter.is_over() {
                     break;
                 }
                 continue;
             };
-            let Some(pts_ms) = rising.place(track, pts_ms, video.contains(&track)) else { continue };
+            let Some(pts_ms) = rising.place(track, placed_ms, video.contains(&track)) else { continue };
             let duration_ms = if packet.duration_ms > 0 { packet.duration_ms } else { reader.packet_ms(packet.track) };
+            let shift_ms = placed_ms - packet.pts_ms;
+            presenter.add(run[0].segment, shift_ms, Packet { track, pts_ms, duration_ms, ..packet });
             mux.write(Block { track, pts_ms, duration_ms, key: packet.key, discard_padding_ns, payload })
                 .map_err(io)?;
             progress(u64::try_from(pts_ms).unwrap_or_default());
@@ -156,7 +252,8 @@ fn write(
     }
     let (out, duration_ms) = mux.finish().map_err(io)?;
     let file = out.into_inner().map_err(|e| io(e.into_error()))?;
-    Ok((file, duration_ms, rising.dropped))
+    let (presented, packets) = (presenter.finish(), presenter.packets().clone());
+    Ok((file, Written { duration_ms, dropped: rising.dropped, presented, packets }))
 }
 
 /// Heads of the assembly's tracks, from the segment that has them all, else from the first that has each.

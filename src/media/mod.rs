@@ -9,9 +9,11 @@
 
 pub mod adts;
 pub mod child;
+pub mod decode_check;
 pub mod demux;
 pub mod ebml;
 pub mod index;
+pub mod inspect;
 pub mod join;
 pub mod keyframe;
 pub mod live_mux;
@@ -22,6 +24,7 @@ pub mod remake;
 pub mod sample;
 pub mod studio;
 pub mod track;
+pub mod unheld;
 
 use std::io;
 use std::path::PathBuf;
@@ -73,6 +76,14 @@ pub enum MediaError {
         /// Which.
         path: PathBuf,
         /// What differs.
+        detail: String,
+    },
+    /// A finished file is not what was written into it: it cannot be relied on.
+    #[error("{path} is unsound: {detail}")]
+    Unsound {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
         detail: String,
     },
     /// Stopped on request.

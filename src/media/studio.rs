@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::join::{Job, Joined};
+use super::unheld::{Unheld, unheld};
 use super::{CancellationToken, Result, index, join};
 use crate::domain::media::{MediaIndex, PacketWindow};
 use crate::domain::segment::Mark;
@@ -36,6 +37,12 @@ pub trait Studio: Send + Sync + fmt::Debug {
     /// # Errors
     /// As [`join::join`].
     fn join(&self, job: &Job, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined>;
+
+    /// Which packets of a segment that was indexed stand in none of these joined files.
+    ///
+    /// # Errors
+    /// As [`unheld`].
+    fn unheld(&self, path: &Path, index: &MediaIndex, files: &[PathBuf], cancel: &CancellationToken) -> Result<Unheld>;
 }
 
 /// The real one, with ffmpeg.
@@ -65,5 +72,9 @@ impl Studio for Ffmpeg {
 
     fn join(&self, job: &Job, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined> {
         join::join(job, progress, cancel)
+    }
+
+    fn unheld(&self, path: &Path, index: &MediaIndex, files: &[PathBuf], cancel: &CancellationToken) -> Result<Unheld> {
+        unheld(path, index, files, cancel)
     }
 }

@@ -82,6 +82,8 @@ pub struct Clip {
     pub offset_ms: i64,
     /// Where it begins in the assembly, milliseconds.
     pub out_start_ms: i64,
+    /// From where on all of its tracks are there: video may have to wait for a keyframe.
+    pub complete_from_ms: i64,
     /// Where it ends there.
     pub out_end_ms: i64,
     /// What is missing before it.

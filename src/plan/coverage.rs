@@ -1,9 +1,14 @@
 //! What of a talk was recorded, what is missing, and why.
 //!
-//! Every instant of a slot's past is either covered or in a gap, and each gap has a cause.
+//! Every instant of a slot's past is either covered or in a gap, and each gap has a cause. An instant is covered where
+//! every kind of track that the talk has (video, audio) is there: in the talk's file where that was made and checked, else
+//! in the segments that would be joined.
 
-use crate::domain::gap::{Gap, GapCause};
+use crate::domain::gap::{Gap, GapCause, Lacks};
+use crate::domain::ids::SegmentId;
 use crate::domain::interval::{Interval, IntervalSet};
+use crate::domain::media::TrackKind;
+use crate::domain::presence::Presence;
 use crate::domain::segment::{Connection, EndReason, Segment, Verdict};
 use crate::domain::talk::{Talk, TalkState, TalkStatus};
 use crate::domain::time::{Ms, SECOND};
@@ -16,9 +21,17 @@ pub const PROGRESS_LAG_MS: i64 = 8 * SECOND;
 /// (A reconnect that meets a refusal is a second of `eof` and a minute of `refused`: one gap, one cause.)
 const SLIVER_MS: i64 = SECOND;
 
-/// Media with a hole shorter than this is whole: the wall time of media is known to some tenths of a
-/// second (arrival jitter), and neighbours that share packets may seem this far apart.
+/// Media with a hole shorter than this is whole, where more than the hole's length stands on both of its sides: the wall
+/// time of media is known to some tenths of a second (arrival jitter), and neighbours that share packets may seem this
+/// far apart.
 pub const ANCHOR_JITTER_MS: i64 = 300;
+
+/// A kind of track that has less than this of a slot is not expected in the rest of it, milliseconds.
+const LEAST_OF_A_KIND_MS: i64 = SECOND;
+
+/// Packets at the edge of a hole are lost, or of a length that nobody states, without being worth a cause of their own,
+/// milliseconds.
+const EDGE_MS: i64 = 100;
 
 /// Everything that is known around one talk.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +57,20 @@ pub struct TalkFacts<'a> {
     pub skipped: &'a [Gap],
     /// Slots of other talks in its hall that must not be recorded: what lies in them is nobody's.
     pub forbidden: &'a IntervalSet,
+    /// What the file of the talk presents; `None`: there is none, or it was never looked into.
+    pub file: Option<&'a FilePresence>,
+}
+
+/// What a talk's file presents, as it was found in the finished file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilePresence {
+    /// Where it has media, by the wall clock.
+    pub presence: Presence,
+    /// Nothing has changed since it was made: it is all that the talk has. Otherwise it is about to be made anew, and
+    /// segments count beside it.
+    pub is_settled: bool,
+    /// Segments that were left out of it although they have media of their own, and why.
+    pub left_out: Vec<(SegmentId, GapCause)>,
 }
 
 /// What became of one talk.
@@ -51,8 +78,10 @@ pub struct TalkFacts<'a> {
 pub struct TalkReport {
     /// Where it stands.
     pub state: TalkState,
-    /// Recorded parts of the slot.
+    /// Recorded parts of the slot: there every kind of track is there.
     pub covered: IntervalSet,
+    /// Recorded parts of the slot, by kind of track.
+    pub presence: Presence,
     /// Parts of the slot's past that were not recorded, in order.
     pub gaps: Vec<Gap>,
     /// Milliseconds of the slot that were recorded.
@@ -66,9 +95,11 @@ pub struct TalkReport {
 pub fn report(facts: &TalkFacts<'_>, now: Ms, tolerance_ms: i64) -> TalkReport {
     let slot = facts.talk.slot;
     let past = Interval::new(slot.start, slot.end.min(now));
-    let covered = covered(facts, now).clip(past);
+    let found = presence(facts, now);
+    let presence = found.by_kind.clip(past);
+    let covered = found.complete().clip(past);
     let missing = IntervalSet::from(past).subtract(&covered);
-    let gaps = missing.iter().flat_map(|gap| explain(gap, facts, now)).collect();
+    let gaps = missing.iter().flat_map(|gap| explain(gap, &presence, facts, now)).collect();
     let recorded_ms = covered.total_ms();
     let coverage = if past.is_empty() { 0.0 } else { recorded_ms as f64 / past.len_ms() as f64 };
     let state = match facts.talk.status {
@@ -81,32 +112,128 @@ pub fn report(facts: &TalkFacts<'_>, now: Ms, tolerance_ms: i64) -> TalkReport {
         TalkStatus::Scheduled if covered.is_empty() => TalkState::Missed,
         TalkStatus::Scheduled => TalkState::Partial,
     };
-    TalkReport { state, covered, gaps, recorded_ms, coverage }
+    TalkReport { state, covered, presence, gaps, recorded_ms, coverage }
 }
 
-/// Wall time that the segments cover, bridged where they are known to be whole.
-fn covered(facts: &TalkFacts<'_>, now: Ms) -> IntervalSet {
-    let media: IntervalSet = facts
-        .segments
-        .iter()
-        .flat_map(|segment| {
-            let mut covered = segment.covered();
-            if segment.verdict == Verdict::Open && now.since(segment.at.end) <= PROGRESS_LAG_MS {
-                covered = covered.union(&Interval::new(segment.at.start, now).into());
-            }
-            covered.iter().collect::<Vec<_>>()
-        })
-        .collect();
-    let jitter = media.as_slice().windows(2).filter_map(|pair| {
+/// What is there by now.
+struct Found {
+    by_kind: Presence,
+    /// Where bytes came of which nobody knows yet what they are.
+    unknown: IntervalSet,
+}
+
+impl Found {
+    fn complete(&self) -> IntervalSet {
+        if self.by_kind == Presence::default() { self.unknown.clone() } else { self.by_kind.complete() }
+    }
+}
+
+/// Wall time at which there is media: in the talk's file, and in segments that are not in it yet.
+fn presence(facts: &TalkFacts<'_>, now: Ms) -> Found {
+    let mut by_kind = facts.file.map(|file| file.presence.clone()).unwrap_or_default();
+    let settled = facts.file.is_some_and(|file| file.is_settled);
+    let mut unknown = if settled { IntervalSet::new() } else { unindexed(facts, now) };
+    let mut segments = of_segments(facts);
+    // A kind that only a moment of the slot has is not what the talk has.
+    for kind in [TrackKind::Video, TrackKind::Audio] {
+        let little = |walls: &IntervalSet| walls.clip(facts.talk.slot).total_ms() < LEAST_OF_A_KIND_MS;
+        if by_kind.of(kind).is_some_and(little) {
+            by_kind.remove(kind);
+        }
+        if segments.of(kind).is_some_and(little) {
+            segments.remove(kind);
+        }
+        if let (Some(walls), false) = (segments.of(kind), settled) {
+            by_kind.add(kind, walls);
+        } else if segments.of(kind).is_some() {
+            // What is in no file is missing from the talk, and expected all the same.
+            by_kind.add(kind, &IntervalSet::new());
+        }
+    }
+    unknown = bridged(&unknown);
+    for kind in [TrackKind::Video, TrackKind::Audio] {
+        let Some(walls) = by_kind.of(kind) else { continue };
+        let mut walls = bridged(&walls.union(&unknown));
+        if !settled {
+            walls = walls.union(facts.bridges);
+        }
+        by_kind.add(kind, &walls);
+    }
+    if !settled {
+        unknown = unknown.union(facts.bridges);
+    }
+    Found { by_kind, unknown }
+}
+
+/// Where bytes came that were not looked into: open segments, closed ones before they are indexed, and those that were
+/// indexed when single tracks were not looked at.
+fn unindexed(facts: &TalkFacts<'_>, now: Ms) -> IntervalSet {
+    let of = |segment: &Segment| {
+        let mut covered = segment.covered();
+        if segment.verdict == Verdict::Open && now.since(segment.at.end) <= PROGRESS_LAG_MS {
+            covered = covered.union(&Interval::new(segment.at.start, now).into());
+        }
+        covered.iter().collect::<Vec<_>>()
+    };
+    facts.segments.iter().filter(|s| s.tracks.is_empty()).flat_map(of).collect()
+}
+
+/// Where the tracks of segments have media that a join would present: video that nothing goes before begins with a
+/// keyframe.
+fn of_segments(facts: &TalkFacts<'_>) -> Presence {
+    let mut out = Presence::default();
+    for segment in facts.segments {
+        for span in segment.track_spans() {
+            let before = out.of(span.kind).is_some_and(|walls| reaches(walls, span.wall.start));
+            let start = match (span.kind, before, span.keyframe) {
+                (TrackKind::Video, false, Some(keyframe)) => keyframe,
+                (TrackKind::Video, false, None) => span.wall.end,
+                _ => span.wall.start,
+            };
+            out.add(span.kind, &Interval::new(start, span.wall.end).into());
+        }
+    }
+    out
+}
+
+/// True where media reaches an instant, or ends so shortly before that nothing need be missing.
+fn reaches(walls: &IntervalSet, at: Ms) -> bool {
+    walls.iter().any(|wall| wall.start <= at && at <= wall.end.plus(ANCHOR_JITTER_MS))
+}
+
+/// Closes holes that may be no more than jitter.
+fn bridged(walls: &IntervalSet) -> IntervalSet {
+    let holes = walls.as_slice().windows(2).filter_map(|pair| {
         let hole = Interval::new(pair[0].end, pair[1].start);
-        (hole.len_ms() < ANCHOR_JITTER_MS).then_some(hole)
+        let is_small = hole.len_ms() < ANCHOR_JITTER_MS && hole.len_ms() < pair[0].len_ms().min(pair[1].len_ms());
+        is_small.then_some(hole)
     });
-    media.union(&jitter.collect()).union(facts.bridges)
+    walls.union(&holes.collect())
 }
 
-/// Cuts a gap where its cause changes.
-fn explain(gap: Interval, facts: &TalkFacts<'_>, now: Ms) -> Vec<Gap> {
+/// What is missing at an instant that is not covered.
+fn lacks(at: Ms, presence: &Presence) -> Lacks {
+    let has = |kind: &Option<IntervalSet>| kind.as_ref().map(|walls| walls.contains(at));
+    match (has(&presence.video), has(&presence.audio)) {
+        (Some(false), Some(true)) => Lacks::Video,
+        (Some(true), Some(false)) => Lacks::Audio,
+        _ => Lacks::All,
+    }
+}
+
+/// Cuts a gap where its cause, or what it lacks, changes.
+fn explain(gap: Interval, presence: &Presence, facts: &TalkFacts<'_>, now: Ms) -> Vec<Gap> {
     let mut cuts = vec![gap.start, gap.end, facts.talk.known_since];
+    cuts.extend(
+        presence.video.iter().chain(&presence.audio).flat_map(IntervalSet::iter).flat_map(|i| [i.start, i.end]),
+    );
+    cuts.extend(
+        facts
+            .segments
+            .iter()
+            .flat_map(|s| &s.tracks)
+            .flat_map(|t| [Some(t.wall.start), t.keyframe, Some(t.wall.end)].into_iter().flatten()),
+    );
     cuts.extend(facts.alive.iter().flat_map(|i| [i.start, i.end]));
     cuts.extend(facts.streams.iter().flat_map(|i| [i.start, i.end]));
     cuts.extend(facts.disk_full.iter().flat_map(|i| [i.start, i.end]));
@@ -122,10 +249,11 @@ fn explain(gap: Interval, facts: &TalkFacts<'_>, now: Ms) -> Vec<Gap> {
     let mut pieces: Vec<Gap> = Vec::new();
     for pair in cuts.windows(2) {
         let at = Interval::new(pair[0], pair[1]);
-        let cause = cause(at.start, facts, now);
+        let lacks = lacks(at.start, presence);
+        let cause = cause(at, lacks, facts, now);
         match pieces.last_mut() {
-            Some(last) if last.cause == cause => last.at.end = at.end,
-            _ => pieces.push(Gap { at, cause }),
+            Some(last) if (last.cause, last.lacks) == (cause, lacks) => last.at.end = at.end,
+            _ => pieces.push(Gap { at, cause, lacks }),
         }
     }
     absorb_slivers(pieces)
@@ -135,7 +263,7 @@ fn absorb_slivers(pieces: Vec<Gap>) -> Vec<Gap> {
     let mut out: Vec<Gap> = Vec::with_capacity(pieces.len());
     for piece in pieces {
         match out.last_mut() {
-            Some(last) if last.cause == piece.cause || piece.at.len_ms() < SLIVER_MS => last.at.end = piece.at.end,
+            Some(last) if is_one(last, &piece) || piece.at.len_ms() < SLIVER_MS => last.at.end = piece.at.end,
             Some(last) if last.at.len_ms() < SLIVER_MS => {
                 *last = Gap { at: Interval::new(last.at.start, piece.at.end), ..piece }
             }
@@ -144,7 +272,7 @@ fn absorb_slivers(pieces: Vec<Gap>) -> Vec<Gap> {
     }
     // Taking a neighbour's cause may have made two of one cause meet.
     out.dedup_by(|next, last| {
-        let same = last.cause == next.cause;
+        let same = is_one(last, next);
         if same {
             last.at.end = next.at.end;
         }
@@ -153,14 +281,23 @@ fn absorb_slivers(pieces: Vec<Gap>) -> Vec<Gap> {
     out
 }
 
+fn is_one(gap: &Gap, next: &Gap) -> bool {
+    (gap.cause, gap.lacks) == (next.cause, next.lacks)
+}
+
 fn is_gone(segment: &Segment) -> bool {
     segment.verdict == Verdict::Lost
 }
 
-/// Why there is no media at `at`. The first that fits: what forbade it, who was not there, what failed.
-fn cause(at: Ms, facts: &TalkFacts<'_>, now: Ms) -> GapCause {
+/// Why there is no media in a stretch in which nothing changes. The first that fits: what forbade it, what became of
+/// media that was received, who was not there, what failed.
+fn cause(stretch: Interval, lacks: Lacks, facts: &TalkFacts<'_>, now: Ms) -> GapCause {
+    let at = stretch.start;
     if facts.talk.opted_out || facts.forbidden.contains(at) {
         return GapCause::OptedOut;
+    }
+    if let Some(cause) = unused(stretch, lacks, facts) {
+        return cause;
     }
     if at < facts.talk.known_since {
         return GapCause::ImportedLate;
@@ -191,6 +328,31 @@ fn cause(at: Ms, facts: &TalkFacts<'_>, now: Ms) -> GapCause {
         // A daemon with a stream and no connection is about to open its first.
         GapCause::Connecting
     })
+}
+
+/// What became of media that was received at that time, and that the talk does not have.
+fn unused(stretch: Interval, lacks: Lacks, facts: &TalkFacts<'_>) -> Option<GapCause> {
+    let wanted = |kind| match lacks {
+        Lacks::All => true,
+        Lacks::Video => kind == TrackKind::Video,
+        Lacks::Audio => kind == TrackKind::Audio,
+    };
+    let has = |at: Interval| at.start <= stretch.start && stretch.end <= at.end && stretch.len_ms() > EDGE_MS;
+    let is_settled = facts.file.is_some_and(|file| file.is_settled);
+    let mut waits = false;
+    for segment in facts.segments {
+        for span in segment.track_spans().filter(|span| wanted(span.kind) && has(span.wall)) {
+            let is_video = span.kind == TrackKind::Video;
+            if is_video && span.keyframe.is_none_or(|keyframe| stretch.end <= keyframe) {
+                waits = true;
+            } else if is_settled {
+                let left_out = facts.file.iter().flat_map(|file| &file.left_out);
+                let why = left_out.filter(|(id, _)| *id == segment.id).map(|(_, cause)| *cause).next();
+                return Some(why.unwrap_or(GapCause::NotJoined));
+            }
+        }
+    }
+    waits.then_some(GapCause::WaitsForKeyframe)
 }
 
 /// What the connections say. One that is over speaks from its end until the next one's first byte; one

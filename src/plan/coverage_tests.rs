@@ -2,7 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::ids::{ConnectionId, HallId};
-use crate::domain::media::MediaSpan;
+use crate::domain::media::{MediaSpan, TrackKind};
+use crate::domain::presence::TrackSpan;
 use crate::domain::time::MINUTE;
 use crate::plan::fixtures::{at, segment, slot, talk};
 
@@ -45,6 +46,7 @@ struct Case {
     cancelled: bool,
     skipped: Vec<Gap>,
     forbidden: IntervalSet,
+    file: Option<FilePresence>,
 }
 
 impl Case {
@@ -60,6 +62,7 @@ impl Case {
             cancelled: false,
             skipped: Vec::new(),
             forbidden: IntervalSet::new(),
+            file: None,
         }
     }
 
@@ -82,6 +85,7 @@ impl Case {
             disk_full: &IntervalSet::new(),
             skipped: &self.skipped,
             forbidden: &self.forbidden,
+            file: self.file.as_ref(),
         };
         report(&facts, now, 5 * SECOND)
     }
@@ -278,7 +282,7 @@ proptest! {
 
 #[test]
 fn time_that_was_slept_through_or_set_over_says_so() {
-    let over = |from, to, cause| Gap { at: Interval::new(second(from), second(to)), cause };
+    let over = |from, to, cause| Gap::of_all(Interval::new(second(from), second(to)), cause);
     let mut case = Case::new(
         vec![media(0, 100), media(1400, 3600)],
         vec![
@@ -295,4 +299,118 @@ fn a_talk_that_was_cancelled_before_it_began_is_missing_for_that() {
     let mut case = Case::new(vec![], vec![]);
     case.cancelled = true;
     assert_eq!(case.gaps(), [gap(0, 3600, "cancelled")]);
+}
+
+/// A segment whose tracks have media from, to (seconds); video with its first keyframe.
+fn tracks(video: Option<(i64, i64, i64)>, audio: Option<(i64, i64)>) -> Segment {
+    let from = video.map(|v| v.0).into_iter().chain(audio.map(|a| a.0)).min().unwrap_or_default();
+    let to = video.map(|v| v.1).into_iter().chain(audio.map(|a| a.1)).max().unwrap_or_default();
+    let mut segment = media(from, to);
+    segment.tracks.extend(video.map(|(from, to, keyframe)| TrackSpan {
+        track: 1,
+        kind: TrackKind::Video,
+        wall: secs(from, to),
+        keyframe: Some(second(keyframe)),
+    }));
+    segment.tracks.extend(audio.map(|(from, to)| TrackSpan {
+        track: 2,
+        kind: TrackKind::Audio,
+        wall: secs(from, to),
+        keyframe: None,
+    }));
+    segment
+}
+
+/// From, to, cause and what is missing of each gap.
+fn lacking(case: &Case) -> Vec<(i64, i64, String, &'static str)> {
+    let seconds = |at: Ms| at.since(second(0)) / SECOND;
+    let gaps = case.report(at(700)).gaps;
+    gaps.iter().map(|g| (seconds(g.at.start), seconds(g.at.end), g.cause.to_string(), g.lacks.as_str())).collect()
+}
+
+fn lacks_of(from: i64, to: i64, cause: &str, lacks: &'static str) -> (i64, i64, String, &'static str) {
+    (from, to, cause.to_owned(), lacks)
+}
+
+#[test]
+fn video_that_waits_for_its_keyframe_is_missing_while_audio_is_there() {
+    // Two seconds are lost; the next keyframe comes eight seconds later.
+    let connections =
+        vec![connection(-300, Some(-300), 100, EndReason::Eof), connection(101, Some(102), 4500, EndReason::WindowEnd)];
+    let segments =
+        vec![tracks(Some((-300, 100, -300)), Some((-300, 100))), tracks(Some((102, 4500, 110)), Some((102, 4500)))];
+    let case = Case::new(segments, connections);
+    let want = [lacks_of(100, 102, "eof", "all"), lacks_of(102, 110, "waits-for-keyframe", "video")];
+    assert_eq!(lacking(&case), want);
+    let report = case.report(at(700));
+    assert_eq!(report.recorded_ms, 3590 * SECOND);
+    assert_eq!(report.presence.audio.expect("audio").total_ms(), 3598 * SECOND);
+    assert_eq!(report.state, TalkState::Partial);
+}
+
+#[test]
+fn video_that_goes_on_where_the_last_segment_ends_waits_for_nothing() {
+    let segments =
+        vec![tracks(Some((-300, 100, -300)), Some((-300, 98))), tracks(Some((100, 4500, 110)), Some((98, 4500)))];
+    assert_eq!(lacking(&Case::new(segments, vec![])), []);
+}
+
+#[test]
+fn tracks_that_lie_askew_are_missing_each_in_its_own_place() {
+    // Audio lies 2.5 s behind the video in the mux: each lost three seconds of its own.
+    let segments =
+        vec![tracks(Some((-300, 103, -300)), Some((-300, 100))), tracks(Some((106, 4500, 106)), Some((103, 4500)))];
+    let connections =
+        vec![connection(-300, Some(-300), 103, EndReason::Eof), connection(106, Some(106), 4500, EndReason::WindowEnd)];
+    let case = Case::new(segments, connections);
+    let report = case.report(at(700));
+    assert_eq!(report.recorded_ms, 3594 * SECOND, "the talk has neither whole: {:?}", report.gaps);
+    assert_eq!(report.gaps.iter().map(|g| g.lacks).collect::<Vec<_>>(), [Lacks::Audio, Lacks::Video]);
+    assert_eq!(report.gaps[0].at, secs(100, 103));
+}
+
+#[test]
+fn a_track_that_begins_late_is_missing_until_then_and_one_that_no_segment_has_never_is() {
+    let case = Case::new(vec![tracks(Some((-300, 4500, -300)), Some((22, 4500)))], vec![]);
+    assert_eq!(
+        case.report(at(700)).gaps.iter().map(|g| (g.at, g.lacks)).collect::<Vec<_>>(),
+        [(secs(0, 22), Lacks::Audio)]
+    );
+    assert_eq!(lacking(&Case::new(vec![tracks(None, Some((-300, 4500)))], vec![])), []);
+}
+
+#[test]
+fn what_the_checked_file_lacks_is_missing_whatever_the_segments_have() {
+    let mut case = Case::new(vec![tracks(Some((-300, 4500, -300)), Some((-300, 4500)))], vec![]);
+    assert_eq!(lacking(&case), []);
+    let mut presence = Presence::default();
+    presence.add(TrackKind::Video, &secs(-300, 4500).into());
+    presence.add(TrackKind::Audio, &secs(-300, 1000).into());
+    case.file = Some(FilePresence { presence, is_settled: true, left_out: Vec::new() });
+    assert_eq!(lacking(&case), [lacks_of(1000, 3600, "not-joined", "audio")]);
+    let id = case.segments[0].id;
+    case.file.as_mut().expect("a file").left_out = vec![(id, GapCause::FormatChanged)];
+    assert_eq!(lacking(&case), [lacks_of(1000, 3600, "format-changed", "audio")]);
+    // About to be made anew: what would be joined counts too.
+    case.file.as_mut().expect("a file").is_settled = false;
+    assert_eq!(lacking(&case), []);
+    // The file has no audio at all, and the segments have.
+    let video_only = Presence { audio: None, ..case.file.as_ref().expect("a file").presence.clone() };
+    case.file = Some(FilePresence { presence: video_only, is_settled: true, left_out: Vec::new() });
+    assert_eq!(lacking(&case), [lacks_of(0, 3600, "not-joined", "audio")]);
+}
+
+#[test]
+fn a_small_hole_is_bridged_only_between_media_that_is_longer() {
+    let bits = |len_ms: i64| {
+        let mut segments: Vec<Segment> = (0..45).map(|_| media(0, 1)).collect();
+        for (n, segment) in (0..).zip(&mut segments) {
+            let start = second(0).plus(n * (len_ms + 200));
+            segment.spans = vec![MediaSpan { media_start_ms: 0, media_end_ms: len_ms, offset_ms: start.0 }];
+            segment.closed = Some(start.plus(len_ms));
+        }
+        Case::new(segments, vec![]).report(at(700)).recorded_ms
+    };
+    assert_eq!(bits(1000), 45 * 1000 + 44 * 200);
+    assert_eq!(bits(10), 45 * 10, "connections that bring next to nothing record nothing");
 }

@@ -92,5 +92,6 @@ pub(crate) fn segment(id: i64, spans: Vec<MediaSpan>) -> Segment {
         verdict_reason: None,
         end_reason: None,
         spans,
+        tracks: Vec::new(),
     }
 }

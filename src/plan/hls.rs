@@ -207,8 +207,8 @@ pub fn audio_playlist_wait_ms(picture: &MediaPlaylist) -> i64 {
 /// How long sound that stands apart may bring nothing before it is given up, milliseconds: the picture waits for it. A
 /// chunk may come late by as long as it is.
 #[must_use]
-pub fn audio_stall_limit_ms(sound: &MediaPlaylist) -> i64 {
-    sound.target_ms.saturating_mul(2).clamp(SOUND_PATIENCE_MS, PATIENCE_MAX_MS)
+pub fn audio_stall_limit_ms(audio: &MediaPlaylist) -> i64 {
+    audio.target_ms.saturating_mul(2).clamp(SOUND_PATIENCE_MS, PATIENCE_MAX_MS)
 }
 
 /// What is recorded of a master playlist.
@@ -217,7 +217,7 @@ pub struct VariantChoice {
     /// The media playlist.
     pub url: Url,
     /// The media playlist of its sound, where that is not inside.
-    pub sound: Option<Url>,
+    pub audio: Option<Url>,
 }
 
 /// The variants in the order in which they are tried.
@@ -229,14 +229,14 @@ pub fn rank_variants(master: &MasterPlaylist, quality: Quality) -> Vec<VariantCh
         let mut audio_renditions: Vec<VariantChoice> = Vec::new();
         if sound_only.is_empty() {
             let mut renditions: Vec<_> = master.audio_renditions.iter().filter(|s| s.url.is_some()).collect();
-            renditions.sort_by_key(|sound| !sound.default);
+            renditions.sort_by_key(|audio| !audio.default);
             audio_renditions.extend(
-                renditions.into_iter().filter_map(|s| Some(VariantChoice { url: s.url.clone()?, sound: None })),
+                renditions.into_iter().filter_map(|s| Some(VariantChoice { url: s.url.clone()?, audio: None })),
             );
         } else {
             let mut best = sound_only;
             best.sort_by_key(|v| std::cmp::Reverse(v.bandwidth));
-            audio_renditions.extend(best.into_iter().map(|v| VariantChoice { url: v.url.clone(), sound: None }));
+            audio_renditions.extend(best.into_iter().map(|v| VariantChoice { url: v.url.clone(), audio: None }));
         }
         if !audio_renditions.is_empty() {
             return audio_renditions;
@@ -256,7 +256,7 @@ pub fn rank_variants(master: &MasterPlaylist, quality: Quality) -> Vec<VariantCh
             variants = fits.into_iter().rev().chain(more).collect();
         }
     }
-    variants.into_iter().map(|v| VariantChoice { url: v.url.clone(), sound: audio_of(master, v) }).collect()
+    variants.into_iter().map(|v| VariantChoice { url: v.url.clone(), audio: audio_of(master, v) }).collect()
 }
 
 /// The playlist of a variant's sound, where it is not inside.

@@ -194,8 +194,8 @@ fn variant(name: &str, lines: Option<u32>, bandwidth: u64, codecs: Option<&str>,
 
 fn names(choices: &[VariantChoice]) -> Vec<String> {
     let name = |url: &Url| url.path().trim_start_matches("/live/").to_owned();
-    let both = |c: &VariantChoice| match &c.sound {
-        Some(sound) => format!("{}+{}", name(&c.url), name(sound)),
+    let both = |c: &VariantChoice| match &c.audio {
+        Some(audio) => format!("{}+{}", name(&c.url), name(audio)),
         None => name(&c.url),
     };
     choices.iter().map(both).collect()
@@ -232,7 +232,7 @@ fn variants_are_chosen_by_quality() {
 
 #[test]
 fn sound_that_stands_apart_is_named() {
-    let sound = |group: &str, name: Option<&str>, default| AudioRendition {
+    let audio = |group: &str, name: Option<&str>, default| AudioRendition {
         group: group.to_owned(),
         url: name.map(url),
         default,
@@ -244,10 +244,10 @@ fn sound_that_stands_apart_is_named() {
             variant("small", Some(360), 500_000, None, Some("c")),
         ],
         audio_renditions: vec![
-            sound("a", Some("translation"), false),
-            sound("a", Some("floor"), true),
-            sound("b", None, true),
-            sound("b", Some("translation"), false),
+            audio("a", Some("translation"), false),
+            audio("a", Some("floor"), true),
+            audio("b", None, true),
+            audio("b", Some("translation"), false),
         ],
     };
     assert_eq!(names(&rank_variants(&master, Quality::Best)), ["inside", "apart+floor", "small"]);

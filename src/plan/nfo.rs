@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_talk_is_told_as_a_film() {
-        let gap = Gap { at: Interval::new(Ms(1_293_478_200_000), Ms(1_293_478_207_000)), cause: GapCause::Unknown };
+        let gap = Gap::of_all(Interval::new(Ms(1_293_478_200_000), Ms(1_293_478_207_000)), GapCause::Unknown);
         let text = of(&talk("Keynote <we> & \"you\"", &["Rop", "Frank"]), &[gap]);
         let document = roxmltree::Document::parse(&text).expect("XML");
         let all = |name: &str| -> Vec<_> {

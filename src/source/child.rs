@@ -5,7 +5,7 @@
 //! and has no terminal, not even one that it opens by name. Whatever it
 //! does (ignores TERM, closes its pipe and lives on, forks and leaves), its end is seen and its bytes end.
 
-pub(super) mod fed;
+pub(super) mod two_inputs;
 mod without_tail;
 
 use std::ffi::OsString;
@@ -28,7 +28,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use self::without_tail::WithoutTail;
-use super::lines::{self, Judge};
+use super::lines::{self, LineJudge};
 use super::log::LineLog;
 use super::{ProcessId, Running, SourceEnd};
 use crate::domain::segment::EndReason;
@@ -47,7 +47,7 @@ const PIPE_BYTES: usize = 1 << 20;
 const MAX_OPEN_FILES: u64 = 256;
 
 /// What to start.
-pub(super) struct Job {
+pub(super) struct ChildCommand {
     /// Name to look up in `PATH`, or a path.
     pub program: PathBuf,
     /// Debian package that brings it.
@@ -59,14 +59,14 @@ pub(super) struct Job {
     /// Where its lines go.
     pub log: Arc<dyn LineLog>,
     /// What its lines mean.
-    pub judge: Box<dyn Judge>,
+    pub judge: Box<dyn LineJudge>,
     /// So many of the last bytes that it gives after it was told to stop are not to be trusted.
     pub untrusted_tail: usize,
 }
 
 /// Starts a child. To be called from an async worker thread that lives as long as the program: the
 /// parent-death signal follows the thread, so neither `spawn_blocking` nor `block_in_place` will do.
-pub(super) fn start(job: Job) -> Result<Running, SourceEnd> {
+pub(super) fn start(job: ChildCommand) -> Result<Running, SourceEnd> {
     start_with(job, Pipes::of_media).map(|(running, ())| running)
 }
 
@@ -78,7 +78,7 @@ pub(super) fn installed(program: &Path, package: &str) -> Result<PathBuf, Source
     })
 }
 
-fn start_with<T>(job: Job, pipes: fn() -> io::Result<(Pipes, T)>) -> Result<(Running, T), SourceEnd> {
+fn start_with<T>(job: ChildCommand, pipes: fn() -> io::Result<(Pipes, T)>) -> Result<(Running, T), SourceEnd> {
     let program = installed(&job.program, job.package)?;
     let started = pipes().and_then(|(pipes, more)| Ok((spawn(&program, job, pipes)?, more)));
     started.map_err(|e| SourceEnd {
@@ -111,7 +111,7 @@ impl Pipes {
     }
 }
 
-fn spawn(program: &Path, job: Job, pipes: Pipes) -> io::Result<Running> {
+fn spawn(program: &Path, job: ChildCommand, pipes: Pipes) -> io::Result<Running> {
     let (messages, messages_in) = io::pipe()?;
     let stdout = match pipes.stdout {
         Some(fd) => Stdio::from(fd),
@@ -148,7 +148,8 @@ fn spawn(program: &Path, job: Job, pipes: Pipes) -> io::Result<Running> {
     let bytes = WithoutTail::new(bytes, stop.clone(), job.untrusted_tail);
     let messages = pipe::Receiver::from_owned_fd(OwnedFd::from(messages))?;
     let (done, ended) = oneshot::channel();
-    let owner = Owner { child, job, messages, stop: stop.clone(), kill: kill.clone(), exited: over.clone(), closed };
+    let owner =
+        ChildTask { child, job, messages, stop: stop.clone(), kill: kill.clone(), exited: over.clone(), closed };
     tokio::spawn(owner.run(done));
     Ok(Running { bytes: Box::pin(bytes), stop, kill, ended, over, process })
 }
@@ -247,9 +248,9 @@ fn state_and_start(pid: u32) -> Option<(String, u64)> {
     Some((state, fields.nth(18)?.parse().ok()?))
 }
 
-struct Owner {
+struct ChildTask {
     child: Child,
-    job: Job,
+    job: ChildCommand,
     messages: pipe::Receiver,
     stop: CancellationToken,
     kill: CancellationToken,
@@ -257,7 +258,7 @@ struct Owner {
     closed: CancellationToken,
 }
 
-impl Owner {
+impl ChildTask {
     async fn run(self, mut done: oneshot::Sender<SourceEnd>) {
         let Self { mut child, job, messages, stop, kill, exited, closed } = self;
         let hurry = CancellationToken::new();

@@ -6,9 +6,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::child::fed::{self, Inputs};
-use super::child::{self, Job};
-use super::lines::Judge;
+use super::child::two_inputs::{self, ChildInputs};
+use super::child::{self, ChildCommand};
+use super::lines::LineJudge;
 use super::log::LineLog;
 use super::mplayer::http_status;
 use super::{Running, Source, SourceEnd};
@@ -24,14 +24,14 @@ const PACKAGE: &str = "ffmpeg";
 
 /// The source.
 #[derive(Clone, Debug)]
-pub struct Ffmpeg {
+pub struct FfmpegSource {
     program: PathBuf,
     log: Arc<dyn LineLog>,
     /// Streams whose codecs MPEG-TS cannot carry, as their first connection showed.
     matroska: Arc<Mutex<HashSet<StreamUrl>>>,
 }
 
-impl Ffmpeg {
+impl FfmpegSource {
     /// Of `PATH`.
     #[must_use]
     pub fn new(log: Arc<dyn LineLog>) -> Self {
@@ -54,8 +54,8 @@ impl Ffmpeg {
         url: &StreamUrl,
         sound_at: Option<f64>,
         label: &str,
-    ) -> Result<(Running, Inputs), SourceEnd> {
-        fed::start(self.job(url, fed_arguments(sound_at, self.is_matroska(url)), label))
+    ) -> Result<(Running, ChildInputs), SourceEnd> {
+        two_inputs::start(self.job(url, fed_arguments(sound_at, self.is_matroska(url)), label))
     }
 
     /// Whether it could be started.
@@ -70,8 +70,8 @@ impl Ffmpeg {
         self.matroska.lock().unwrap_or_else(PoisonError::into_inner).contains(url)
     }
 
-    fn job(&self, url: &StreamUrl, args: Vec<OsString>, label: &str) -> Job {
-        Job {
+    fn job(&self, url: &StreamUrl, args: Vec<OsString>, label: &str) -> ChildCommand {
+        ChildCommand {
             program: self.program.clone(),
             package: PACKAGE,
             args,
@@ -83,7 +83,7 @@ impl Ffmpeg {
     }
 }
 
-impl Source for Ffmpeg {
+impl Source for FfmpegSource {
     fn name(&self) -> &'static str {
         "ffmpeg"
     }
@@ -94,8 +94,8 @@ impl Source for Ffmpeg {
 }
 
 /// Knows its lines.
-pub(super) fn judge(url: &StreamUrl, matroska: &Arc<Mutex<HashSet<StreamUrl>>>) -> Box<dyn Judge> {
-    Box::new(Lines { url: url.clone(), matroska: matroska.clone(), found: None, last: None })
+pub(super) fn judge(url: &StreamUrl, matroska: &Arc<Mutex<HashSet<StreamUrl>>>) -> Box<dyn LineJudge> {
+    Box::new(FfmpegLines { url: url.clone(), matroska: matroska.clone(), found: None, last: None })
 }
 
 /// Its command line. What comes from outside is the argument of an option, so it is never taken for one.
@@ -142,14 +142,14 @@ fn words(text: &str) -> Vec<OsString> {
 
 /// What its lines mean.
 #[derive(Debug)]
-struct Lines {
+struct FfmpegLines {
     url: StreamUrl,
     matroska: Arc<Mutex<HashSet<StreamUrl>>>,
     found: Option<(bool, EndReason, String)>,
     last: Option<String>,
 }
 
-impl Judge for Lines {
+impl LineJudge for FfmpegLines {
     fn line(&mut self, line: &str) -> bool {
         if line.starts_with("[mpegts @") && line.contains("is muxed as a private data stream") {
             self.matroska.lock().unwrap_or_else(PoisonError::into_inner).insert(self.url.clone());
@@ -215,9 +215,9 @@ fn meaning(line: &str) -> Option<(bool, EndReason)> {
 mod tests {
     use super::*;
 
-    fn judge() -> Lines {
+    fn judge() -> FfmpegLines {
         let url = StreamUrl::parse("http://h/x").expect("valid");
-        Lines { url, matroska: Arc::default(), found: None, last: None }
+        FfmpegLines { url, matroska: Arc::default(), found: None, last: None }
     }
 
     #[test]
@@ -278,8 +278,8 @@ mod tests {
 
     #[test]
     fn a_codec_that_does_not_fit_ends_the_connection_and_the_next_one_is_matroska() {
-        let source = Ffmpeg::new(Arc::new(crate::source::log::NoLog));
-        let mut judge = Lines { matroska: source.matroska.clone(), ..judge() };
+        let source = FfmpegSource::new(Arc::new(crate::source::log::NoLog));
+        let mut judge = FfmpegLines { matroska: source.matroska.clone(), ..judge() };
         assert!(judge.line(
             "[mpegts @ 0x5] Stream 0, codec vp8, is muxed as a private data stream and may not be recognized upon reading."
         ));
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn where_it_is_missing_that_is_said() {
-        let nobody = Ffmpeg::at("/nonexistent/ffmpeg", Arc::new(crate::source::log::NoLog));
+        let nobody = FfmpegSource::at("/nonexistent/ffmpeg", Arc::new(crate::source::log::NoLog));
         let end = nobody.installed().expect_err("missing");
         assert_eq!(end.reason, Some(EndReason::SourceMissing));
         assert!(end.detail.is_some_and(|words| words.contains("apt install ffmpeg")));

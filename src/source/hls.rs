@@ -8,9 +8,9 @@
 mod client;
 pub mod crypt;
 mod feed;
-mod life;
-mod memo;
 pub mod playlist;
+mod resume_state;
+mod session;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -21,22 +21,22 @@ use tokio_util::sync::CancellationToken;
 
 use self::client::{Clients, Requests};
 use self::feed::Feed;
-use self::life::Life;
-use self::memo::Memos;
-use super::ffmpeg::Ffmpeg;
+use self::resume_state::StreamResume;
+use self::session::PlaylistClient;
+use super::ffmpeg::FfmpegSource;
 use super::http::Setup;
 use super::log::LineLog;
-use super::{Ask, Hints, Running, Source, SourceEnd};
+use super::{Hints, OpenRequest, Running, Source, SourceEnd};
 use crate::domain::hls::Quality;
 use crate::domain::ids::HallId;
 use crate::domain::stream_url::StreamUrl;
 use crate::domain::time::Ms;
 
 /// Pieces on their way to the tape: of up to 64 KiB or so each, more than a tape takes at once.
-const PIECES: usize = 32;
+const QUEUE_ITEMS: usize = 32;
 
 /// A tape that throws away what it has read does so right after it has stopped us.
-const KILL_PATIENCE: Duration = Duration::from_secs(1);
+const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The source.
 #[derive(Debug)]
@@ -44,8 +44,8 @@ pub struct Hls {
     log: Arc<dyn LineLog>,
     setup: Setup,
     clients: OnceLock<Clients>,
-    ffmpeg: Ffmpeg,
-    memos: Mutex<HashMap<(HallId, StreamUrl, Quality), Memos>>,
+    ffmpeg: FfmpegSource,
+    resume: Mutex<HashMap<(HallId, StreamUrl, Quality), StreamResume>>,
 }
 
 impl Hls {
@@ -58,7 +58,7 @@ impl Hls {
     /// With the proxies that `setup` says.
     #[must_use]
     pub fn with(log: Arc<dyn LineLog>, setup: Setup) -> Self {
-        Self { ffmpeg: Ffmpeg::new(log.clone()), log, setup, clients: OnceLock::new(), memos: Mutex::default() }
+        Self { ffmpeg: FfmpegSource::new(log.clone()), log, setup, clients: OnceLock::new(), resume: Mutex::default() }
     }
 
     fn clients(&self) -> Result<Clients, SourceEnd> {
@@ -70,16 +70,17 @@ impl Hls {
     }
 
     /// `look`: from the newest chunk on, whatever was taken before.
-    fn start(&self, ask: Ask, memos: Memos, look: bool) -> Result<Running, SourceEnd> {
+    fn start(&self, ask: OpenRequest, resume: StreamResume, look: bool) -> Result<Running, SourceEnd> {
         let http = Requests::new(self.clients()?, &ask.url);
-        let (out, items) = mpsc::channel(PIECES);
+        let (out, items) = mpsc::channel(QUEUE_ITEMS);
         let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
         let (tell, ended) = oneshot::channel();
         let variant = Arc::default();
-        let bytes = Feed::new(items, ask.hints.clone(), memos.picture.clone(), Arc::clone(&variant));
-        let mut life = Life::new(ask, http, out, self.log.clone(), self.ffmpeg.clone(), memos.clone(), variant);
+        let bytes = Feed::new(items, ask.hints.clone(), resume.video.clone(), Arc::clone(&variant));
+        let mut life =
+            PlaylistClient::new(ask, http, out, self.log.clone(), self.ffmpeg.clone(), resume.clone(), variant);
         life.look = look;
-        tokio::spawn(run(life, stop.clone(), kill.clone(), memos, tell));
+        tokio::spawn(run(life, stop.clone(), kill.clone(), resume, tell));
         // Its chunks are handed over as they come; it has nothing to say ahead of its bytes.
         let over = CancellationToken::new();
         Ok(Running { bytes: Box::pin(bytes), stop, kill, ended, over, process: None })
@@ -102,7 +103,7 @@ impl Source for Hls {
     /// For a look at the stream: from its newest chunk on, and nothing is remembered.
     fn open(&self, url: &StreamUrl, label: &str) -> Result<Running, SourceEnd> {
         let (url, label, hints) = (url.clone(), label.to_owned(), Hints::default());
-        let ask = Ask {
+        let ask = OpenRequest {
             hall: HallId(0),
             url,
             label,
@@ -112,23 +113,23 @@ impl Source for Hls {
             alone: false,
             hints,
         };
-        self.start(ask, Memos::default(), true)
+        self.start(ask, StreamResume::default(), true)
     }
 
-    fn open_for(&self, ask: &Ask) -> Result<Running, SourceEnd> {
-        let memos = {
-            let mut memos = self.memos.lock().unwrap_or_else(PoisonError::into_inner);
-            memos.entry((ask.hall, ask.url.clone(), ask.quality)).or_default().clone()
+    fn open_for(&self, ask: &OpenRequest) -> Result<Running, SourceEnd> {
+        let resume = {
+            let mut resume = self.resume.lock().unwrap_or_else(PoisonError::into_inner);
+            resume.entry((ask.hall, ask.url.clone(), ask.quality)).or_default().clone()
         };
-        self.start(ask.clone(), memos, false)
+        self.start(ask.clone(), resume, false)
     }
 }
 
 async fn run(
-    life: Life,
+    life: PlaylistClient,
     stop: CancellationToken,
     kill: CancellationToken,
-    memos: Memos,
+    resume: StreamResume,
     tell: oneshot::Sender<SourceEnd>,
 ) {
     let gone = life.gone();
@@ -141,7 +142,7 @@ async fn run(
     };
     let _ = tell.send(said);
     // What the tape has thrown away, since the disk did not take it, is to be had again from the server.
-    if tokio::time::timeout(KILL_PATIENCE, kill.cancelled()).await.is_ok() {
-        memos.forget();
+    if tokio::time::timeout(KILL_TIMEOUT, kill.cancelled()).await.is_ok() {
+        resume.forget();
     }
 }

@@ -7,9 +7,9 @@
 mod body;
 mod client;
 mod credentials;
-mod follow;
 mod icy;
 mod playlist;
+mod redirects;
 mod socket;
 
 use std::io;
@@ -28,7 +28,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use self::body::Body;
 use self::client::Client;
-use self::follow::Way;
+use self::redirects::RedirectChain;
 use super::log::LineLog;
 use super::{Running, Source, SourceEnd};
 use crate::domain::segment::EndReason;
@@ -111,7 +111,7 @@ impl Source for Http {
         let (stop, kill, over) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let (log, label) = (self.log.clone(), format!("{label} http"));
         let say = Box::new(move |line: &str| log.line(&label, &redact_text(line)));
-        let way = Way::new(self.client.clone(), url, headers(url), over.clone(), say)?;
+        let way = RedirectChain::new(self.client.clone(), url, headers(url), over.clone(), say)?;
         let (tell, ended) = oneshot::channel();
         let bytes = HttpBytes {
             state: State::Opening(Box::pin(way.go())),

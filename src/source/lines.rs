@@ -11,7 +11,7 @@ use super::log::LineLog;
 use crate::domain::stream_url::redact_text;
 
 /// Knows what the lines of one program mean.
-pub trait Judge: Send {
+pub trait LineJudge: Send {
     /// Takes one line, without its end and without passwords. True: the program must be stopped.
     fn line(&mut self, line: &str) -> bool;
 
@@ -26,20 +26,20 @@ const MAX_LINE: usize = 2048;
 const MAX_LOGGED: usize = 4 << 20;
 
 /// Between two reads, unless there is much to read: progress lines shall not wake us up all the time.
-const PAUSE: Duration = Duration::from_millis(500);
+const READ_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Reads lines until they end, or until `hurry` (then only what is there already); after `exited`
 /// without pauses. Each is cleaned, judged and logged; a line that ends in a lone carriage return is a
 /// progress display and is left out. Gives back the judge.
 pub(super) async fn read(
     mut messages: impl AsyncRead + Unpin,
-    mut judge: Box<dyn Judge>,
+    mut judge: Box<dyn LineJudge>,
     log: Arc<dyn LineLog>,
     label: String,
     stop: CancellationToken,
     exited: CancellationToken,
     hurry: CancellationToken,
-) -> Box<dyn Judge> {
+) -> Box<dyn LineJudge> {
     let mut splitter = Splitter::default();
     let mut logged = 0;
     let mut buffer = vec![0; 16 * 1024];
@@ -68,7 +68,7 @@ pub(super) async fn read(
         splitter.push(&buffer[..n], &mut take);
         if n < buffer.len() {
             tokio::select! {
-                () = tokio::time::sleep(PAUSE) => {}
+                () = tokio::time::sleep(READ_INTERVAL) => {}
                 () = exited.cancelled() => {}
             }
         }
@@ -76,7 +76,7 @@ pub(super) async fn read(
 }
 
 /// Judges messages that are all there already; gives back what they mean and each line as it is logged.
-pub(super) fn judged(mut judge: Box<dyn Judge>, messages: &[u8]) -> (SourceEnd, Vec<String>) {
+pub(super) fn judged(mut judge: Box<dyn LineJudge>, messages: &[u8]) -> (SourceEnd, Vec<String>) {
     let (mut splitter, mut lines) = (Splitter::default(), Vec::new());
     let mut take = |line: &str| {
         judge.line(line);

@@ -5,13 +5,13 @@
 
 pub mod child;
 pub mod ffmpeg;
-pub mod gate;
 pub mod hls;
 pub mod http;
 mod lines;
 pub mod log;
 pub mod mplayer;
 mod net;
+pub mod ssrf_guard;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -75,7 +75,7 @@ pub struct SourceEnd {
 
 /// What a tape asks of a source.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct OpenRequest {
     /// Whose tape asks: what one hall has taken, another has not.
     pub hall: HallId,
     /// The stream.
@@ -125,7 +125,7 @@ pub trait Source: Send + Sync + fmt::Debug {
         false
     }
 
-    /// True where it does by itself what [`gate::check`] does before a program starts, at each step and with the
+    /// True where it does by itself what [`ssrf_guard::check`] does before a program starts, at each step and with the
     /// addresses that it really connects to.
     fn checks_addresses(&self) -> bool {
         false
@@ -147,7 +147,7 @@ pub trait Source: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// As [`Source::open`].
-    fn open_for(&self, ask: &Ask) -> Result<Running, SourceEnd> {
+    fn open_for(&self, ask: &OpenRequest) -> Result<Running, SourceEnd> {
         self.open(&ask.url, &ask.label)
     }
 }
@@ -173,7 +173,7 @@ impl Sources {
     pub fn programs(log: &Arc<dyn LineLog>) -> Self {
         Self(vec![
             Arc::new(mplayer::Mplayer::new(log.clone())),
-            Arc::new(ffmpeg::Ffmpeg::new(log.clone())),
+            Arc::new(ffmpeg::FfmpegSource::new(log.clone())),
             Arc::new(http::Http::new(log.clone())),
             Arc::new(hls::Hls::new(log.clone())),
         ])

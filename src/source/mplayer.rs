@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::child::{self, Job};
-use super::lines::Judge;
+use super::child::{self, ChildCommand};
+use super::lines::LineJudge;
 use super::log::LineLog;
 use super::{Running, Source, SourceEnd};
 use crate::domain::segment::EndReason;
@@ -46,7 +46,7 @@ impl Source for Mplayer {
     }
 
     fn open(&self, url: &StreamUrl, label: &str) -> Result<Running, SourceEnd> {
-        child::start(Job {
+        child::start(ChildCommand {
             program: self.program.clone(),
             package: "mplayer",
             args: arguments(url),
@@ -59,8 +59,8 @@ impl Source for Mplayer {
 }
 
 /// Knows its lines.
-pub(super) fn judge() -> Box<dyn Judge> {
-    Box::new(Lines::default())
+pub(super) fn judge() -> Box<dyn LineJudge> {
+    Box::new(MplayerLines::default())
 }
 
 /// Its command line. A [`StreamUrl`] begins with an allowed scheme, so it is never taken for an option
@@ -73,7 +73,7 @@ fn arguments(url: &StreamUrl) -> Vec<OsString> {
 /// What its lines mean. Before `Playing URL` it prints noise on good streams too. It tries up to three
 /// ways to open a stream, one after the other, and each may fail in words of its own.
 #[derive(Debug, Default)]
-struct Lines {
+struct MplayerLines {
     playing: bool,
     /// The strongest reason so far and the line that gave it.
     found: Option<(Rank, EndReason, String)>,
@@ -88,7 +88,7 @@ enum Rank {
     Exact,
 }
 
-impl Judge for Lines {
+impl LineJudge for MplayerLines {
     fn line(&mut self, line: &str) -> bool {
         if line.starts_with("Playing ") {
             self.playing = true;
@@ -171,7 +171,7 @@ mod tests {
 
     /// What mplayer printed, line by line (left out: banner, joystick, `Resolving`, `Connecting`).
     fn judged(lines: &[&str]) -> Option<EndReason> {
-        let mut judge = Lines::default();
+        let mut judge = MplayerLines::default();
         for line in ["Can't open joystick device /dev/input/js0: No such file or directory", "Playing http://h/x."]
             .iter()
             .chain(lines)
@@ -266,11 +266,11 @@ mod tests {
 
     #[test]
     fn noise_before_it_plays_means_nothing_and_a_refused_option_is_reported() {
-        let mut judge = Lines::default();
+        let mut judge = MplayerLines::default();
         judge.line("connect error: Connection refused");
         judge.line("Playing http://h/x.");
         assert_eq!(judge.end(), SourceEnd::default());
-        let mut judge = Lines::default();
+        let mut judge = MplayerLines::default();
         judge.line("Unknown option on the command line: -nolirc");
         judge.line("Error parsing option on the command line: -nolirc");
         assert!(judge.end().detail.expect("said").contains("-nolirc"));

@@ -20,13 +20,13 @@ impl Budget {
     }
 
     /// Takes so many bytes; false, and takes nothing, where that is more than is left.
-    pub(super) fn take(&self, bytes: usize) -> bool {
+    pub(super) fn reserve(&self, bytes: usize) -> bool {
         let less = |free: usize| free.checked_sub(bytes);
         self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 
     /// Gives back what was taken.
-    pub(super) fn give(&self, bytes: usize) {
+    pub(super) fn release(&self, bytes: usize) {
         self.free.fetch_add(bytes, Ordering::Relaxed);
     }
 

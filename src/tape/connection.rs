@@ -10,10 +10,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
+use super::end_reason::{StopCause, judge_end};
 use super::events::TapeEvent;
-use super::segment_file::{Ending, Owner, SegmentFile, Shelf};
-use super::turn::turn;
-use super::why::{Why, judge};
+use super::read_pacing::next_read_delay;
+use super::segment_file::{Ending, SegmentFile, SegmentOwner, SegmentStore};
 use crate::domain::hall::{Recorder, Stream};
 use crate::domain::hls::Quality;
 use crate::domain::segment::{Container, EndReason};
@@ -22,24 +22,24 @@ use crate::domain::sniff::{self, Sniff, sniff};
 use crate::domain::time::Ms;
 use crate::plan::hedge::Arrivals;
 use crate::source::child::TERM_GRACE;
-use crate::source::{Ask, Hints, Running, Source, SourceEnd, gate};
+use crate::source::{Hints, OpenRequest, Running, Source, SourceEnd, ssrf_guard};
 
 /// Memory for reads is taken in blocks of so many bytes, which are given back when they are written; a read that fills one
 /// up is followed by the next at once. Hundreds of streams have a block each.
 const READ_BYTES: usize = 32 * 1024;
 
 /// How long the first bytes may wait in memory for their container to be known, and so their file's name.
-const NAME_PATIENCE: Duration = Duration::from_millis(500);
+const SNIFF_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A source that has nothing more to give is killed if it has not ended after this time.
-const DEAD_GRACE: Duration = Duration::from_millis(500);
+const EXIT_GRACE: Duration = Duration::from_millis(500);
 
 /// HLS comes a segment at a time, and segments of ten seconds are usual: a stall is not called before this
 /// time. Milliseconds.
 const HLS_STALL_MS: i64 = 30_000;
 
 /// What is needed to open one.
-pub(super) struct Plan {
+pub(super) struct ConnectionParams {
     pub id: Uuid,
     pub stream: Stream,
     pub source: Result<Arc<dyn Source>, SourceEnd>,
@@ -47,8 +47,8 @@ pub(super) struct Plan {
     pub source_name: &'static str,
     /// Marks its lines.
     pub label: String,
-    pub owner: Owner,
-    pub shelf: Arc<Shelf>,
+    pub owner: SegmentOwner,
+    pub store: Arc<SegmentStore>,
     pub record: Record,
     /// A source that can reach back takes what was made since then.
     pub from: Ms,
@@ -72,15 +72,15 @@ pub(super) fn stall_ms(record: &Record, hls: bool) -> i64 {
 pub(super) struct Connection {
     pub id: Uuid,
     pub stream: Stream,
-    live: Arc<Mutex<Live>>,
+    live: Arc<Mutex<ConnectionStats>>,
     stop: watch::Sender<Option<EndReason>>,
-    over: oneshot::Receiver<Over>,
+    over: oneshot::Receiver<ConnectionEnd>,
     task: JoinHandle<()>,
 }
 
 /// What is known of it while it lives.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Live {
+pub(super) struct ConnectionStats {
     pub bytes: u64,
     pub first_byte: Option<Instant>,
     pub last_byte: Option<Instant>,
@@ -92,7 +92,7 @@ pub(super) struct Live {
     pub arrivals: Arrivals,
 }
 
-impl Live {
+impl ConnectionStats {
     /// How long it has been giving recognised media.
     pub fn good(self) -> Duration {
         match (self.media_since, self.last_byte) {
@@ -104,7 +104,7 @@ impl Live {
 
 /// The end of a connection: no byte comes from it any more.
 #[derive(Clone, Debug)]
-pub(super) struct Over {
+pub(super) struct ConnectionEnd {
     pub reason: EndReason,
     pub detail: Option<String>,
     /// How long it gave recognised media; `None` where it gave none.
@@ -113,27 +113,27 @@ pub(super) struct Over {
 
 impl Connection {
     /// Opens one, in a task of its own.
-    pub fn open(plan: Plan) -> Self {
-        let live = Live { arrivals: plan.arrivals.reconnected(), ..Live::default() };
+    pub fn open(params: ConnectionParams) -> Self {
+        let live = ConnectionStats { arrivals: params.arrivals.reconnected(), ..ConnectionStats::default() };
         let live = Arc::new(Mutex::new(live));
         let (stop, asked) = watch::channel(None);
         let (tell, over) = oneshot::channel();
-        let (id, stream, opened) = (plan.id, plan.stream.clone(), Instant::now());
-        let life = Life {
-            plan,
+        let (id, stream, opened) = (params.id, params.stream.clone(), Instant::now());
+        let life = ConnectionTask {
+            params,
             live: live.clone(),
             asked,
             opened,
             hints: Hints::default(),
             pushed: 0,
-            head: Some(Head::default()),
+            head: Some(SniffBuffer::default()),
             segment: None,
         };
         Self { id, stream, live, stop, over, task: tokio::spawn(life.run(tell)) }
     }
 
     /// What is known of it.
-    pub fn live(&self) -> Live {
+    pub fn live(&self) -> ConnectionStats {
         *lock(&self.live)
     }
 
@@ -147,10 +147,10 @@ impl Connection {
     }
 
     /// Waits for its last byte.
-    pub async fn over(&mut self) -> Over {
+    pub async fn over(&mut self) -> ConnectionEnd {
         (&mut self.over).await.unwrap_or_else(|_| {
             tracing::error!("a connection's task failed");
-            Over { reason: EndReason::SourceFailed, detail: Some("internal error".to_owned()), good: None }
+            ConnectionEnd { reason: EndReason::SourceFailed, detail: Some("internal error".to_owned()), good: None }
         })
     }
 
@@ -160,22 +160,22 @@ impl Connection {
     }
 }
 
-fn lock(live: &Mutex<Live>) -> MutexGuard<'_, Live> {
+fn lock(live: &Mutex<ConnectionStats>) -> MutexGuard<'_, ConnectionStats> {
     live.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The first bytes, until it is known what they are.
 #[derive(Default)]
-struct Head {
+struct SniffBuffer {
     /// For the sniffer, at most [`sniff::MAX`].
     bytes: Vec<u8>,
     /// What has no file yet.
     waiting: Vec<(Ms, Bytes)>,
 }
 
-struct Life {
-    plan: Plan,
-    live: Arc<Mutex<Live>>,
+struct ConnectionTask {
+    params: ConnectionParams,
+    live: Arc<Mutex<ConnectionStats>>,
     asked: watch::Receiver<Option<EndReason>>,
     opened: Instant,
     /// What the source knows of when its media was made.
@@ -183,23 +183,23 @@ struct Life {
     /// Bytes given to the segment.
     pushed: u64,
     /// `None` once the sniffer has decided.
-    head: Option<Head>,
+    head: Option<SniffBuffer>,
     segment: Option<(SegmentFile, Container)>,
 }
 
-impl Life {
-    async fn run(mut self, over: oneshot::Sender<Over>) {
-        let at = self.plan.shelf.clock.now();
-        let running = match &self.plan.source {
+impl ConnectionTask {
+    async fn run(mut self, over: oneshot::Sender<ConnectionEnd>) {
+        let at = self.params.store.clock.now();
+        let running = match &self.params.source {
             Ok(source) => match self.may_open(source.as_ref()).await {
-                Ok(()) => source.open_for(&Ask {
-                    hall: self.plan.owner.hall,
-                    url: self.plan.stream.url.clone(),
-                    label: self.plan.label.clone(),
-                    now: self.plan.shelf.clock.now(),
-                    from: self.plan.from,
-                    quality: self.plan.quality,
-                    alone: self.plan.alone,
+                Ok(()) => source.open_for(&OpenRequest {
+                    hall: self.params.owner.hall,
+                    url: self.params.stream.url.clone(),
+                    label: self.params.label.clone(),
+                    now: self.params.store.clock.now(),
+                    from: self.params.from,
+                    quality: self.params.quality,
+                    alone: self.params.alone,
                     hints: self.hints.clone(),
                 }),
                 Err(end) => Err(end),
@@ -207,10 +207,10 @@ impl Life {
             Err(end) => Err(end.clone()),
         };
         self.send(TapeEvent::ConnectionOpened {
-            connection: self.plan.id,
-            hall: self.plan.owner.hall,
-            stream: self.plan.stream.id,
-            source: self.plan.source_name,
+            connection: self.params.id,
+            hall: self.params.owner.hall,
+            stream: self.params.stream.id,
+            source: self.params.source_name,
             at,
             process: running.as_ref().ok().and_then(|r| r.process),
         });
@@ -219,25 +219,26 @@ impl Life {
                 let why = self.read(&mut running).await;
                 (why, self.end(running, why).await)
             }
-            Err(end) => (self.asked.borrow().map_or(Why::Ended, Why::Asked), end),
+            Err(end) => (self.asked.borrow().map_or(StopCause::Ended, StopCause::Asked), end),
         };
-        let what = self.know();
+        let what = self.sniff_rest();
         let live = *lock(&self.live);
         let not_media = matches!(what, Some(Sniff::NotMedia(_)));
-        let exact = self.plan.source.as_ref().is_ok_and(|source| source.knows_its_end());
-        let (reason, mut detail) = judge(why, what, live.bytes, said, exact);
+        let exact = self.params.source.as_ref().is_ok_and(|source| source.knows_its_end());
+        let (reason, mut detail) = judge_end(why, what, live.bytes, said, exact);
         if reason == EndReason::Stalled {
             detail = Some(silence(live));
         }
         if let (EndReason::NotMedia, Some(Sniff::NotMedia(what))) = (reason, what) {
             detail = Some(what.to_string());
         }
-        let at = self.plan.shelf.clock.now();
-        let _ = over.send(Over { reason, detail: detail.clone(), good: live.media_since.map(|_| live.good()) });
+        let at = self.params.store.clock.now();
+        let _ =
+            over.send(ConnectionEnd { reason, detail: detail.clone(), good: live.media_since.map(|_| live.good()) });
         if let Some((segment, container)) = self.segment.take() {
             segment.close(Ending { reason, container, not_media }).await;
         }
-        self.send(TapeEvent::ConnectionClosed { connection: self.plan.id, bytes: live.bytes, reason, detail, at });
+        self.send(TapeEvent::ConnectionClosed { connection: self.params.id, bytes: live.bytes, reason, detail, at });
     }
 
     /// Asks where the address leads, for as long as the connection is wanted; unless the source does that itself,
@@ -250,18 +251,18 @@ impl Life {
         tokio::select! {
             biased;
             _ = asked.wait_for(Option::is_some) => Err(SourceEnd::default()),
-            answer = gate::check(&self.plan.stream.url) => answer,
+            answer = ssrf_guard::check(&self.params.stream.url) => answer,
         }
     }
 
     /// Reads until there is a reason to stop.
-    async fn read(&mut self, running: &mut Running) -> Why {
+    async fn read(&mut self, running: &mut Running) -> StopCause {
         let mut asked = self.asked.clone();
         let mut buffer = BytesMut::new();
         let mut pause: Option<Instant> = None;
-        let built_in = self.plan.source_name == Recorder::Hls.as_str();
-        let stall_ms = stall_ms(&self.plan.record, built_in || self.plan.stream.url.is_hls());
-        let mut first_byte_ms = self.plan.record.first_byte_timeout_ms;
+        let built_in = self.params.source_name == Recorder::Hls.as_str();
+        let stall_ms = stall_ms(&self.params.record, built_in || self.params.stream.url.is_hls());
+        let mut first_byte_ms = self.params.record.first_byte_timeout_ms;
         if built_in {
             // What is new is waited for: asking for the same playlist on another connection brings nothing.
             first_byte_ms = first_byte_ms.max(HLS_STALL_MS);
@@ -275,42 +276,42 @@ impl Life {
                 None => (self.opened + ms(first_byte_ms), EndReason::NoFirstByte),
                 Some(last) => (last + ms(stall_ms), EndReason::Stalled),
             };
-            let name_due = live.first_byte.filter(|_| self.segment.is_none()).map(|first| first + NAME_PATIENCE);
+            let name_due = live.first_byte.filter(|_| self.segment.is_none()).map(|first| first + SNIFF_TIMEOUT);
             let broken = self.segment.as_ref().map(|(segment, _)| segment.broken());
             make_room(&mut buffer);
             tokio::select! {
                 biased;
                 wanted = asked.wait_for(Option::is_some) => {
                     // A tape that is gone without a word has been shut down.
-                    return Why::Asked(wanted.ok().and_then(|reason| *reason).unwrap_or(EndReason::Shutdown));
+                    return StopCause::Asked(wanted.ok().and_then(|reason| *reason).unwrap_or(EndReason::Shutdown));
                 }
-                () = cancelled(broken.as_ref()) => return Why::Broken,
+                () = cancelled(broken.as_ref()) => return StopCause::Broken,
                 () = until(pause), if pause.is_some() => pause = None,
                 () = running.over.cancelled(), if !hurry => (pause, hurry) = (None, true),
                 read = running.bytes.read_buf(&mut buffer), if pause.is_none() => match read {
                     Ok(n) if n > 0 => {
                         let is_full = n == buffer.capacity();
-                        if self.take(buffer.split().freeze()) {
-                            return Why::NotMedia;
+                        if self.receive(buffer.split().freeze()) {
+                            return StopCause::NotMedia;
                         }
                         taken += n;
                         if !is_full && !hurry {
-                            pause = Some(Instant::now() + turn(taken, self.plan.shelf.clock.now()));
+                            pause = Some(Instant::now() + next_read_delay(taken, self.params.store.clock.now()));
                             taken = 0;
                         }
                     }
                     // An error of a pipe is its end.
-                    Ok(_) | Err(_) => return Why::Ended,
+                    Ok(_) | Err(_) => return StopCause::Ended,
                 },
-                () = until(name_due), if name_due.is_some() => self.name(Container::Unknown),
-                () = sleep_until(limit) => return Why::TimedOut(reason),
+                () = until(name_due), if name_due.is_some() => self.open_segment(Container::Unknown),
+                () = sleep_until(limit) => return StopCause::TimedOut(reason),
             }
         }
     }
 
     /// Takes bytes that came now. True where they are no media.
-    fn take(&mut self, bytes: Bytes) -> bool {
-        let at = self.plan.shelf.clock.now();
+    fn receive(&mut self, bytes: Bytes) -> bool {
+        let at = self.params.store.clock.now();
         let now = Instant::now();
         let first = {
             let mut live = lock(&self.live);
@@ -319,13 +320,14 @@ impl Life {
             if self.head.is_none() {
                 live.last_media = Some(now);
             }
-            live.arrivals.arrived(i64::try_from(now.duration_since(self.plan.origin).as_millis()).unwrap_or(i64::MAX));
+            live.arrivals
+                .arrived(i64::try_from(now.duration_since(self.params.origin).as_millis()).unwrap_or(i64::MAX));
             let first = live.first_byte.is_none();
             live.first_byte.get_or_insert(now);
             first
         };
         if first {
-            self.send(TapeEvent::FirstByte { connection: self.plan.id, at });
+            self.send(TapeEvent::FirstByte { connection: self.params.id, at });
         }
         let Some(head) = &mut self.head else {
             self.push(bytes, at);
@@ -341,7 +343,7 @@ impl Life {
         match found {
             Sniff::NeedMore => false,
             Sniff::Media(container) => {
-                self.name(container);
+                self.open_segment(container);
                 self.head = None;
                 let mut live = lock(&self.live);
                 live.last_media = Some(now);
@@ -351,21 +353,21 @@ impl Life {
                 false
             }
             Sniff::NotMedia(_) => {
-                self.name(Container::Unknown);
+                self.open_segment(Container::Unknown);
                 true
             }
         }
     }
 
     /// Begins the file if there is none yet, and notes what is in it.
-    fn name(&mut self, container: Container) {
+    fn open_segment(&mut self, container: Container) {
         if let Some((_, known)) = &mut self.segment {
             *known = container;
             return;
         }
         let waiting = self.head.as_mut().map(|head| std::mem::take(&mut head.waiting)).unwrap_or_default();
         let Some(at) = waiting.first().map(|(at, _)| *at) else { return };
-        let segment = SegmentFile::start(self.plan.shelf.clone(), self.plan.owner.clone(), container, at);
+        let segment = SegmentFile::start(self.params.store.clone(), self.params.owner.clone(), container, at);
         self.segment = Some((segment, container));
         for (at, bytes) in waiting {
             self.push(bytes, at);
@@ -377,13 +379,13 @@ impl Life {
         let Some((segment, _)) = &self.segment else { return };
         self.pushed += bytes.len() as u64;
         for hint in self.hints.up_to(self.pushed) {
-            segment.note(hint);
+            segment.add_mark(hint);
         }
         segment.push(bytes, at);
     }
 
     /// Decides about what has not been decided yet, since nothing follows. `None`: it was media, or nothing.
-    fn know(&mut self) -> Option<Sniff> {
+    fn sniff_rest(&mut self) -> Option<Sniff> {
         let head = self.head.as_ref()?;
         if head.bytes.is_empty() {
             return None;
@@ -393,21 +395,21 @@ impl Life {
             Sniff::Media(container) => container,
             _ => Container::Unknown,
         };
-        self.name(container);
+        self.open_segment(container);
         Some(found)
     }
 
     /// Ends the source, takes what it still gives, and waits for it.
-    async fn end(&mut self, running: Running, why: Why) -> SourceEnd {
+    async fn end(&mut self, running: Running, why: StopCause) -> SourceEnd {
         let Running { mut bytes, stop, kill, mut ended, over: _, process: _ } = running;
         let patience = match why {
-            Why::Asked(EndReason::Unwanted) | Why::Broken => Duration::ZERO,
-            Why::Asked(reason) if reason != EndReason::Stalled => TERM_GRACE,
-            Why::Asked(_) | Why::TimedOut(_) | Why::NotMedia | Why::Ended => DEAD_GRACE,
+            StopCause::Asked(EndReason::Unwanted) | StopCause::Broken => Duration::ZERO,
+            StopCause::Asked(reason) if reason != EndReason::Stalled => TERM_GRACE,
+            StopCause::Asked(_) | StopCause::TimedOut(_) | StopCause::NotMedia | StopCause::Ended => EXIT_GRACE,
         };
-        if why == Why::Ended {
+        if why == StopCause::Ended {
             // It has mostly ended by itself.
-            if let Ok(said) = timeout(DEAD_GRACE, &mut ended).await {
+            if let Ok(said) = timeout(EXIT_GRACE, &mut ended).await {
                 return said.unwrap_or_default();
             }
         }
@@ -421,7 +423,7 @@ impl Life {
                 while let Ok(n) = bytes.read_buf(&mut buffer).await
                     && n > 0
                 {
-                    self.take(buffer.split().freeze());
+                    self.receive(buffer.split().freeze());
                     make_room(&mut buffer);
                 }
                 // Its end, so that it is not killed while it tidies up.
@@ -436,12 +438,12 @@ impl Life {
     }
 
     fn send(&self, event: TapeEvent) {
-        drop(self.plan.shelf.sink.send(event));
+        drop(self.params.store.sink.send(event));
     }
 }
 
 /// How long it was silent, for people.
-fn silence(live: Live) -> String {
+fn silence(live: ConnectionStats) -> String {
     let now = live.last_byte.map_or(Duration::ZERO, |last| last.elapsed());
     let longest = now.max(ms(live.arrivals.longest_ms()));
     format!("no byte for {:.1} s", longest.as_secs_f64())

@@ -104,7 +104,7 @@ pub fn rename(data_dir: &Path, from: &Path, to: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// When the file is not there, another one has that name, or the disk says no.
-pub fn second_name(data_dir: &Path, from: &Path, to: &Path) -> io::Result<()> {
+pub fn hard_link(data_dir: &Path, from: &Path, to: &Path) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt as _;
     let id = |path: &Path| data_dir.join(path).symlink_metadata().map(|m| (m.dev(), m.ino()));
     match std::fs::hard_link(data_dir.join(from), data_dir.join(to)) {

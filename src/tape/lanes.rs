@@ -15,7 +15,7 @@ use crate::domain::time::{Ms, SECOND};
 use crate::plan::lanes::{lanes, share_out};
 
 /// Who is connected to what is looked at this often: as often as a tape says it.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The second lane hands over so much earlier than the first: one of them is always in the middle of a
 /// connection that has proven itself. Milliseconds.
@@ -110,7 +110,7 @@ impl Lanes {
             let shared = Arc::downgrade(&self.shared);
             let task = tokio::spawn(async move {
                 loop {
-                    tokio::time::sleep(LOOK).await;
+                    tokio::time::sleep(POLL_INTERVAL).await;
                     let Some(shared) = shared.upgrade() else { return };
                     shared.lock().unwrap_or_else(PoisonError::into_inner).share();
                 }

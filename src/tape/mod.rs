@@ -3,14 +3,14 @@
 pub mod budget;
 mod connection;
 pub mod disk;
+mod end_reason;
 pub mod events;
 mod handle;
 mod lanes;
-mod narrate;
+mod log_dedup;
+mod read_pacing;
 mod segment_file;
 mod session;
-mod turn;
-mod why;
 
 pub use handle::{TapeDeps, TapeHandle, TapeOrder, TapeState, TapeStatus};
 pub use lanes::Lanes;

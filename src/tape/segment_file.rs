@@ -30,30 +30,30 @@ pub const BUFFER_BYTES: usize = 32 << 20;
 
 /// Between two writes. Every write is a hand-over to a thread and back, which costs more than the write; and
 /// what waits in memory is lost by a kill -9.
-const WRITE_EVERY: Duration = Duration::from_millis(250);
+const WRITE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Files are synced this often: a power cut costs no more.
-const SYNC_EVERY: Duration = Duration::from_secs(10);
+const SYNC_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Marks are told to the catalog this often.
-const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A full disk is tried again after this time.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
+const FULL_DISK_RETRY: Duration = Duration::from_secs(2);
 
 /// What waits in memory when a segment ends on a full disk is kept for so long: recordings are deleted by hand, and
 /// that takes a person some minutes.
-const END_PATIENCE: Duration = Duration::from_secs(300);
+const FULL_DISK_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How long the catalog may take for the row before the file is made all the same.
-const ROW_PATIENCE: Duration = Duration::from_secs(2);
+const ROW_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Between two marks, milliseconds.
-const MARK_EVERY_MS: i64 = SECOND;
+const MARK_INTERVAL_MS: i64 = SECOND;
 
 /// Where a tape's segments go, and what they are called.
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(super) struct SegmentStore {
     pub clock: Arc<dyn Clock>,
     pub sink: Arc<dyn TapeSink>,
     pub disk: Arc<dyn Disk>,
@@ -71,7 +71,7 @@ pub(super) struct Shelf {
 
 /// Whose segment it is.
 #[derive(Clone, Debug)]
-pub(super) struct Owner {
+pub(super) struct SegmentOwner {
     pub hall: HallId,
     pub event_slug: String,
     pub hall_slug: String,
@@ -79,9 +79,9 @@ pub(super) struct Owner {
     pub connection: Uuid,
 }
 
-impl Shelf {
+impl SegmentStore {
     /// `segments/27c3/saal-1/2010-12-27/saal-1_2010-12-27_20-04-47.132_0001.asf`, in the event's time.
-    fn next_path(&self, owner: &Owner, at: Ms, container: Container) -> PathBuf {
+    fn next_path(&self, owner: &SegmentOwner, at: Ms, container: Container) -> PathBuf {
         let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         let local = at.in_zone(owner.zone);
         let hall = slug(&owner.hall_slug, 80);
@@ -120,7 +120,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // What was given up.
         let waiting = self.queue().waiting;
-        self.memory.give(waiting);
+        self.memory.release(waiting);
     }
 }
 
@@ -148,15 +148,15 @@ impl Shared {
 
 impl SegmentFile {
     /// Begins a segment whose first byte came `at`. Row and file are made in the background.
-    pub fn start(shelf: Arc<Shelf>, owner: Owner, container: Container, at: Ms) -> Self {
+    pub fn start(store: Arc<SegmentStore>, owner: SegmentOwner, container: Container, at: Ms) -> Self {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Notify::new(),
             broken: CancellationToken::new(),
-            limit: shelf.buffer_bytes,
-            memory: shelf.memory.clone(),
+            limit: store.buffer_bytes,
+            memory: store.memory.clone(),
         });
-        let writer = Writer { shelf, owner, container, at, shared: shared.clone(), segment: Uuid::nil() };
+        let writer = Writer { store, owner, container, at, shared: shared.clone(), segment: Uuid::nil() };
         Self { shared, writer: tokio::spawn(writer.run()) }
     }
 
@@ -165,14 +165,14 @@ impl SegmentFile {
     pub fn push(&self, bytes: Bytes, at: Ms) {
         let mut queue = self.shared.queue();
         let fits = queue.lost == 0 && queue.waiting + bytes.len() <= self.shared.limit;
-        if !fits || !self.shared.memory.take(bytes.len()) {
+        if !fits || !self.shared.memory.reserve(bytes.len()) {
             queue.lost += bytes.len() as u64;
         } else {
             queue.waiting += bytes.len();
             queue.taken += bytes.len() as u64;
             let mark = Mark { at, offset: queue.taken };
             // A clock that was set back must not silence the marks.
-            if queue.marked.is_none_or(|marked| at.since(marked).abs() >= MARK_EVERY_MS) {
+            if queue.marked.is_none_or(|marked| at.since(marked).abs() >= MARK_INTERVAL_MS) {
                 queue.marks.push_back(mark);
                 queue.marked = Some(at);
             }
@@ -184,7 +184,7 @@ impl SegmentFile {
     }
 
     /// Notes when the media of so many bytes was made, which the source knew. (Arrival is later.)
-    pub fn note(&self, made: Mark) {
+    pub fn add_mark(&self, made: Mark) {
         let mut queue = self.shared.queue();
         if queue.lost == 0 {
             queue.marks.push_back(made);
@@ -207,8 +207,8 @@ impl SegmentFile {
 }
 
 struct Writer {
-    shelf: Arc<Shelf>,
-    owner: Owner,
+    store: Arc<SegmentStore>,
+    owner: SegmentOwner,
     container: Container,
     at: Ms,
     shared: Arc<Shared>,
@@ -228,10 +228,10 @@ struct Work {
 
 impl Work {
     /// Writes all there is, as far as the disk lets us.
-    fn run(&mut self, shelf: &Shelf) -> io::Result<()> {
+    fn run(&mut self, store: &SegmentStore) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(shelf.disk.create(&shelf.data_dir, &self.path)?),
+            none => none.insert(store.disk.create(&store.data_dir, &self.path)?),
         };
         while let Some(chunk) = self.unwritten.front_mut() {
             match file.write(chunk) {
@@ -283,7 +283,7 @@ impl Writer {
             if work.unwritten.is_empty() && ending.is_some() {
                 break ending;
             }
-            let sync_due = synced + SYNC_EVERY;
+            let sync_due = synced + SYNC_INTERVAL;
             if work.unwritten.is_empty() && (!work.dirty || Instant::now() < sync_due) {
                 tokio::select! {
                     () = self.shared.wake.notified() => {}
@@ -296,9 +296,9 @@ impl Writer {
                 synced = Instant::now();
             }
             let before = work.written;
-            let shelf = self.shelf.clone();
+            let store = self.store.clone();
             let done = tokio::task::spawn_blocking(move || {
-                let result = work.run(&shelf);
+                let result = work.run(&store);
                 (work, result)
             });
             let result;
@@ -312,11 +312,11 @@ impl Writer {
             };
             let written = usize::try_from(work.written - before).unwrap_or(usize::MAX);
             self.shared.queue().waiting -= written;
-            self.shared.memory.give(written);
+            self.shared.memory.release(written);
             match result {
                 Ok(()) => {
                     self.works_again();
-                    let _ = timeout(WRITE_EVERY, self.ended()).await;
+                    let _ = timeout(WRITE_INTERVAL, self.ended()).await;
                 }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists && work.file.is_none() => {
                     // Someone made it between our look and our making: this row is nobody's now.
@@ -327,22 +327,22 @@ impl Writer {
                 Err(e) => {
                     self.is_full(&work, &e);
                     match ending {
-                        None => drop(timeout(RETRY_AFTER, self.ended()).await),
+                        None => drop(timeout(FULL_DISK_RETRY, self.ended()).await),
                         Some(Ending { reason, .. }) => {
-                            let hurry = reason == EndReason::Shutdown || self.shelf.hurry.is_cancelled();
+                            let hurry = reason == EndReason::Shutdown || self.store.hurry.is_cancelled();
                             match stuck {
-                                Some(since) if hurry || since.elapsed() >= END_PATIENCE => break ending,
+                                Some(since) if hurry || since.elapsed() >= FULL_DISK_TIMEOUT => break ending,
                                 Some(_) => {}
                                 None => stuck = Some(Instant::now()),
                             }
                             if !hurry {
-                                let _ = timeout(RETRY_AFTER, self.shelf.hurry.cancelled()).await;
+                                let _ = timeout(FULL_DISK_RETRY, self.store.hurry.cancelled()).await;
                             }
                         }
                     }
                 }
             }
-            if Instant::now() >= told + PROGRESS_EVERY {
+            if Instant::now() >= told + PROGRESS_INTERVAL {
                 told = Instant::now();
                 let marks = self.marks_up_to(work.written);
                 if let Some(last) = marks.last() {
@@ -351,7 +351,7 @@ impl Writer {
                         segment: self.segment,
                         marks,
                         bytes: work.written,
-                        at: self.shelf.clock.now(),
+                        at: self.store.clock.now(),
                     });
                 }
             }
@@ -384,15 +384,15 @@ impl Writer {
     /// Chooses a name, tells the catalog, and waits a little for its answer: the row first, then the file.
     async fn announce(&mut self) -> PathBuf {
         let path = loop {
-            let path = self.shelf.next_path(&self.owner, self.at, self.container);
-            let (shelf, candidate) = (self.shelf.clone(), path.clone());
-            let taken = tokio::task::spawn_blocking(move || shelf.disk.exists(&shelf.data_dir, &candidate));
+            let path = self.store.next_path(&self.owner, self.at, self.container);
+            let (store, candidate) = (self.store.clone(), path.clone());
+            let taken = tokio::task::spawn_blocking(move || store.disk.exists(&store.data_dir, &candidate));
             if !taken.await.unwrap_or(false) {
                 break path;
             }
         };
         self.segment = Uuid::new_v4();
-        let answer = self.shelf.sink.send(TapeEvent::SegmentOpened {
+        let answer = self.store.sink.send(TapeEvent::SegmentOpened {
             segment: self.segment,
             connection: self.owner.connection,
             hall: self.owner.hall,
@@ -400,7 +400,7 @@ impl Writer {
             container: self.container,
             at: self.at,
         });
-        if timeout(ROW_PATIENCE, answer).await.is_err() {
+        if timeout(ROW_TIMEOUT, answer).await.is_err() {
             tracing::warn!("the catalog does not answer; {} is written all the same", path.display());
         }
         path
@@ -421,9 +421,9 @@ impl Writer {
     }
 
     fn is_full(&self, work: &Work, error: &io::Error) {
-        if !self.shelf.full.swap(true, Ordering::Relaxed) {
+        if !self.store.full.swap(true, Ordering::Relaxed) {
             tracing::error!("{}: cannot be written: {error}; trying again", work.path.display());
-            self.send(TapeEvent::DiskFull { hall: self.owner.hall, full: true, at: self.shelf.clock.now() });
+            self.send(TapeEvent::DiskFull { hall: self.owner.hall, full: true, at: self.store.clock.now() });
         }
     }
 
@@ -431,12 +431,12 @@ impl Writer {
     fn works_again(&self) {
         let lost = self.shared.queue().lost;
         let newly_broken = lost > 0 && !self.shared.broken.is_cancelled();
-        if newly_broken && !self.shelf.full.swap(true, Ordering::Relaxed) {
+        if newly_broken && !self.store.full.swap(true, Ordering::Relaxed) {
             // The disk was too slow rather than full; for the recording it is the same.
-            self.send(TapeEvent::DiskFull { hall: self.owner.hall, full: true, at: self.shelf.clock.now() });
+            self.send(TapeEvent::DiskFull { hall: self.owner.hall, full: true, at: self.store.clock.now() });
         }
-        if self.shelf.full.swap(false, Ordering::Relaxed) {
-            self.send(TapeEvent::DiskFull { hall: self.owner.hall, full: false, at: self.shelf.clock.now() });
+        if self.store.full.swap(false, Ordering::Relaxed) {
+            self.send(TapeEvent::DiskFull { hall: self.owner.hall, full: false, at: self.store.clock.now() });
         }
         if newly_broken {
             tracing::error!("{lost} bytes were lost: the disk did not take them");
@@ -456,13 +456,13 @@ impl Writer {
             container,
             not_media,
             reason,
-            at: self.shelf.clock.now(),
+            at: self.store.clock.now(),
         });
     }
 
     fn send(&self, event: TapeEvent) {
         // Only the row of a new segment is waited for.
-        drop(self.shelf.sink.send(event));
+        drop(self.store.sink.send(event));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The tape of one hall: keeps a connection running until its time is over, whatever happens.
 
-mod second;
+mod second_connection;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::connection::{Connection, Over, Plan};
+use super::connection::{Connection, ConnectionEnd, ConnectionParams};
 use super::handle::{Control, TapeDeps, TapeHandle, TapeOrder, TapeState, TapeStatus, lock};
-use super::narrate::Narrator;
-use super::segment_file::{Owner, Shelf};
+use super::log_dedup::StatusLog;
+use super::segment_file::{SegmentOwner, SegmentStore};
 use crate::domain::hall::{Recorder, Stream};
 use crate::domain::segment::EndReason;
 use crate::domain::stream_url::StreamUrl;
@@ -24,7 +24,7 @@ use crate::domain::time::Ms;
 use crate::plan::backoff::{Backoff, MAX_DELAY_MS};
 use crate::plan::hedge::{Arrivals, HedgeRate};
 use crate::plan::wanted::REACH_BACK_MS;
-use second::{Purpose, Second};
+use second_connection::{Purpose, SecondConnection};
 
 /// The wall clock is looked at this often: it can be stepped.
 const TICK: Duration = Duration::from_millis(500);
@@ -33,16 +33,16 @@ const TICK: Duration = Duration::from_millis(500);
 const SECOND_TICK: Duration = Duration::from_millis(100);
 
 /// A tape that was woken later than this did not see its bytes in time: their silence says nothing.
-const BUSY: Duration = Duration::from_millis(250);
+const MAX_WAKE_DELAY: Duration = Duration::from_millis(250);
 
 /// The longest delay before HLS is asked again.
 const HLS_DELAY: Duration = Duration::from_secs(5);
 
 /// A stop takes no longer than this: 5 s from TERM to KILL, and closing the files.
-const STOP_PATIENCE: Duration = Duration::from_millis(5800);
+const STOP_TIMEOUT: Duration = Duration::from_millis(5800);
 
 /// The rate is measured over so long.
-const RATE_OVER: Duration = Duration::from_secs(5);
+const RATE_WINDOW: Duration = Duration::from_secs(5);
 
 /// Starts a tape. It ends by itself when its `until` is reached.
 #[must_use]
@@ -50,7 +50,7 @@ pub fn start(order: TapeOrder, deps: TapeDeps) -> TapeHandle {
     let now = deps.clock.now();
     let status = Arc::new(Mutex::new(TapeStatus::new(now, TapeState::Connecting)));
     let (control, orders) = watch::channel(Control { order: order.clone(), stop: None });
-    let shelf = Arc::new(Shelf {
+    let store = Arc::new(SegmentStore {
         clock: deps.clock.clone(),
         sink: deps.sink.clone(),
         disk: deps.disk.clone(),
@@ -66,14 +66,14 @@ pub fn start(order: TapeOrder, deps: TapeDeps) -> TapeHandle {
         until: order.until,
         order,
         deps,
-        shelf,
+        store,
         status: status.clone(),
         orders,
         current: None,
         second: None,
         ending: Arc::default(),
         hedges: HedgeRate::default(),
-        habits: HashMap::new(),
+        arrival_history: HashMap::new(),
         tried: HashMap::new(),
         origin: Instant::now(),
         awake_since: Instant::now(),
@@ -86,7 +86,7 @@ pub fn start(order: TapeOrder, deps: TapeDeps) -> TapeHandle {
         connections: 0,
         bytes_before: 0,
         samples: VecDeque::new(),
-        narrator: Narrator::default(),
+        status_log: StatusLog::default(),
     };
     TapeHandle::new(control, status, tokio::spawn(session.run()))
 }
@@ -94,7 +94,7 @@ pub fn start(order: TapeOrder, deps: TapeDeps) -> TapeHandle {
 struct Session {
     order: TapeOrder,
     deps: TapeDeps,
-    shelf: Arc<Shelf>,
+    store: Arc<SegmentStore>,
     status: Arc<Mutex<TapeStatus>>,
     orders: watch::Receiver<Control>,
     /// End of this tape, as far as known.
@@ -102,12 +102,12 @@ struct Session {
     /// Boundaries that were attended to.
     handled: HashSet<Ms>,
     current: Option<Connection>,
-    second: Option<Second>,
+    second: Option<SecondConnection>,
     /// Connections that were stopped and have not ended yet.
     ending: Arc<AtomicUsize>,
     hedges: HedgeRate,
     /// How the bytes of each stream come.
-    habits: HashMap<StreamUrl, Arrivals>,
+    arrival_history: HashMap<StreamUrl, Arrivals>,
     /// When each stream was connected to last.
     tried: HashMap<StreamUrl, Instant>,
     /// When this tape began.
@@ -130,7 +130,7 @@ struct Session {
     bytes_before: u64,
     /// Bytes of the current connection, now and then.
     samples: VecDeque<(Uuid, Instant, u64)>,
-    narrator: Narrator,
+    status_log: StatusLog,
 }
 
 impl Session {
@@ -161,7 +161,7 @@ impl Session {
                 () = sleep_until(wake) => {}
             }
             let woke = Instant::now();
-            if woke.saturating_duration_since(wake) > BUSY {
+            if woke.saturating_duration_since(wake) > MAX_WAKE_DELAY {
                 // It is we who were away, not the server.
                 self.awake_since = woke;
             }
@@ -185,7 +185,7 @@ impl Session {
         {
             wake = wake.min(at.max(instant + Duration::from_millis(1)));
         }
-        if let Some(at) = self.unusual_at().filter(|at| *at > instant) {
+        if let Some(at) = self.hedge_due_at().filter(|at| *at > instant) {
             wake = wake.min(at);
         }
         wake
@@ -214,21 +214,21 @@ impl Session {
         let id = Uuid::new_v4();
         let order = &self.order;
         let source = self.deps.sources.for_stream(order.recorder, &stream.url).cloned();
-        Connection::open(Plan {
+        Connection::open(ConnectionParams {
             id,
             source_name: source.as_ref().map_or(order.recorder.for_url(&stream.url).as_str(), |source| source.name()),
             source,
             label: format!("{}/{} #{}", order.event_slug, order.hall_slug, self.connections),
-            owner: Owner {
+            owner: SegmentOwner {
                 hall: order.hall,
                 event_slug: order.event_slug.clone(),
                 hall_slug: order.hall_slug.clone(),
                 zone: order.zone,
                 connection: id,
             },
-            shelf: self.shelf.clone(),
+            store: self.store.clone(),
             record: self.deps.record.clone(),
-            arrivals: self.habit(&stream.url),
+            arrivals: self.arrivals_of(&stream.url),
             origin: self.origin,
             from: self.reach_back(),
             quality: self.order.quality,
@@ -238,9 +238,9 @@ impl Session {
     }
 
     /// How the bytes of a stream come, as far as known.
-    fn habit(&self, url: &StreamUrl) -> Arrivals {
+    fn arrivals_of(&self, url: &StreamUrl) -> Arrivals {
         let current = self.current.as_ref().filter(|c| c.stream.url == *url).map(|c| c.live().arrivals);
-        current.or_else(|| self.habits.get(url).copied()).unwrap_or_default()
+        current.or_else(|| self.arrival_history.get(url).copied()).unwrap_or_default()
     }
 
     /// Since when media is wanted: from a little before the window that is on. (A tape may run all day, and a
@@ -263,7 +263,7 @@ impl Session {
         if before.iter().map(|s| &s.url).eq(self.order.streams.iter().map(|s| &s.url)) {
             return;
         }
-        self.habits.retain(|url, _| self.order.streams.iter().any(|s| s.url == *url));
+        self.arrival_history.retain(|url, _| self.order.streams.iter().any(|s| s.url == *url));
         let listed = self.current.as_ref().is_none_or(|c| self.place(&c.stream).is_some());
         if !listed && !flows && !self.order.streams.is_empty() {
             // It has given nothing yet, so nothing is lost by leaving it.
@@ -304,13 +304,13 @@ impl Session {
     }
 
     /// The running connection ended by itself.
-    fn current_over(&mut self, over: &Over) {
+    fn current_over(&mut self, over: &ConnectionEnd) {
         let Some(old) = self.current.take() else { return };
         let id = old.id;
         let (place, old_stream) = (self.place(&old.stream), old.stream.clone());
         self.close(old);
         // Another is on its way already, so it takes over as it is; unless it is the one that says nothing.
-        let helps = |s: &mut Second| {
+        let helps = |s: &mut SecondConnection| {
             s.purpose != Purpose::Late || s.connection.live().last_byte.is_some_and(|last| last > s.since)
         };
         let second = self.second.take_if(helps);
@@ -353,7 +353,7 @@ impl Session {
             let now = self.deps.clock.now();
             lock(&self.status).last_trouble = Some((now, reason, detail.map(str::to_owned)));
             let hall = self.order.hall_name.as_str();
-            if let Some(line) = self.narrator.trouble(hall, reason, detail, follows) {
+            if let Some(line) = self.status_log.trouble(hall, reason, detail, follows) {
                 tracing::warn!(hall, %connection, %reason, "{line}");
             }
         }
@@ -382,14 +382,14 @@ impl Session {
     fn forget(&mut self, connection: &Connection) {
         let live = connection.live();
         self.bytes_before += live.bytes;
-        self.habits.insert(connection.stream.url.clone(), live.arrivals);
+        self.arrival_history.insert(connection.stream.url.clone(), live.arrivals);
     }
 
     async fn finish(mut self, reason: EndReason) {
-        let deadline = Instant::now() + STOP_PATIENCE;
+        let deadline = Instant::now() + STOP_TIMEOUT;
         self.publish(Some(TapeState::Stopping));
         if reason == EndReason::Shutdown {
-            self.shelf.hurry.cancel();
+            self.store.hurry.cancel();
         }
         let mut open: Vec<Connection> = self.current.take().into_iter().collect();
         open.extend(self.second.take().map(|s| s.connection));
@@ -399,7 +399,7 @@ impl Session {
         while let Ok(Some(_)) = timeout_at(deadline, self.closing.join_next()).await {}
         if !self.closing.is_empty() {
             let hall = self.order.hall_name.as_str();
-            if self.shelf.full.load(Ordering::Relaxed) && reason != EndReason::Shutdown {
+            if self.store.full.load(Ordering::Relaxed) && reason != EndReason::Shutdown {
                 tracing::warn!(hall, "{hall}: what the full disk does not take waits in memory for some minutes");
             } else {
                 tracing::error!(hall, "{hall}: a file could not be closed in time; it will be recovered");
@@ -412,10 +412,10 @@ impl Session {
         let now = Instant::now();
         let live = self.current.as_ref().map(|c| (c.id, c.live()));
         if let Some((id, live)) = live {
-            self.samples.retain(|(of, at, _)| *of == id && now.duration_since(*at) <= RATE_OVER);
+            self.samples.retain(|(of, at, _)| *of == id && now.duration_since(*at) <= RATE_WINDOW);
             self.samples.push_back((id, now, live.bytes));
             if let Some(current) = self.current.as_ref().filter(|_| live.good() > Duration::ZERO)
-                && let Some(line) = self.narrator.recording(&self.order.hall_name, id, &current.stream.url)
+                && let Some(line) = self.status_log.recording(&self.order.hall_name, id, &current.stream.url)
             {
                 tracing::info!(hall = self.order.hall_name.as_str(), connection = %id, "{line}");
             }
@@ -446,7 +446,7 @@ impl Session {
         status.bytes_per_second = rate;
         status.connections = self.connections;
         status.last_media = live.and_then(|(_, live)| live.last_media).or(status.last_media);
-        status.disk_full = self.shelf.full.load(Ordering::Relaxed);
+        status.disk_full = self.store.full.load(Ordering::Relaxed);
         status.handover = self.second.as_ref().is_some_and(|s| s.purpose == Purpose::Handover);
     }
 }
@@ -463,7 +463,7 @@ fn source_of(order: &TapeOrder, stream: &Stream) -> Recorder {
 }
 
 /// The end of a connection, or never.
-async fn over(connection: Option<&mut Connection>) -> Over {
+async fn over(connection: Option<&mut Connection>) -> ConnectionEnd {
     match connection {
         Some(connection) => connection.over().await,
         None => std::future::pending().await,

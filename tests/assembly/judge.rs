@@ -157,6 +157,7 @@ pub fn assemble_window(dir: &Path, dumps: &[Dump], extension: &str, window: Opti
             verdict_reason: None,
             end_reason: None,
             spans: index.spans.clone(),
+            tracks: Vec::new(),
         });
         indexes.push(index);
     }

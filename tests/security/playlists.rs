@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use streamrip::domain::stream_url::StreamUrl;
-use streamrip::source::ffmpeg::Ffmpeg;
+use streamrip::source::ffmpeg::FfmpegSource;
 use streamrip::source::mplayer::Mplayer;
 use streamrip::source::{Running, Source};
 use streamrip_lab::{Format, PATIENCE, Recipe};
@@ -89,7 +89,7 @@ async fn a_redirect_does_not_lead_to_a_file() {
     ]);
     for path in ["/file", "/plain", "/file.m3u8"] {
         let log = Arc::new(Lines::default());
-        for source in [&Mplayer::new(log.clone()) as &dyn Source, &Ffmpeg::new(log.clone())] {
+        for source in [&Mplayer::new(log.clone()) as &dyn Source, &FfmpegSource::new(log.clone())] {
             let got = dumped(source, &server.url(path), &log).await;
             assert!(!holds(&got, &bytes), "{} at {path}: {log:?}", source.name());
         }
@@ -117,13 +117,13 @@ async fn ffmpeg_takes_nothing_but_the_network_from_a_playlist() {
         ("/good.ts", ok("video/mp2t"), bytes.clone()),
     ]);
     let log = Arc::new(Lines::default());
-    let good = dumped(&Ffmpeg::new(log.clone()), &server.url("/good.m3u8"), &log).await;
+    let good = dumped(&FfmpegSource::new(log.clone()), &server.url("/good.m3u8"), &log).await;
     assert!(good.len() > 10_000, "the same segment from the network is taken: {} bytes, {log:?}", good.len());
     for path in
         ["/file.m3u8", "/plain.m3u8", "/concat.m3u8", "/subfile.m3u8", "/crypto.m3u8", "/map.m3u8", "/master.m3u8"]
     {
         let log = Arc::new(Lines::default());
-        let got = dumped(&Ffmpeg::new(log.clone()), &server.url(path), &log).await;
+        let got = dumped(&FfmpegSource::new(log.clone()), &server.url(path), &log).await;
         assert_eq!(got.len(), 0, "{path}: {log:?}");
     }
 }

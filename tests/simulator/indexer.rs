@@ -1,6 +1,6 @@
 //! Stands in for ffmpeg: what is in a segment, read from the packets themselves.
 
-use streamrip::domain::media::{EDGE_MS, MediaIndex, MediaSpan, Packet, Track, TrackKind};
+use streamrip::domain::media::{EDGE_MS, MediaIndex, MediaSpan, Packet, Track, TrackKind, TrackStretch};
 use streamrip::domain::segment::Mark;
 use streamrip::domain::time::Ms;
 
@@ -68,7 +68,18 @@ pub fn index(bytes: &[u8], marks: &[Mark], opened: Ms, period_ms: i64) -> MediaI
     let format = u8::from(bytes.starts_with(b"fLaC"));
     let packets = packets(bytes, period_ms);
     let (first, end) = (packets[0].pts_ms, packets[packets.len() - 1].pts_ms + period_ms);
+    let track_stretches = spans
+        .iter()
+        .map(|span| TrackStretch {
+            track: 1,
+            kind: TrackKind::Audio,
+            start_ms: span.media_start_ms,
+            end_ms: span.media_end_ms,
+            keyframe_ms: None,
+        })
+        .collect();
     MediaIndex {
+        track_stretches,
         tracks: vec![Track {
             number: 1,
             kind: TrackKind::Audio,

@@ -1,16 +1,20 @@
 //! Stands in for ffmpeg after the recording: looks at the packets themselves, and makes files that are a list
 //! of the frames which a plan takes. How a file gets its name is the real thing.
 
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use streamrip::domain::media::{MediaIndex, PacketWindow};
+use sha2::{Digest, Sha256};
+use streamrip::domain::media::{MediaIndex, Packet, PacketWindow};
 use streamrip::domain::segment::Mark;
 use streamrip::domain::time::Ms;
 use streamrip::media::join::{Job, Joined, publish};
 use streamrip::media::studio::Studio;
+use streamrip::media::unheld::Unheld;
 use streamrip::media::{CancellationToken, MediaError, Result};
 use streamrip::plan::edit_filter::EditFilter;
+use streamrip::plan::presented::Presenter;
 
 use crate::indexer;
 
@@ -52,6 +56,7 @@ impl Studio for SimStudio {
     }
 
     fn join(&self, job: &Job, _: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined> {
+        let mut presenter = Presenter::new(&job.plan);
         let ((), bytes, sha256) = publish(&job.target, cancel, |mut file, temp| {
             let at = |source| MediaError::File { path: temp.to_owned(), source };
             for run in job.plan.clips.chunk_by(|a, b| a.segment == b.segment) {
@@ -66,7 +71,11 @@ impl Studio for SimStudio {
                 }
                 let mut filter = EditFilter::new(run);
                 for (n, frame) in (0..).zip(frames) {
-                    if filter.apply(1, n, frame.1 * self.period_ms, true).is_some() {
+                    let at_ms = frame.1 * self.period_ms;
+                    if let Some((track, pts_ms)) = filter.apply(1, n, at_ms, true) {
+                        let duration_ms = self.period_ms;
+                        let packet = Packet { track, pts_ms, duration_ms, key: true, size: 1, hash: 0 };
+                        presenter.add(run[0].segment, pts_ms - at_ms, packet);
                         let mut record = [0; 9];
                         record[0] = frame.0;
                         record[1..].copy_from_slice(&frame.1.to_be_bytes());
@@ -76,7 +85,24 @@ impl Studio for SimStudio {
             }
             Ok((file, ()))
         })?;
-        Ok(Joined { bytes, sha256, duration_ms: job.plan.duration_ms, dropped: 0 })
+        let presented = presenter.finish();
+        let duration_ms = job.plan.duration_ms;
+        Ok(Joined { bytes, sha256, duration_ms, dropped: 0, presented, undecodable: Vec::new() })
+    }
+
+    fn unheld(&self, path: &Path, _: &MediaIndex, files: &[PathBuf], _: &CancellationToken) -> Result<Unheld> {
+        let mut out = Unheld::default();
+        let mut held: HashSet<Frame> = HashSet::new();
+        for file in files {
+            let bytes = read(file)?;
+            held.extend(joined_frames(&bytes));
+            out.files.push(Sha256::digest(&bytes).into());
+        }
+        let bytes = read(path)?;
+        let packets = indexer::packets(&bytes, self.period_ms);
+        let frames = frames_of(&bytes).into_iter().zip(packets);
+        out.packets = frames.filter(|(frame, _)| !held.contains(frame)).map(|(_, packet)| packet).collect();
+        Ok(out)
     }
 }
 

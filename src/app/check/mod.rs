@@ -30,7 +30,7 @@ use crate::media::CancellationToken;
 use crate::media::sample::{self, Sample};
 use crate::plan::overlap::overlaps;
 use crate::plan::wanted::wanted;
-use crate::source::{SourceEnd, Sources, gate};
+use crate::source::{SourceEnd, Sources, ssrf_guard};
 
 /// How long each stream is listened to once it delivers.
 const LISTEN: Duration = Duration::from_secs(5);
@@ -405,7 +405,7 @@ async fn listen(env: &Env, sources: &Sources, hall: &Hall, stream: &Stream) -> s
     };
     let source = sources.for_stream(chosen_recorder(env, hall), &stream.url).map_err(|e| why(&e))?;
     if !source.checks_addresses() {
-        gate::check(&stream.url).await.map_err(|e| why(&e))?;
+        ssrf_guard::check(&stream.url).await.map_err(|e| why(&e))?;
     }
     let mut running = source.open(&stream.url, &format!("{} check", hall.name)).map_err(|e| why(&e))?;
     let patience = Duration::from_millis(env.settings.record.first_byte_timeout_ms.unsigned_abs());

@@ -9,6 +9,7 @@ use crate::domain::media::{MediaIndex, PacketWindow};
 use crate::domain::segment::Mark;
 use crate::media::join::{Job, Joined};
 use crate::media::studio::{Ffmpeg, Studio};
+use crate::media::unheld::Unheld;
 use crate::media::{self, MediaError};
 
 fn worker(site: &Site, reserve_bytes: u64) -> Worker {
@@ -95,6 +96,16 @@ impl Studio for Trouble {
 
     fn join(&self, job: &Job, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> media::Result<Joined> {
         Ffmpeg.join(job, progress, cancel)
+    }
+
+    fn unheld(
+        &self,
+        path: &Path,
+        index: &MediaIndex,
+        files: &[PathBuf],
+        cancel: &CancellationToken,
+    ) -> media::Result<Unheld> {
+        Ffmpeg.unheld(path, index, files, cancel)
     }
 }
 

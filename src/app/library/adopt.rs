@@ -189,6 +189,9 @@ pub(crate) fn adopt_assemblies(db: &mut Db, env: &Env, cancel: &CancellationToke
             parts: Vec::new(),
             // Whoever waited for it was told when it was made.
             told: true,
+            // Nobody knows which time it shows.
+            presented: Vec::new(),
+            checked: false,
         };
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         assemblies::replace(&tx, &new, "replaced", env.clock.now())?;

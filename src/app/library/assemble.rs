@@ -26,7 +26,7 @@ use crate::domain::name::{MAX_FILE_NAME, slug};
 use crate::domain::talk::{Talk, TalkStatus};
 use crate::media::{MediaError, join};
 use crate::plan::assembly::EditList;
-use crate::tape::disk::{make_dirs, rename, second_name};
+use crate::tape::disk::{hard_link, make_dirs, rename};
 
 /// The folder of the assemblies in the data directory.
 pub const TALKS: &str = "talks";
@@ -291,6 +291,14 @@ async fn make(
         MediaError::File { path, source } if source.kind() == std::io::ErrorKind::NotFound => Stopped::Stale(path),
         e => Stopped::Failed(media_failure(&e)),
     })?;
+    for bad in &joined.undecodable {
+        let (from, to) = (bad.from_ms as f64 / 1000.0, bad.to_ms as f64 / 1000.0);
+        tracing::error!(
+            "{}: nothing of track {} can be decoded from {from:.1} to {to:.1} s; the segments it was made of stay",
+            path.display(),
+            bad.track
+        );
+    }
     if joined.dropped > 0 {
         tracing::warn!("{}: {} packets with damaged times were left out", path.display(), joined.dropped);
     }
@@ -303,6 +311,8 @@ async fn make(
         inputs,
         parts,
         told: env.settings.notify.on_talk_done.is_empty(),
+        presented: joined.presented,
+        checked: joined.undecodable.is_empty(),
     };
     let moved = old.as_ref().is_some_and(|old| !facts.same_place(old, &path));
     let reason = match (moved, has_lost) {
@@ -348,7 +358,7 @@ async fn take_name(
     inputs: [u8; 32],
 ) -> std::result::Result<(), Stopped> {
     if old.path != path {
-        second_name(&env.data_dir, &old.path, path)
+        hard_link(&env.data_dir, &old.path, path)
             // File systems without second names have no better way.
             .or_else(|_| rename(&env.data_dir, &old.path, path))
             .map_err(|e| Failure::new(Kind::Failed, format!("cannot rename {}", old.path.display())).because(e))?;

@@ -44,6 +44,7 @@ pub fn talk(view: &TalkView) -> Value {
                 "end": time(g.at.end),
                 "seconds": seconds(g.at.len_ms()),
                 "cause": g.cause.to_string(),
+                "lacks": g.lacks.as_str(),
             })
         })
         .collect();
@@ -67,6 +68,8 @@ pub fn talk(view: &TalkView) -> Value {
         "state": view.report.state.as_str(),
         "coverage": (view.report.coverage * 10_000.0).floor() / 10_000.0,
         "recorded_seconds": seconds(view.report.recorded_ms),
+        "video_seconds": view.report.presence.video.as_ref().map(|walls| seconds(walls.total_ms())),
+        "audio_seconds": view.report.presence.audio.as_ref().map(|walls| seconds(walls.total_ms())),
         "segments": segments,
         "gaps": gaps,
         "assembly": assembly,

@@ -12,4 +12,6 @@ pub mod recover;
 pub mod report;
 pub mod retention;
 mod sidecar;
+mod talk_files;
+mod unheld;
 pub mod verify;

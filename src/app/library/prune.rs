@@ -5,20 +5,19 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use crate::app::library::optout::QUARANTINE;
+use crate::app::library::talk_files::{newest_file, talks_near, touches};
+use crate::app::library::unheld;
 use crate::app::support::blocking::{Reader, read};
 use crate::app::support::contents::read_all;
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
-use crate::catalog::assemblies::Assembly;
-use crate::catalog::schedule::{self, TalkFilter};
+use crate::catalog::schedule;
 use crate::catalog::writer::Writer;
-use crate::catalog::{assemblies, segments, todo};
+use crate::catalog::{assemblies, segments};
 use crate::domain::event::Event;
-use crate::domain::ids::{SegmentId, TalkId};
-use crate::domain::interval::Interval;
+use crate::domain::ids::SegmentId;
 use crate::domain::segment::{Segment, Verdict};
 use crate::domain::talk::Talk;
-use crate::domain::time::HOUR;
 use crate::plan::prune::{Candidate, TalkUse, may_go};
 use crate::plan::wanted::window_of;
 
@@ -53,6 +52,7 @@ pub async fn prune(env: &Env, reader: &Reader, writer: &Writer, request: PruneRe
     let list =
         read(reader, move |db| if request.opted_out { quarantined(db, &env_for) } else { fragments(db, &env_for) })
             .await?;
+    let list = held(env, reader, list).await?;
     if request.dry_run {
         return Ok(list);
     }
@@ -67,6 +67,29 @@ pub async fn prune(env: &Env, reader: &Reader, writer: &Writer, request: PruneRe
         remove(env, gone)?;
     }
     Ok(list)
+}
+
+/// Without the fragments of media that has packets which stand in no file.
+async fn held(env: &Env, reader: &Reader, list: Vec<Pruned>) -> Result<Vec<Pruned>> {
+    let mut out = Vec::with_capacity(list.len());
+    for gone in list {
+        let Some(id) = gone.segment else {
+            out.push(gone);
+            continue;
+        };
+        let env_for = env.clone();
+        let media = read(reader, move |db| {
+            let media = segments::segment(db, id)?.filter(|s| s.verdict == Verdict::Media);
+            media.map(|segment| Ok((unheld::files_around(db, &env_for, &segment)?, segment))).transpose()
+        });
+        if let Some((files, segment)) = media.await?
+            && !unheld::all_stands_in(env, reader, &segment, &files).await?
+        {
+            continue;
+        }
+        out.push(gone);
+    }
+    Ok(out)
 }
 
 /// Deletes a file whose row says by now that it is pruned.
@@ -127,25 +150,6 @@ fn uses(db: &Connection, env: &Env, events: &[Event], segment: &Segment) -> Resu
         }
     }
     Ok(out)
-}
-
-/// The talks of a segment's hall around it, also those that are off.
-pub(super) fn talks_near(db: &Connection, segment: &Segment) -> Result<Vec<Talk>> {
-    let within = Some(segment.at.padded(24 * HOUR, 24 * HOUR));
-    Ok(schedule::talks(db, TalkFilter { hall: Some(segment.hall), within, event: None })?)
-}
-
-/// True where a talk's window has a part of a segment.
-pub(super) fn touches(window: Interval, segment: &Segment) -> bool {
-    window.overlaps(segment.at) || window.contains(segment.at.start)
-}
-
-/// The file of a talk, where it is there and nothing changed since it was made that may have made it wrong about a
-/// segment. (A file that is not there, or not whole, is no copy of anything.)
-pub(super) fn newest_file(db: &Connection, env: &Env, talk: TalkId) -> Result<Option<Assembly>> {
-    let there = |a: &Assembly| std::fs::metadata(env.data_dir.join(&a.path)).is_ok_and(|file| file.len() == a.bytes);
-    let Some(file) = assemblies::current(db, talk)?.filter(there) else { return Ok(None) };
-    Ok(todo::stamp(db, talk)?.is_none().then_some(file))
 }
 
 /// What was put aside of opted-out talks.

@@ -10,8 +10,9 @@ use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::{free_space, lock};
 use crate::catalog::assemblies::{self, Assembly, Part, PrunedAssembly};
 use crate::catalog::schedule::{self, TalkFilter};
-use crate::catalog::{daemon_runs, merged, seams, segments, troubles};
+use crate::catalog::{daemon_runs, merged, seams, segments, todo, troubles};
 use crate::domain::event::Event;
+use crate::domain::gap::GapCause;
 use crate::domain::hall::Hall;
 use crate::domain::ids::{EventId, HallId, SegmentId, StreamId, TalkId};
 use crate::domain::interval::{Interval, IntervalSet};
@@ -19,7 +20,8 @@ use crate::domain::segment::{Connection, Segment, Verdict};
 use crate::domain::settings::Settings;
 use crate::domain::talk::{Talk, TalkState};
 use crate::domain::time::{HOUR, MINUTE, Ms};
-use crate::plan::coverage::{TalkFacts, TalkReport, report};
+use crate::plan::coverage::{FilePresence, TalkFacts, TalkReport, report};
+use crate::plan::presented::presence;
 use crate::plan::wanted::{forbidden_slots, window_of};
 use crate::source::child::start_ticks;
 
@@ -297,6 +299,7 @@ impl<'a> Reader<'a> {
         }
         let beside = TalkFilter { hall: Some(hall.id), within: Some(talk.slot), event: None };
         let forbidden = forbidden_slots(&schedule::talks(self.db, beside)?);
+        let file = file_presence(self.db, talk.id)?;
         let facts = TalkFacts {
             talk: &talk,
             window,
@@ -308,6 +311,7 @@ impl<'a> Reader<'a> {
             disk_full: &disk_full,
             skipped: &skipped,
             forbidden: &forbidden,
+            file: file.as_ref(),
         };
         let report = report(&facts, self.now, self.env.settings.list.complete_tolerance_ms);
         let assembly = assemblies::current(self.db, talk.id)?;
@@ -326,6 +330,24 @@ impl<'a> Reader<'a> {
             pruned,
         })
     }
+}
+
+/// The cause that a plan's reason for leaving a segment out stands for.
+fn why_left_out(note: &str) -> GapCause {
+    if note.contains("format") { GapCause::FormatChanged } else { GapCause::NotJoined }
+}
+
+/// What the file of a talk presents; `None` where there is none, or where nobody looked.
+fn file_presence(db: &Db, talk: TalkId) -> Result<Option<FilePresence>> {
+    let Some(assembly) = assemblies::newest_or_pruned(db, talk)? else { return Ok(None) };
+    let presented = assemblies::presented(db, assembly)?;
+    if presented.is_empty() {
+        return Ok(None);
+    }
+    let parts = assemblies::parts(db, assembly)?;
+    let left_out = parts.iter().filter(|part| part.place.is_none() && !part.redundant);
+    let left_out = left_out.map(|part| (part.segment, why_left_out(&part.note))).collect();
+    Ok(Some(FilePresence { presence: presence(&presented), is_settled: todo::stamp(db, talk)?.is_none(), left_out }))
 }
 
 /// The newest run, where its daemon holds the data directory: a heartbeat that is old means then only that the

@@ -2,18 +2,18 @@
 //! these files. `plan::retention` says what is old enough; here each file that stands in for a segment is read
 //! whole first, and its SHA-256 compared.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use rusqlite::Connection;
 
 use crate::app::library::assemble;
-use crate::app::library::prune::{Pruned, is_the_file, newest_file, pruned, remove, talks_near, touches};
+use crate::app::library::prune::{Pruned, is_the_file, pruned, remove};
 use crate::app::library::sidecar;
+use crate::app::library::talk_files::{newest_file, talks_near, touches};
+use crate::app::library::unheld;
 use crate::app::support::blocking::{Reader, media, media_failure, read};
 use crate::app::support::env::Env;
-use crate::app::support::failure::{Failure, Kind, Result};
+use crate::app::support::failure::Result;
 use crate::app::support::humanize::size;
 use crate::catalog::assemblies::{self, Assembly};
 use crate::catalog::schedule;
@@ -25,7 +25,7 @@ use crate::domain::segment::{Segment, Verdict};
 use crate::domain::settings::KeepAssemblies;
 use crate::domain::talk::Talk;
 use crate::domain::time::SECOND;
-use crate::media::{MediaError, join};
+use crate::media::MediaError;
 use crate::plan::retention::{OldFile, OldSegment, TalkFile, files_to_go, segment_may_go};
 use crate::plan::wanted::window_of;
 
@@ -111,41 +111,19 @@ fn seen_by(db: &Connection, talk: TalkId, file: &Assembly, segment: &Segment) ->
     Ok(Some(TalkFile { assembly: file.id, made: file.made, is_whole, holds }))
 }
 
-/// Segments that may go, after each file that holds them was read and is what was joined.
+/// Segments that may go, after each file that holds them was read, is what was joined, and has each of their packets.
 async fn sound_segments(env: &Env, reader: &Reader) -> Result<Vec<Pruned>> {
     let env_for = env.clone();
     let held = read(reader, move |db| old_segments(db, &env_for)).await?;
-    let mut sound: HashMap<AssemblyId, bool> = HashMap::new();
     let mut out = Vec::new();
     for (segment, files) in held {
-        let mut all_sound = true;
-        for (_, file) in &files {
-            all_sound &= match sound.entry(file.id) {
-                Entry::Occupied(known) => *known.get(),
-                Entry::Vacant(new) => *new.insert(is_as_joined(env, file).await?),
-            };
-        }
-        if all_sound {
+        if unheld::all_stands_in(env, reader, &segment, &files).await? {
             let talks: Vec<String> = files.iter().map(|(talk, _)| talk.to_string()).collect();
             let kept = words(env.settings.prune.keep_segments_ms.unwrap_or_default());
             out.push(pruned(&segment, format!("older than {kept}, in the file of talk {}", talks.join(" and "))));
         }
     }
     Ok(out)
-}
-
-/// Reads a file whole and compares it with what was joined.
-async fn is_as_joined(env: &Env, file: &Assembly) -> Result<bool> {
-    let path = env.data_dir.join(&file.path);
-    let why = match media(move |cancel| join::hash(&path, cancel)).await {
-        Ok((_, sha256)) if sha256 == file.sha256 => return Ok(true),
-        Ok(_) => "it is not what was joined (sha256)".to_owned(),
-        Err(MediaError::Cancelled) => return Err(Failure::new(Kind::Failed, "a task ended")),
-        Err(e) => e.to_string(),
-    };
-    let name = file.path.display();
-    tracing::error!("{name}: {why}; the segments it was made of stay (streamrip assemble --force makes it anew)");
-    Ok(false)
 }
 
 /// Files of talks.

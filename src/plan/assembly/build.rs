@@ -237,18 +237,16 @@ impl ClipBuilder<'_> {
                 };
             }
         }
-        let out_start_ms = tracks
-            .iter()
-            .filter_map(|t| begin_ms(unit.index, t, spans[span]))
-            .min()
-            .unwrap_or(spans[span].media_start_ms)
-            + shift_ms;
+        let begins: Vec<i64> = tracks.iter().filter_map(|t| begin_ms(unit.index, t, spans[span])).collect();
+        let out_start_ms = begins.iter().copied().min().unwrap_or(spans[span].media_start_ms) + shift_ms;
+        let complete_from_ms = begins.iter().copied().max().unwrap_or(spans[span].media_start_ms) + shift_ms;
         let mut clip = Clip {
             segment: unit.id,
             tracks,
             shift_ms,
             offset_ms: spans[span].offset_ms,
             out_start_ms,
+            complete_from_ms,
             out_end_ms: out_start_ms,
             before,
         };
@@ -356,14 +354,8 @@ impl ClipBuilder<'_> {
         } else {
             let begins: Vec<(u32, i64)> =
                 tracks.iter().filter_map(|t| Some((t.out_track, begin_ms(unit.index, t, span)?))).collect();
-            // As close as no track overlaps itself.
-            let fit =
-                begins.iter().filter_map(|(track, begin)| Some(ends.iter().find(|(t, _)| t == track)?.1 - begin)).max();
-            let shift = fit.unwrap_or_else(|| {
-                let end = ends.iter().map(|(_, end)| *end).max().unwrap_or_default();
-                end - begins.iter().map(|(_, begin)| *begin).min().unwrap_or_default()
-            });
-            (shift, Some(self.missing(wall, Some(missing_ms))))
+            let (shift, lacks_ms) = close_gap(&ends, &begins, before_shift + seam.shift_ms, seam.method);
+            (shift, Some(self.missing(wall, Some(missing_ms.max(lacks_ms)))))
         };
         self.push(unit, at, tracks, shift, missing);
         self.further_spans(unit, at);
@@ -443,6 +435,27 @@ impl ClipBuilder<'_> {
     }
 }
 
+/// Where a segment goes that follows another one after a gap: what is to be added to its clock, and how much a track
+/// lacks where the gap cannot be closed, milliseconds.
+///
+/// A gap is closed by as much as all tracks lack, and no more: where audio and video lie askew in the multiplex, the audio
+/// from behind the gap would otherwise be heard with the video from before it. `ends`: where each track ends, in the
+/// file's clock; `begins`: where each begins, in the segment's clock; `in_step`: what keeps the distance on the wall.
+fn close_gap(ends: &[(u32, i64)], begins: &[(u32, i64)], in_step: i64, method: Method) -> (i64, i64) {
+    let end = ends.iter().map(|(_, end)| *end).max().unwrap_or_default();
+    let begin = begins.iter().map(|(_, begin)| *begin).min().unwrap_or_default();
+    let apart = end - begin;
+    if in_step >= apart || !matches!(method, Method::Clock | Method::Arrival) {
+        return (apart, 0);
+    }
+    // The tracks lack different stretches of time, and none of it is missing in all of them.
+    let end_of = |track: &u32| ends.iter().find(|(t, _)| t == track).map(|(_, end)| *end);
+    let fit = begins.iter().filter_map(|(track, begin)| Some(end_of(track)? - begin)).max();
+    let shift = fit.map_or(apart, |fit| fit.max(in_step));
+    let lacks = begins.iter().filter_map(|(track, begin)| Some(begin + shift - end_of(track)?)).max();
+    (shift, lacks.unwrap_or_default().max(0))
+}
+
 /// A segment still to come that holds the last one's end too, and goes on for longer than `unit` does.
 fn further<'a, 'b>(
     last: &SourceSegment<'_>,
@@ -465,4 +478,27 @@ fn further<'a, 'b>(
 /// True where the second has media from before the first.
 fn reaches_back(seam: &Seam) -> bool {
     seam.reaches_back_ms > if seam.method == Method::Packets { EXACT_BACK_MS } else { REACH_BACK_MS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_closed_by_what_all_tracks_lack() {
+        // Video ends at 10 s, audio 1.4 s earlier; 2.2 s later both go on, askew as before.
+        let ends = [(1, 10_000), (2, 8600)];
+        let begins = [(1, 12_200), (2, 10_800)];
+        assert_eq!(close_gap(&ends, &begins, 0, Method::Clock), (-800, 0), "only 0.8 s lie in both");
+        // The video has to wait for its keyframe: the audio does not run ahead of it.
+        let late = [(1, 14_000), (2, 10_800)];
+        assert_eq!(close_gap(&ends, &late, 0, Method::Clock), (-800, 0));
+        // The outage is shorter than the skew: nothing is missing in both, and both keep their places.
+        let short = [(1, 10_500), (2, 9100)];
+        assert_eq!(close_gap(&ends, &short, 0, Method::Clock), (0, 500));
+        // Nobody knows how the two clocks belong together: nothing overlaps.
+        assert_eq!(close_gap(&ends, &[(1, 1000), (2, 0)], 0, Method::None), (10_000, 0));
+        // Times of arrival are inexact: no track overlaps itself.
+        assert_eq!(close_gap(&ends, &[(1, 9900), (2, 9100)], 0, Method::Arrival), (100, 600));
+    }
 }

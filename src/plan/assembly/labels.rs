@@ -7,6 +7,9 @@ use crate::domain::time::{Ms, SECOND};
 /// Media missing for less than this is not worth a chapter, milliseconds.
 const CHAPTER_GAP_MS: i64 = 200;
 
+/// The chapter of a gap that is closed lasts this long, so that players show it, milliseconds.
+const GAP_CHAPTER_MS: i64 = SECOND;
+
 /// Title, speakers, hall, start and event.
 pub(super) fn tags(inputs: &AssemblyInputs<'_>) -> Vec<(String, String)> {
     let mut tags = vec![("TITLE".to_owned(), inputs.talk.title.clone())];
@@ -39,13 +42,29 @@ pub(super) fn chapters(clips: &[Clip], inputs: &AssemblyInputs<'_>) -> Vec<Chapt
         let cause = inputs.gaps.iter().find(|g| g.at.overlaps(missing)).map(|g| g.cause.to_string());
         out.push(Chapter { at_ms: 0, title: MissingMedia { ms: missing.len_ms(), cause }.to_string() });
     }
+    let end = place(slot.end);
+    if let Some(end) = end {
+        out.push(Chapter { at_ms: end, title: "after the talk".to_owned() });
+    }
+    let mut back = Vec::new();
     for clip in clips {
         if let Some(missing) = clip.before.as_ref().filter(|m| m.ms >= CHAPTER_GAP_MS) {
             out.push(Chapter { at_ms: clip.out_start_ms, title: missing.to_string() });
+            back.push((clip.out_start_ms, clip.complete_from_ms.max(clip.out_start_ms + GAP_CHAPTER_MS)));
         }
     }
-    if let Some(end) = place(slot.end) {
-        out.push(Chapter { at_ms: end, title: "after the talk".to_owned() });
+    // A gap's chapter ends where all tracks are there again: what it interrupted goes on in a chapter of its own.
+    let length = clips.iter().map(|c| c.out_end_ms).max().unwrap_or_default();
+    for (gap, at_ms) in back {
+        let is_cut_short = out.iter().any(|c| gap < c.at_ms && c.at_ms <= at_ms) || at_ms >= length;
+        if !is_cut_short {
+            let title = match end {
+                Some(end) if at_ms >= end => "after the talk".to_owned(),
+                _ if at_ms < start && start > SECOND => "before the talk".to_owned(),
+                _ => inputs.talk.title.clone(),
+            };
+            out.push(Chapter { at_ms, title });
+        }
     }
     out.sort_by_key(|c| c.at_ms);
     out

@@ -163,13 +163,14 @@ fn a_gap_is_closed_and_marked_with_its_cause() {
         dump(&all, at(&all, 10_000, true), at(&all, 60_000, true), false, 0, true),
         dump(&all, at(&all, 72_300, true), at(&all, 150_000, true), false, 0, true),
     ];
-    let gaps = [Gap { at: wall(60, 72), cause: GapCause::Connection(EndReason::Stalled) }];
+    let gaps = [Gap::of_all(wall(60, 72), GapCause::Connection(EndReason::Stalled))];
     let plan = plan_of(&dumps, wall(30, 120), 10_000, &gaps);
     let titles: Vec<_> = plan.chapters.iter().map(|c| (c.at_ms / 1000, c.title.as_str())).collect();
-    assert_eq!(titles.len(), 4, "{titles:?}");
+    assert_eq!(titles.len(), 5, "{titles:?}");
     assert_eq!((titles[0], titles[1]), ((0, "before the talk"), (10, "Talk 1")));
     assert!(titles[2].1.starts_with("gap: 12.") && titles[2].1.ends_with(" s missing (stalled)"), "{titles:?}");
-    assert_eq!(titles[3].1, "after the talk");
+    assert_eq!((titles[3].1, titles[4].1), ("Talk 1", "after the talk"), "the talk goes on behind the gap");
+    assert!((1..3).contains(&(titles[3].0 - titles[2].0)), "{titles:?}");
     // 110 s of window less 12 s of gap, and pictures begin a little before.
     assert!((97_000..100_500).contains(&plan.duration_ms), "{}", plan.duration_ms);
     assert_eq!(plan.clips.len(), 2);

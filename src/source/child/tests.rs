@@ -23,7 +23,7 @@ impl Kept {
 
 struct Deaf;
 
-impl Judge for Deaf {
+impl LineJudge for Deaf {
     fn line(&mut self, _: &str) -> bool {
         false
     }
@@ -39,7 +39,7 @@ fn sh(script: &str) -> (Running, Arc<Kept>) {
 
 fn sh_with_tail(script: &str, untrusted_tail: usize) -> (Running, Arc<Kept>) {
     let log = Arc::new(Kept::default());
-    let job = Job {
+    let job = ChildCommand {
         program: "sh".into(),
         package: "dash",
         args: vec!["-c".into(), script.into()],
@@ -195,7 +195,7 @@ async fn a_child_whose_tape_is_gone_does_not_stay() {
 
 #[tokio::test]
 async fn a_missing_program_is_named_with_its_package() {
-    let job = Job {
+    let job = ChildCommand {
         program: "no-such-mplayer".into(),
         package: "mplayer",
         args: Vec::new(),

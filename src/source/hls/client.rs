@@ -26,15 +26,15 @@ const MAX_KEY: usize = 1 << 10;
 /// The start of an MP4 has some hundred bytes, or some ten thousand with thumbnails.
 const MAX_MAP: usize = 4 << 20;
 /// A chunk of more bytes is none: 256 MiB is 10 s of 200 Mbit/s.
-pub const MAX_CHUNK: u64 = 256 << 20;
+pub const MAX_SEGMENT_BYTES: u64 = 256 << 20;
 /// Time to connect, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Nothing for so long: this request has failed.
 const READ_TIMEOUT: Duration = Duration::from_secs(8);
 /// How often an HTTP/2 connection with requests under way is asked whether it still lives, and how long it may take to
 /// answer.
-const ALIVE_EVERY: Duration = Duration::from_secs(2);
-const ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// For a whole playlist, key or map.
 const SMALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Redirects followed.
@@ -42,15 +42,15 @@ const MAX_REDIRECTS: usize = 10;
 
 /// Why there are no bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct FetchFailure {
     /// What it means for the connection.
     pub reason: EndReason,
     /// In words, without passwords.
     pub detail: String,
 }
 
-impl From<Failure> for SourceEnd {
-    fn from(failure: Failure) -> Self {
+impl From<FetchFailure> for SourceEnd {
+    fn from(failure: FetchFailure) -> Self {
         Self { reason: Some(failure.reason), detail: Some(failure.detail) }
     }
 }
@@ -70,7 +70,7 @@ impl Clients {
     ///
     /// # Errors
     /// When TLS cannot be set up.
-    pub fn new(setup: &Setup) -> Result<Self, Failure> {
+    pub fn new(setup: &Setup) -> Result<Self, FetchFailure> {
         // Another part of the program may have chosen the same provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let proxies = Arc::new(setup.proxies());
@@ -80,8 +80,8 @@ impl Clients {
                 .connect_timeout(CONNECT_TIMEOUT)
                 .read_timeout(READ_TIMEOUT)
                 // One HTTP/2 connection carries the requests of all halls: one that is dead must not wait for the next try.
-                .http2_keep_alive_interval(ALIVE_EVERY)
-                .http2_keep_alive_timeout(ALIVE_TIMEOUT)
+                .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+                .http2_keep_alive_timeout(KEEPALIVE_TIMEOUT)
                 .dns_resolver(Arc::new(Names { public_only, proxies: proxies.clone() }))
                 // Each step is looked at first, see `Requests::get`.
                 .redirect(redirect::Policy::none());
@@ -157,15 +157,16 @@ impl Requests {
     ///
     /// # Errors
     /// Where that is no address.
-    pub fn first(&self) -> Result<Url, Failure> {
-        Url::parse(self.stream.secret()).map_err(|e| Failure { reason: EndReason::SourceFailed, detail: e.to_string() })
+    pub fn first(&self) -> Result<Url, FetchFailure> {
+        Url::parse(self.stream.secret())
+            .map_err(|e| FetchFailure { reason: EndReason::SourceFailed, detail: e.to_string() })
     }
 
     /// A playlist, and where it was found in the end.
     ///
     /// # Errors
     /// When it cannot be had whole.
-    pub async fn playlist(&self, url: &Url) -> Result<(Vec<u8>, Url), Failure> {
+    pub async fn playlist(&self, url: &Url) -> Result<(Vec<u8>, Url), FetchFailure> {
         self.small(url, None, MAX_PLAYLIST).await
     }
 
@@ -173,9 +174,9 @@ impl Requests {
     ///
     /// # Errors
     /// When it cannot be had, or has not 16 bytes.
-    pub async fn key(&self, url: &Url) -> Result<[u8; 16], Failure> {
+    pub async fn key(&self, url: &Url) -> Result<[u8; 16], FetchFailure> {
         let (bytes, _) = self.small(url, None, MAX_KEY).await?;
-        bytes.as_slice().try_into().map_err(|_| Failure {
+        bytes.as_slice().try_into().map_err(|_| FetchFailure {
             reason: EndReason::SourceFailed,
             detail: format!("the key has {} bytes instead of 16", bytes.len()),
         })
@@ -185,7 +186,7 @@ impl Requests {
     ///
     /// # Errors
     /// When it cannot be had whole.
-    pub async fn map(&self, url: &Url, range: Option<ByteRange>) -> Result<Vec<u8>, Failure> {
+    pub async fn map(&self, url: &Url, range: Option<ByteRange>) -> Result<Vec<u8>, FetchFailure> {
         Ok(self.small(url, range, MAX_MAP).await?.0)
     }
 
@@ -193,7 +194,7 @@ impl Requests {
     ///
     /// # Errors
     /// When the server does not give it.
-    pub async fn segment(&self, url: &Url, range: Option<ByteRange>, done: u64) -> Result<Body, Failure> {
+    pub async fn segment(&self, url: &Url, range: Option<ByteRange>, done: u64) -> Result<Body, FetchFailure> {
         let wanted = match range {
             Some(range) => {
                 let rest = range.length.saturating_sub(done);
@@ -208,14 +209,14 @@ impl Requests {
         Ok(Body { answer, found, skip, left: wanted.map_or(u64::MAX, |w| w.length) })
     }
 
-    async fn small(&self, url: &Url, range: Option<ByteRange>, max: usize) -> Result<(Vec<u8>, Url), Failure> {
+    async fn small(&self, url: &Url, range: Option<ByteRange>, max: usize) -> Result<(Vec<u8>, Url), FetchFailure> {
         let all = async {
             let mut body = self.segment(url, range, 0).await?;
             let found = body.found.clone();
             let mut bytes = Vec::new();
             while let Some(piece) = body.next().await? {
                 if bytes.len() + piece.len() > max {
-                    return Err(Failure {
+                    return Err(FetchFailure {
                         reason: EndReason::NotMedia,
                         detail: format!("{} is larger than {max} bytes", shown(url)),
                     });
@@ -225,11 +226,14 @@ impl Requests {
             Ok((bytes, found))
         };
         tokio::time::timeout(SMALL_TIMEOUT, all).await.unwrap_or_else(|_| {
-            Err(Failure { reason: EndReason::Network, detail: format!("{}: no complete answer in time", shown(url)) })
+            Err(FetchFailure {
+                reason: EndReason::Network,
+                detail: format!("{}: no complete answer in time", shown(url)),
+            })
         })
     }
 
-    async fn get(&self, url: &Url, range: Option<ByteRange>) -> Result<(Response, Url), Failure> {
+    async fn get(&self, url: &Url, range: Option<ByteRange>) -> Result<(Response, Url), FetchFailure> {
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
             let trust = self.trust(&url)?;
@@ -261,11 +265,11 @@ impl Requests {
                 Some(to) => url = to,
                 None => {
                     let detail = format!("{}: the server answered {status}", shown(&url));
-                    return Err(Failure { reason: EndReason::Http(status.as_u16()), detail });
+                    return Err(FetchFailure { reason: EndReason::Http(status.as_u16()), detail });
                 }
             }
         }
-        Err(Failure { reason: EndReason::Network, detail: format!("{}: too many redirects", shown(&url)) })
+        Err(FetchFailure { reason: EndReason::Network, detail: format!("{}: too many redirects", shown(&url)) })
     }
 }
 
@@ -288,10 +292,10 @@ impl Requests {
 
     /// Whom an address leads to, and whether it is asked at all: a public server may not send us to machines of our
     /// network, and nobody to files.
-    fn trust(&self, url: &Url) -> Result<Trust, Failure> {
+    fn trust(&self, url: &Url) -> Result<Trust, FetchFailure> {
         let own = url.host_str() == Some(self.stream.host()) && !self.stream.is_public_only();
         let private = self.private.get().copied().unwrap_or(false);
-        let refused = |refusal: RedirectRefusal| Failure { reason: refusal.reason(), detail: refusal.to_string() };
+        let refused = |refusal: RedirectRefusal| FetchFailure { reason: refusal.reason(), detail: refusal.to_string() };
         if !own && !private && is_proxy(&self.clients.proxies, url.host_str().unwrap_or_default()) {
             // Its name is looked up as the user's, who did not mean it for strangers.
             return Err(refused(RedirectRefusal::Private(shown(url))));
@@ -329,15 +333,15 @@ impl Body {
     ///
     /// # Errors
     /// When the connection fails before the end.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+    pub async fn next(&mut self) -> Result<Option<Bytes>, FetchFailure> {
         loop {
             if self.left == 0 {
                 return Ok(None);
             }
             let Some(mut piece) = self.answer.chunk().await.map_err(|e| failure(&e))? else { return Ok(None) };
-            let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(piece.len());
-            let _ = piece.split_to(skipped);
-            self.skip -= skipped as u64;
+            let skip_segment = usize::try_from(self.skip).unwrap_or(usize::MAX).min(piece.len());
+            let _ = piece.split_to(skip_segment);
+            self.skip -= skip_segment as u64;
             piece.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
             self.left -= piece.len() as u64;
             if !piece.is_empty() {
@@ -354,13 +358,13 @@ fn shown(url: &Url) -> String {
     shortened(&one_line(&redact_text(url.as_str())), 200)
 }
 
-fn failure(e: &reqwest::Error) -> Failure {
+fn failure(e: &reqwest::Error) -> FetchFailure {
     let reason = if e.is_builder() { EndReason::SourceFailed } else { net::meaning(e) };
     // Its own words are "error sending request", with the address.
     let cause = std::error::Error::source(e).map_or_else(|| one_line(&redact_text(&e.to_string())), net::words);
     let late = if e.is_timeout() { "no answer in time: " } else { "" };
     let at = e.url().map(|url| format!("{}: ", shown(url))).unwrap_or_default();
-    Failure { reason, detail: shortened(&format!("{at}{late}{cause}"), 300) }
+    FetchFailure { reason, detail: shortened(&format!("{at}{late}{cause}"), 300) }
 }
 
 #[cfg(test)]

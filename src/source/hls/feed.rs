@@ -10,7 +10,7 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::mpsc;
 
-use super::memo::Memo;
+use super::resume_state::ResumeState;
 use crate::domain::segment::Mark;
 use crate::domain::time::Ms;
 use crate::plan::hls::SegmentRef;
@@ -32,7 +32,7 @@ pub struct Feed {
     current: Bytes,
     given: u64,
     hints: Hints,
-    memo: Memo,
+    resume_state: ResumeState,
     variant: Arc<Mutex<String>>,
     /// Where these bytes are put together with others: how much of that was given.
     muxed: Option<Arc<AtomicU64>>,
@@ -43,8 +43,13 @@ pub struct Feed {
 impl Feed {
     /// Reads what comes through `items`. `variant` names the playlist that they are of, as far as it is known.
     #[must_use]
-    pub fn new(items: mpsc::Receiver<Item>, hints: Hints, memo: Memo, variant: Arc<Mutex<String>>) -> Self {
-        Self { items, current: Bytes::new(), given: 0, hints, memo, variant, muxed: None, due: None }
+    pub fn new(
+        items: mpsc::Receiver<Item>,
+        hints: Hints,
+        resume_state: ResumeState,
+        variant: Arc<Mutex<String>>,
+    ) -> Self {
+        Self { items, current: Bytes::new(), given: 0, hints, resume_state, variant, muxed: None, due: None }
     }
 
     /// The same for bytes that are put together with others; `given`: how much of that the tape was given.
@@ -68,7 +73,7 @@ impl Feed {
         } else if let Some(at) = end_date_time {
             self.hints.push(Mark { at, offset: self.given });
         }
-        self.memo.set(&self.variant.lock().unwrap_or_else(PoisonError::into_inner), taken);
+        self.resume_state.set(&self.variant.lock().unwrap_or_else(PoisonError::into_inner), taken);
     }
 }
 

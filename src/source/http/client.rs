@@ -64,7 +64,7 @@ impl fmt::Debug for Client {
 }
 
 /// What to ask, and how.
-pub(super) struct Ask<'a> {
+pub(super) struct HttpRequest<'a> {
     pub(super) url: &'a Url,
     pub(super) login: Option<&'a Login>,
     /// Of the user, for this server.
@@ -76,7 +76,7 @@ pub(super) struct Ask<'a> {
 }
 
 /// An answer whose body has not been read.
-pub(super) struct Answer {
+pub(super) struct HttpResponse {
     pub(super) status: http::StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Incoming,
@@ -96,7 +96,7 @@ impl Client {
     }
 
     /// Asks, and waits for the head of the answer.
-    pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Answer, SourceEnd> {
+    pub(super) async fn send(&self, ask: HttpRequest<'_>) -> Result<HttpResponse, SourceEnd> {
         let host = ask.url.host_str().unwrap_or_default();
         let port = ask.url.port_or_known_default().unwrap_or(80);
         let is_tls = ask.url.scheme() == "https";
@@ -155,7 +155,14 @@ impl Client {
             response.as_mut().poll(cx)
         });
         let (head, body) = response.await.map_err(|e| transfer(&e))?.into_parts();
-        Ok(Answer { status: head.status, headers: head.headers, body, connection, hangup: ask.hangup, is_private })
+        Ok(HttpResponse {
+            status: head.status,
+            headers: head.headers,
+            body,
+            connection,
+            hangup: ask.hangup,
+            is_private,
+        })
     }
 
     async fn secured(
@@ -186,7 +193,7 @@ fn trusted() -> Result<Arc<ClientConfig>, String> {
     Ok(Arc::new(config))
 }
 
-fn head(ask: &Ask<'_>, authority: &str) -> Result<HeaderMap, SourceEnd> {
+fn head(ask: &HttpRequest<'_>, authority: &str) -> Result<HeaderMap, SourceEnd> {
     let mut headers = HeaderMap::new();
     headers.insert(HOST, HeaderValue::from_str(authority).map_err(|e| unusable(&e))?);
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));

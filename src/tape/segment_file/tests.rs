@@ -88,7 +88,7 @@ impl DiskFile for SmallFile {
 struct Bench {
     disk: Small,
     told: Arc<Told>,
-    shelf: Arc<Shelf>,
+    store: Arc<SegmentStore>,
     began: Instant,
 }
 
@@ -96,7 +96,7 @@ impl Bench {
     fn new(room: usize, buffer_bytes: usize) -> Self {
         let (disk, told, began) = (Small::default(), Arc::new(Told::default()), Instant::now());
         disk.state.lock().expect("lock").room = room;
-        let shelf = Arc::new(Shelf {
+        let store = Arc::new(SegmentStore {
             clock: Arc::new(Wall(began)),
             sink: told.clone(),
             disk: Arc::new(disk.clone()),
@@ -107,18 +107,18 @@ impl Bench {
             full: AtomicBool::new(false),
             hurry: CancellationToken::new(),
         });
-        Self { disk, told, shelf, began }
+        Self { disk, told, store, began }
     }
 
     fn segment(&self) -> SegmentFile {
-        let owner = Owner {
+        let owner = SegmentOwner {
             hall: HallId(1),
             event_slug: "../27C3".to_owned(),
             hall_slug: "saal/1".to_owned(),
             zone: Tz::UTC,
             connection: Uuid::nil(),
         };
-        SegmentFile::start(self.shelf.clone(), owner, Container::MpegTs, self.now())
+        SegmentFile::start(self.store.clone(), owner, Container::MpegTs, self.now())
     }
 
     fn now(&self) -> Ms {
@@ -178,7 +178,7 @@ async fn a_disk_that_is_full_for_a_while_costs_nothing_while_the_buffer_lasts() 
     let segment = bench.segment();
     bench.feed(&segment, 0..50).await;
     assert_eq!(bench.full_and_free(), [true]);
-    assert!(bench.shelf.full.load(Ordering::Relaxed));
+    assert!(bench.store.full.load(Ordering::Relaxed));
     bench.room(1 << 20);
     bench.feed(&segment, 50..100).await;
     assert!(!segment.broken().is_cancelled());
@@ -240,7 +240,7 @@ async fn a_shutdown_ends_the_wait_for_room() {
     let closing = tokio::spawn(segment.close(END));
     sleep(Duration::from_secs(10)).await;
     let before = Instant::now();
-    bench.shelf.hurry.cancel();
+    bench.store.hurry.cancel();
     closing.await.expect("closed");
     assert!(before.elapsed() < Duration::from_secs(3));
     assert_eq!(bench.closed(), (10_500, 19_500, hash(&chunks(0..30)[..10_500])));
@@ -264,21 +264,21 @@ async fn all_segments_together_hold_no_more_than_they_may_and_give_it_back() {
     for segment in &segments {
         bench.feed(segment, 0..50).await;
     }
-    assert_eq!(bench.shelf.memory.free(), 500, "the disk took 10,500 bytes of 150,000");
+    assert_eq!(bench.store.memory.free(), 500, "the disk took 10,500 bytes of 150,000");
     assert!(segments.iter().take(2).all(|s| s.shared.queue().lost == 0));
     assert!(segments[2].shared.queue().lost > 0);
     bench.room(1 << 20);
     for segment in segments {
         segment.close(END).await;
     }
-    assert_eq!(bench.shelf.memory.free(), ALL);
+    assert_eq!(bench.store.memory.free(), ALL);
     // What is given up is given back too.
     bench.room(0);
     let segment = bench.segment();
     bench.feed(&segment, 0..5).await;
-    assert_eq!(bench.shelf.memory.free(), ALL - 5000);
+    assert_eq!(bench.store.memory.free(), ALL - 5000);
     segment.close(Ending { reason: EndReason::Shutdown, ..END }).await;
-    assert_eq!((bench.shelf.memory.free(), bench.closed().1), (ALL, 5000));
+    assert_eq!((bench.store.memory.free(), bench.closed().1), (ALL, 5000));
 }
 
 #[tokio::test(start_paused = true)]

@@ -134,6 +134,7 @@ fn a_file_does_not_hold_what_is_missing_in_the_middle_of_a_segment() {
         shift_ms,
         offset_ms: 1_000_000,
         out_start_ms: out.0,
+        complete_from_ms: out.0,
         out_end_ms: out.1,
         before,
     };

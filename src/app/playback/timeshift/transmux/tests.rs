@@ -32,6 +32,7 @@ fn what_is_closed_counts_as_growing_until_all_of_it_is_made() {
         verdict_reason: None,
         end_reason: None,
         spans: Vec::new(),
+        tracks: Vec::new(),
     };
     let mut scan = Scan::default();
     scan.feed(&Recipe::new(Format::MpegTs).seconds(4.0).bytes());

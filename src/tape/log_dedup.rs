@@ -9,19 +9,19 @@ use crate::domain::stream_url::StreamUrl;
 
 /// What was said last, so that it is not said again.
 #[derive(Debug, Default)]
-pub(super) struct Narrator {
+pub(super) struct StatusLog {
     recording: Option<Uuid>,
-    trouble: Option<Trouble>,
+    trouble: Option<Outage>,
 }
 
 #[derive(Debug)]
-struct Trouble {
+struct Outage {
     reason: EndReason,
     since: Instant,
     times: u32,
 }
 
-impl Narrator {
+impl StatusLog {
     /// A connection that was good, or was to become so, ended: what is to be said of it, with what follows from it.
     /// `None`: it was said already.
     pub(super) fn trouble(
@@ -41,7 +41,7 @@ impl Narrator {
                 }
                 known.reason = reason;
             }
-            None => self.trouble = Some(Trouble { reason, since: Instant::now(), times: 1 }),
+            None => self.trouble = Some(Outage { reason, since: Instant::now(), times: 1 }),
         }
         Some(format!("{hall}: {reason}{detail}; {follows}"))
     }
@@ -71,33 +71,33 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_hundred_refusals_are_one_line_and_the_end_of_them_is_another() {
-        let (mut narrator, url) = (Narrator::default(), StreamUrl::parse("http://h/a").expect("valid"));
+        let (mut status_log, url) = (StatusLog::default(), StreamUrl::parse("http://h/a").expect("valid"));
         let first = Uuid::new_v4();
-        assert_eq!(narrator.recording("Saal 1", first, &url).as_deref(), Some("Saal 1: recording http://h/a"));
-        assert_eq!(narrator.recording("Saal 1", first, &url), None);
+        assert_eq!(status_log.recording("Saal 1", first, &url).as_deref(), Some("Saal 1: recording http://h/a"));
+        assert_eq!(status_log.recording("Saal 1", first, &url), None);
         let mut said: Vec<_> = (0..100)
-            .filter_map(|_| narrator.trouble("Saal 1", EndReason::Refused, Some("words"), "connecting again"))
+            .filter_map(|_| status_log.trouble("Saal 1", EndReason::Refused, Some("words"), "connecting again"))
             .collect();
-        said.extend(narrator.trouble("Saal 1", EndReason::Eof, None, "connecting again"));
+        said.extend(status_log.trouble("Saal 1", EndReason::Eof, None, "connecting again"));
         assert_eq!(said, ["Saal 1: refused (words); connecting again", "Saal 1: eof; connecting again"]);
         tokio::time::advance(Duration::from_secs(50)).await;
-        let again = narrator.recording("Saal 1", Uuid::new_v4(), &url);
+        let again = status_log.recording("Saal 1", Uuid::new_v4(), &url);
         assert_eq!(again.as_deref(), Some("Saal 1: recording again after 50.0 s, 101 tries: http://h/a"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn trouble_beside_a_connection_that_goes_on_is_no_interruption() {
-        let (mut narrator, url) = (Narrator::default(), StreamUrl::parse("http://h/a").expect("valid"));
+        let (mut status_log, url) = (StatusLog::default(), StreamUrl::parse("http://h/a").expect("valid"));
         let current = Uuid::new_v4();
-        let _ = narrator.recording("Saal 1", current, &url);
+        let _ = status_log.recording("Saal 1", current, &url);
         for _ in 0..2 {
             // A handover fails, and an hour later the next one.
-            let said = narrator.trouble("Saal 1", EndReason::Refused, None, "the old connection goes on");
+            let said = status_log.trouble("Saal 1", EndReason::Refused, None, "the old connection goes on");
             assert_eq!(said.as_deref(), Some("Saal 1: refused; the old connection goes on"));
-            assert_eq!(narrator.recording("Saal 1", current, &url), None);
+            assert_eq!(status_log.recording("Saal 1", current, &url), None);
             tokio::time::advance(Duration::from_secs(3600)).await;
         }
-        let next = narrator.recording("Saal 1", Uuid::new_v4(), &url);
+        let next = status_log.recording("Saal 1", Uuid::new_v4(), &url);
         assert_eq!(next.as_deref(), Some("Saal 1: recording http://h/a"));
     }
 }

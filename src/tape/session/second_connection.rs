@@ -7,29 +7,29 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::super::connection::{Connection, Over, stall_ms};
+use super::super::connection::{Connection, ConnectionEnd, stall_ms};
 use super::{Session, source_of};
 use crate::domain::hall::{Recorder, Stream};
 use crate::domain::segment::EndReason;
 use crate::domain::time::Ms;
 
 /// A new connection must have given recognised media for so long before the old one stops.
-const HANDOVER_PROOF: Duration = Duration::from_secs(2);
+const HANDOVER_MIN_MEDIA: Duration = Duration::from_secs(2);
 
 /// After this time a handover is given up.
-const HANDOVER_PATIENCE: Duration = Duration::from_secs(20);
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A handover whose boundary is past by more than this (the order came late) is not made up for.
 const HANDOVER_LATE_MS: i64 = 10_000;
 
 /// Between two tries to leave a stream that is no longer the hall's.
-const LEAVE_AGAIN: Duration = Duration::from_secs(60);
+const LEAVE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// One that was silent and delivers again beside its successor is kept for so long, for the seam.
-const LATE_PROOF: Duration = Duration::from_secs(2);
+const LATE_MIN_MEDIA: Duration = Duration::from_secs(2);
 
 /// A second connection beside the current one. There is never more than one.
-pub(super) struct Second {
+pub(super) struct SecondConnection {
     pub(super) connection: Connection,
     pub(super) since: Instant,
     pub(super) purpose: Purpose,
@@ -87,7 +87,7 @@ impl Session {
         }
         self.at_boundary = false;
         if leave {
-            self.leave_at = Some(Instant::now() + LEAVE_AGAIN);
+            self.leave_at = Some(Instant::now() + LEAVE_RETRY_INTERVAL);
         }
         self.open_second(targets, Purpose::Handover);
     }
@@ -103,12 +103,13 @@ impl Session {
     fn open_second(&mut self, mut targets: VecDeque<Stream>, purpose: Purpose) {
         if let Some(first) = targets.pop_front() {
             let connection = self.open(first);
-            self.second = Some(Second { connection, since: Instant::now(), purpose, others: targets, resumed: None });
+            self.second =
+                Some(SecondConnection { connection, since: Instant::now(), purpose, others: targets, resumed: None });
         }
     }
 
     /// When the silence of the current connection becomes, or became, unusual.
-    pub(super) fn unusual_at(&self) -> Option<Instant> {
+    pub(super) fn hedge_due_at(&self) -> Option<Instant> {
         let current = self.current.as_ref()?;
         let live = current.live();
         let last = live.last_byte.filter(|_| live.media_since.is_some())?.max(self.awake_since);
@@ -122,7 +123,7 @@ impl Session {
     }
 
     fn is_silent(&self) -> bool {
-        self.unusual_at().is_some_and(|at| at <= Instant::now())
+        self.hedge_due_at().is_some_and(|at| at <= Instant::now())
     }
 
     /// Opens a second connection beside one that is silent for longer than usual.
@@ -164,13 +165,13 @@ impl Session {
         let live = second.connection.live();
         let last = self.current.as_ref().and_then(|c| c.live().last_byte);
         match second.purpose {
-            Purpose::Handover if live.good() >= HANDOVER_PROOF => {
+            Purpose::Handover if live.good() >= HANDOVER_MIN_MEDIA => {
                 if let Some(old) = self.current.take() {
                     self.end(old, EndReason::Handover);
                 }
                 self.promote(second.connection);
             }
-            Purpose::Handover if second.since.elapsed() >= HANDOVER_PATIENCE => {
+            Purpose::Handover if second.since.elapsed() >= HANDOVER_TIMEOUT => {
                 self.handover_failed(second.connection.id);
                 self.end(second.connection, EndReason::HandoverFailed);
             }
@@ -184,7 +185,7 @@ impl Session {
                 self.replace_silent(second);
             }
             // It has given what was held back, and the seam between the two can be found.
-            Purpose::Late if second.resumed.is_some_and(|at| at.elapsed() >= LATE_PROOF) => {
+            Purpose::Late if second.resumed.is_some_and(|at| at.elapsed() >= LATE_MIN_MEDIA) => {
                 self.end(second.connection, EndReason::Stalled);
             }
             Purpose::Late => {
@@ -194,19 +195,19 @@ impl Session {
                     // stream of bursts must not be connected to again for each of its silences.
                     self.hedges.failed(self.elapsed_ms());
                 }
-                self.second = Some(Second { resumed: second.resumed.or(resumed), ..second });
+                self.second = Some(SecondConnection { resumed: second.resumed.or(resumed), ..second });
             }
             _ => self.second = Some(second),
         }
     }
 
     /// The second connection delivers and the current one does not: they change places.
-    fn replace_silent(&mut self, second: Second) {
+    fn replace_silent(&mut self, second: SecondConnection) {
         if let Some(old) = self.current.take() {
             let silent = old.live().last_byte.map_or(Duration::ZERO, |last| last.elapsed());
             let detail = format!("no byte for {:.1} s", silent.as_secs_f64());
             self.note(old.id, EndReason::Stalled, Some(&detail), "another connection goes on");
-            self.second = Some(Second {
+            self.second = Some(SecondConnection {
                 connection: old,
                 since: Instant::now(),
                 purpose: Purpose::Late,
@@ -223,15 +224,15 @@ impl Session {
     }
 
     /// The second connection ended by itself.
-    pub(super) fn second_over(&mut self, over: &Over) {
-        let Some(Second { connection, since, purpose, mut others, .. }) = self.second.take() else { return };
+    pub(super) fn second_over(&mut self, over: &ConnectionEnd) {
+        let Some(SecondConnection { connection, since, purpose, mut others, .. }) = self.second.take() else { return };
         let id = connection.id;
         self.close(connection);
         match purpose {
             // Said when it was replaced. It never came back: the hedge was right.
             Purpose::Late => self.hedges.won(),
             Purpose::Handover => {
-                let next = others.pop_front().filter(|_| since.elapsed() < HANDOVER_PATIENCE - HANDOVER_PROOF);
+                let next = others.pop_front().filter(|_| since.elapsed() < HANDOVER_TIMEOUT - HANDOVER_MIN_MEDIA);
                 let follows = if next.is_some() {
                     "the handover tries the next stream"
                 } else {
@@ -240,7 +241,7 @@ impl Session {
                 self.note(id, over.reason, over.detail.as_deref(), follows);
                 if let Some(stream) = next {
                     let connection = self.open(stream);
-                    self.second = Some(Second { connection, since, purpose, others, resumed: None });
+                    self.second = Some(SecondConnection { connection, since, purpose, others, resumed: None });
                 }
             }
             Purpose::Hedge => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
-use super::{Failure, Half, Life, RETRY_MAX, is_text, no_media};
+use super::{FetchFailure, PlaylistClient, RETRY_MAX, StreamPart, is_text, no_media};
 use crate::domain::hls::{AnyPlaylist, MediaPlaylist, MediaSegment};
 use crate::domain::segment::EndReason;
 use crate::plan::hls::{self, VariantChoice};
@@ -19,13 +19,13 @@ const MAX_DEPTH: u32 = 2;
 const REFUSALS: u32 = 2;
 
 /// Sound that is done without is asked for so often.
-const ASK_FOR_SOUND_EVERY: Duration = Duration::from_secs(5);
+const AUDIO_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// And so long, in which the picture waits.
-const ASK_FOR_SOUND_FOR: Duration = Duration::from_secs(2);
+const AUDIO_RETRY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The newest playlist.
-pub(super) struct Known {
+pub(super) struct PlaylistState {
     pub(super) url: Url,
     pub(super) playlist: MediaPlaylist,
     pub(super) at: Instant,
@@ -38,34 +38,36 @@ pub(super) struct Known {
 }
 
 /// What a stream's address led to.
-pub(super) enum Found {
+pub(super) enum SelectedMedia {
     /// Its playlist.
-    Playlist(Known),
+    Muxed(PlaylistState),
     /// The playlists of its picture and of its sound, which stand apart.
-    Apart(Known, Known),
+    Demuxed(PlaylistState, PlaylistState),
 }
 
 /// Another reading of the playlist.
-pub(super) enum Again {
+pub(super) enum Reload {
     /// Of the same one.
     Same,
     /// The stream has another one now: a connection of its own begins there.
-    Other,
+    Replaced,
 }
 
-impl Life {
+impl PlaylistClient {
     /// Finds the media playlist.
-    async fn enter(&mut self, url: Url, depth: u32) -> Result<Found, Failure> {
+    async fn select_media(&mut self, url: Url, depth: u32) -> Result<SelectedMedia, FetchFailure> {
         let at = Instant::now();
         let (bytes, found) = self.http.playlist(&url).await?;
         let master = match playlist::read(&bytes, &found) {
-            Some(AnyPlaylist::Media(playlist)) => return Ok(Found::Playlist(self.known(url, playlist, at))),
+            Some(AnyPlaylist::Media(playlist)) => {
+                return Ok(SelectedMedia::Muxed(self.known(url, playlist, at)));
+            }
             Some(AnyPlaylist::Master(master)) if depth + 1 < MAX_DEPTH => master,
             Some(AnyPlaylist::Master(_)) => return Err(no_media("a playlist of playlists of playlists")),
             None => return Err(no_media("no HLS playlist came")),
         };
         let mut choices: VecDeque<VariantChoice> = hls::rank_variants(&master, self.ask.quality).into();
-        let had = self.memos.picture.variant();
+        let had = self.resume.video.variant();
         let is_had = |choice: &VariantChoice| had.as_deref() == Some(choice.url.path());
         if self.goes_on
             && let Some(had) = choices.iter().position(is_had).and_then(|at| choices.remove(at))
@@ -75,20 +77,20 @@ impl Life {
         let mut failed = no_media("the playlist has no variants");
         for choice in choices {
             let was_had = is_had(&choice);
-            let found = match (Box::pin(self.enter(choice.url, depth + 1)).await, choice.sound) {
-                (Ok(Found::Playlist(picture)), Some(sound)) => self.with_sound(picture, sound, depth).await,
+            let found = match (Box::pin(self.select_media(choice.url, depth + 1)).await, choice.audio) {
+                (Ok(SelectedMedia::Muxed(video)), Some(audio)) => self.with_audio(video, audio, depth).await,
                 (found, _) => found,
             };
             match found {
                 Ok(found) => {
-                    self.memos.picture.found();
+                    self.resume.video.found();
                     return Ok(found);
                 }
                 Err(failure) => failed = failure,
             }
             // Another one in mid-talk is another format, which no file can have beside this one. One that was
             // never had may be announced before it is there.
-            if was_had && !self.memos.picture.is_lost() {
+            if was_had && !self.resume.video.is_lost() {
                 return Err(failed);
             }
             self.say(&format!("a variant cannot be had: {}", failed.detail));
@@ -98,59 +100,64 @@ impl Life {
 
     /// Finds the playlist of the sound too. One that has been missing for a while is done without, and looked for
     /// now and then: the picture must not be lost with it.
-    async fn with_sound(&mut self, picture: Known, sound: Url, depth: u32) -> Result<Found, Failure> {
-        let failure = match Box::pin(self.enter(sound.clone(), depth + 1)).await {
-            Ok(Found::Playlist(known)) => {
-                let given_up = self.half == Half::All && self.memos.sound.given_up().is_some();
+    async fn with_audio(
+        &mut self,
+        video: PlaylistState,
+        audio: Url,
+        depth: u32,
+    ) -> Result<SelectedMedia, FetchFailure> {
+        let failure = match Box::pin(self.select_media(audio.clone(), depth + 1)).await {
+            Ok(SelectedMedia::Muxed(known)) => {
+                let given_up = self.part_of_stream == StreamPart::All && self.resume.audio.given_up().is_some();
                 let is_back = !given_up
-                    || matches!(timeout(ASK_FOR_SOUND_FOR, self.brings_sound(&known.playlist)).await, Ok(true));
+                    || matches!(timeout(AUDIO_RETRY_TIMEOUT, self.brings_audio(&known.playlist)).await, Ok(true));
                 if is_back {
-                    return Ok(Found::Apart(picture, known));
+                    return Ok(SelectedMedia::Demuxed(video, known));
                 }
-                Failure { reason: EndReason::Stalled, detail: "it brings nothing new that can be had".to_owned() }
+                FetchFailure { reason: EndReason::Stalled, detail: "it brings nothing new that can be had".to_owned() }
             }
-            Ok(Found::Apart(..)) => no_media("the playlist of its sound is none of chunks"),
+            Ok(SelectedMedia::Demuxed(..)) => no_media("the playlist of its sound is none of chunks"),
             Err(failure) => failure,
         };
-        if self.half == Half::Picture {
+        if self.part_of_stream == StreamPart::Video {
             // Which has its own.
-            return Ok(Found::Playlist(picture));
+            return Ok(SelectedMedia::Muxed(video));
         }
         let ours_to_refuse = matches!(failure.reason, EndReason::PrivateAddress | EndReason::SourceFailed);
-        if self.half == Half::Sound || ours_to_refuse {
+        if self.part_of_stream == StreamPart::Audio || ours_to_refuse {
             return Err(failure);
         }
-        let missing_ms = i64::try_from(self.memos.sound.missing_for().as_millis()).unwrap_or(i64::MAX);
-        if missing_ms < hls::audio_playlist_wait_ms(&picture.playlist) {
+        let missing_ms = i64::try_from(self.resume.audio.missing_for().as_millis()).unwrap_or(i64::MAX);
+        if missing_ms < hls::audio_playlist_wait_ms(&video.playlist) {
             return Err(failure);
         }
         self.say(&format!("its sound cannot be had, the picture goes on without: {}", failure.detail));
-        self.without = Some((sound, Instant::now()));
-        Ok(Found::Playlist(picture))
+        self.without = Some((audio, Instant::now()));
+        Ok(SelectedMedia::Muxed(video))
     }
 
     /// Whether the sound that it does without has come back.
-    pub(super) async fn sound_is_back(&mut self) -> bool {
-        let Some((sound, asked)) = &mut self.without else { return false };
-        if asked.elapsed() < ASK_FOR_SOUND_EVERY {
+    pub(super) async fn audio_is_back(&mut self) -> bool {
+        let Some((audio, asked)) = &mut self.without else { return false };
+        if asked.elapsed() < AUDIO_RETRY_INTERVAL {
             return false;
         }
         *asked = Instant::now();
-        let sound = sound.clone();
+        let audio = audio.clone();
         let back = async {
-            let (bytes, found) = self.http.playlist(&sound).await.ok()?;
+            let (bytes, found) = self.http.playlist(&audio).await.ok()?;
             match playlist::read(&bytes, &found)? {
-                AnyPlaylist::Media(playlist) => Some(self.brings_sound(&playlist).await),
+                AnyPlaylist::Media(playlist) => Some(self.brings_audio(&playlist).await),
                 AnyPlaylist::Master(_) => None,
             }
         };
-        matches!(timeout(ASK_FOR_SOUND_FOR, back).await, Ok(Some(true)))
+        matches!(timeout(AUDIO_RETRY_TIMEOUT, back).await, Ok(Some(true)))
     }
 
     /// Whether sound that is done without can be had: not by its playlist, which an encoder that died leaves behind, and
     /// not by a chunk that begins and then stalls.
-    async fn brings_sound(&self, playlist: &MediaPlaylist) -> bool {
-        let given_up = self.memos.sound.given_up();
+    async fn brings_audio(&self, playlist: &MediaPlaylist) -> bool {
+        let given_up = self.resume.audio.given_up();
         let is_new = |segment: &&MediaSegment| given_up.as_ref().is_none_or(|given_up| given_up.ends_with(segment));
         // The newest one may be announced before it is there.
         for segment in playlist.segments.iter().rev().filter(|segment| !segment.gap).take_while(is_new).take(2) {
@@ -161,7 +168,7 @@ impl Life {
         false
     }
 
-    async fn comes_whole(&self, segment: &MediaSegment) -> Result<bool, Failure> {
+    async fn comes_whole(&self, segment: &MediaSegment) -> Result<bool, FetchFailure> {
         let mut body = self.http.segment(&segment.url, segment.range, 0).await?;
         let mut comes = false;
         while let Some(piece) = body.next().await? {
@@ -173,28 +180,28 @@ impl Life {
         Ok(comes)
     }
 
-    fn known(&self, url: Url, playlist: MediaPlaylist, at: Instant) -> Known {
+    fn known(&self, url: Url, playlist: MediaPlaylist, at: Instant) -> PlaylistState {
         let dated = hls::dates_are_right(&playlist, self.now());
-        Known { url, playlist, at, dated, news: false, refusals: 0 }
+        PlaylistState { url, playlist, at, dated, news: false, refusals: 0 }
     }
 
     /// Reads the playlist again. Where its address is no longer good (a signature has run out, a restarted
     /// encoder has other names), it is looked for as at the start.
-    pub(super) async fn reload(&mut self, known: &mut Known) -> Result<Again, Failure> {
+    pub(super) async fn reload(&mut self, known: &mut PlaylistState) -> Result<Reload, FetchFailure> {
         let at = Instant::now();
         if known.refusals >= REFUSALS {
-            let newer = match (self.enter(self.http.first()?, 0).await?, self.half) {
-                (Found::Playlist(all), Half::All | Half::Picture) => Some(all),
-                (Found::Apart(picture, _), Half::Picture) => Some(picture),
-                (Found::Apart(_, sound), Half::Sound) => Some(sound),
+            let newer = match (self.select_media(self.http.first()?, 0).await?, self.part_of_stream) {
+                (SelectedMedia::Muxed(all), StreamPart::All | StreamPart::Video) => Some(all),
+                (SelectedMedia::Demuxed(video, _), StreamPart::Video) => Some(video),
+                (SelectedMedia::Demuxed(_, audio), StreamPart::Audio) => Some(audio),
                 _ => None,
             };
             return Ok(match newer {
                 Some(newer) if newer.url.path() == known.url.path() => {
                     *known = newer;
-                    Again::Same
+                    Reload::Same
                 }
-                _ => Again::Other,
+                _ => Reload::Replaced,
             });
         }
         let answer = self.http.playlist(&known.url).await;
@@ -204,21 +211,21 @@ impl Life {
         match playlist::read(&bytes, &found) {
             Some(AnyPlaylist::Media(playlist)) => {
                 *known = self.known(known.url.clone(), playlist, at);
-                Ok(Again::Same)
+                Ok(Reload::Same)
             }
             _ => Err(no_media("the playlist is none any more")),
         }
     }
 
-    /// As [`Life::enter`]. A stream that was there a moment ago, and is the only one, is asked for again at
+    /// As [`PlaylistClient::select_media`]. A stream that was there a moment ago, and is the only one, is asked for again at
     /// once and often: what leaves its window meanwhile is lost.
-    pub(super) async fn enter_again(&mut self) -> Result<Found, Failure> {
+    pub(super) async fn select_media_again(&mut self) -> Result<SelectedMedia, FetchFailure> {
         loop {
-            let failure = match self.enter(self.http.first()?, 0).await {
+            let failure = match self.select_media(self.http.first()?, 0).await {
                 Ok(found) => return Ok(found),
                 Err(failure) => failure,
             };
-            if !self.ask.alone || !self.memos.picture.is_known() || self.is_over(&MediaPlaylist::default()) {
+            if !self.ask.alone || !self.resume.video.is_known() || self.is_over(&MediaPlaylist::default()) {
                 return Err(failure);
             }
             self.say(&failure.detail);

@@ -1,8 +1,8 @@
 //! One connection: reads the playlist again and again and hands on each chunk once.
 
-mod apart;
-mod entry;
+mod demuxed_audio;
 mod segment_fetch;
+mod variant_select;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,28 +14,28 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use self::entry::{Again, Found, Known};
-use super::client::{Failure, Requests};
+use self::variant_select::{PlaylistState, Reload, SelectedMedia};
+use super::client::{FetchFailure, Requests};
 use super::crypt::Cipher;
 use super::feed::Item;
-use super::memo::{Memo, Memos};
+use super::resume_state::{ResumeState, StreamResume};
 use crate::domain::hls::{InitSection, Key, MediaPlaylist, MediaSegment};
 use crate::domain::segment::EndReason;
 use crate::domain::time::Ms;
 use crate::plan::hls::{self, ResumePoint, SegmentRef};
-use crate::source::ffmpeg::Ffmpeg;
+use crate::source::ffmpeg::FfmpegSource;
 use crate::source::log::LineLog;
-use crate::source::{Ask, SourceEnd};
+use crate::source::{OpenRequest, SourceEnd};
 
 /// A chunk that failed so often is left out, if a later one can be had.
-const TRIES: u32 = 4;
+const MAX_ATTEMPTS: u32 = 4;
 
 /// So too one that failed twice and for so long, as where the server takes the request and says nothing: a tape
 /// calls a stall after 30 s, and then nobody would remember.
-const TRIED_FOR: Duration = Duration::from_secs(10);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// So much time a later chunk has for its first byte, to show that it is not the server.
-const PROOF: Duration = Duration::from_secs(4);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// While the server fails it is asked at least this often.
 const RETRY_MAX: Duration = Duration::from_secs(1);
@@ -44,33 +44,33 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 const RETRY_MIN: Duration = Duration::from_millis(200);
 
 /// So many of its first bytes say whether a chunk is packed audio.
-const START: usize = 3;
+const SNIFF_BYTES: usize = 3;
 
 /// What was held is handed on in pieces of at least so many bytes: about what the network brings at once.
-const PIECE: usize = 64 << 10;
+const HANDOFF_BYTES: usize = 64 << 10;
 
 /// What of a stream it fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Half {
+enum StreamPart {
     /// All of it: there is one playlist.
     All,
     /// The picture, whose sound has another playlist.
-    Picture,
+    Video,
     /// That sound.
-    Sound,
+    Audio,
 }
 
 /// One connection.
-pub struct Life {
-    ask: Ask,
+pub struct PlaylistClient {
+    ask: OpenRequest,
     /// A mere look at the stream: from its newest chunk on.
     pub look: bool,
     http: Requests,
     out: mpsc::Sender<Item>,
     log: Arc<dyn LineLog>,
-    ffmpeg: Ffmpeg,
-    memos: Memos,
-    half: Half,
+    ffmpeg: FfmpegSource,
+    resume: StreamResume,
+    part_of_stream: StreamPart,
     /// The sound that it does without, and when it was asked for.
     without: Option<(Url, Instant)>,
     /// It has seen the end of its playlist: what it takes from now on is new.
@@ -90,13 +90,13 @@ pub struct Life {
     /// The start of an MP4 that the file has.
     map: Option<InitSection>,
     /// What is under way.
-    part: Option<Part>,
+    progress: Option<SegmentProgress>,
     /// The last news: a byte, or a chunk that came to be known.
     last_byte: Instant,
 }
 
 /// How much of a chunk was handed on.
-struct Part {
+struct SegmentProgress {
     of: SegmentRef,
     received: u64,
     /// Its first bytes.
@@ -108,7 +108,7 @@ struct Part {
     failures: u32,
 }
 
-impl Part {
+impl SegmentProgress {
     fn new(of: SegmentRef) -> Self {
         Self {
             of,
@@ -129,18 +129,18 @@ enum Position {
     After(SegmentRef),
 }
 
-impl Life {
+impl PlaylistClient {
     pub fn new(
-        ask: Ask,
+        ask: OpenRequest,
         http: Requests,
         out: mpsc::Sender<Item>,
         log: Arc<dyn LineLog>,
-        ffmpeg: Ffmpeg,
-        memos: Memos,
+        ffmpeg: FfmpegSource,
+        resume: StreamResume,
         variant: Arc<Mutex<String>>,
     ) -> Self {
         let now = Instant::now();
-        let (lives, goes_on) = memos.picture.begin();
+        let (lives, goes_on) = resume.video.start_session();
         Self {
             ask,
             look: false,
@@ -148,8 +148,8 @@ impl Life {
             out,
             log,
             ffmpeg,
-            memos,
-            half: Half::All,
+            resume,
+            part_of_stream: StreamPart::All,
             without: None,
             at_end: Arc::default(),
             packed: false,
@@ -160,7 +160,7 @@ impl Life {
             key: None,
             before: None,
             map: None,
-            part: None,
+            progress: None,
             last_byte: now,
         }
     }
@@ -180,24 +180,24 @@ impl Life {
         end
     }
 
-    async fn fetch(&mut self, stop: &CancellationToken) -> Result<SourceEnd, Failure> {
+    async fn fetch(&mut self, stop: &CancellationToken) -> Result<SourceEnd, FetchFailure> {
         let found = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(SourceEnd::default()),
-            found = self.enter_again() => found?,
+            found = self.select_media_again() => found?,
         };
         match found {
-            Found::Playlist(known) => tokio::select! {
+            SelectedMedia::Muxed(known) => tokio::select! {
                 biased;
                 () = stop.cancelled() => Ok(SourceEnd::default()),
                 end = self.follow(known) => end,
             },
-            Found::Apart(picture, sound) => self.together(picture, sound, stop).await,
+            SelectedMedia::Demuxed(video, audio) => self.mux_renditions(video, audio, stop).await,
         }
     }
 
     fn say(&self, text: &str) {
-        let of = if self.half == Half::Sound { "its sound: " } else { "" };
+        let of = if self.part_of_stream == StreamPart::Audio { "its sound: " } else { "" };
         self.log.line(&format!("{} hls", self.ask.label), &format!("{of}{text}"));
     }
 
@@ -206,17 +206,17 @@ impl Life {
     }
 
     /// What it has taken.
-    fn memo(&self) -> &Memo {
-        if self.half == Half::Sound { &self.memos.sound } else { &self.memos.picture }
+    fn resume_state(&self) -> &ResumeState {
+        if self.part_of_stream == StreamPart::Audio { &self.resume.audio } else { &self.resume.video }
     }
 
-    async fn follow(&mut self, mut known: Known) -> Result<SourceEnd, Failure> {
+    async fn follow(&mut self, mut known: PlaylistState) -> Result<SourceEnd, FetchFailure> {
         self.goes_on = true;
         // Signatures change, the path is the variant's.
         let variant = known.url.path().to_owned();
-        let mut position = Position::Begin(self.memo().of(&variant));
+        let mut position = Position::Begin(self.resume_state().of(&variant));
         *self.variant.lock().unwrap_or_else(PoisonError::into_inner) = variant;
-        let mut trouble: Option<Failure> = None;
+        let mut trouble: Option<FetchFailure> = None;
         loop {
             let start = self.next(&known.playlist, &position);
             let last = known.playlist.segments.last().map(SegmentRef::of);
@@ -231,12 +231,12 @@ impl Life {
                     self.at_end.store(true, Ordering::Relaxed);
                 }
                 self.wait(&known, trouble.is_some()).await;
-                if self.sound_is_back().await {
+                if self.audio_is_back().await {
                     return Ok(done("its sound can be had again: both get a file of their own"));
                 }
                 trouble = match self.reload(&mut known).await {
-                    Ok(Again::Same) => None,
-                    Ok(Again::Other) => return Ok(other_playlist()),
+                    Ok(Reload::Same) => None,
+                    Ok(Reload::Replaced) => return Ok(other_playlist()),
                     Err(failure) => Some(failure),
                 };
                 self.give_up_after(&known, trouble.as_ref())?;
@@ -247,10 +247,10 @@ impl Life {
             }
             if let Some(Key::Other(name)) = &segment.key {
                 let detail = format!("the stream is encrypted by {name}, which cannot be taken off");
-                return Err(Failure { reason: EndReason::SourceFailed, detail });
+                return Err(FetchFailure { reason: EndReason::SourceFailed, detail });
             }
             let taken = SegmentRef::of(&segment);
-            match self.take(&segment, known.dated).await {
+            match self.fetch_segment(&segment, known.dated).await {
                 Ok(()) => {
                     self.note(&start, &segment);
                     trouble = None;
@@ -269,7 +269,7 @@ impl Life {
                     }
                     if self.is_hopeless(&known.playlist, start.at).await {
                         self.say(&format!("chunk {} is left out", segment.sequence));
-                        self.skipped(&taken).await;
+                        self.skip_segment(&taken).await;
                         position = Position::After(taken);
                         continue;
                     }
@@ -277,8 +277,8 @@ impl Life {
                     trouble = Some(failure);
                     self.wait(&known, true).await;
                     match self.reload(&mut known).await {
-                        Ok(Again::Same) => {}
-                        Ok(Again::Other) => return Ok(other_playlist()),
+                        Ok(Reload::Same) => {}
+                        Ok(Reload::Replaced) => return Ok(other_playlist()),
                         Err(failure) => trouble = Some(failure),
                     }
                 }
@@ -291,9 +291,13 @@ impl Life {
             Position::Begin(_) if self.look => {
                 ResumePoint { at: playlist.segments.len().saturating_sub(1), ..ResumePoint::default() }
             }
-            Position::Begin(taken) => {
-                hls::first_segment(playlist, taken.as_ref(), self.now(), self.ask.from, self.half != Half::All)
-            }
+            Position::Begin(taken) => hls::first_segment(
+                playlist,
+                taken.as_ref(),
+                self.now(),
+                self.ask.from,
+                self.part_of_stream != StreamPart::All,
+            ),
             Position::After(taken) => hls::resume_after(playlist, taken),
         }
     }
@@ -308,7 +312,7 @@ impl Life {
     }
 
     /// Until the playlist is worth another look.
-    async fn wait(&self, known: &Known, trouble: bool) {
+    async fn wait(&self, known: &PlaylistState, trouble: bool) {
         let ms = hls::reload_after(&known.playlist, known.news);
         let usual = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
         if trouble {
@@ -321,7 +325,7 @@ impl Life {
     /// True where a chunk cannot stand in the file of those before.
     fn needs_new_file(&self, segment: &MediaSegment, start: &ResumePoint) -> bool {
         let Some(before) = &self.before else { return false };
-        let muxed = self.half != Half::All;
+        let muxed = self.part_of_stream != StreamPart::All;
         hls::needs_new_file(before, segment, muxed)
             || self.is_torn_by(segment)
             // Whoever puts the two together goes by one clock.
@@ -331,14 +335,15 @@ impl Life {
 
     /// The failure, where it has lasted too long. Sound is given up also where it just does not come: the picture
     /// waits for it.
-    fn give_up_after(&self, known: &Known, failure: Option<&Failure>) -> Result<(), Failure> {
-        if self.half == Half::Sound {
+    fn give_up_after(&self, known: &PlaylistState, failure: Option<&FetchFailure>) -> Result<(), FetchFailure> {
+        if self.part_of_stream == StreamPart::Audio {
             let patience = hls::audio_stall_limit_ms(&known.playlist);
             if self.last_byte.elapsed() < Duration::from_millis(patience.unsigned_abs()) {
                 return Ok(());
             }
-            self.memos.sound.lose();
-            let silent = || Failure { reason: EndReason::Stalled, detail: "nothing new has come for long".to_owned() };
+            self.resume.audio.give_up();
+            let silent =
+                || FetchFailure { reason: EndReason::Stalled, detail: "nothing new has come for long".to_owned() };
             return Err(failure.cloned().unwrap_or_else(silent));
         }
         let over = self.is_over(&known.playlist);
@@ -353,20 +358,22 @@ impl Life {
     /// True where the chunk under way is another one, and what was handed on of it ended inside an MP4
     /// fragment: nothing can be read behind that.
     fn is_torn_by(&self, segment: &MediaSegment) -> bool {
-        let torn = self.part.as_ref().is_some_and(|part| part.received > 0 && !part.of.is(segment));
+        let torn = self.progress.as_ref().is_some_and(|progress| progress.received > 0 && !progress.of.is(segment));
         torn && segment.map.is_some() && !self.holds(segment)
     }
 
     /// True where a chunk is handed on only when all of it is there: an MP4 fragment without its end makes ffmpeg
     /// fail, and what it has of the other half is lost with it.
     fn holds(&self, segment: &MediaSegment) -> bool {
-        self.half != Half::All && segment.map.is_some()
+        self.part_of_stream != StreamPart::All && segment.map.is_some()
     }
 
     /// True where a chunk failed often enough and a later one can be had, so that it is not the server.
     async fn is_hopeless(&self, playlist: &MediaPlaylist, at: usize) -> bool {
-        let tried = |p: &Part| p.failures >= TRIES || (p.failures > 1 && p.since.elapsed() >= TRIED_FOR);
-        if !self.part.as_ref().is_some_and(tried) {
+        let tried = |p: &SegmentProgress| {
+            p.failures >= MAX_ATTEMPTS || (p.failures > 1 && p.since.elapsed() >= ATTEMPT_TIMEOUT)
+        };
+        if !self.progress.as_ref().is_some_and(tried) {
             return false;
         }
         let mut later = playlist.segments.iter().skip(at + 1).filter(|segment| !segment.gap);
@@ -374,7 +381,7 @@ impl Life {
         // it is there.
         for segment in [later.next_back(), later.next()].into_iter().flatten() {
             let can_be_had = async { self.http.segment(&segment.url, segment.range, 0).await?.next().await };
-            if let Ok(Ok(Some(first))) = timeout(PROOF, can_be_had).await
+            if let Ok(Ok(Some(first))) = timeout(PROBE_TIMEOUT, can_be_had).await
                 && (segment.key.is_some() || !is_text(&first))
             {
                 return true;
@@ -393,14 +400,14 @@ fn is_text(bytes: &[u8]) -> bool {
     matches!(bytes.trim_ascii_start().first(), Some(b'<' | b'{'))
 }
 
-fn nobody_reads() -> Failure {
-    Failure { reason: EndReason::SourceFailed, detail: "nobody reads it any more".to_owned() }
+fn nobody_reads() -> FetchFailure {
+    FetchFailure { reason: EndReason::SourceFailed, detail: "nobody reads it any more".to_owned() }
 }
 
 fn done(why: &str) -> SourceEnd {
     SourceEnd { reason: None, detail: Some(why.to_owned()) }
 }
 
-fn no_media(what: &str) -> Failure {
-    Failure { reason: EndReason::NotMedia, detail: what.to_owned() }
+fn no_media(what: &str) -> FetchFailure {
+    FetchFailure { reason: EndReason::NotMedia, detail: what.to_owned() }
 }

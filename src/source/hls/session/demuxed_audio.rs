@@ -11,55 +11,60 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::entry::Known;
-use super::{Failure, Half, Item, Life};
+use super::variant_select::PlaylistState;
+use super::{FetchFailure, Item, PlaylistClient, StreamPart};
 use crate::domain::hls::packed_audio_timestamp;
-use crate::source::child::fed::Inputs;
-use crate::source::ffmpeg::Ffmpeg;
+use crate::source::child::two_inputs::ChildInputs;
+use crate::source::ffmpeg::FfmpegSource;
 use crate::source::hls::feed::Feed;
-use crate::source::hls::memo::{LOST_AFTER, Memo};
-use crate::source::{Ask, Hints, Running, SourceEnd};
+use crate::source::hls::resume_state::{LOST_TIMEOUT, ResumeState};
+use crate::source::{Hints, OpenRequest, Running, SourceEnd};
 
 /// Pieces of one half that wait for the other one, some seconds of it: then the server holds them.
-const AHEAD: usize = 512;
+const QUEUE_ITEMS: usize = 512;
 
 /// Where one half ends, the other one has so long to come to the same place.
-const GRACE: Duration = Duration::from_secs(8);
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How often it is looked whether it is near that.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Of a half so much is looked at before it is put together with the other one.
-const HEAD: usize = 16 * 1024;
+const PROBE_BYTES: usize = 16 * 1024;
 
 /// With this the tag of packed audio begins.
-const TAG: &[u8] = b"ID3";
+const ID3_TAG: &[u8] = b"ID3";
 
-type Following = Pin<Box<dyn Future<Output = Result<SourceEnd, Failure>> + Send>>;
+type Following = Pin<Box<dyn Future<Output = Result<SourceEnd, FetchFailure>> + Send>>;
 
-impl Life {
+impl PlaylistClient {
     /// Both halves, put together. When one ends, or when told to stop, all that was fetched comes out first.
-    pub(super) async fn together(
+    pub(super) async fn mux_renditions(
         &mut self,
-        picture: Known,
-        sound: Known,
+        video: PlaylistState,
+        audio: PlaylistState,
         stop: &CancellationToken,
-    ) -> Result<SourceEnd, Failure> {
+    ) -> Result<SourceEnd, FetchFailure> {
         if let Err(end) = self.ffmpeg.installed() {
             return Ok(end);
         }
         let (given, began) = (Arc::<AtomicU64>::default(), Instant::now());
-        let (eyes, seen) = self.half(Half::Picture, &given);
-        let (ears, heard) = self.half(Half::Sound, &given);
-        let ends = [eyes.at_end.clone(), ears.at_end.clone()];
+        let (video_client, video_feed) = self.part_of_stream(StreamPart::Video, &given);
+        let (audio_client, audio_feed) = self.part_of_stream(StreamPart::Audio, &given);
+        let ends = [video_client.at_end.clone(), audio_client.at_end.clone()];
         let (ask, ffmpeg, out) = (self.ask.clone(), self.ffmpeg.clone(), self.out.clone());
-        let mux = Mux { ask, ffmpeg, out, given: given.clone(), sound: self.memos.sound.clone() };
-        let halves = halves(Box::pin(eyes.half_of(picture)), Box::pin(ears.half_of(sound)), ends, stop);
-        let mux = mux.run(seen, heard, stop);
-        tokio::pin!(halves, mux);
+        let mux = Mux { ask, ffmpeg, out, given: given.clone(), audio: self.resume.audio.clone() };
+        let both_parts = both_parts(
+            Box::pin(video_client.follow_part(video)),
+            Box::pin(audio_client.follow_part(audio)),
+            ends,
+            stop,
+        );
+        let mux = mux.run(video_feed, audio_feed, stop);
+        tokio::pin!(both_parts, mux);
         let (said, muxed) = tokio::select! {
             biased;
-            said = &mut halves => (said, mux.await),
+            said = &mut both_parts => (said, mux.await),
             // Before its inputs ended: whatever it says, that is its fault.
             muxed = &mut mux => (Ok(SourceEnd::default()), Err(muxed.unwrap_or_else(|end| end))),
         };
@@ -67,35 +72,35 @@ impl Life {
             Ok(_) => said,
             Err(end) => {
                 // Where it could make nothing at all of the two, though it had the time: the picture by itself may do.
-                let had_time = !stop.is_cancelled() || began.elapsed() >= LOST_AFTER;
+                let had_time = !stop.is_cancelled() || began.elapsed() >= LOST_TIMEOUT;
                 if given.load(Ordering::Relaxed) == 0 && had_time {
-                    self.memos.sound.lose();
+                    self.resume.audio.give_up();
                 }
                 // Nobody knows what of it came out.
-                self.memos.forget();
+                self.resume.forget();
                 said.and(Ok(end))
             }
         }
     }
 
     /// A client for one of the two playlists, and what it gives.
-    fn half(&self, half: Half, given: &Arc<AtomicU64>) -> (Self, Feed) {
-        let (out, items) = mpsc::channel(AHEAD);
-        let ask = Ask { now: self.now(), ..self.ask.clone() };
+    fn part_of_stream(&self, part_of_stream: StreamPart, given: &Arc<AtomicU64>) -> (Self, Feed) {
+        let (out, items) = mpsc::channel(QUEUE_ITEMS);
+        let ask = OpenRequest { now: self.now(), ..self.ask.clone() };
         let (log, variant) = (self.log.clone(), Arc::default());
         // When its media was made is told of the picture.
-        let hints = if half == Half::Picture { ask.hints.clone() } else { Hints::default() };
+        let hints = if part_of_stream == StreamPart::Video { ask.hints.clone() } else { Hints::default() };
         let mut life =
-            Self::new(ask, self.http.clone(), out, log, self.ffmpeg.clone(), self.memos.clone(), Arc::clone(&variant));
-        (life.half, life.look, life.goes_on) = (half, self.look, true);
-        let feed = Feed::new(items, hints, life.memo().clone(), variant).muxed(given);
+            Self::new(ask, self.http.clone(), out, log, self.ffmpeg.clone(), self.resume.clone(), Arc::clone(&variant));
+        (life.part_of_stream, life.look, life.goes_on) = (part_of_stream, self.look, true);
+        let feed = Feed::new(items, hints, life.resume_state().clone(), variant).muxed(given);
         (life, feed)
     }
 
     /// Follows its playlist; its end of the feed goes with it.
-    async fn half_of(mut self, known: Known) -> Result<SourceEnd, Failure> {
+    async fn follow_part(mut self, known: PlaylistState) -> Result<SourceEnd, FetchFailure> {
         let end = self.follow(known).await;
-        if let (Half::Sound, Ok(SourceEnd { detail: Some(detail), .. })) = (self.half, &end) {
+        if let (StreamPart::Audio, Ok(SourceEnd { detail: Some(detail), .. })) = (self.part_of_stream, &end) {
             self.say(detail);
         }
         end
@@ -104,24 +109,24 @@ impl Life {
 
 /// Lets both halves go on until one of them ends, and the other one come to the same place. What ends both is
 /// mostly in both playlists, but their chunks do not end at the same time, and one may be far behind.
-async fn halves(
-    mut picture: Following,
-    mut sound: Following,
+async fn both_parts(
+    mut video: Following,
+    mut audio: Following,
     at_end: [Arc<AtomicBool>; 2],
     stop: &CancellationToken,
-) -> Result<SourceEnd, Failure> {
-    let [picture_at_end, sound_at_end] = at_end;
+) -> Result<SourceEnd, FetchFailure> {
+    let [video_at_end, audio_at_end] = at_end;
     let (end, rest, near) = tokio::select! {
         biased;
         () = stop.cancelled() => return Ok(SourceEnd::default()),
-        end = &mut picture => (end?, sound, sound_at_end),
-        end = &mut sound => (end?, picture, picture_at_end),
+        end = &mut video => (end?, audio, audio_at_end),
+        end = &mut audio => (end?, video, video_at_end),
     };
     let late = async {
         while !near.load(Ordering::Relaxed) {
-            sleep(LOOK_EVERY).await;
+            sleep(POLL_INTERVAL).await;
         }
-        sleep(GRACE).await;
+        sleep(CATCH_UP_TIMEOUT).await;
     };
     tokio::select! {
         _ = rest => {}
@@ -133,36 +138,37 @@ async fn halves(
 
 /// What puts the two together.
 struct Mux {
-    ask: Ask,
-    ffmpeg: Ffmpeg,
+    ask: OpenRequest,
+    ffmpeg: FfmpegSource,
     out: mpsc::Sender<Item>,
     /// How many bytes the tape was given.
     given: Arc<AtomicU64>,
-    sound: Memo,
+    audio: ResumeState,
 }
 
 impl Mux {
     /// Until both have ended and all of them was given. The error is an end before that.
-    async fn run(self, mut picture: Feed, mut sound: Feed, stop: &CancellationToken) -> Result<SourceEnd, SourceEnd> {
-        let (seen, heard) = tokio::join!(head(&mut picture), head(&mut sound));
-        if seen.is_empty() || heard.is_empty() {
+    async fn run(self, mut video: Feed, mut audio: Feed, stop: &CancellationToken) -> Result<SourceEnd, SourceEnd> {
+        let (video_feed, audio_feed) = tokio::join!(head(&mut video), head(&mut audio));
+        if video_feed.is_empty() || audio_feed.is_empty() {
             // One of them has nothing. The other by itself is better than nothing, but not worth as much as both.
-            self.give(AsyncReadExt::chain(&*seen, picture)).await;
-            self.give(AsyncReadExt::chain(&*heard, sound)).await;
+            self.give(AsyncReadExt::chain(&*video_feed, video)).await;
+            self.give(AsyncReadExt::chain(&*audio_feed, audio)).await;
             return if stop.is_cancelled() { Err(SourceEnd::default()) } else { Ok(SourceEnd::default()) };
         }
-        let (running, inputs) = self.ffmpeg.open_fed(&self.ask.url, packed_audio_timestamp(&heard), &self.ask.label)?;
+        let (running, inputs) =
+            self.ffmpeg.open_fed(&self.ask.url, packed_audio_timestamp(&audio_feed), &self.ask.label)?;
         let Running { bytes, ended, .. } = running;
-        let Inputs { mut first, mut second } = inputs;
+        let ChildInputs { mut first, mut second } = inputs;
         // Each input ends with its feed. One that is not taken any more is seen at the other end.
-        let eyes = async move {
-            let _ = copy(&mut AsyncReadExt::chain(&*seen, picture), &mut first).await;
+        let video_client = async move {
+            let _ = copy(&mut AsyncReadExt::chain(&*video_feed, video), &mut first).await;
         };
-        let ears = async move {
-            let _ = copy(&mut AsyncReadExt::chain(&*heard, sound), &mut second).await;
+        let audio_client = async move {
+            let _ = copy(&mut AsyncReadExt::chain(&*audio_feed, audio), &mut second).await;
         };
         let feeding = async {
-            tokio::join!(eyes, ears);
+            tokio::join!(video_client, audio_client);
             std::future::pending::<()>().await;
         };
         tokio::select! {
@@ -179,7 +185,7 @@ impl Mux {
     async fn give_both(&self, mut bytes: impl AsyncRead + Unpin) {
         let mut first = [0; 1024];
         if let Ok(n @ 1..) = bytes.read(&mut first).await {
-            self.sound.found();
+            self.audio.found();
             self.give(AsyncReadExt::chain(&first[..n], bytes)).await;
         }
     }
@@ -197,15 +203,15 @@ impl Mux {
 }
 
 /// The first bytes of a half, of packed audio at least the tag with its clock; none where it has none.
-async fn head(half: &mut Feed) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(HEAD);
-    while bytes.len() < HEAD {
-        let more = HEAD - bytes.len();
-        if matches!(half.read_buf(&mut (&mut bytes).limit(more)).await, Ok(0) | Err(_)) {
+async fn head(part_of_stream: &mut Feed) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(PROBE_BYTES);
+    while bytes.len() < PROBE_BYTES {
+        let more = PROBE_BYTES - bytes.len();
+        if matches!(part_of_stream.read_buf(&mut (&mut bytes).limit(more)).await, Ok(0) | Err(_)) {
             break;
         }
         // As short as a tag's name it may still become one.
-        let is_tag = bytes.len() < TAG.len() || is_packed(&bytes);
+        let is_tag = bytes.len() < ID3_TAG.len() || is_packed(&bytes);
         if !is_tag || packed_audio_timestamp(&bytes).is_some() {
             break;
         }
@@ -215,12 +221,12 @@ async fn head(half: &mut Feed) -> Bytes {
 
 /// True for the first bytes of a chunk that has no clock inside, only one in a tag before it.
 pub(super) fn is_packed(segment: &[u8]) -> bool {
-    segment.starts_with(TAG)
+    segment.starts_with(ID3_TAG)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Memo;
+    use super::super::ResumeState;
     use super::*;
 
     #[tokio::test]
@@ -229,7 +235,7 @@ mod tests {
         let tag = [tag, &90_000_u64.to_be_bytes()].concat();
         for torn in [1, 3, 20, tag.len() - 1] {
             let (out, items) = mpsc::channel(8);
-            let mut feed = Feed::new(items, Hints::default(), Memo::default(), Arc::default());
+            let mut feed = Feed::new(items, Hints::default(), ResumeState::default(), Arc::default());
             let send = async {
                 for piece in [&tag[..torn], &tag[torn..], b"more"] {
                     out.send(Item::Bytes(Bytes::copy_from_slice(piece))).await.expect("room");
@@ -241,10 +247,10 @@ mod tests {
         }
         for other in [b"\x47\x40".as_slice(), &[0xff; 20_000], b"ID", b""] {
             let (out, items) = mpsc::channel(8);
-            let mut feed = Feed::new(items, Hints::default(), Memo::default(), Arc::default());
+            let mut feed = Feed::new(items, Hints::default(), ResumeState::default(), Arc::default());
             out.send(Item::Bytes(Bytes::copy_from_slice(other))).await.expect("room");
             drop(out);
-            assert_eq!(head(&mut feed).await, other[..other.len().min(HEAD)]);
+            assert_eq!(head(&mut feed).await, other[..other.len().min(PROBE_BYTES)]);
         }
     }
 }

@@ -6,25 +6,25 @@ use crate::domain::time::Ms;
 
 /// Between two reads. Reading each of mplayer's 4 KiB as it comes would cost sixty wake-ups a second and
 /// stream; a pipe of 1 MiB holds 100 ms of 80 Mbit/s.
-const READ_EVERY: Duration = Duration::from_millis(100);
+const READ_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Where more than this came at one turn the next one is earlier: what the kernel holds for a socket that has
 /// just been opened is 64 KiB, and a server must never find that full.
-const TURN_BYTES: usize = 32 * 1024;
+const BUSY_READ_BYTES: usize = 32 * 1024;
 
 /// Turns fall on multiples of this in wall time, those of all streams together: a machine that wakes up once for twenty
 /// streams spends less on it than on all that they bring. Milliseconds.
 const GRID_MS: i64 = 25;
 
 /// The shortest time between two turns.
-const READ_AGAIN: Duration = Duration::from_millis(5);
+const MIN_READ_PAUSE: Duration = Duration::from_millis(5);
 
 /// How long the next turn of reading may wait after one that gave so many bytes, and ended `now`.
-pub(super) fn turn(bytes: usize, now: Ms) -> Duration {
-    let busy = u32::try_from(bytes / TURN_BYTES).unwrap_or(u32::MAX).saturating_add(1);
-    let most = READ_EVERY / busy;
+pub(super) fn next_read_delay(bytes: usize, now: Ms) -> Duration {
+    let busy = u32::try_from(bytes / BUSY_READ_BYTES).unwrap_or(u32::MAX).saturating_add(1);
+    let most = READ_INTERVAL / busy;
     let late = ms(now.plus(i64::try_from(most.as_millis()).unwrap_or_default()).0.rem_euclid(GRID_MS));
-    if most > ms(2 * GRID_MS) { most - late } else { most.max(READ_AGAIN) }
+    if most > ms(2 * GRID_MS) { most - late } else { most.max(MIN_READ_PAUSE) }
 }
 
 fn ms(ms: i64) -> Duration {
@@ -46,7 +46,7 @@ mod tests {
             (100_000_000, 1_001, 5),
             (1, -1, 76),
         ] {
-            assert_eq!(turn(bytes, Ms(now)), Duration::from_millis(want), "{bytes} bytes at {now}");
+            assert_eq!(next_read_delay(bytes, Ms(now)), Duration::from_millis(want), "{bytes} bytes at {now}");
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::domain::segment::EndReason;
 use crate::domain::stream_url::StreamUrl;
 
 /// A name server that says nothing for so long counts as a failed look-up; the next try asks again.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Refuses an address that a schedule named and whose host is private by any of its addresses. What the user
 /// named is not looked up at all.
@@ -27,7 +27,7 @@ pub async fn check(url: &StreamUrl) -> Result<(), SourceEnd> {
         |why: String| SourceEnd { reason: Some(EndReason::Dns), detail: Some(format!("{}: {why}", url.host())) };
     // An IPv6 address stands in brackets in an address.
     let host = url.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-    match tokio::time::timeout(PATIENCE, net::look_up(&host, url.port(), false)).await {
+    match tokio::time::timeout(LOOKUP_TIMEOUT, net::look_up(&host, url.port(), false)).await {
         Ok(Ok(found)) => judge(url, found.into_iter().map(|at| at.ip())),
         Ok(Err(e)) => Err(failed(e.to_string())),
         Err(_) => Err(failed("the name cannot be looked up: no answer in time".to_owned())),

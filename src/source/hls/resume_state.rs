@@ -10,43 +10,43 @@ use crate::plan::hls::SegmentRef;
 
 /// A rendition that was recorded and fails is waited for so long before another one is taken: less than the
 /// patience with a stream that is the only one (`plan::hls::outage_limit_ms`), more than an encoder needs to start anew.
-pub const LOST_AFTER: Duration = Duration::from_secs(20);
+pub const LOST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What was recorded so long ago is of a talk before, and binds nobody to its rendition.
-const RECENT: Duration = Duration::from_secs(60);
+const RESUME_WINDOW: Duration = Duration::from_secs(60);
 
 /// What was given up is not tried again before so long has passed; each further time twice as long, up to six times.
-const AGAIN_AFTER: Duration = Duration::from_secs(5);
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 const MAX_DOUBLINGS: u32 = 6;
 
 /// The last chunk that a tape has read whole, and of which rendition. Clones are the same memory.
 #[derive(Clone, Debug, Default)]
-pub struct Memo(Arc<Mutex<Memory>>);
+pub struct ResumeState(Arc<Mutex<SavedState>>);
 
 /// Of a stream whose sound stands apart two are kept: each playlist has numbers of its own.
 #[derive(Clone, Debug, Default)]
-pub struct Memos {
+pub struct StreamResume {
     /// Of its picture, or of all of it.
-    pub picture: Memo,
+    pub video: ResumeState,
     /// Of its sound.
-    pub sound: Memo,
+    pub audio: ResumeState,
 }
 
-impl Memos {
+impl StreamResume {
     /// Forgets: what was read may not have reached the disk.
     pub fn forget(&self) {
-        self.picture.forget();
-        self.sound.forget();
+        self.video.forget();
+        self.audio.forget();
     }
 }
 
 #[derive(Debug, Default)]
-struct Memory {
+struct SavedState {
     last: Option<Last>,
     /// Since when the rendition of `last` cannot be had, and when that was seen last.
     missing: Option<(Instant, Instant)>,
     /// It was given up, and nothing good has come since.
-    given_up: Option<GivenUp>,
+    given_up: Option<AbandonedRendition>,
     /// One more for each connection that lives.
     lives: Arc<()>,
 }
@@ -60,7 +60,7 @@ struct Last {
 
 /// What was given up though the server has it: it brought nothing, or nothing that could be read.
 #[derive(Clone, Debug)]
-pub struct GivenUp {
+pub struct AbandonedRendition {
     /// What was taken of it last.
     last: Option<SegmentRef>,
     at: Instant,
@@ -68,17 +68,17 @@ pub struct GivenUp {
     times: u32,
 }
 
-impl GivenUp {
+impl AbandonedRendition {
     /// Whether a chunk, if it can be had, is a reason to try again.
     #[must_use]
     pub fn ends_with(&self, segment: &MediaSegment) -> bool {
-        let wait = AGAIN_AFTER * (1 << self.times.saturating_sub(1).min(MAX_DOUBLINGS));
+        let wait = RETRY_DELAY * (1 << self.times.saturating_sub(1).min(MAX_DOUBLINGS));
         self.at.elapsed() >= wait && !self.last.as_ref().is_some_and(|last| last.is(segment))
     }
 }
 
-impl Memo {
-    fn lock(&self) -> MutexGuard<'_, Memory> {
+impl ResumeState {
+    fn lock(&self) -> MutexGuard<'_, SavedState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -119,7 +119,7 @@ impl Memo {
     /// To be asked each time the variant of what was taken last cannot be had: whether it is to be given up.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        self.missing_for() >= LOST_AFTER
+        self.missing_for() >= LOST_TIMEOUT
     }
 
     /// The same, and for how long it could not be had.
@@ -128,25 +128,27 @@ impl Memo {
         let (mut memory, now) = (self.lock(), Instant::now());
         // One that was missing for a moment long ago (another mirror stood in for it) has been missing for that long
         // only if somebody has looked.
-        let since = memory.missing.filter(|(_, seen)| now - *seen < RECENT).map_or(now, |(since, _)| since);
+        let since =
+            memory.missing.filter(|(_, video_feed)| now - *video_feed < RESUME_WINDOW).map_or(now, |(since, _)| since);
         memory.missing = Some((since, now));
         now - since
     }
 
     /// It has been waited for long enough: the next one to ask gives it up, also where its playlist can be had.
-    pub fn lose(&self) {
+    pub fn give_up(&self) {
         let (mut memory, now) = (self.lock(), Instant::now());
         let times = memory.given_up.as_ref().map_or(0, |before| before.times) + 1;
-        memory.given_up = Some(GivenUp { last: memory.last.as_ref().map(|last| last.taken.clone()), at: now, times });
-        memory.missing = Some((now.checked_sub(LOST_AFTER).unwrap_or(now), now));
+        memory.given_up =
+            Some(AbandonedRendition { last: memory.last.as_ref().map(|last| last.taken.clone()), at: now, times });
+        memory.missing = Some((now.checked_sub(LOST_TIMEOUT).unwrap_or(now), now));
     }
 
     /// Whether it was given up. To be asked now and then: what nobody has asked about for long is tried anew.
     #[must_use]
-    pub fn given_up(&self) -> Option<GivenUp> {
+    pub fn given_up(&self) -> Option<AbandonedRendition> {
         let (mut memory, now) = (self.lock(), Instant::now());
         match &mut memory.missing {
-            Some((_, seen)) if now - *seen < RECENT => *seen = now,
+            Some((_, video_feed)) if now - *video_feed < RESUME_WINDOW => *video_feed = now,
             _ => memory.given_up = None,
         }
         memory.given_up.clone()
@@ -155,10 +157,10 @@ impl Memo {
     /// A connection begins, and lives as long as what is given back. True: it goes on with what one before
     /// it recorded a moment ago. (A second one beside one that lives is a handover: another file begins anyway.)
     #[must_use]
-    pub fn begin(&self) -> (Arc<()>, bool) {
+    pub fn start_session(&self) -> (Arc<()>, bool) {
         let memory = self.lock();
         let goes_on = Arc::strong_count(&memory.lives) == 1;
-        let recent = memory.last.as_ref().is_some_and(|last| last.at.elapsed() < RECENT);
+        let recent = memory.last.as_ref().is_some_and(|last| last.at.elapsed() < RESUME_WINDOW);
         (Arc::clone(&memory.lives), goes_on && recent)
     }
 }
@@ -173,18 +175,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_rendition_is_lost_when_it_has_failed_for_a_while() {
-        let memo = Memo::default();
-        assert!(!memo.is_lost());
-        tokio::time::advance(LOST_AFTER - Duration::from_millis(1)).await;
-        assert!(!memo.is_lost());
+        let resume_state = ResumeState::default();
+        assert!(!resume_state.is_lost());
+        tokio::time::advance(LOST_TIMEOUT - Duration::from_millis(1)).await;
+        assert!(!resume_state.is_lost());
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(memo.is_lost());
-        memo.found();
-        assert!(!memo.is_lost(), "it came back");
-        tokio::time::advance(RECENT).await;
-        assert!(!memo.is_lost(), "nobody has looked in between");
-        memo.lose();
-        assert!(memo.is_lost(), "waited for elsewhere");
+        assert!(resume_state.is_lost());
+        resume_state.found();
+        assert!(!resume_state.is_lost(), "it came back");
+        tokio::time::advance(RESUME_WINDOW).await;
+        assert!(!resume_state.is_lost(), "nobody has looked in between");
+        resume_state.give_up();
+        assert!(resume_state.is_lost(), "waited for elsewhere");
     }
 
     #[tokio::test(start_paused = true)]
@@ -200,35 +202,38 @@ mod tests {
             key: None,
             map: None,
         };
-        let memo = Memo::default();
-        memo.set("/a", SegmentRef::of(&segment(1)));
-        assert!(memo.given_up().is_none());
+        let resume_state = ResumeState::default();
+        resume_state.set("/a", SegmentRef::of(&segment(1)));
+        assert!(resume_state.given_up().is_none());
         for wait in [5, 10, 20] {
-            memo.lose();
-            let ends_with = |segment| memo.given_up().expect("given up").ends_with(&segment);
+            resume_state.give_up();
+            let ends_with = |segment| resume_state.given_up().expect("given up").ends_with(&segment);
             tokio::time::advance(Duration::from_secs(wait) - Duration::from_millis(1)).await;
             assert!(!ends_with(segment(2)), "too soon");
             tokio::time::advance(Duration::from_millis(1)).await;
             assert!(ends_with(segment(2)) && !ends_with(segment(1)), "that is old");
         }
-        tokio::time::advance(RECENT).await;
-        assert!(memo.given_up().is_none(), "long ago");
-        memo.lose();
-        memo.found();
-        assert!(memo.given_up().is_none(), "it came back");
+        tokio::time::advance(RESUME_WINDOW).await;
+        assert!(resume_state.given_up().is_none(), "long ago");
+        resume_state.give_up();
+        resume_state.found();
+        assert!(resume_state.given_up().is_none(), "it came back");
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_what_follows_at_once_goes_on() {
-        let memo = Memo::default();
-        assert!(!memo.begin().1, "nothing was there");
-        memo.set("/a", taken());
-        let (life, goes_on) = memo.begin();
-        assert!(goes_on && !memo.begin().1, "beside one that lives");
+        let resume_state = ResumeState::default();
+        assert!(!resume_state.start_session().1, "nothing was there");
+        resume_state.set("/a", taken());
+        let (life, goes_on) = resume_state.start_session();
+        assert!(goes_on && !resume_state.start_session().1, "beside one that lives");
         drop(life);
-        assert!(memo.begin().1);
-        tokio::time::advance(RECENT).await;
-        assert!(!memo.begin().1, "long ago");
-        assert_eq!((memo.of("/a"), memo.of("/b"), memo.variant().as_deref()), (Some(taken()), None, Some("/a")));
+        assert!(resume_state.start_session().1);
+        tokio::time::advance(RESUME_WINDOW).await;
+        assert!(!resume_state.start_session().1, "long ago");
+        assert_eq!(
+            (resume_state.of("/a"), resume_state.of("/b"), resume_state.variant().as_deref()),
+            (Some(taken()), None, Some("/a"))
+        );
     }
 }

@@ -6,7 +6,7 @@ use crate::source::SourceEnd;
 
 /// Why we stopped reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
+pub(super) enum StopCause {
     /// Someone asked for it.
     Asked(EndReason),
     /// Nothing came for too long.
@@ -21,25 +21,25 @@ pub(super) enum Why {
 
 /// The end reason: from what was asked, what arrived, and what the source said; never from an exit code
 /// alone, since mplayer's is 0 whatever happened. `exact`: the source knows how it ended.
-pub(super) fn judge(
-    why: Why,
+pub(super) fn judge_end(
+    why: StopCause,
     what: Option<Sniff>,
     bytes: u64,
     said: SourceEnd,
     exact: bool,
 ) -> (EndReason, Option<String>) {
     let reason = match why {
-        Why::Asked(reason) | Why::TimedOut(reason) => reason,
-        Why::Broken => EndReason::DiskFull,
-        Why::NotMedia => EndReason::NotMedia,
-        Why::Ended if matches!(what, Some(Sniff::NotMedia(_))) => EndReason::NotMedia,
-        Why::Ended if exact => said.reason.unwrap_or(EndReason::Eof),
+        StopCause::Asked(reason) | StopCause::TimedOut(reason) => reason,
+        StopCause::Broken => EndReason::DiskFull,
+        StopCause::NotMedia => EndReason::NotMedia,
+        StopCause::Ended if matches!(what, Some(Sniff::NotMedia(_))) => EndReason::NotMedia,
+        StopCause::Ended if exact => said.reason.unwrap_or(EndReason::Eof),
         // What it says of failed tries to connect is of the past once bytes came.
-        Why::Ended if bytes > 0 => match said.reason {
+        StopCause::Ended if bytes > 0 => match said.reason {
             Some(EndReason::SourceFailed) => EndReason::SourceFailed,
             _ => EndReason::Eof,
         },
-        Why::Ended => said.reason.unwrap_or(EndReason::Eof),
+        StopCause::Ended => said.reason.unwrap_or(EndReason::Eof),
     };
     (reason, if reason.is_wanted() { None } else { said.detail })
 }
@@ -55,20 +55,20 @@ mod tests {
         let said = |reason| SourceEnd { reason, detail: Some("words".to_owned()) };
         let http = EndReason::Http(404);
         let table = [
-            (Why::Asked(EndReason::WindowEnd), None, 5, Some(http), EndReason::WindowEnd),
-            (Why::TimedOut(EndReason::Stalled), None, 5, Some(EndReason::SourceFailed), EndReason::Stalled),
-            (Why::TimedOut(EndReason::NoFirstByte), None, 0, Some(EndReason::Network), EndReason::NoFirstByte),
-            (Why::Broken, None, 5, None, EndReason::DiskFull),
-            (Why::Ended, None, 0, Some(http), http),
-            (Why::Ended, None, 0, None, EndReason::Eof),
-            (Why::Ended, None, 5, Some(http), EndReason::Eof),
-            (Why::Ended, None, 5, Some(EndReason::SourceFailed), EndReason::SourceFailed),
-            (Why::Ended, html, 5, None, EndReason::NotMedia),
-            (Why::NotMedia, html, 5, None, EndReason::NotMedia),
-            (Why::Asked(EndReason::Shutdown), html, 5, None, EndReason::Shutdown),
+            (StopCause::Asked(EndReason::WindowEnd), None, 5, Some(http), EndReason::WindowEnd),
+            (StopCause::TimedOut(EndReason::Stalled), None, 5, Some(EndReason::SourceFailed), EndReason::Stalled),
+            (StopCause::TimedOut(EndReason::NoFirstByte), None, 0, Some(EndReason::Network), EndReason::NoFirstByte),
+            (StopCause::Broken, None, 5, None, EndReason::DiskFull),
+            (StopCause::Ended, None, 0, Some(http), http),
+            (StopCause::Ended, None, 0, None, EndReason::Eof),
+            (StopCause::Ended, None, 5, Some(http), EndReason::Eof),
+            (StopCause::Ended, None, 5, Some(EndReason::SourceFailed), EndReason::SourceFailed),
+            (StopCause::Ended, html, 5, None, EndReason::NotMedia),
+            (StopCause::NotMedia, html, 5, None, EndReason::NotMedia),
+            (StopCause::Asked(EndReason::Shutdown), html, 5, None, EndReason::Shutdown),
         ];
         for (why, what, bytes, reason, want) in table {
-            let (got, detail) = judge(why, what, bytes, said(reason), false);
+            let (got, detail) = judge_end(why, what, bytes, said(reason), false);
             assert_eq!(got, want, "{why:?} {what:?} {bytes} {reason:?}");
             assert_eq!(detail.is_none(), want.is_wanted(), "{want}");
         }

@@ -3,47 +3,50 @@
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Half, Life, PIECE, Part, START, apart, is_text, no_media, nobody_reads};
+use super::{
+    HANDOFF_BYTES, PlaylistClient, SNIFF_BYTES, SegmentProgress, StreamPart, demuxed_audio, is_text, no_media,
+    nobody_reads,
+};
 use crate::domain::hls::{InitSection, Key, MediaSegment};
 use crate::domain::segment::EndReason;
 use crate::plan::hls::SegmentRef;
-use crate::source::hls::client::{Body, Failure, MAX_CHUNK};
+use crate::source::hls::client::{Body, FetchFailure, MAX_SEGMENT_BYTES};
 use crate::source::hls::crypt::Cipher;
 use crate::source::hls::feed::Item;
 
-impl Life {
+impl PlaylistClient {
     /// Hands on a chunk, or the rest of it.
-    pub(super) async fn take(&mut self, segment: &MediaSegment, dated: bool) -> Result<(), Failure> {
+    pub(super) async fn fetch_segment(&mut self, segment: &MediaSegment, dated: bool) -> Result<(), FetchFailure> {
         let taken = SegmentRef::of(segment);
-        if self.part.as_ref().is_none_or(|part| !part.of.is(segment)) {
-            self.part = Some(Part::new(taken.clone()));
+        if self.progress.as_ref().is_none_or(|progress| !progress.of.is(segment)) {
+            self.progress = Some(SegmentProgress::new(taken.clone()));
         }
         if !segment.gap {
             let done = self.body(segment).await;
-            if let (Err(_), Some(part)) = (&done, &mut self.part) {
-                part.failures += 1;
+            if let (Err(_), Some(progress)) = (&done, &mut self.progress) {
+                progress.failures += 1;
             }
             done?;
             let end_date_time = segment.end_date_time().filter(|_| dated);
             self.send(Item::Whole(taken, end_date_time)).await?;
         } else {
-            self.skipped(&taken).await;
+            self.skip_segment(&taken).await;
         }
-        self.part = None;
+        self.progress = None;
         Ok(())
     }
 
     /// Where a file must have no hole the next connection, which the hole begins, begins behind it, or nobody would
     /// ever come past it. In its turn: what is on its way has still to be remembered before.
-    pub(super) async fn skipped(&self, segment: &SegmentRef) {
-        if self.half != Half::All && self.packed {
+    pub(super) async fn skip_segment(&self, segment: &SegmentRef) {
+        if self.part_of_stream != StreamPart::All && self.packed {
             // Where nobody reads any more the next chunk says so.
             let _ = self.out.send(Item::Whole(segment.clone(), None)).await;
         }
     }
 
-    async fn body(&mut self, segment: &MediaSegment) -> Result<(), Failure> {
-        let is_held = self.part.as_ref().is_some_and(|part| !part.held.is_empty());
+    async fn body(&mut self, segment: &MediaSegment) -> Result<(), FetchFailure> {
+        let is_held = self.progress.as_ref().is_some_and(|progress| !progress.held.is_empty());
         let had = |map: &InitSection| is_held || self.map.as_ref().is_some_and(|had| had.is(map));
         if let Some(map) = segment.map.as_ref().filter(|map| !had(map)) {
             let mut bytes = self.http.map(&map.url, map.range).await?;
@@ -56,11 +59,11 @@ impl Life {
                 self.map = Some(map.clone());
             }
         }
-        let received = self.part.as_ref().map_or(0, |part| part.received);
+        let received = self.progress.as_ref().map_or(0, |progress| progress.received);
         if received == 0 {
             let cipher = self.cipher(segment.key.as_ref(), segment.sequence).await?;
-            if let Some(part) = &mut self.part {
-                part.cipher = cipher;
+            if let Some(progress) = &mut self.progress {
+                progress.cipher = cipher;
             }
         }
         let mut body: Option<Body> = match self.http.segment(&segment.url, segment.range, received).await {
@@ -71,35 +74,35 @@ impl Life {
         while let Some(body) = &mut body
             && let Some(piece) = body.next().await?
         {
-            let Some(part) = &mut self.part else { return Ok(()) };
-            if part.received == 0 && segment.key.is_none() && is_text(&piece) {
+            let Some(progress) = &mut self.progress else { return Ok(()) };
+            if progress.received == 0 && segment.key.is_none() && is_text(&piece) {
                 return Err(no_media("a web page or JSON came instead of a chunk"));
             }
-            part.received += piece.len() as u64;
-            if part.received > MAX_CHUNK {
+            progress.received += piece.len() as u64;
+            if progress.received > MAX_SEGMENT_BYTES {
                 return Err(no_media("a chunk without end"));
             }
-            let bytes = match &mut part.cipher {
+            let bytes = match &mut progress.cipher {
                 Some(cipher) => cipher.push(&piece).into(),
                 None => piece,
             };
             // Its first pieces may be shorter than that.
-            part.start.extend(bytes.iter().take(START - part.start.len()));
-            self.packed |= apart::is_packed(&part.start);
+            progress.start.extend(bytes.iter().take(SNIFF_BYTES - progress.start.len()));
+            self.packed |= demuxed_audio::is_packed(&progress.start);
             self.hand_on(segment, bytes).await?;
         }
-        let Some(part) = &mut self.part else { return Ok(()) };
-        if part.received == 0 || segment.range.is_some_and(|range| part.received < range.length) {
-            return Err(Failure { reason: EndReason::Network, detail: "the chunk is cut short".to_owned() });
+        let Some(progress) = &mut self.progress else { return Ok(()) };
+        if progress.received == 0 || segment.range.is_some_and(|range| progress.received < range.length) {
+            return Err(FetchFailure { reason: EndReason::Network, detail: "the chunk is cut short".to_owned() });
         }
-        if let Some(cipher) = part.cipher.take() {
+        if let Some(cipher) = progress.cipher.take() {
             match cipher.finish() {
                 Some(rest) => self.hand_on(segment, rest.into()).await?,
                 None => self.say(&format!("chunk {}: its padding is wrong; is it the right key?", segment.sequence)),
             }
         }
         if self.holds(segment) {
-            let held = self.part.as_mut().map(|part| part.held.split().freeze()).unwrap_or_default();
+            let held = self.progress.as_mut().map(|progress| progress.held.split().freeze()).unwrap_or_default();
             self.send_at_once(held).await?;
             self.map.clone_from(&segment.map);
         }
@@ -107,10 +110,10 @@ impl Life {
     }
 
     /// Bytes of a chunk, or of its map: at once, or to those that wait for its end.
-    async fn hand_on(&mut self, segment: &MediaSegment, bytes: Bytes) -> Result<(), Failure> {
-        match &mut self.part {
-            Some(part) if self.half != Half::All && segment.map.is_some() => {
-                part.held.extend_from_slice(&bytes);
+    async fn hand_on(&mut self, segment: &MediaSegment, bytes: Bytes) -> Result<(), FetchFailure> {
+        match &mut self.progress {
+            Some(progress) if self.part_of_stream != StreamPart::All && segment.map.is_some() => {
+                progress.held.extend_from_slice(&bytes);
                 self.last_byte = Instant::now();
                 Ok(())
             }
@@ -118,7 +121,7 @@ impl Life {
         }
     }
 
-    async fn cipher(&mut self, key: Option<&Key>, sequence: u64) -> Result<Option<Cipher>, Failure> {
+    async fn cipher(&mut self, key: Option<&Key>, sequence: u64) -> Result<Option<Cipher>, FetchFailure> {
         let (url, iv) = match key {
             Some(Key::Aes128 { url, iv }) => (url, iv.unwrap_or_else(|| Cipher::iv_of(sequence))),
             None | Some(Key::Other(_)) => return Ok(None),
@@ -131,7 +134,7 @@ impl Life {
         Ok(Some(Cipher::new(key, iv)))
     }
 
-    async fn send(&mut self, item: Item) -> Result<(), Failure> {
+    async fn send(&mut self, item: Item) -> Result<(), FetchFailure> {
         if matches!(&item, Item::Bytes(bytes) if bytes.is_empty()) {
             return Ok(());
         }
@@ -141,8 +144,8 @@ impl Life {
     }
 
     /// All of it or, where this is given up before there is room for all, nothing.
-    async fn send_at_once(&mut self, bytes: Bytes) -> Result<(), Failure> {
-        let piece = bytes.len().div_ceil(self.out.max_capacity().div_ceil(2)).max(PIECE);
+    async fn send_at_once(&mut self, bytes: Bytes) -> Result<(), FetchFailure> {
+        let piece = bytes.len().div_ceil(self.out.max_capacity().div_ceil(2)).max(HANDOFF_BYTES);
         let room = self.out.reserve_many(bytes.len().div_ceil(piece)).await.map_err(|_| nobody_reads())?;
         for (n, room) in room.enumerate() {
             room.send(Item::Bytes(bytes.slice(n * piece..bytes.len().min((n + 1) * piece))));

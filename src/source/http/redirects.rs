@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::body::Body;
-use super::client::{Answer, Ask, Client};
+use super::client::{Client, HttpRequest, HttpResponse};
 use super::credentials::{Login, of_netrc};
 use super::playlist::{self, List};
 use super::socket::Hangup;
@@ -27,7 +27,7 @@ const MAX_DEPTH: u32 = 3;
 const MAX_REQUESTS: u32 = 30;
 
 /// The way to one stream.
-pub(super) struct Way {
+pub(super) struct RedirectChain {
     client: Arc<Client>,
     first: Url,
     /// The user's own, for the server of the first address only.
@@ -41,12 +41,12 @@ pub(super) struct Way {
 }
 
 /// What an address led to.
-enum Led {
+enum Target {
     Stream(Body),
     Lists(Vec<Url>),
 }
 
-impl Way {
+impl RedirectChain {
     pub(super) fn new(
         client: Arc<Client>,
         url: &StreamUrl,
@@ -65,12 +65,12 @@ impl Way {
         let mut first_failure = None;
         while let Some((url, depth)) = todo.pop() {
             match self.one(url).await {
-                Ok(Led::Stream(body)) => return Ok(body),
-                Ok(Led::Lists(_)) if depth == MAX_DEPTH => {
+                Ok(Target::Stream(body)) => return Ok(body),
+                Ok(Target::Lists(_)) if depth == MAX_DEPTH => {
                     let detail = format!("playlists that name playlists, more than {MAX_DEPTH} deep");
                     first_failure.get_or_insert(failed(EndReason::NotMedia, detail));
                 }
-                Ok(Led::Lists(entries)) => todo.extend(entries.into_iter().rev().map(|entry| (entry, depth + 1))),
+                Ok(Target::Lists(entries)) => todo.extend(entries.into_iter().rev().map(|entry| (entry, depth + 1))),
                 Err(end) => {
                     first_failure.get_or_insert(end);
                 }
@@ -80,13 +80,13 @@ impl Way {
     }
 
     /// Follows redirects from one address.
-    async fn one(&mut self, mut url: Url) -> Result<Led, SourceEnd> {
+    async fn one(&mut self, mut url: Url) -> Result<Target, SourceEnd> {
         for _ in 0..=MAX_REDIRECTS {
             self.asked += 1;
             if self.asked > MAX_REQUESTS {
                 return Err(failed(EndReason::NotMedia, format!("no stream after {MAX_REQUESTS} requests")));
             }
-            let answer = self.ask(&url).await?;
+            let answer = self.send(&url).await?;
             let status = answer.status;
             let kind = text(&answer.headers, &CONTENT_TYPE);
             (self.say)(&format!("{status} {kind}"));
@@ -102,7 +102,7 @@ impl Way {
         Err(failed(EndReason::Http(302), format!("more than {MAX_REDIRECTS} redirects")))
     }
 
-    async fn ask(&mut self, url: &Url) -> Result<Answer, SourceEnd> {
+    async fn send(&mut self, url: &Url) -> Result<HttpResponse, SourceEnd> {
         let printable = StreamUrl::parse(url.as_str()).map(|url| url.to_string()).unwrap_or_default();
         (self.say)(&format!("GET {printable}"));
         let at_first = url.origin() == self.first.origin();
@@ -116,7 +116,7 @@ impl Way {
         if let Some(agent) = self.headers.get(USER_AGENT) {
             elsewhere.insert(USER_AGENT, agent.clone());
         }
-        let answer = self.client.ask(Ask {
+        let answer = self.client.send(HttpRequest {
             url,
             login: login.as_ref(),
             headers: if at_first { &self.headers } else { &elsewhere },
@@ -129,7 +129,7 @@ impl Way {
     }
 
     /// What an answer that is no redirect is.
-    async fn answered(&self, url: &Url, answer: Answer, kind: &str) -> Result<Led, SourceEnd> {
+    async fn answered(&self, url: &Url, answer: HttpResponse, kind: &str) -> Result<Target, SourceEnd> {
         let status = answer.status;
         if !status.is_success() {
             return Err(failed(EndReason::Http(status.as_u16()), format!("the server answered {status}")));
@@ -146,7 +146,7 @@ impl Way {
         let hangup = answer.hangup;
         let stream = |body| {
             hangup.want();
-            Ok(Led::Stream(body))
+            Ok(Target::Stream(body))
         };
         let Some(start) = body.next().await else {
             // Nothing at all, or an error, which says itself what it is.
@@ -178,7 +178,7 @@ impl Way {
         }
         match refused {
             Some(why) if usable.is_empty() => Err(failed(EndReason::NotMedia, why)),
-            _ => Ok(Led::Lists(usable)),
+            _ => Ok(Target::Lists(usable)),
         }
     }
 
@@ -206,11 +206,11 @@ mod tests {
     use super::super::Setup;
     use super::*;
 
-    fn way(url: &str, may_be_private: Option<bool>) -> (Way, Url) {
+    fn way(url: &str, may_be_private: Option<bool>) -> (RedirectChain, Url) {
         let client = Arc::new(Client::new(&Setup::default()));
         let url = StreamUrl::parse(url).expect("valid");
-        let mut way =
-            Way::new(client, &url, HeaderMap::new(), CancellationToken::new(), Box::new(|_| {})).expect("way");
+        let mut way = RedirectChain::new(client, &url, HeaderMap::new(), CancellationToken::new(), Box::new(|_| {}))
+            .expect("way");
         way.may_be_private = way.may_be_private.or(may_be_private);
         let first = way.first.clone();
         (way, first)
