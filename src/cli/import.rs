@@ -104,17 +104,20 @@ pub fn to_json(report: &ImportReport) -> Value {
             "after": c.after,
         })
     });
-    json!({
+    let mut all = json!({
         "event": report.event,
         "talks": report.talks,
         "added": report.added,
         "changed": report.changed,
         "removed": report.removed,
         "unchanged": report.unchanged,
-        "recognised": report.joined,
         "warnings": warnings.collect::<Vec<_>>(),
         "changes": changes.collect::<Vec<_>>(),
-    })
+    });
+    if let Some(joined) = &report.joined {
+        all["recognised"] = json!(joined);
+    }
+    all
 }
 
 /// Prints the report for people.

@@ -7,7 +7,14 @@
 use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
 
 use super::rule::{Frequency, Rule, Until};
-use super::zone::Zone;
+
+/// A clock on a wall: times on it, and instants in UTC.
+pub trait WallClock {
+    /// The instant of a time on it.
+    fn utc(&self, local: NaiveDateTime) -> NaiveDateTime;
+    /// What it shows at an instant.
+    fn local(&self, utc: NaiveDateTime) -> NaiveDateTime;
+}
 
 /// Dates of a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,7 +60,13 @@ impl Budget {
 ///
 /// What repeats is the time on the clock, also across a clock change; hours, minutes and seconds pass as they do.
 #[must_use]
-pub fn expand(start: NaiveDateTime, rule: &Rule, zone: &Zone, wanted: Wanted, budget: &mut Budget) -> Expanded {
+pub fn expand(
+    start: NaiveDateTime,
+    rule: &Rule,
+    zone: &dyn WallClock,
+    wanted: Wanted,
+    budget: &mut Budget,
+) -> Expanded {
     let utc = |local: NaiveDateTime| zone.utc(local);
     let mut end = wanted.until;
     match rule.until {
@@ -112,7 +125,7 @@ impl Found {
 }
 
 /// Rules of years, months, weeks and days: each period is a set of days, each day a set of times.
-fn coarse(start: NaiveDateTime, rule: &Rule, zone: &Zone, found: &mut Found, budget: &mut Budget) {
+fn coarse(start: NaiveDateTime, rule: &Rule, zone: &dyn WallClock, found: &mut Found, budget: &mut Budget) {
     let rule = &completed(rule, start.date());
     let times = times(start.time(), rule);
     let interval = i64::from(rule.interval);
@@ -323,7 +336,7 @@ fn chosen(positions: &[i32], set: &[NaiveDateTime]) -> Vec<NaiveDateTime> {
 }
 
 /// Rules of hours, minutes and seconds: steps of equal length in real time, at which the clock is looked at.
-fn fine(rule: &Rule, zone: &Zone, found: &mut Found, budget: &mut Budget) {
+fn fine(rule: &Rule, zone: &dyn WallClock, found: &mut Found, budget: &mut Budget) {
     let unit: i64 = match rule.frequency {
         Frequency::Hourly => 3600,
         Frequency::Minutely => 60,

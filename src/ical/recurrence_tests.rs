@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::zone::Zone;
 use super::*;
 
 fn at(text: &str) -> NaiveDateTime {
@@ -100,7 +101,7 @@ fn by_the_crate(start: NaiveDateTime, rule: &str, max: u16) -> Option<Vec<NaiveD
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     /// Rules of hours and minutes are not compared: `FREQ=MINUTELY;BYHOUR=1;BYMONTH=1` from 31 January 2011 begins
     /// eleven days late in the crate.
@@ -117,15 +118,17 @@ proptest! {
         let rule = format!("FREQ={freq}{parts}{set_pos}");
         let start = at("2010-12-27 11:30") + TimeDelta::days(i64::try_from(days).expect("small"));
         let Some(want) = by_the_crate(start, &rule, 12) else { return Ok(()) };
-        let wanted = Wanted { from: start, until: at("2200-01-01 00:00"), max: 12 };
+        prop_assume!(want.len() == 12 || rule.contains("COUNT"));
+        prop_assume!(want.iter().all(|at| *at < self::at("2060-01-01 00:00")));
+        let wanted = Wanted { from: start, until: at("2060-01-01 00:00"), max: 12 };
         let (read, notes) = Rule::parse(&rule).expect("rule");
         prop_assert!(notes.is_empty(), "{:?}", notes);
-        let found = expand(start, &read, &Zone::Fixed(0), wanted, &mut Budget(50_000_000));
+        let found = expand(start, &read, &Zone::Fixed(0), wanted, &mut Budget(2_000_000));
         prop_assert_eq!(&found.dates, &want, "{} from {}", rule, start);
         // A window in the middle gives the dates in it.
         if let (Some(from), true) = (want.get(3), want.len() == 12) {
             let window = Wanted { from: *from, until: want[9], max: 100 };
-            let found = expand(start, &read, &Zone::Fixed(0), window, &mut Budget(50_000_000));
+            let found = expand(start, &read, &Zone::Fixed(0), window, &mut Budget(2_000_000));
             prop_assert_eq!(&found.dates[..], &want[3..9], "{} from {} within", rule, start);
         }
     }

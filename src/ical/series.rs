@@ -6,7 +6,7 @@ use chrono::{NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
 
 use super::calendar_zones::{CalendarZones, Moment};
 use super::component::{Field, Key, RawEvent};
-use super::recurrence::{Budget, Expanded, Wanted, expand};
+use super::recurrence::{Budget, Expanded, WallClock, Wanted, expand};
 use super::rule::Rule;
 use super::time::{self, WrittenTime};
 use super::zone::Zone;

@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use super::calendar_zones::{CalendarZones, Moment};
 use super::component::{Key, RawCalendar, RawEvent};
 use super::hall_rule::HallFinder;
+use super::recurrence::WallClock;
 use super::series::{self, Change, Date, Series, SeriesReader};
 use super::time::{self, WrittenTime};
 use super::versions::{self, At};
@@ -322,6 +323,10 @@ impl<'a> Reader<'a> {
                     }
                     if ms == 0 {
                         self.warn(WarningKind::ZeroLength, event, "it ends when it starts");
+                    }
+                    if let (WrittenTime::Date(from), WrittenTime::Date(to)) = (start.written, end.written) {
+                        // A day of a series may have 23 hours, or 25.
+                        return Ok(Length { days: to.signed_duration_since(from).num_days(), ms: 0 });
                     }
                     return Ok(Length { days: 0, ms });
                 }

@@ -3,10 +3,9 @@
 use chrono::{Datelike, NaiveDate, NaiveDateTime, TimeDelta};
 use chrono_tz::Tz;
 
-use super::recurrence::{self, Budget, Wanted};
+use super::recurrence::{self, Budget, WallClock, Wanted};
 use super::rule::{Rule, Until};
 use super::time::WrittenTime;
-use super::zone::Zone;
 
 /// One change of the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +33,19 @@ pub struct CustomZone {
     /// A zone with the same clock in these years, for what is shown; it decides nothing.
     pub alike: Option<Tz>,
     changes: Vec<Change>,
+}
+
+/// A clock so many seconds east of UTC.
+struct Offset(i32);
+
+impl WallClock for Offset {
+    fn utc(&self, local: NaiveDateTime) -> NaiveDateTime {
+        local.checked_sub_signed(TimeDelta::seconds(i64::from(self.0))).unwrap_or(local)
+    }
+
+    fn local(&self, utc: NaiveDateTime) -> NaiveDateTime {
+        utc.checked_add_signed(TimeDelta::seconds(i64::from(self.0))).unwrap_or(utc)
+    }
 }
 
 /// STANDARD or DAYLIGHT, as written.
@@ -77,7 +89,7 @@ impl CustomZone {
     pub fn add(&mut self, observance: &Observance, years: Years, budget: &mut Budget) {
         let (Some(start), Some(to)) = (observance.start, observance.to) else { return };
         let from = observance.from.unwrap_or(to);
-        let before = Zone::Fixed(from);
+        let before = Offset(from);
         let mut onsets = vec![before.utc(start)];
         onsets.extend(observance.dates.iter().map(|date| match date {
             WrittenTime::Utc(at) => *at,

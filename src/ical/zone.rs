@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone};
 use chrono_tz::Tz;
 
+use super::recurrence::WallClock;
 use super::time::offset_seconds;
 use super::vtimezone::CustomZone;
 use super::windows_zones::{iana_of, iana_of_display};
@@ -29,28 +30,6 @@ impl Zone {
         Ms(self.utc(local).and_utc().timestamp_millis())
     }
 
-    /// As [`Zone::instant`], as a time in UTC.
-    #[must_use]
-    pub fn utc(&self, local: NaiveDateTime) -> NaiveDateTime {
-        let seconds = match self {
-            Self::Named(zone) => i64::from(offset_at(*zone, local)),
-            Self::Fixed(seconds) => i64::from(*seconds),
-            Self::Custom(custom) => i64::from(custom.offset_at_local(local)),
-        };
-        local.checked_sub_signed(TimeDelta::seconds(seconds)).unwrap_or(local)
-    }
-
-    /// The local time at an instant given in UTC.
-    #[must_use]
-    pub fn local(&self, utc: NaiveDateTime) -> NaiveDateTime {
-        let seconds = match self {
-            Self::Named(zone) => zone.offset_from_utc_datetime(&utc).fix().local_minus_utc(),
-            Self::Fixed(seconds) => *seconds,
-            Self::Custom(custom) => custom.offset_at_utc(utc),
-        };
-        utc.checked_add_signed(TimeDelta::seconds(i64::from(seconds))).unwrap_or(utc)
-    }
-
     /// The zone of the IANA database that its times are shown in, where there is one.
     #[must_use]
     pub fn shown(&self) -> Option<Tz> {
@@ -59,6 +38,26 @@ impl Zone {
             Self::Custom(custom) => custom.alike,
             Self::Fixed(_) => None,
         }
+    }
+}
+
+impl WallClock for Zone {
+    fn utc(&self, local: NaiveDateTime) -> NaiveDateTime {
+        let seconds = match self {
+            Self::Named(zone) => i64::from(offset_at(*zone, local)),
+            Self::Fixed(seconds) => i64::from(*seconds),
+            Self::Custom(custom) => i64::from(custom.offset_at_local(local)),
+        };
+        local.checked_sub_signed(TimeDelta::seconds(seconds)).unwrap_or(local)
+    }
+
+    fn local(&self, utc: NaiveDateTime) -> NaiveDateTime {
+        let seconds = match self {
+            Self::Named(zone) => zone.offset_from_utc_datetime(&utc).fix().local_minus_utc(),
+            Self::Fixed(seconds) => *seconds,
+            Self::Custom(custom) => custom.offset_at_utc(utc),
+        };
+        utc.checked_add_signed(TimeDelta::seconds(i64::from(seconds))).unwrap_or(utc)
     }
 }
 

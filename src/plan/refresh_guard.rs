@@ -35,6 +35,8 @@ pub struct LostHall {
     pub reason: String,
     /// Which talks.
     pub talks: Vec<TalkId>,
+    /// The hall that they are in, and the one that they would go to.
+    pub names: (String, String),
 }
 
 /// Looks for objections. Only talks to come count: what is past is recorded or not, whatever the schedule says now.
@@ -81,13 +83,14 @@ pub fn objections(
     let lost = lost.into_iter().map(|((old, new), mut ids)| {
         ids.sort_unstable();
         let talks = if ids.len() == 1 { "1 talk".to_owned() } else { format!("{} talks", ids.len()) };
+        let names = (old.clone(), new.clone());
         let (old, new) = (shortened(&old, 60), shortened(&new, 60));
         let reason = if old == new {
             format!("{talks} to come in {old:?} would have no stream any more")
         } else {
             format!("{talks} to come would go from {old:?} to {new:?}, which has no stream (if {old:?} is called so now, add it to the aliases of {old:?} in the halls file)")
         };
-        LostHall { reason, talks: ids }
+        LostHall { reason, talks: ids, names }
     });
     Objections { reasons: out, halls: lost.collect() }
 }
@@ -96,10 +99,16 @@ pub fn objections(
 /// one hall that was renamed must not hold up every other change. Gives the reasons for people.
 pub fn hold_halls(diff: &mut Diff, known: &[KnownTalk], halls: &HallPlan, lost: &[LostHall]) -> Vec<String> {
     let places = halls.by_row();
-    let held: HashMap<TalkId, usize> = known
+    let name = |at: &usize| halls.halls.get(*at).map_or("", |hall| hall.name.as_str());
+    let in_hall: HashMap<TalkId, usize> =
+        known.iter().filter_map(|talk| Some((talk.id, *places.get(&talk.hall)?))).collect();
+    // Talks that are over go with the others: their hall is the same one.
+    let goes = |from: &usize, to: &usize| lost.iter().any(|l| l.names.0 == name(from) && l.names.1 == name(to));
+    let held: HashMap<TalkId, usize> = diff
+        .steps
         .iter()
-        .filter(|talk| lost.iter().any(|lost| lost.talks.contains(&talk.id)))
-        .filter_map(|talk| Some((talk.id, *places.get(&talk.hall)?)))
+        .filter_map(|step| Some((step.known?, step.row.hall)))
+        .filter_map(|(id, to)| Some((id, *in_hall.get(&id).filter(|from| goes(from, &to))?)))
         .collect();
     for step in &mut diff.steps {
         if let Some(hall) = step.known.and_then(|id| held.get(&id)) {
@@ -107,6 +116,7 @@ pub fn hold_halls(diff: &mut Diff, known: &[KnownTalk], halls: &HallPlan, lost: 
             step.changes.retain(|change| change.kind != ChangeKind::Hall);
         }
     }
+    diff.steps.retain(|step| !(step.changes.is_empty() && step.known.is_some_and(|id| held.contains_key(&id))));
     lost.iter().map(|lost| lost.reason.clone()).collect()
 }
 

@@ -7,6 +7,7 @@ mod guards;
 mod identity;
 mod oddities;
 mod offered;
+mod programmes;
 mod reexports;
 mod shared_data;
 mod streams;

@@ -471,6 +471,10 @@ pub fn apply(db: &Connection, prepared: &Prepared, options: ApplyOptions, now: M
         }
         if reasons.is_empty() && options.in_part && !lost.is_empty() {
             held = hold_halls(&mut diff, known_talks, &halls, &lost);
+            if diff.steps.is_empty() {
+                // Nothing else is new.
+                return Ok(Outcome::Refused(held));
+            }
         } else {
             reasons.extend(lost.iter().map(|lost| lost.reason.clone()));
         }

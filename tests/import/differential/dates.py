@@ -6,6 +6,7 @@ Each calendar is read in two windows: two years from its first DTSTART on, and t
 """
 
 import datetime as dt
+import itertools
 import json
 import pathlib
 import re
@@ -15,12 +16,14 @@ import zoneinfo
 import icalendar
 import recurring_ical_events
 
-UTC = dt.timezone.utc
 # Times that name no zone are read in this one, here and by the test that compares.
 HOME = zoneinfo.ZoneInfo("Europe/Berlin")
 YEARS = dt.timedelta(days=731)
-NOW = dt.datetime(2026, 12, 1, tzinfo=UTC)
+NOW = dt.datetime(2026, 12, 1, tzinfo=HOME)
 UNFOLD = re.compile(r"\r*\n[ \t]")
+
+
+OWN = itertools.count()
 
 
 def own_zones(text):
@@ -30,9 +33,10 @@ def own_zones(text):
         found = re.search(r"^TZID[^:\r\n]*:(.*?)\r?$", block, re.M)
         if found and re.search(r"^DTSTART", block, re.M):
             names.append(found.group(1))
-    for number, name in enumerate(dict.fromkeys(names)):
+    for name in dict.fromkeys(names):
         plain = name.replace("\\,", ",").replace("\\;", ";")
-        new = f"Own-Zone-{number}"
+        # The library keeps the first zone of a name that it sees, in whatever file.
+        new = f"Own-Zone-{next(OWN)}"
         text = re.sub(r"(?m)^(TZID[^:\r\n]*:)" + re.escape(name) + r"(\r?)$", rf"\g<1>{new}\g<2>", text)
         for written in (f'"{plain}"', plain):
             text = re.sub(r";TZID=" + re.escape(written) + r"(?=[:;])", f";TZID={new}", text)
@@ -52,9 +56,9 @@ def dates(calendars, start, stop):
     for calendar in calendars:
         for event in recurring_ical_events.of(calendar, components=["VEVENT"]).between(start, stop):
             begin = instant(event.start)
-            has_end = "DTEND" in event or "DURATION" in event
             if instant(start) <= begin < instant(stop):
-                out.append([begin, instant(event.end) - begin if has_end else None])
+                # The library gives an end to entries without one.
+                out.append([begin, (instant(event.end) - begin) or None])
     return sorted(out, key=lambda d: (d[0], d[1] or 0))
 
 
@@ -67,7 +71,7 @@ def main():
             windows = [NOW]
             try:
                 if first:
-                    windows.insert(0, dt.datetime.strptime(min(first), "%Y%m%d").replace(tzinfo=UTC) - dt.timedelta(days=1))
+                    windows.insert(0, dt.datetime.strptime(min(first), "%Y%m%d").replace(tzinfo=HOME) - dt.timedelta(days=1))
             except ValueError:
                 pass
             for start in windows:
