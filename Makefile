@@ -7,7 +7,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 test: export RUST_TEST_THREADS ?= 4
 test: export NEXTEST_TEST_THREADS ?= 4
 
-.PHONY: help demo test quick docs fuzz soak simulate bench deb test-deb fmt lint clean
+.PHONY: help demo test quick docs fuzz playlists soak simulate bench deb test-deb fmt lint clean
 
 help:
 	@echo "make demo    a small congress on this machine, recorded: about two minutes"
@@ -16,6 +16,7 @@ help:
 	@echo "make docs    writes the generated pages of docs/reference"
 	@echo "make fuzz    hostile input for FUZZ_SECONDS=300 a test (make test does it for 4 seconds each)"
 	@echo "make soak    a congress day of SOAK_MINUTES=60 on a server that misbehaves, with SOAK_KILLS=30 times kill -9"
+	@echo "make playlists  SEEDS=10000 HLS servers whose playlists lie (make test tries 1000)"
 	@echo "make simulate  SEEDS=3000 congress days of trouble in simulated time"
 	@echo "make diff-calendars  the dates of the test's calendars, and of CALENDARS=FOLDER, against two Python libraries"
 	@echo "make bench   the measurements of docs/BENCHMARKS.md (installs what it compares with; forty minutes)"
@@ -50,6 +51,10 @@ docs:
 
 fuzz:
 	STREAMRIP_FUZZ_SECONDS=$(or $(FUZZ_SECONDS),300) $(CARGO) test --locked --test fuzz
+
+playlists:
+	STREAMRIP_PLAYLIST_SEEDS=$(or $(SEEDS),10000) $(CARGO) test --locked \
+		--config 'profile.dev.package.streamrip.opt-level=2' --lib plan::hls::history
 
 soak: export SOAK_MINUTES ?= 60
 soak:

@@ -224,6 +224,59 @@ fn a_use_tree_is_taken_apart() {
 }
 
 #[test]
+fn only_the_catalog_speaks_sql() {
+    let words = [
+        "SELECT ",
+        "INSERT ",
+        "UPDATE ",
+        "DELETE FROM",
+        "PRAGMA ",
+        ".execute(",
+        ".execute_batch(",
+        ".query_row(",
+        ".prepare(",
+    ];
+    for (name, lines) in code() {
+        if layer_of(&name) == "catalog" {
+            continue;
+        }
+        for line in &lines {
+            assert!(!words.iter().any(|word| line.contains(word)), "src/{name}: {}", line.trim());
+        }
+    }
+}
+
+/// Functions of a file, each with its body's lines.
+fn functions(lines: &[String]) -> Vec<(&str, Vec<&str>)> {
+    let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in lines {
+        if let Some((_, name)) = line.split_once("fn ").filter(|_| !line.starts_with("        ")) {
+            found.push((name.split(['(', '<']).next().unwrap_or_default(), Vec::new()));
+        }
+        if let Some((_, body)) = found.last_mut() {
+            body.push(line);
+        }
+    }
+    found
+}
+
+#[test]
+fn who_changes_a_verdict_tells_the_assembly_queue() {
+    // Opening a segment is no reason to join; a merged one is stored by its index right after.
+    let exempt = ["open_segment", "insert"];
+    for (name, lines) in code().iter().filter(|(name, _)| layer_of(name) == "catalog") {
+        for (function, body) in functions(lines) {
+            let text = body.join(" ");
+            let mut updates = text.split("UPDATE segment SET ").skip(1);
+            let changes = updates.any(|sql| sql.split(" WHERE ").next().is_some_and(|set| set.contains("verdict = ")));
+            if (changes || text.contains("INTO segment (")) && !exempt.contains(&function) {
+                assert!(text.contains("assembly_queue::"), "src/{name}: {function} does not tell the assembly queue");
+            }
+        }
+    }
+}
+
+#[test]
 fn layers_use_only_what_is_below_them() {
     let mut wrong = Vec::new();
     for (name, lines) in code() {

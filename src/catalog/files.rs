@@ -140,8 +140,7 @@ pub fn assembly_is_gone(db: &Connection, assembly: AssemblyId, talk: TalkId, now
         "UPDATE assembly SET gone_ms = ?2, gone_reason = 'file missing' WHERE id = ?1 AND gone_ms IS NULL",
         [assembly.0, now.0],
     )?;
-    db.execute("INSERT OR REPLACE INTO assembly_todo (talk_id) VALUES (?1)", [talk.0])?;
-    Ok(())
+    super::assembly_queue::add(db, talk)
 }
 
 /// What SQLite finds wrong with the database itself; empty where it is sound. At most 100 lines.

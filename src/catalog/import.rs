@@ -119,6 +119,20 @@ fn known_talks(db: &Connection, event: EventId) -> Result<Vec<KnownTalk>> {
     Ok(out)
 }
 
+/// Row id and name of the events whose schedule has a source and a talk that ends after `since`, by name.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn refreshable(db: &Connection, since: Ms) -> Result<Vec<(EventId, String)>> {
+    let mut query = db.prepare_cached(
+        "SELECT id, name FROM event
+         WHERE source IS NOT NULL AND EXISTS (SELECT 1 FROM talk WHERE event_id = event.id AND end_ms > ?1)
+         ORDER BY name",
+    )?;
+    let rows = query.query_map([since.0], |row| Ok((EventId(row.get(0)?), row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// All events, as far as a new one is compared with them.
 ///
 /// # Errors
@@ -195,6 +209,10 @@ fn write_event(db: &Connection, import: &Import<'_>, now: Ms) -> Result<EventId>
                 "UPDATE event SET time_zone = ?2, pre_padding_ms = ?3, post_padding_ms = ?4, private_streams = ?5 WHERE id = ?1",
                 params![known.id.0, row.zone.name(), row.pre_padding_ms, row.post_padding_ms, row.private_streams],
             )?;
+            let paddings = |r: &EventRow| (r.pre_padding_ms, r.post_padding_ms);
+            if paddings(&known.row) != paddings(row) {
+                super::assembly_queue::event_changed(db, known.id)?;
+            }
         }
         return Ok(known.id);
     }

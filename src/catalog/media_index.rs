@@ -49,7 +49,7 @@ pub fn store(db: &Connection, segment: SegmentId, index: &MediaIndex, now: Ms) -
          WHERE id = ?1 AND verdict IN ('unchecked', 'media')",
     )?
     .execute((segment.0, verdict.as_str(), reason, now.0, start, end, index.media_ms()))?;
-    Ok(())
+    super::assembly_queue::segment_changed(db, segment)
 }
 
 /// What was found in a segment; `None` where it is not indexed, or was by another version.

@@ -6,21 +6,23 @@
 //! their transactions short, since an open one lets the write-ahead log grow.
 
 pub mod assemblies;
+pub mod assembly_queue;
 pub mod backup;
 pub mod daemon_runs;
 pub mod files;
 pub mod halls;
 pub mod import;
+pub mod manual;
 pub mod marks;
 pub mod media_index;
 pub mod merged;
 pub mod open;
+pub mod recovery;
 pub mod schedule;
 pub mod schedule_changes;
 mod schema_version;
 pub mod seams;
 pub mod segments;
-pub mod todo;
 pub mod troubles;
 pub mod writer;
 

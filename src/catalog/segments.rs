@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection as Db, OptionalExtension, Row, named_params};
 use uuid::Uuid;
 
-use super::{CatalogError, Result, marks};
+use super::{CatalogError, Result, assembly_queue, marks};
 use crate::domain::ids::{ConnectionId, HallId, SegmentId, StreamId};
 use crate::domain::interval::Interval;
 use crate::domain::media::{MediaSpan, TrackKind, TrackStretch};
@@ -188,7 +188,10 @@ pub fn close_segment(db: &Db, segment: Uuid, closed: &ClosedSegment) -> Result<(
         closed.at.0,
         why,
     ))?;
-    Ok(())
+    let id = db
+        .prepare_cached("SELECT id FROM segment WHERE uuid = ?1")?
+        .query_row([segment.to_string()], |row| row.get(0))?;
+    assembly_queue::segment_changed(db, SegmentId(id))
 }
 
 const COLUMNS: &str =
@@ -372,7 +375,7 @@ pub fn set_verdict(db: &Db, segment: SegmentId, verdict: Verdict, reason: &str, 
         "UPDATE segment SET verdict = ?2, verdict_reason = ?3, verdict_ms = ?4 WHERE id = ?1 AND verdict <> 'open'",
     )?
     .execute((segment.0, verdict.as_str(), reason, at.0))?;
-    Ok(())
+    assembly_queue::segment_changed(db, segment)
 }
 
 /// Segments that are open or closed but not indexed, oldest first.

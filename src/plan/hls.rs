@@ -1,16 +1,18 @@
 //! HLS: which variant is recorded, which chunks of a playlist are taken next, and when it is read again.
 
+mod history;
+
 use url::Url;
 
+pub use self::history::{SegmentHistory, SegmentRef};
 use crate::domain::hls::{MasterPlaylist, MediaPlaylist, MediaSegment, Quality, Variant};
 use crate::domain::time::{Ms, SECOND};
 
-/// A playlist whose newest chunk has a number smaller by at most this than one that was seen is an old
-/// copy of it, as load balancers hand them out; one that falls back further is of an encoder that began anew.
-const OLD_COPY: u64 = 3;
+/// A playlist that has had nothing new for so many target durations stands still.
+const STALE_TARGETS: i64 = 2;
 
-/// Dates of one chunk in two playlists differ by at most this (they are rounded). Milliseconds.
-const SAME_DATE_MS: i64 = SECOND;
+/// A pause of the encoder that is a gap of the recording, milliseconds: the time after which a tape calls a stall of HLS.
+const LONG_PAUSE_MS: i64 = 30 * SECOND;
 
 /// The newest chunk's date may lie ahead of our clock by so much. Milliseconds.
 const AHEAD_MS: i64 = 5 * SECOND;
@@ -38,36 +40,6 @@ const SOUND_PATIENCE_MS: i64 = 20 * SECOND;
 /// Its playlist may be missing for so long in any case: it is written after that of the picture. Milliseconds.
 const SOUND_WAIT_MIN_MS: i64 = 4 * SECOND;
 
-/// A chunk that was taken, to know it again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SegmentRef {
-    /// Media sequence number.
-    pub sequence: u64,
-    /// Its name on the server, see [`MediaSegment::name`].
-    pub name: String,
-    /// Its date.
-    pub program_date_time: Option<Ms>,
-}
-
-impl SegmentRef {
-    /// That one.
-    #[must_use]
-    pub fn of(segment: &MediaSegment) -> Self {
-        Self { sequence: segment.sequence, name: segment.name(), program_date_time: segment.program_date_time }
-    }
-
-    /// True where it is that one. Dates decide where both have one (to a second, since they are rounded and
-    /// computed anew): an encoder that was restarted uses numbers and names again.
-    #[must_use]
-    pub fn is(&self, segment: &MediaSegment) -> bool {
-        self.sequence == segment.sequence
-            && match (self.program_date_time, segment.program_date_time) {
-                (Some(a), Some(b)) => a.since(b).abs() <= SAME_DATE_MS,
-                _ => self.name == segment.name(),
-            }
-    }
-}
-
 /// From where on a playlist is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResumePoint {
@@ -75,41 +47,34 @@ pub struct ResumePoint {
     pub at: usize,
     /// So many chunks left the window before they could be taken.
     pub missed: u64,
-    /// Numbers began anew: what is here is new, whatever its numbers say.
+    /// The encoder began anew: what is here is new, whatever its numbers and names say.
     pub reset: bool,
+    /// Index of the newest segment that was passed, where the playlist still has it.
+    pub again: Option<usize>,
 }
 
-/// What follows a chunk that was taken.
-#[must_use]
-pub fn resume_after(playlist: &MediaPlaylist, taken: &SegmentRef) -> ResumePoint {
-    let segments = &playlist.segments;
-    let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return ResumePoint::default() };
-    let nothing = ResumePoint { at: segments.len(), ..ResumePoint::default() };
-    let anew = ResumePoint { reset: true, ..ResumePoint::default() };
-    if first.sequence > taken.sequence {
-        return ResumePoint { missed: first.sequence - taken.sequence - 1, ..ResumePoint::default() };
+impl ResumePoint {
+    /// The place behind the segment that this one is at.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self { at: self.at + 1, ..Self::default() }
     }
-    if last.sequence < taken.sequence {
-        let newer = match (taken.program_date_time, last.program_date_time) {
-            (Some(taken), Some(last)) => last.since(taken) > SAME_DATE_MS,
-            _ => taken.sequence - last.sequence > OLD_COPY,
-        };
-        return if newer { anew } else { nothing };
-    }
-    match segments.iter().position(|segment| segment.sequence == taken.sequence) {
-        Some(at) if taken.is(&segments[at]) => ResumePoint { at: at + 1, ..ResumePoint::default() },
-        _ => anew,
+
+    /// True where the segment at this place was passed before, and is taken once more.
+    #[must_use]
+    pub fn is_again(self) -> bool {
+        self.again == Some(self.at)
     }
 }
 
-/// Where a new connection begins. `taken`: what the last connection took completely. That chunk is taken
-/// once more, so that the seam between the two files is found by equal packets; the file of a chunk that
-/// was cut in the middle ends with it. Nothing made before `from` is taken, as far as that is known at `now`.
-/// `muxed`: see [`needs_new_file`].
+/// Where a connection begins. `history`: what the connections before it have passed, which this one goes on from. The
+/// newest of them is taken once more, so that the seam between the two files is found by equal packets; the file of a
+/// segment that was cut in the middle ends with it. Nothing made before `from` is taken, as far as that is known at
+/// `now`. `muxed`: see [`needs_new_file`].
 #[must_use]
 pub fn first_segment(
     playlist: &MediaPlaylist,
-    taken: Option<&SegmentRef>,
+    history: &mut SegmentHistory,
     now: Ms,
     from: Ms,
     muxed: bool,
@@ -120,18 +85,28 @@ pub fn first_segment(
         true => 0,
         false => segment_starts(playlist, now).iter().position(|start| *start >= from).unwrap_or(segments.len()),
     };
-    let Some(taken) = taken else { return ResumePoint { at: earliest, ..ResumePoint::default() } };
-    let start = resume_after(playlist, taken);
-    let again = match start.at.checked_sub(1).and_then(|before| segments.get(before)) {
-        Some(before) if taken.is(before) => {
-            // Not where the file must be another one after it, and not where nothing will follow.
-            let next = segments.get(start.at);
-            let over = next.is_none() && playlist.ended;
-            if over || next.is_some_and(|next| needs_new_file(before, next, muxed)) { start.at } else { start.at - 1 }
+    let is_new = history.is_new();
+    let quiet_ms = now.since(history.news_at());
+    let point = history.locate(playlist, now);
+    let again = point.again.filter(|again| {
+        let next = segments.get(point.at);
+        // A playlist that stands still: taken with each connection anew, its last segment would stand in many files. When
+        // it goes on, all that is new was made after a pause, which an overlap of the files would hide.
+        let is_still = quiet_ms > STALE_TARGETS * playlist.target_ms + SECOND;
+        let new_ms: i64 = segments[point.at.min(segments.len())..].iter().map(|segment| segment.duration_ms).sum();
+        let is_stale = is_still && (next.is_none() || (quiet_ms > LONG_PAUSE_MS && new_ms < quiet_ms / 2));
+        let is_over = next.is_none() && playlist.ended;
+        // Where the file must be another one behind it, nobody would ever come past it.
+        let is_before_new_file = next.is_some_and(|next| needs_new_file(&segments[*again], next, muxed));
+        !(is_stale || is_over || is_before_new_file || *again < earliest)
+    });
+    let at = again.unwrap_or(point.at).max(earliest);
+    if is_new || at > point.at {
+        for segment in &segments[point.at.min(at)..at] {
+            history.pass(segment);
         }
-        _ => start.at,
-    };
-    ResumePoint { at: again.max(earliest), ..start }
+    }
+    ResumePoint { at, again, ..point }
 }
 
 /// True where two chunks cannot stand in one file: the start of the MP4 is another one, or its clock. (In

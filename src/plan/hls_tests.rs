@@ -1,7 +1,5 @@
 //! What is taken of a playlist.
 
-use proptest::prelude::*;
-
 use super::*;
 use crate::domain::hls::{AudioRendition, InitSection};
 
@@ -40,14 +38,18 @@ fn dated(sequences: std::ops::Range<u64>, behind: i64) -> MediaPlaylist {
     playlist
 }
 
-fn taken(sequence: u64) -> SegmentRef {
-    SegmentRef::of(&segment(sequence))
+/// What was passed of a window: all of it up to this number.
+fn passed(playlist: &MediaPlaylist, last: u64) -> SegmentHistory {
+    let mut history = SegmentHistory::default();
+    history.locate(playlist, NOW.minus(1000));
+    playlist.segments.iter().filter(|segment| segment.sequence <= last).for_each(|segment| history.pass(segment));
+    history
 }
 
 #[test]
-fn what_follows_a_chunk() {
+fn what_follows_a_segment() {
     let (at, missed, reset) = (
-        |at| ResumePoint { at, ..ResumePoint::default() },
+        |at: usize| ResumePoint { at, again: at.checked_sub(1), ..ResumePoint::default() },
         |missed| ResumePoint { missed, ..ResumePoint::default() },
         ResumePoint { reset: true, ..ResumePoint::default() },
     );
@@ -56,41 +58,47 @@ fn what_follows_a_chunk() {
         ("nothing yet", window(10..15), 14, at(5)),
         ("the window went on exactly so far", window(10..15), 9, missed(0)),
         ("the window has passed three", window(10..15), 6, missed(3)),
-        ("an old copy", window(7..12), 14, at(5)),
+        ("an old copy", window(7..12), 14, ResumePoint { at: 5, ..ResumePoint::default() }),
         ("an encoder that began anew", window(0..3), 14, reset),
-        ("nothing in it", window(0..0), 14, at(0)),
+        ("nothing in it", window(0..0), 14, ResumePoint::default()),
     ] {
-        assert_eq!(resume_after(&playlist, &taken(last)), want, "{what}");
+        let before = window((last + 1_u64).saturating_sub(5)..last + 1);
+        assert_eq!(passed(&before, last).locate(&playlist, NOW), want, "{what}");
     }
-    // The same number under another name, as after a restart that was not seen.
-    let other = SegmentRef { name: "other.ts".to_owned(), ..taken(12) };
-    assert_eq!(resume_after(&window(10..15), &other), reset);
+    // Other names under the same numbers, as after a restart that was not seen.
+    let mut other = window(10..15);
+    for segment in &mut other.segments {
+        segment.url = url(&format!("b{}.ts", segment.sequence));
+    }
+    assert_eq!(passed(&window(8..13), 12).locate(&other, NOW), reset);
     // Another host and a signature say nothing.
     let mut signed = window(10..15);
     for segment in &mut signed.segments {
         segment.url =
             Url::parse(&format!("https://edge7/sig-{0}/{0}.ts?token=1", segment.sequence)).expect("an address");
     }
-    assert_eq!(resume_after(&signed, &taken(12)), at(3));
+    assert_eq!(passed(&window(8..13), 12).locate(&signed, NOW), at(3));
 }
 
 #[test]
-fn dates_tell_an_encoder_that_began_anew_from_an_old_copy() {
-    let of = |playlist: &MediaPlaylist| SegmentRef::of(playlist.segments.last().expect("one"));
-    let before = of(&dated(0..12, 60_000));
-    assert!(resume_after(&dated(0..3, 2000), &before).reset, "fallen back by many");
-    assert!(resume_after(&dated(7..10, 2000), &before).reset, "fallen back by two, and newer");
-    assert!(resume_after(&dated(7..13, 2000), &before).reset, "the same number, and newer");
-    let mut old = dated(0..12, 60_000);
-    old.segments.truncate(5);
-    assert_eq!(resume_after(&old, &before), ResumePoint { at: 5, ..ResumePoint::default() }, "older by many");
+fn a_clip_that_had_ended_is_followed_by_a_stream_of_the_same_names() {
+    let clip = MediaPlaylist { ended: true, ..window(0..5) };
+    let mut history = passed(&clip, 4);
+    assert_eq!(history.locate(&clip, NOW).at, 5);
+    assert!(history.locate(&window(0..1), NOW).reset);
+    history.pass(&segment(0));
+    assert_eq!(history.locate(&window(0..2), NOW).at, 1);
+    // An end that was told by mistake, while the window went on.
+    let mut history = passed(&clip, 4);
+    assert_eq!(history.locate(&window(2..7), NOW), ResumePoint { at: 3, again: Some(2), ..ResumePoint::default() });
 }
 
 #[test]
 fn a_new_connection_takes_the_last_chunk_again_and_a_first_one_reaches_back() {
     let long_ago = NOW.minus(3_600_000);
     let at = |playlist: &MediaPlaylist, last: Option<u64>, from: Ms| {
-        first_segment(playlist, last.map(taken).as_ref(), NOW, from, false).at
+        let before = |last: u64| passed(&window((last + 1).saturating_sub(5)..last + 1), last);
+        first_segment(playlist, &mut last.map(before).unwrap_or_default(), NOW, from, false).at
     };
     let live = window(10..15);
     assert_eq!(at(&live, None, long_ago), 0, "all that the window holds");
@@ -118,7 +126,8 @@ fn another_start_of_an_mp4_is_another_file() {
     for segment in &mut live.segments {
         segment.map = map(if segment.sequence < 12 { "a.mp4" } else { "b.mp4" });
     }
-    let again = |playlist: &MediaPlaylist, last| first_segment(playlist, Some(&taken(last)), NOW, Ms(0), false).at;
+    let again =
+        |playlist: &MediaPlaylist, last| first_segment(playlist, &mut passed(playlist, last), NOW, Ms(0), false).at;
     let anew = |playlist: &MediaPlaylist, at: usize, muxed| {
         needs_new_file(&playlist.segments[at - 1], &playlist.segments[at], muxed)
     };
@@ -136,7 +145,7 @@ fn another_start_of_an_mp4_is_another_file() {
     ts.segments[3].discontinuity = true;
     assert_eq!((anew(&ts, 3, false), again(&ts, 12)), (false, 2));
     // Where it is put together with another playlist's it does, and so it is not taken again.
-    let muxed = first_segment(&ts, Some(&taken(12)), NOW, Ms(0), true).at;
+    let muxed = first_segment(&ts, &mut passed(&ts, 12), NOW, Ms(0), true).at;
     assert_eq!((anew(&ts, 3, true), anew(&ts, 2, true), muxed), (true, false, 3));
 }
 
@@ -252,40 +261,4 @@ fn sound_that_stands_apart_is_named() {
     };
     assert_eq!(names(&rank_variants(&master, Quality::Best)), ["inside", "apart+floor", "small"]);
     assert_eq!(names(&rank_variants(&master, Quality::Audio)), ["floor", "translation", "translation"]);
-}
-
-proptest! {
-    /// A live window moves on while it is read at odd times; connections come and go. Nothing that was in a
-    /// window when it was read is left out, and within a connection nothing is taken twice.
-    #[test]
-    fn nothing_is_left_out_and_nothing_taken_twice(
-        steps in prop::collection::vec((0_u64..8, any::<bool>()), 1..60), size in 1_u64..9,
-    ) {
-        let (mut newest, mut last) = (size, None::<SegmentRef>);
-        let mut all: Vec<u64> = Vec::new();
-        let mut missed = 0;
-        for (step, reconnect) in steps {
-            newest += step;
-            let playlist = window(newest - size..newest);
-            let start = match &last {
-                Some(last) if !reconnect => resume_after(&playlist, last),
-                last => first_segment(&playlist, last.as_ref(), NOW, Ms(0), false),
-            };
-            prop_assert!(!start.reset);
-            missed += start.missed;
-            if reconnect && last.is_some() && start.missed == 0 && start.at < playlist.segments.len() {
-                let again = playlist.segments[start.at].sequence;
-                prop_assert!(all.last().is_none_or(|last| again == *last || again == last + 1));
-                if all.last() == Some(&again) {
-                    all.pop();
-                }
-            }
-            all.extend(playlist.segments[start.at..].iter().map(|c| c.sequence));
-            last = playlist.segments.last().map(SegmentRef::of).or(last);
-        }
-        prop_assert!(all.windows(2).all(|w| w[0] < w[1]), "{:?}", all);
-        let (first, last) = (all[0], all[all.len() - 1]);
-        prop_assert_eq!(last, newest - 1);
-        prop_assert_eq!(last - first + 1, all.len() as u64 + missed);
-    }
 }

@@ -24,12 +24,23 @@ pub struct Channel {
     pub dated_from: Option<Ms>,
     /// How long a chunk is said to be, milliseconds.
     pub chunk_ms: i64,
+    /// What EXT-X-MEDIA-SEQUENCE says of the first chunk's number; `None`: the tag is missing.
+    pub sequence: fn(u64) -> Option<u64>,
 }
 
 impl Channel {
     pub fn start(window: u64) -> Self {
         let server = WebServer::start();
-        Self { server, window, numbers: 0..0, life: 0, tags: HashMap::new(), dated_from: None, chunk_ms: 200 }
+        Self {
+            server,
+            window,
+            numbers: 0..0,
+            life: 0,
+            tags: HashMap::new(),
+            dated_from: None,
+            chunk_ms: 200,
+            sequence: Some,
+        }
     }
 
     pub fn url(&self) -> String {
@@ -73,7 +84,9 @@ impl Channel {
     pub fn write(&self, end: &str) {
         let seconds = self.chunk_ms as f64 / 1000.0;
         let mut text = format!("#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:{seconds}\n");
-        text.push_str(&format!("#EXT-X-MEDIA-SEQUENCE:{}\n", self.numbers.start));
+        if let Some(sequence) = (self.sequence)(self.numbers.start) {
+            text.push_str(&format!("#EXT-X-MEDIA-SEQUENCE:{sequence}\n"));
+        }
         for number in self.numbers.clone() {
             text.push_str(self.tags.get(&number).map_or("", |tags| tags));
             if let Some(from) = self.dated_from {

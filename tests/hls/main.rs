@@ -4,6 +4,7 @@ mod apart;
 #[path = "../bench/mod.rs"]
 mod bench;
 mod channel;
+mod lying;
 mod real;
 mod scripted;
 mod trouble;

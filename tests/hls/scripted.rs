@@ -154,8 +154,8 @@ async fn numbers_that_begin_anew_are_a_restarted_encoder_and_a_chunk_that_never_
     assert_eq!(segments.len(), 1, "{:?}", bench.ends());
     assert_same(&segments[0].content, &[before, live.chunks([0, 1, 3, 4])].concat(), "one file");
     let lines = bench.lines();
-    assert!(lines.iter().any(|l| l.contains("numbers began anew at 0")), "{lines:?}");
-    assert!(lines.iter().any(|l| l.contains("chunk 2 is left out")), "{lines:?}");
+    assert!(lines.iter().any(|l| l.contains("the encoder began anew at segment 0")), "{lines:?}");
+    assert!(lines.iter().any(|l| l.contains("segment 2 is left out")), "{lines:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::support::env::Env;
 use crate::catalog::schedule::{Snapshot, TalkFilter, schedule_version, snapshot};
@@ -80,6 +81,8 @@ pub struct Core {
     scope: Option<EventId>,
     state: Mutex<State>,
     reconciled: watch::Sender<Instant>,
+    /// Ends the timers that wait for a start.
+    timers_stop: CancellationToken,
 }
 
 impl Core {
@@ -93,6 +96,7 @@ impl Core {
             scope,
             state: Mutex::default(),
             reconciled: watch::Sender::new(Instant::now()),
+            timers_stop: CancellationToken::new(),
         })
     }
 
@@ -305,8 +309,8 @@ impl Core {
             if !state.timers.insert(at) {
                 continue;
             }
-            let core = Arc::clone(self);
-            tokio::spawn(async move {
+            let (core, stop) = (Arc::clone(self), self.timers_stop.clone());
+            let timer = async move {
                 while let Some(left) = positive(at.since(core.env.clock.now())) {
                     tokio::time::sleep(left.min(LOOK_AGAIN)).await;
                 }
@@ -314,7 +318,8 @@ impl Core {
                 let mut state = core.state.lock().await;
                 state.timers.remove(&at);
                 core.reconcile_locked(state).await;
-            });
+            };
+            tokio::spawn(async move { stop.run_until_cancelled(timer).await });
         }
     }
 
@@ -345,6 +350,7 @@ impl Core {
     /// Stops all tapes and waits until their files are closed and their rows written. No tape starts
     /// afterwards.
     pub async fn stop(&self, reason: EndReason) {
+        self.timers_stop.cancel();
         let tapes = {
             let mut state = self.state.lock().await;
             state.stopping = true;

@@ -11,6 +11,7 @@ mod heartbeat;
 mod run;
 pub mod source_log;
 pub mod status;
+mod supervisor;
 mod systemd;
 pub mod ticker;
 mod worker;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
-use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::alarms::{self, Caller};
@@ -15,6 +14,7 @@ use super::catalog_sink::Journal;
 use super::core::Core;
 use super::heartbeat::Heart;
 use super::status::{self, Status};
+use super::supervisor::Supervisor;
 use super::systemd::Notifier;
 use super::ticker::Ticker;
 use super::worker::{self, Doing, Worker};
@@ -28,7 +28,7 @@ use crate::app::support::{free_space, symlink_guard};
 use crate::awake::Awake;
 use crate::catalog::daemon_runs::DaemonRun;
 use crate::catalog::writer::Writer;
-use crate::catalog::{self, assemblies, daemon_runs, schedule_changes};
+use crate::catalog::{self, assemblies, assembly_queue, daemon_runs, schedule_changes};
 use crate::domain::ids::{AssemblyId, EventId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::segment::EndReason;
@@ -83,8 +83,21 @@ const LAST_WRITES: Duration = Duration::from_secs(3);
 /// Messages about the last talk have this long to be delivered, where the daemon ends because all is done.
 const LAST_MESSAGES: Duration = Duration::from_secs(10);
 
-/// Likewise, where somebody waits for the daemon to end.
+/// A part that is stopped, and messages where somebody waits for the daemon to end, have this long.
 const SOON: Duration = Duration::from_secs(1);
+
+/// Writes to the catalog which joined files the hook has taken.
+const HOOK_LEDGER: &str = "hook ledger";
+/// Indexes closed segments and joins talks.
+const WORKER: &str = "worker";
+/// Writes the status, every second.
+const STATUS: &str = "status";
+/// Sends messages and alarms.
+const MESSAGES: &str = "messages";
+/// Writes the heartbeat.
+const HEARTBEAT: &str = "heartbeat";
+/// Keeps the machine from sleeping.
+const SLEEP_INHIBITOR: &str = "sleep inhibitor";
 
 /// Runs a daemon until `shutdown` resolves, or until done.
 ///
@@ -127,7 +140,6 @@ pub async fn run(
     let reconciled = core.reconciliations();
     let (tell_taken, taken) = mpsc::unbounded_channel();
     let post = alarms::post(env, move || reconciled.borrow().elapsed(), tell_taken);
-    let noting = tokio::spawn(alarms::note(writer.clone(), Arc::clone(&env.clock), taken));
     let worker = worker.telling(tell_done, post.clone());
     alarms::restarted(&post, before, recovery.describe(), started);
     let watcher = Arc::new(Mutex::new(reader()?));
@@ -141,18 +153,22 @@ pub async fn run(
     let mut ticker = Ticker::start(Arc::clone(&core)).await.map_err(failed)?;
     add_refresh(&ticker, env, &writer, &watcher).await?;
     add_backup(&ticker, env).await.map_err(failed)?;
-    let working = tokio::spawn(worker.run());
-    let telling = tokio::spawn(tell(Arc::clone(&core), env.clone(), started, options.problems, doing.clone(), seen));
-    let caller = Caller::new(env.clone(), Arc::clone(&core), Arc::clone(&watcher), post.clone(), started, last_change)
-        .handing_over(untold);
-    let calling = post.has_ways().then(|| tokio::spawn(caller.run(done_talks)));
-    let beating = tokio::spawn(beat(Heart::new(writer.clone(), run_id, Arc::clone(&env.clock))));
-
-    let awake = env
-        .settings
-        .record
-        .keep_awake
-        .then(|| AbortOnDropHandle::new(tokio::spawn(stay_awake(Arc::clone(&core), env.clone()))));
+    let mut parts = Supervisor::default();
+    parts.start(HOOK_LEDGER, alarms::note(writer.clone(), Arc::clone(&env.clock), taken));
+    parts.start(WORKER, worker.run());
+    parts.start(STATUS, tell(Arc::clone(&core), env.clone(), started, options.problems, doing.clone(), seen));
+    if post.has_ways() {
+        let caller =
+            Caller::new(env.clone(), Arc::clone(&core), Arc::clone(&watcher), post.clone(), started, last_change);
+        parts.start(MESSAGES, caller.handing_over(untold).run(done_talks));
+    } else {
+        // Nobody reads them: a talk's file counts as not expected once its message is dropped.
+        drop(done_talks);
+    }
+    parts.start(HEARTBEAT, beat(Heart::new(writer.clone(), run_id, Arc::clone(&env.clock))));
+    if env.settings.record.keep_awake {
+        parts.start(SLEEP_INHIBITOR, stay_awake(Arc::clone(&core), env.clone()));
+    }
 
     let done = async {
         if options.until_done {
@@ -175,30 +191,17 @@ pub async fn run(
 
     tracing::info!("stopping: closing files");
     systemd.stopping();
-    telling.abort();
-    beating.abort();
-    drop(awake);
+    parts.stop(STATUS, SOON).await;
+    parts.stop(HEARTBEAT, SOON).await;
+    parts.stop(SLEEP_INHIBITOR, SOON).await;
     core.stop(EndReason::Shutdown).await;
     // Only now: what it was joining is made again at the next start.
-    working.abort();
-    let _ = working.await;
+    parts.stop(WORKER, LAST_WRITES).await;
     // It ends by itself, now that no talk can be done any more.
-    if let Some(calling) = calling {
-        let _ = tokio::time::timeout(LAST_WRITES, calling).await;
-    }
-    // Before the writer ends: what the hook takes yet is written down.
-    let left = post.flush(if finished { LAST_MESSAGES } else { SOON }).await;
-    if left.messages > 0 {
-        tracing::warn!("{} message(s) could not be delivered in time", left.messages);
-    }
-    if left.files > 0 {
-        tracing::warn!(
-            "notify.on_talk_done has not taken {} joined file(s) yet: the next start hands them over",
-            left.files
-        );
-    }
-    noting.abort();
-    let _ = noting.await;
+    parts.finish(MESSAGES, LAST_WRITES).await;
+    deliver(&post, if finished { LAST_MESSAGES } else { SOON }).await;
+    // After the hook: the files that it takes yet are written down.
+    parts.stop(HOOK_LEDGER, LAST_WRITES).await;
     ticker.stop().await;
     let _ = std::fs::remove_file(env.data_dir.join(status::FILE_NAME));
     let stopped = env.clock.now();
@@ -224,6 +227,20 @@ pub async fn run(
     })
     .await?;
     Ok(if missing == 0 { Outcome::Complete } else { Outcome::Incomplete(missing) })
+}
+
+/// Delivers the messages that wait, for `deadline` at most, and logs what is left.
+async fn deliver(post: &crate::notify::Post, deadline: Duration) {
+    let left = post.flush(deadline).await;
+    if left.messages > 0 {
+        tracing::warn!("{} message(s) could not be delivered in time", left.messages);
+    }
+    if left.files > 0 {
+        tracing::warn!(
+            "notify.on_talk_done has not taken {} joined file(s) yet: the next start hands them over",
+            left.files
+        );
+    }
 }
 
 /// What a daemon begins with.
@@ -253,6 +270,7 @@ async fn begin(env: &Env, scope: Option<EventId>, lock: &Arc<DaemonLock>) -> Res
         let begun = blocking(move || {
             let _lock = lock;
             let mut db = catalog::open_writer(&job.data_dir)?;
+            assembly_queue::set_paddings(&db, &job.settings.record)?;
             let (before, last_change) = (daemon_runs::newest(&db)?, schedule_changes::newest(&db)?);
             let recovery = recover::recover(&job, &mut db, &cancel)?;
             let run_id = daemon_runs::begin(&db, Uuid::now_v7(), scope, job.clock.now())?;

@@ -21,7 +21,7 @@ use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::free_space;
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::writer::Writer;
-use crate::catalog::{self, segments, todo, troubles};
+use crate::catalog::{self, assembly_queue, segments, troubles};
 use crate::domain::ids::{EventId, SegmentId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::segment::Verdict;
@@ -268,7 +268,7 @@ impl Worker {
             Err(e) => {
                 tracing::error!("talk {} {:?} cannot be joined now: {e}", talk.id, talk.title);
                 let (id, problem) = (talk.id, e.to_string());
-                self.writer.call(move |db| todo::failed(db, id, &problem, now)).await?;
+                self.writer.call(move |db| assembly_queue::failed(db, id, &problem, now)).await?;
             }
         }
         Ok(())
@@ -281,7 +281,7 @@ impl Worker {
         let scope = self.scope;
         let given_up = self.given_up();
         self.read(move |db| {
-            let listed = todo::due(db, now)?;
+            let listed = assembly_queue::due(db, now)?;
             if listed.is_empty() {
                 return Ok(listed);
             }
@@ -335,7 +335,7 @@ pub(super) fn is_done(db: &Connection, env: &Env, scope: Option<EventId>, given_
         return Ok(false);
     }
     let filter = TalkFilter { event: scope, ..TalkFilter::default() };
-    Ok(todo::count(db, filter, GIVE_UP, now)? == 0)
+    Ok(assembly_queue::count(db, filter, GIVE_UP, now)? == 0)
 }
 
 #[cfg(test)]

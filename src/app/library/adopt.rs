@@ -6,7 +6,6 @@ use std::path::Path;
 
 use chrono::NaiveDateTime;
 use rusqlite::{Connection as Db, TransactionBehavior};
-use uuid::Uuid;
 
 use crate::app::library::assemble::{TALKS, file_prefix};
 use crate::app::library::sidecar;
@@ -15,11 +14,12 @@ use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::walk::Tree;
 use crate::catalog::assemblies::{self, NewAssembly};
+use crate::catalog::files;
+use crate::catalog::recovery::{self, AdoptedSegment};
 use crate::catalog::schedule::{self, TalkFilter};
-use crate::catalog::{files, marks};
 use crate::domain::hall::Hall;
-use crate::domain::ids::{HallId, SegmentId};
-use crate::domain::segment::{Container, EndReason, Mark};
+use crate::domain::ids::HallId;
+use crate::domain::segment::{Container, Mark};
 use crate::domain::sniff::{self, Sniff};
 use crate::domain::time::{HOUR, Ms};
 use crate::media::join::TEMP_SUFFIX;
@@ -109,32 +109,16 @@ fn insert(db: &Db, hall: HallId, path: &str, file: &Content, start: Ms) -> Resul
         _ => Container::Unknown,
     };
     let end = file.modified.filter(|m| *m > start && m.since(start) <= LONGEST_MS);
-    db.execute(
-        "INSERT INTO segment (uuid, hall_id, path, container, start_ms, end_ms, opened_ms, closed_ms, bytes, sha256, verdict, end_reason, verdict_reason)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?5, ?6, ?7, ?8, 'open', ?9, 'adopted from disk')",
-        (
-            Uuid::now_v7().to_string(),
-            hall.0,
-            Path::new(path).to_string_lossy(),
-            container.as_str(),
-            start.0,
-            end.unwrap_or(start).0,
-            file.bytes.cast_signed(),
-            file.sha256,
-            EndReason::Crash.to_string(),
-        ),
-    )?;
-    let id = SegmentId(db.last_insert_rowid());
     // The name says when the first bytes came. When the last came only an untouched file says, and a wrong
     // mark would place all of its media wrongly.
     let length = end.map(|end| end.since(start).unsigned_abs().max(1));
     let at_once = length.map_or(FIRST_BYTES, |ms| (file.bytes.saturating_mul(FIRST_MS) / ms).clamp(1, FIRST_BYTES));
     let first = Mark { at: start, offset: file.bytes.min(at_once) };
     let last = end.map(|at| Mark { at, offset: file.bytes });
-    let known: Vec<Mark> = [Some(first), last].into_iter().flatten().collect();
-    marks::append(db, id, &known)?;
-    // As an update, so that the talks it belongs to come on the list.
-    db.execute("UPDATE segment SET verdict = 'unchecked' WHERE id = ?1", [id.0])?;
+    let marks: Vec<Mark> = [Some(first), last].into_iter().flatten().collect();
+    let path = Path::new(path);
+    let (bytes, sha256) = (file.bytes, file.sha256);
+    recovery::adopt(db, &AdoptedSegment { hall, path, container, start, end, bytes, sha256, marks: &marks })?;
     Ok(())
 }
 

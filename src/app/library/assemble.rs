@@ -17,7 +17,7 @@ use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::symlink_guard;
 use crate::catalog::assemblies::{self, Assembly, NewAssembly, Part, PrunedAssembly};
 use crate::catalog::writer::Writer;
-use crate::catalog::{self, seams, todo};
+use crate::catalog::{self, assembly_queue, seams};
 use crate::domain::event::Event;
 use crate::domain::hall::Hall;
 use crate::domain::ids::{SegmentId, TalkId};
@@ -195,7 +195,7 @@ pub(crate) async fn turn(env: &Env) -> Result<File> {
 
 async fn done(writer: &Writer, facts: &Facts, outcome: AssembleOutcome) -> Result<AssembleOutcome> {
     let (talk, stamp) = (facts.view.talk.id, facts.stamp);
-    writer.call(move |db| todo::done(db, talk, stamp)).await?;
+    writer.call(move |db| assembly_queue::done(db, talk, stamp)).await?;
     Ok(outcome)
 }
 

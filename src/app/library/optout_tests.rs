@@ -78,7 +78,10 @@ async fn a_file_that_cannot_be_put_aside_is_tried_again() {
     site.writer.call(opt_out).await.expect("written");
     let failure = assemble().await.expect_err("it cannot");
     assert!(failure.message.contains("put aside"), "{failure}");
-    assert!(site.query(|db| crate::catalog::todo::stamp(db, TalkId(7)).expect("read")).is_some(), "on the list");
+    assert!(
+        site.query(|db| crate::catalog::assembly_queue::stamp(db, TalkId(7)).expect("read")).is_some(),
+        "on the list"
+    );
     fs::remove_file(site.env.data_dir.join(QUARANTINE)).expect("removed");
     assert!(matches!(assemble().await, Ok(AssembleOutcome::Nothing(_))));
     assert_eq!(site.files(), Vec::<String>::new());

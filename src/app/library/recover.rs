@@ -15,7 +15,9 @@ use crate::app::support::contents::read_for_good;
 use crate::app::support::env::Env;
 use crate::app::support::failure::Result;
 use crate::app::support::walk::Tree;
+use crate::catalog::recovery::{self, OpenSegment};
 use crate::catalog::{relative_path, troubles};
+use crate::domain::segment::Verdict;
 use crate::domain::time::{Ms, SECOND};
 use crate::media::CancellationToken;
 use crate::source::ProcessId;
@@ -30,9 +32,6 @@ const KILL_GRACE: Duration = Duration::from_secs(3);
 
 /// The folder of the segments in the data directory.
 pub const SEGMENTS: &str = "segments";
-
-/// Why a file that was put aside is lost, in the catalog.
-const LOST_IN_QUARANTINE: &str = "its file is gone; it was of an opted-out talk";
 
 /// What recovery did, in lines for people; empty where there was nothing to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,16 +80,7 @@ pub fn recover(env: &Env, db: &mut Db, cancel: &CancellationToken) -> Result<Rec
     let now = env.clock.now();
     let mut done = Recovery { ended: end_survivors(db)?, ..Recovery::default() };
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // The daemon's last sign of life is the best guess at when its connections ended.
-    tx.execute(
-        "UPDATE connection SET end_reason = 'crash', closed_ms = max(opened_ms, coalesce(
-             (SELECT max(segment.end_ms) FROM segment WHERE segment.connection_id = connection.id),
-             (SELECT heartbeat_ms FROM daemon_run WHERE daemon_run.id = daemon_run_id),
-             opened_ms))
-         WHERE closed_ms IS NULL",
-        [],
-    )?;
-    tx.execute("UPDATE trouble SET until_ms = max(from_ms, ?1) WHERE until_ms IS NULL", [now.0])?;
+    recovery::close_after_crash(&tx, now)?;
     done.closed = close_open(&tx, env, now, cancel)?;
     // Whoever writes files waits for us, so what is read now stays so.
     let mut tree = Tree::read(&env.data_dir, SEGMENTS);
@@ -124,10 +114,8 @@ pub fn recover(env: &Env, db: &mut Db, cancel: &CancellationToken) -> Result<Rec
 
 /// Ends children of a daemon that was killed, where it is certain that they are ours.
 fn end_survivors(db: &Db) -> Result<usize> {
-    let mut query = db.prepare("SELECT pid, pid_start FROM connection WHERE closed_ms IS NULL AND pid IS NOT NULL")?;
-    let rows = query
-        .query_map([], |row| Ok(ProcessId { pid: row.get(0)?, start_ticks: row.get::<_, i64>(1)?.cast_unsigned() }))?;
-    let mut survivors = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    let open = recovery::open_processes(db)?;
+    let mut survivors: Vec<_> = open.into_iter().map(|(pid, start_ticks)| ProcessId { pid, start_ticks }).collect();
     survivors.retain(|process| is_running(*process));
     let count = survivors.len();
     for (signal, grace) in [(rustix::process::Signal::TERM, TERM_GRACE), (rustix::process::Signal::KILL, KILL_GRACE)] {
@@ -160,33 +148,19 @@ fn has_ended(process: ProcessId, until: Instant) -> bool {
 
 /// Closes segments that a crash left open, from what is on disk.
 fn close_open(db: &Db, env: &Env, now: Ms, cancel: &CancellationToken) -> Result<usize> {
-    let mut query = db.prepare("SELECT id, path, start_ms, end_ms FROM segment WHERE verdict = 'open'")?;
-    let rows = query
-        .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, Ms(row.get(2)?), Ms(row.get(3)?))))?;
-    let open = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    for (id, path, start, end) in &open {
+    let open = recovery::open_segments(db)?;
+    for segment in &open {
+        let OpenSegment { id, path, end, .. } = segment;
         let inside = relative_path(path.clone()).map_err(std::io::Error::other);
         match inside.and_then(|path| read_for_good(&env.data_dir.join(path), cancel)) {
             Ok(file) => {
                 // The file was written to until its last byte came; a copied file's time means nothing.
                 let end = file.modified.filter(|at| *at > *end && at.since(*end) < 60 * SECOND).unwrap_or(*end);
-                db.execute(
-                    "UPDATE segment SET bytes = ?2, sha256 = ?3, verdict = 'unchecked', end_reason = 'crash',
-                       end_ms = max(start_ms, ?4), closed_ms = max(start_ms, ?4), verdict_ms = ?5
-                     WHERE id = ?1",
-                    (id, file.bytes.cast_signed(), file.sha256, end.0, now.0),
-                )?;
-                let segment = crate::domain::ids::SegmentId(*id);
-                let mark = crate::domain::segment::Mark { at: end, offset: file.bytes };
-                crate::catalog::marks::append(db, segment, &[mark])?;
+                recovery::close_from_disk(db, *id, file.bytes, file.sha256, end, now)?;
             }
             // The row is written first: a crash in between leaves a row without a file.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                db.execute(
-                    "UPDATE segment SET verdict = 'lost', verdict_reason = 'its file was never made', end_reason = 'crash',
-                       closed_ms = ?2, verdict_ms = ?3 WHERE id = ?1",
-                    (id, start.0, now.0),
-                )?;
+                recovery::never_made(db, segment, now)?;
             }
             Err(_) if cancel.is_cancelled() => return Err(stopped()),
             // Nobody writes to it any more. A row that stayed open would keep its talk from being joined, and
@@ -196,11 +170,7 @@ fn close_open(db: &Db, env: &Env, now: Ms, cancel: &CancellationToken) -> Result
                 tracing::error!(
                     "{path} cannot be read now: its row is closed without a sum (verify --repair takes one): {e}"
                 );
-                db.execute(
-                    "UPDATE segment SET verdict = 'unchecked', end_reason = 'crash', closed_ms = max(start_ms, end_ms),
-                       verdict_ms = ?2 WHERE id = ?1",
-                    (id, now.0),
-                )?;
+                recovery::close_unread(db, *id, now)?;
             }
         }
     }
@@ -210,41 +180,29 @@ fn close_open(db: &Db, env: &Env, now: Ms, cancel: &CancellationToken) -> Result
 /// Marks rows whose file is gone, and those whose file has come back. Gives back how many, and the files
 /// that no row names, in order.
 fn compare(db: &Db, tree: &Tree, now: Ms) -> Result<(usize, usize, Vec<String>)> {
-    let mut query = db.prepare("SELECT id, path, verdict FROM segment")?;
-    let mut rows = query.query([])?;
-    let (mut lost, mut found) = (Vec::new(), Vec::new());
+    let rows = recovery::all_segments(db)?;
+    let (mut lost, mut found) = (0, 0);
     let mut unknown: HashSet<&str> = tree.files.iter().map(String::as_str).collect();
-    while let Some(row) = rows.next()? {
-        let (path, verdict) =
-            (row.get_ref(1)?.as_str().unwrap_or_default(), row.get_ref(2)?.as_str().unwrap_or_default());
-        let there = unknown.remove(path);
+    for (id, path, verdict) in &rows {
+        let there = unknown.remove(path.as_str());
         match (verdict, there) {
-            ("unchecked" | "media" | "not-media" | "quarantined", false) if tree.knows(path) => {
-                lost.push((row.get::<_, i64>(0)?, verdict == "quarantined"));
+            (Verdict::Unchecked | Verdict::Media | Verdict::NotMedia | Verdict::Quarantined, false)
+                if tree.knows(path) =>
+            {
+                recovery::lose(db, *id, *verdict, now)?;
+                lost += 1;
             }
-            ("lost", true) => found.push(row.get::<_, i64>(0)?),
+            (Verdict::Lost, true) => {
+                recovery::find_again(db, *id, now)?;
+                found += 1;
+            }
             _ => {}
         }
-    }
-    for (id, quarantined) in &lost {
-        // A file that was put aside must not come back as one to be shown: its reason is kept.
-        let reason = if *quarantined { LOST_IN_QUARANTINE } else { "its file is gone" };
-        db.execute(
-            "UPDATE segment SET verdict = 'lost', verdict_reason = ?3, verdict_ms = ?2 WHERE id = ?1",
-            (id, now.0, reason),
-        )?;
-    }
-    for id in &found {
-        db.execute(
-            "UPDATE segment SET verdict = iif(verdict_reason = ?3, 'quarantined', 'unchecked'), verdict_reason = NULL,
-               verdict_ms = ?2 WHERE id = ?1",
-            (id, now.0, LOST_IN_QUARANTINE),
-        )?;
     }
     let mut unknown: Vec<String> = unknown.into_iter().map(str::to_owned).collect();
     // The oldest first: ids then rise with time, as they do where a tape made them.
     unknown.sort_unstable();
-    Ok((lost.len(), found.len(), unknown))
+    Ok((lost, found, unknown))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::{free_space, lock};
 use crate::catalog::assemblies::{self, Assembly, Part, PrunedAssembly};
 use crate::catalog::schedule::{self, TalkFilter};
-use crate::catalog::{daemon_runs, merged, seams, segments, todo, troubles};
+use crate::catalog::{assembly_queue, daemon_runs, merged, seams, segments, troubles};
 use crate::domain::event::Event;
 use crate::domain::gap::GapCause;
 use crate::domain::hall::Hall;
@@ -347,7 +347,11 @@ fn file_presence(db: &Db, talk: TalkId) -> Result<Option<FilePresence>> {
     let parts = assemblies::parts(db, assembly)?;
     let left_out = parts.iter().filter(|part| part.place.is_none() && !part.redundant);
     let left_out = left_out.map(|part| (part.segment, why_left_out(&part.note))).collect();
-    Ok(Some(FilePresence { presence: presence(&presented), is_settled: todo::stamp(db, talk)?.is_none(), left_out }))
+    Ok(Some(FilePresence {
+        presence: presence(&presented),
+        is_settled: assembly_queue::stamp(db, talk)?.is_none(),
+        left_out,
+    }))
 }
 
 /// The newest run, where its daemon holds the data directory: a heartbeat that is old means then only that the

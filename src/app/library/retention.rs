@@ -18,7 +18,7 @@ use crate::app::support::humanize::size;
 use crate::catalog::assemblies::{self, Assembly};
 use crate::catalog::schedule;
 use crate::catalog::writer::Writer;
-use crate::catalog::{segments, todo, troubles};
+use crate::catalog::{assembly_queue, segments, troubles};
 use crate::domain::ids::{AssemblyId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::segment::{Segment, Verdict};
@@ -172,7 +172,7 @@ fn old_files(db: &Connection, env: &Env) -> Result<OldFiles> {
     let untold = if has_hook { assemblies::untold(db)? } else { Vec::new() };
     let mut files = Vec::new();
     for (talk, assembly) in &all {
-        let changes = todo::stamp(db, *talk)?.is_some() || untold.iter().any(|(_, id)| *id == assembly.id);
+        let changes = assembly_queue::stamp(db, *talk)?.is_some() || untold.iter().any(|(_, id)| *id == assembly.id);
         files.push(OldFile { assembly: assembly.id, made: assembly.made, bytes: assembly.bytes, changes });
     }
     let go = files_to_go(&files, keep, env.clock.now());

@@ -5,8 +5,8 @@ use rusqlite::Connection;
 use crate::app::support::env::Env;
 use crate::app::support::failure::Result;
 use crate::catalog::assemblies::{self, Assembly};
+use crate::catalog::assembly_queue;
 use crate::catalog::schedule::{self, TalkFilter};
-use crate::catalog::todo;
 use crate::domain::ids::TalkId;
 use crate::domain::interval::Interval;
 use crate::domain::segment::Segment;
@@ -29,5 +29,5 @@ pub(super) fn touches(window: Interval, segment: &Segment) -> bool {
 pub(super) fn newest_file(db: &Connection, env: &Env, talk: TalkId) -> Result<Option<Assembly>> {
     let there = |a: &Assembly| std::fs::metadata(env.data_dir.join(&a.path)).is_ok_and(|file| file.len() == a.bytes);
     let Some(file) = assemblies::current(db, talk)?.filter(there) else { return Ok(None) };
-    Ok(todo::stamp(db, talk)?.is_none().then_some(file))
+    Ok(assembly_queue::stamp(db, talk)?.is_none().then_some(file))
 }

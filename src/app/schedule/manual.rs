@@ -5,8 +5,8 @@ use rusqlite::{Connection as Db, TransactionBehavior};
 use crate::app::library::report::{find_event, find_halls, find_talk};
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
-use crate::catalog::schedule;
-use crate::domain::ids::{EventId, TalkId};
+use crate::catalog::{manual, schedule};
+use crate::domain::ids::{EventId, HallId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::name::slug;
 use crate::domain::stream_url::StreamUrl;
@@ -91,13 +91,7 @@ pub fn dump(
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let zone = iana_time_zone::get_timezone().unwrap_or_else(|_| "UTC".to_owned());
     let zone = if zone.parse::<chrono_tz::Tz>().is_ok() { zone } else { "UTC".to_owned() };
-    tx.execute(
-        "INSERT INTO event (name, slug, time_zone, pre_padding_ms, post_padding_ms) VALUES (?1, ?1, ?2, 0, 0)
-         ON CONFLICT (name) DO NOTHING",
-        (DUMP_EVENT, zone),
-    )?;
-    let event = schedule::event_by_name(&tx, DUMP_EVENT)?
-        .ok_or_else(|| Failure::new(Kind::Catalog, "the dump event is gone"))?;
+    let event = manual::event(&tx, DUMP_EVENT, &zone)?;
     let end = for_ms.map_or(now.plus(FOREVER_MS), |ms| now.plus(ms));
     let mut talks = Vec::new();
     for url in urls {
@@ -117,8 +111,7 @@ pub fn dump(
 /// A dump without `--for` ends when the user says so; ten days are longer than any congress.
 const FOREVER_MS: i64 = 10 * 24 * crate::domain::time::HOUR;
 
-fn dump_hall(db: &Db, event: EventId, name: &str, url: &StreamUrl, now: Ms) -> Result<crate::domain::ids::HallId> {
-    use crate::domain::ids::HallId;
+fn dump_hall(db: &Db, event: EventId, name: &str, url: &StreamUrl, now: Ms) -> Result<HallId> {
     let halls = schedule::halls(db)?;
     let hall = match halls.iter().find(|h| h.event == event && h.name == name) {
         Some(hall) => hall.id,
@@ -126,21 +119,14 @@ fn dump_hall(db: &Db, event: EventId, name: &str, url: &StreamUrl, now: Ms) -> R
             // Two names may have one slug, and folders must differ.
             let base = slug(name, 60);
             let taken = |s: &str| halls.iter().any(|h| h.event == event && h.slug == s);
-            let free = std::iter::once(base.clone()).chain((2..).map(|n| format!("{base}-{n}"))).find(|s| !taken(s));
-            db.execute("INSERT INTO hall (event_id, name, slug) VALUES (?1, ?2, ?3)", (event.0, name, free))?;
-            HallId(db.last_insert_rowid())
+            let mut numbered = (2..).map(|n| format!("{base}-{n}"));
+            let free = Some(base.clone()).filter(|s| !taken(s)).or_else(|| numbered.find(|s| !taken(s)));
+            manual::add_hall(db, event, name, &free.unwrap_or(base))?
         }
     };
     let known = halls.iter().any(|h| h.id == hall && h.streams.iter().map(|s| &s.url).eq([url]));
     if !known {
-        db.execute(
-            "UPDATE stream SET removed_ms = max(added_ms, ?2) WHERE hall_id = ?1 AND removed_ms IS NULL",
-            [hall.0, now.0],
-        )?;
-        db.execute(
-            "INSERT INTO stream (hall_id, url, priority, origin, added_ms) VALUES (?1, ?2, 0, 'command', ?3)",
-            (hall.0, url.secret(), now.0),
-        )?;
+        manual::set_only_stream(db, hall, url, now)?;
     }
     Ok(hall)
 }

@@ -44,15 +44,8 @@ pub struct Remembered {
 /// # Errors
 /// When the catalog fails.
 pub fn remembered(db: &Connection, now: Ms) -> catalog::Result<Vec<Remembered>> {
-    let mut query = db.prepare_cached(
-        "SELECT id, name FROM event
-         WHERE source IS NOT NULL AND EXISTS (SELECT 1 FROM talk WHERE event_id = event.id AND end_ms > ?1)
-         ORDER BY name",
-    )?;
-    let rows = query.query_map([now.minus(AFTER_THE_END).0], |r| Ok((EventId(r.get(0)?), r.get::<_, String>(1)?)))?;
     let mut out = Vec::new();
-    for row in rows {
-        let (id, name) = row?;
+    for (id, name) in catalog_import::refreshable(db, now.minus(AFTER_THE_END))? {
         if let Some(known) = catalog_import::known(db, &name)? {
             let window = series_window(&Settings::default(), now);
             out.push(Remembered { id, name, window, row: known.row });

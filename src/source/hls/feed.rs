@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::resume_state::ResumeState;
 use crate::domain::segment::Mark;
 use crate::domain::time::Ms;
-use crate::plan::hls::SegmentRef;
+use crate::plan::hls::SegmentHistory;
 use crate::source::Hints;
 
 /// One thing on the way.
@@ -21,8 +21,9 @@ use crate::source::Hints;
 pub enum Item {
     /// Bytes of a chunk or a map.
     Bytes(Bytes),
-    /// All of a chunk's bytes are before this; when its last picture was made, where that is known.
-    Whole(SegmentRef, Option<Ms>),
+    /// All of a segment's bytes are before this: what was passed with it, and when its last picture was made, where that
+    /// is known.
+    Whole(Box<SegmentHistory>, Option<Ms>),
 }
 
 /// The tape's end.
@@ -65,7 +66,7 @@ impl Feed {
         }
     }
 
-    fn whole(&mut self, taken: SegmentRef, end_date_time: Option<Ms>) {
+    fn whole(&mut self, history: SegmentHistory, end_date_time: Option<Ms>) {
         if self.muxed.is_some() {
             // Of what is on its way now nobody knows how many bytes it will be. Before the next chunk is read,
             // nothing later can have been given, and mostly all of it was.
@@ -73,7 +74,7 @@ impl Feed {
         } else if let Some(at) = end_date_time {
             self.hints.push(Mark { at, offset: self.given });
         }
-        self.resume_state.set(&self.variant.lock().unwrap_or_else(PoisonError::into_inner), taken);
+        self.resume_state.set(&self.variant.lock().unwrap_or_else(PoisonError::into_inner), history);
     }
 }
 
@@ -92,7 +93,7 @@ impl AsyncRead for Feed {
             }
             match this.items.poll_recv(cx) {
                 Poll::Ready(Some(Item::Bytes(bytes))) => this.bytes(bytes),
-                Poll::Ready(Some(Item::Whole(taken, end_date_time))) => this.whole(taken, end_date_time),
+                Poll::Ready(Some(Item::Whole(history, end_date_time))) => this.whole(*history, end_date_time),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Pending if buf.filled().len() > before => return Poll::Ready(Ok(())),
                 Poll::Pending => return Poll::Pending,

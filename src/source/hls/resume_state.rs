@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::hls::MediaSegment;
-use crate::plan::hls::SegmentRef;
+use crate::plan::hls::{SegmentHistory, SegmentRef};
 
 /// A rendition that was recorded and fails is waited for so long before another one is taken: less than the
 /// patience with a stream that is the only one (`plan::hls::outage_limit_ms`), more than an encoder needs to start anew.
@@ -54,7 +54,7 @@ struct SavedState {
 #[derive(Debug)]
 struct Last {
     variant: String,
-    taken: SegmentRef,
+    history: SegmentHistory,
     at: Instant,
 }
 
@@ -73,7 +73,7 @@ impl AbandonedRendition {
     #[must_use]
     pub fn ends_with(&self, segment: &MediaSegment) -> bool {
         let wait = RETRY_DELAY * (1 << self.times.saturating_sub(1).min(MAX_DOUBLINGS));
-        self.at.elapsed() >= wait && !self.last.as_ref().is_some_and(|last| last.is(segment))
+        self.at.elapsed() >= wait && !self.last.as_ref().is_some_and(|last| last.has_name_of(segment))
     }
 }
 
@@ -84,8 +84,8 @@ impl ResumeState {
 
     /// What was taken last of this variant; of another one, whose numbers may be others, nothing.
     #[must_use]
-    pub fn of(&self, variant: &str) -> Option<SegmentRef> {
-        self.lock().last.as_ref().filter(|last| last.variant == variant).map(|last| last.taken.clone())
+    pub fn of(&self, variant: &str) -> Option<SegmentHistory> {
+        self.lock().last.as_ref().filter(|last| last.variant == variant).map(|last| last.history.clone())
     }
 
     /// The variant of what was taken last.
@@ -101,8 +101,8 @@ impl ResumeState {
     }
 
     /// Remembers one.
-    pub fn set(&self, variant: &str, taken: SegmentRef) {
-        self.lock().last = Some(Last { variant: variant.to_owned(), taken, at: Instant::now() });
+    pub fn set(&self, variant: &str, history: SegmentHistory) {
+        self.lock().last = Some(Last { variant: variant.to_owned(), history, at: Instant::now() });
     }
 
     /// Forgets: what was read may not have reached the disk.
@@ -138,8 +138,11 @@ impl ResumeState {
     pub fn give_up(&self) {
         let (mut memory, now) = (self.lock(), Instant::now());
         let times = memory.given_up.as_ref().map_or(0, |before| before.times) + 1;
-        memory.given_up =
-            Some(AbandonedRendition { last: memory.last.as_ref().map(|last| last.taken.clone()), at: now, times });
+        memory.given_up = Some(AbandonedRendition {
+            last: memory.last.as_ref().and_then(|last| last.history.last().cloned()),
+            at: now,
+            times,
+        });
         memory.missing = Some((now.checked_sub(LOST_TIMEOUT).unwrap_or(now), now));
     }
 
@@ -169,8 +172,24 @@ impl ResumeState {
 mod tests {
     use super::*;
 
-    fn taken() -> SegmentRef {
-        SegmentRef { sequence: 1, name: "1.ts".to_owned(), program_date_time: None }
+    fn passed(sequence: u64) -> SegmentHistory {
+        let mut history = SegmentHistory::default();
+        history.pass(&segment(sequence));
+        history
+    }
+
+    fn segment(sequence: u64) -> MediaSegment {
+        MediaSegment {
+            sequence,
+            url: format!("http://h/{sequence}.ts").parse().expect("an address"),
+            range: None,
+            duration_ms: 1_000,
+            program_date_time: None,
+            discontinuity: false,
+            gap: false,
+            key: None,
+            map: None,
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -191,19 +210,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_given_up_is_tried_again_with_something_new_and_ever_more_seldom() {
-        let segment = |sequence: u64| MediaSegment {
-            sequence,
-            url: format!("http://h/{sequence}.ts").parse().expect("an address"),
-            range: None,
-            duration_ms: 1_000,
-            program_date_time: None,
-            discontinuity: false,
-            gap: false,
-            key: None,
-            map: None,
-        };
         let resume_state = ResumeState::default();
-        resume_state.set("/a", SegmentRef::of(&segment(1)));
+        resume_state.set("/a", passed(1));
         assert!(resume_state.given_up().is_none());
         for wait in [5, 10, 20] {
             resume_state.give_up();
@@ -224,16 +232,14 @@ mod tests {
     async fn only_what_follows_at_once_goes_on() {
         let resume_state = ResumeState::default();
         assert!(!resume_state.start_session().1, "nothing was there");
-        resume_state.set("/a", taken());
+        resume_state.set("/a", passed(1));
         let (life, goes_on) = resume_state.start_session();
         assert!(goes_on && !resume_state.start_session().1, "beside one that lives");
         drop(life);
         assert!(resume_state.start_session().1);
         tokio::time::advance(RESUME_WINDOW).await;
         assert!(!resume_state.start_session().1, "long ago");
-        assert_eq!(
-            (resume_state.of("/a"), resume_state.of("/b"), resume_state.variant().as_deref()),
-            (Some(taken()), None, Some("/a"))
-        );
+        let last = |variant| resume_state.of(variant).and_then(|history| history.last().map(|last| last.sequence));
+        assert_eq!((last("/a"), last("/b"), resume_state.variant().as_deref()), (Some(1), None, Some("/a")));
     }
 }

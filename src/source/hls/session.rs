@@ -8,21 +8,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use self::variant_select::{PlaylistState, Reload, SelectedMedia};
-use super::client::{FetchFailure, Requests};
+use super::client::{Body, FetchFailure, Requests};
 use super::crypt::Cipher;
 use super::feed::Item;
 use super::resume_state::{ResumeState, StreamResume};
 use crate::domain::hls::{InitSection, Key, MediaPlaylist, MediaSegment};
 use crate::domain::segment::EndReason;
 use crate::domain::time::Ms;
-use crate::plan::hls::{self, ResumePoint, SegmentRef};
+use crate::plan::hls::{self, ResumePoint, SegmentHistory, SegmentRef};
 use crate::source::ffmpeg::FfmpegSource;
 use crate::source::log::LineLog;
 use crate::source::{OpenRequest, SourceEnd};
@@ -91,6 +91,12 @@ pub struct PlaylistClient {
     map: Option<InitSection>,
     /// What is under way.
     progress: Option<SegmentProgress>,
+    /// A later one, of which the begin was asked for.
+    ahead: Option<Ahead>,
+    /// What was passed of the playlist.
+    history: SegmentHistory,
+    /// Something was left out since the last one that was taken.
+    has_hole: bool,
     /// The last news: a byte, or a chunk that came to be known.
     last_byte: Instant,
 }
@@ -120,13 +126,6 @@ impl SegmentProgress {
             failures: 0,
         }
     }
-}
-
-/// What was done last.
-enum Position {
-    /// Nothing; what an earlier connection did.
-    Begin(Option<SegmentRef>),
-    After(SegmentRef),
 }
 
 impl PlaylistClient {
@@ -161,6 +160,9 @@ impl PlaylistClient {
             before: None,
             map: None,
             progress: None,
+            ahead: None,
+            history: SegmentHistory::default(),
+            has_hole: false,
             last_byte: now,
         }
     }
@@ -214,16 +216,12 @@ impl PlaylistClient {
         self.goes_on = true;
         // Signatures change, the path is the variant's.
         let variant = known.url.path().to_owned();
-        let mut position = Position::Begin(self.resume_state().of(&variant));
+        self.history = self.resume_state().of(&variant).unwrap_or_default();
         *self.variant.lock().unwrap_or_else(PoisonError::into_inner) = variant;
         let mut trouble: Option<FetchFailure> = None;
+        let mut point = self.first(&known.playlist);
         loop {
-            let start = self.next(&known.playlist, &position);
-            let last = known.playlist.segments.last().map(SegmentRef::of);
-            let Some(segment) = known.playlist.segments.get(start.at).cloned() else {
-                if let (Position::Begin(_), Some(last)) = (&position, last) {
-                    position = Position::After(last);
-                }
+            let Some(segment) = known.playlist.segments.get(point.at).cloned() else {
                 if known.playlist.ended {
                     return Ok(done("the stream has ended (EXT-X-ENDLIST)"));
                 }
@@ -235,49 +233,54 @@ impl PlaylistClient {
                     return Ok(done("its sound can be had again: both get a file of their own"));
                 }
                 trouble = match self.reload(&mut known).await {
-                    Ok(Reload::Same) => None,
+                    Ok(Reload::Same) => {
+                        point = self.history.locate(&known.playlist, self.now());
+                        None
+                    }
                     Ok(Reload::Replaced) => return Ok(other_playlist()),
                     Err(failure) => Some(failure),
                 };
                 self.give_up_after(&known, trouble.as_ref())?;
                 continue;
             };
-            if self.needs_new_file(&segment, &start) {
+            if self.needs_new_file(&segment, point) {
                 return Ok(done("another format begins: it gets a file of its own"));
+            }
+            if point.reset {
+                (self.progress, self.ahead) = (None, None);
             }
             if let Some(Key::Other(name)) = &segment.key {
                 let detail = format!("the stream is encrypted by {name}, which cannot be taken off");
                 return Err(FetchFailure { reason: EndReason::SourceFailed, detail });
             }
-            let taken = SegmentRef::of(&segment);
-            match self.fetch_segment(&segment, known.dated).await {
+            match self.fetch_segment(&segment, point.is_again(), known.dated).await {
                 Ok(()) => {
-                    self.note(&start, &segment);
+                    self.note(point, &segment);
                     trouble = None;
                     known.news = true;
-                    position = Position::After(taken);
+                    point = point.next();
                     if !segment.gap {
-                        self.before = Some(segment);
+                        (self.before, self.has_hole) = (Some(segment), false);
                     }
                 }
                 Err(failure) => {
-                    self.say(&format!("chunk {}: {}", segment.sequence, failure.detail));
+                    self.say(&format!("segment {}: {}", segment.sequence, failure.detail));
                     let refused = matches!(failure.reason, EndReason::PrivateAddress | EndReason::SourceFailed);
                     if refused && self.before.is_none() {
                         // Ours to refuse, and so it will be the next time.
                         return Err(failure);
                     }
-                    if self.is_hopeless(&known.playlist, start.at).await {
-                        self.say(&format!("chunk {} is left out", segment.sequence));
-                        self.skip_segment(&taken).await;
-                        position = Position::After(taken);
+                    if self.is_hopeless(&known.playlist, point.at).await {
+                        self.say(&format!("segment {} is left out", segment.sequence));
+                        self.leave_out(&segment, point.is_again()).await;
+                        point = point.next();
                         continue;
                     }
                     self.give_up_after(&known, Some(&failure))?;
                     trouble = Some(failure);
-                    self.wait(&known, true).await;
+                    sleep(self.retry_delay()).await;
                     match self.reload(&mut known).await {
-                        Ok(Reload::Same) => {}
+                        Ok(Reload::Same) => point = self.locate_again(&known.playlist, point),
                         Ok(Reload::Replaced) => return Ok(other_playlist()),
                         Err(failure) => trouble = Some(failure),
                     }
@@ -286,28 +289,40 @@ impl PlaylistClient {
         }
     }
 
-    fn next(&self, playlist: &MediaPlaylist, position: &Position) -> ResumePoint {
-        match position {
-            Position::Begin(_) if self.look => {
-                ResumePoint { at: playlist.segments.len().saturating_sub(1), ..ResumePoint::default() }
-            }
-            Position::Begin(taken) => hls::first_segment(
-                playlist,
-                taken.as_ref(),
-                self.now(),
-                self.ask.from,
-                self.part_of_stream != StreamPart::All,
-            ),
-            Position::After(taken) => hls::resume_after(playlist, taken),
+    /// Where a connection begins in the first playlist that it reads.
+    fn first(&mut self, playlist: &MediaPlaylist) -> ResumePoint {
+        if self.look {
+            let at = playlist.segments.len().saturating_sub(1);
+            playlist.segments[..at].iter().for_each(|segment| self.history.pass(segment));
+            return ResumePoint { at, ..ResumePoint::default() };
+        }
+        let (now, from, muxed) = (self.now(), self.ask.from, self.part_of_stream != StreamPart::All);
+        hls::first_segment(playlist, &mut self.history, now, from, muxed)
+    }
+
+    /// Where to go on in a playlist that was read again because a segment could not be had. One that is taken once more
+    /// is still to be taken.
+    fn locate_again(&mut self, playlist: &MediaPlaylist, failed: ResumePoint) -> ResumePoint {
+        let point = self.history.locate(playlist, self.now());
+        match point.again {
+            Some(again) if failed.is_again() => ResumePoint { at: again, ..point },
+            _ => point,
         }
     }
 
+    /// How long to wait before a segment that failed is asked for again: soon at first, since it may only be announced
+    /// early, and every further time longer.
+    fn retry_delay(&self) -> Duration {
+        let failures = self.progress.as_ref().map_or(1, |progress| progress.failures);
+        (RETRY_MIN * failures).min(RETRY_MAX)
+    }
+
     /// What is worth a line about a chunk that was taken.
-    fn note(&self, start: &ResumePoint, segment: &MediaSegment) {
+    fn note(&self, start: ResumePoint, segment: &MediaSegment) {
         if start.reset {
-            self.say(&format!("numbers began anew at {}", segment.sequence));
+            self.say(&format!("the encoder began anew at segment {}", segment.sequence));
         } else if start.missed > 0 {
-            self.say(&format!("{} chunks before {} were no longer to be had", start.missed, segment.sequence));
+            self.say(&format!("{} segments before {} were no longer to be had", start.missed, segment.sequence));
         }
     }
 
@@ -323,14 +338,17 @@ impl PlaylistClient {
     }
 
     /// True where a chunk cannot stand in the file of those before.
-    fn needs_new_file(&self, segment: &MediaSegment, start: &ResumePoint) -> bool {
+    fn needs_new_file(&self, segment: &MediaSegment, point: ResumePoint) -> bool {
         let Some(before) = &self.before else { return false };
         let muxed = self.part_of_stream != StreamPart::All;
+        let is_new_run = point.reset || point.missed > 0;
         hls::needs_new_file(before, segment, muxed)
             || self.is_torn_by(segment)
+            // A restarted packager puts another start of MP4 under the name of the one that we have.
+            || (segment.map.is_some() && is_new_run)
             // Whoever puts the two together goes by one clock.
-            || (muxed && start.reset)
-            || (muxed && self.packed && before.sequence.checked_add(1) != Some(segment.sequence))
+            || (muxed && point.reset)
+            || (muxed && self.packed && (is_new_run || self.has_hole))
     }
 
     /// The failure, where it has lasted too long. Sound is given up also where it just does not come: the picture
@@ -358,7 +376,10 @@ impl PlaylistClient {
     /// True where the chunk under way is another one, and what was handed on of it ended inside an MP4
     /// fragment: nothing can be read behind that.
     fn is_torn_by(&self, segment: &MediaSegment) -> bool {
-        let torn = self.progress.as_ref().is_some_and(|progress| progress.received > 0 && !progress.of.is(segment));
+        let torn = self
+            .progress
+            .as_ref()
+            .is_some_and(|progress| progress.received > 0 && !self.history.is_same(&progress.of, segment));
         torn && segment.map.is_some() && !self.holds(segment)
     }
 
@@ -368,27 +389,47 @@ impl PlaylistClient {
         self.part_of_stream != StreamPart::All && segment.map.is_some()
     }
 
-    /// True where a chunk failed often enough and a later one can be had, so that it is not the server.
-    async fn is_hopeless(&self, playlist: &MediaPlaylist, at: usize) -> bool {
-        let tried = |p: &SegmentProgress| {
-            p.failures >= MAX_ATTEMPTS || (p.failures > 1 && p.since.elapsed() >= ATTEMPT_TIMEOUT)
+    /// True where a segment failed often enough and a later one can be had, so that it is not the server. What came of
+    /// the later one is kept.
+    async fn is_hopeless(&mut self, playlist: &MediaPlaylist, at: usize) -> bool {
+        let Some(progress) = &self.progress else { return false };
+        let is_behind = |ahead: &Ahead| {
+            let at_of = |segment: &MediaSegment| self.history.is_same(&ahead.of, segment);
+            playlist.segments.iter().rposition(at_of).is_some_and(|later| later > at)
         };
-        if !self.progress.as_ref().is_some_and(tried) {
+        // Several in a row are missing after some servers' restarts: each was asked for twice, and one is there.
+        if self.ahead.as_ref().is_some_and(is_behind) && progress.failures > 1 {
+            return true;
+        }
+        if !(progress.failures >= MAX_ATTEMPTS
+            || (progress.failures > 1 && progress.since.elapsed() >= ATTEMPT_TIMEOUT))
+        {
             return false;
         }
         let mut later = playlist.segments.iter().skip(at + 1).filter(|segment| !segment.gap);
-        // The newest first, since those beside this one may be missing with it; but it may be announced before
-        // it is there.
-        for segment in [later.next_back(), later.next()].into_iter().flatten() {
-            let can_be_had = async { self.http.segment(&segment.url, segment.range, 0).await?.next().await };
-            if let Ok(Ok(Some(first))) = timeout(PROBE_TIMEOUT, can_be_had).await
+        // The next one is of use at once. The newest, since those beside this one may be missing with it; but it may be
+        // announced before it is there.
+        for segment in [later.next(), later.next_back()].into_iter().flatten() {
+            let begin = async {
+                let mut body = self.http.segment(&segment.url, segment.range, 0).await?;
+                Ok::<_, FetchFailure>((body.next().await?, body))
+            };
+            if let Ok(Ok((Some(first), body))) = timeout(PROBE_TIMEOUT, begin).await
                 && (segment.key.is_some() || !is_text(&first))
             {
+                self.ahead = Some(Ahead { of: SegmentRef::of(segment), first, body });
                 return true;
             }
         }
         false
     }
+}
+
+/// The begin of a later segment, which was asked for to know whether it is there.
+struct Ahead {
+    of: SegmentRef,
+    first: Bytes,
+    body: Body,
 }
 
 fn other_playlist() -> SourceEnd {

@@ -9,7 +9,7 @@ use crate::app::daemon::source_log;
 use crate::app::library::report::TalkView;
 use crate::app::support::failure::Result;
 use crate::app::support::humanize::{clean, length, percent, size};
-use crate::catalog::{schedule_changes, seams, todo};
+use crate::catalog::{assembly_queue, schedule_changes, seams};
 use crate::domain::talk::TalkStatus;
 use crate::domain::time::Ms;
 use crate::web::site::Site;
@@ -75,7 +75,7 @@ fn file(db: &Db, site: &Site, view: &TalkView) -> Result<Markup> {
             }
         });
     }
-    let to_do = todo::of(db, view.talk.id)?;
+    let to_do = assembly_queue::of(db, view.talk.id)?;
     let why = if view.pruned.is_some() {
         "The joined file was deleted: it was old enough.".to_owned()
     } else if view.talk.is_on() && view.window.end > site.env.clock.now() {

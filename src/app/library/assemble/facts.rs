@@ -15,7 +15,7 @@ use crate::app::support::env::Env;
 use crate::app::support::failure::Result;
 use crate::catalog::assemblies::{Assembly, Part};
 use crate::catalog::writer::Writer;
-use crate::catalog::{media_index, schedule, segments, todo};
+use crate::catalog::{assembly_queue, media_index, schedule, segments};
 use crate::domain::ids::{SegmentId, TalkId};
 use crate::domain::interval::IntervalSet;
 use crate::domain::media::MediaIndex;
@@ -37,7 +37,7 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn read(db: &Connection, env: &Env, talk: TalkId) -> Result<Self> {
-        let stamp = todo::stamp(db, talk)?;
+        let stamp = assembly_queue::stamp(db, talk)?;
         let view = report::by_id(db, env, talk.0)?;
         let mut indexes = HashMap::new();
         for segment in view.segments.iter().filter(|s| s.verdict == Verdict::Media) {

@@ -4,44 +4,55 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    HANDOFF_BYTES, PlaylistClient, SNIFF_BYTES, SegmentProgress, StreamPart, demuxed_audio, is_text, no_media,
+    Ahead, HANDOFF_BYTES, PlaylistClient, SNIFF_BYTES, SegmentProgress, StreamPart, demuxed_audio, is_text, no_media,
     nobody_reads,
 };
 use crate::domain::hls::{InitSection, Key, MediaSegment};
 use crate::domain::segment::EndReason;
 use crate::plan::hls::SegmentRef;
-use crate::source::hls::client::{Body, FetchFailure, MAX_SEGMENT_BYTES};
+use crate::source::hls::client::{FetchFailure, MAX_SEGMENT_BYTES};
 use crate::source::hls::crypt::Cipher;
 use crate::source::hls::feed::Item;
 
 impl PlaylistClient {
-    /// Hands on a chunk, or the rest of it.
-    pub(super) async fn fetch_segment(&mut self, segment: &MediaSegment, dated: bool) -> Result<(), FetchFailure> {
-        let taken = SegmentRef::of(segment);
-        if self.progress.as_ref().is_none_or(|progress| !progress.of.is(segment)) {
-            self.progress = Some(SegmentProgress::new(taken.clone()));
+    /// Hands on a segment, or the rest of it. `again`: it was passed before.
+    pub(super) async fn fetch_segment(
+        &mut self,
+        segment: &MediaSegment,
+        again: bool,
+        dated: bool,
+    ) -> Result<(), FetchFailure> {
+        if segment.gap {
+            self.leave_out(segment, again).await;
+            return Ok(());
         }
-        if !segment.gap {
-            let done = self.body(segment).await;
-            if let (Err(_), Some(progress)) = (&done, &mut self.progress) {
-                progress.failures += 1;
-            }
-            done?;
-            let end_date_time = segment.end_date_time().filter(|_| dated);
-            self.send(Item::Whole(taken, end_date_time)).await?;
-        } else {
-            self.skip_segment(&taken).await;
+        if self.progress.as_ref().is_none_or(|progress| !self.history.is_same(&progress.of, segment)) {
+            self.progress = Some(SegmentProgress::new(SegmentRef::of(segment)));
         }
+        let done = self.body(segment).await;
+        if let (Err(_), Some(progress)) = (&done, &mut self.progress) {
+            progress.failures += 1;
+        }
+        done?;
+        if !again {
+            self.history.pass(segment);
+        }
+        let end_date_time = segment.end_date_time().filter(|_| dated);
+        self.send(Item::Whole(Box::new(self.history.clone()), end_date_time)).await?;
         self.progress = None;
         Ok(())
     }
 
-    /// Where a file must have no hole the next connection, which the hole begins, begins behind it, or nobody would
-    /// ever come past it. In its turn: what is on its way has still to be remembered before.
-    pub(super) async fn skip_segment(&self, segment: &SegmentRef) {
+    /// Passes a segment that cannot be had. Packed audio carries no timestamps, so that its file ends here: what was
+    /// passed is remembered in its turn, or the next connection would begin before the hole for ever.
+    pub(super) async fn leave_out(&mut self, segment: &MediaSegment, again: bool) {
+        if !again {
+            self.history.pass(segment);
+        }
+        self.has_hole = true;
         if self.part_of_stream != StreamPart::All && self.packed {
-            // Where nobody reads any more the next chunk says so.
-            let _ = self.out.send(Item::Whole(segment.clone(), None)).await;
+            // Where nobody reads any more the next segment says so.
+            let _ = self.out.send(Item::Whole(Box::new(self.history.clone()), None)).await;
         }
     }
 
@@ -66,14 +77,23 @@ impl PlaylistClient {
                 progress.cipher = cipher;
             }
         }
-        let mut body: Option<Body> = match self.http.segment(&segment.url, segment.range, received).await {
-            // There is nothing behind what came: only its end was not told.
-            Err(e) if e.reason == EndReason::Http(416) && received > 0 && segment.range.is_none() => None,
-            body => Some(body?),
+        let is_ahead = |ahead: &mut Ahead| received == 0 && self.history.is_same(&ahead.of, segment);
+        let (mut begin, mut body) = match self.ahead.take_if(is_ahead) {
+            Some(ahead) => (Some(ahead.first), Some(ahead.body)),
+            None => match self.http.segment(&segment.url, segment.range, received).await {
+                // There is nothing behind what came: only its end was not told.
+                Err(e) if e.reason == EndReason::Http(416) && received > 0 && segment.range.is_none() => (None, None),
+                body => (None, Some(body?)),
+            },
         };
-        while let Some(body) = &mut body
-            && let Some(piece) = body.next().await?
-        {
+        while let Some(body) = &mut body {
+            let piece = match begin.take() {
+                Some(begin) => begin,
+                None => match body.next().await? {
+                    Some(piece) => piece,
+                    None => break,
+                },
+            };
             let Some(progress) = &mut self.progress else { return Ok(()) };
             if progress.received == 0 && segment.key.is_none() && is_text(&piece) {
                 return Err(no_media("a web page or JSON came instead of a chunk"));
