@@ -32,7 +32,6 @@
 //! More in `docs/design/architecture.md`.
 
 pub mod app;
-pub mod awake;
 pub mod catalog;
 pub mod cli;
 pub mod config;
@@ -44,6 +43,7 @@ pub mod notify;
 pub mod plan;
 pub mod schedule_json;
 pub mod schedule_xml;
+pub mod sleep_inhibitor;
 pub mod source;
 pub mod streams_v2;
 pub mod tape;

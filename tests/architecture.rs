@@ -18,7 +18,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("source", &["domain", "plan"]),
     ("media", &["domain", "plan"]),
     ("notify", &["domain", "plan"]),
-    ("awake", &["domain"]),
+    ("sleep_inhibitor", &["domain"]),
     ("tape", &["domain", "plan", "source"]),
     (
         "app",
@@ -35,7 +35,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "source",
             "media",
             "notify",
-            "awake",
+            "sleep_inhibitor",
             "tape",
         ],
     ),

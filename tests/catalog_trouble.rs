@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use streamrip::app::daemon::catalog_sink::Journal;
+use streamrip::app::daemon::catalog_sink::CatalogSink;
 use streamrip::app::support::clock::SystemClock;
 use streamrip::catalog::writer::Writer;
 use streamrip::catalog::{open_reader, open_writer, schedule};
@@ -94,7 +94,7 @@ impl Bench {
         let (closed, _) = tokio::sync::mpsc::unbounded_channel();
         let deps = TapeDeps::new(
             Arc::new(SystemClock),
-            Arc::new(Journal::new(writer.clone(), None, closed)),
+            Arc::new(CatalogSink::new(writer.clone(), None, closed)),
             Sources::of(vec![Arc::new(source.clone())]),
             dir.path().to_owned(),
             Record::default(),

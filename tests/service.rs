@@ -327,7 +327,7 @@ fn verify_backup_and_restore_with_the_real_program() {
         data_dir: streamrip.data_dir(),
         settings: streamrip::domain::settings::Settings::default(),
         clock: std::sync::Arc::new(streamrip::app::support::clock::SystemClock),
-        studio: std::sync::Arc::new(streamrip::media::studio::Ffmpeg),
+        engine: std::sync::Arc::new(streamrip::media::engine::Ffmpeg),
     };
     let backup = streamrip::app::library::backup::hourly(&env).expect("made").expect("due");
     let second = record(&streamrip, &slug, 2);

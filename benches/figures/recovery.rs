@@ -27,7 +27,7 @@ pub fn figures() -> Vec<Figure> {
         data_dir: dir.path().to_owned(),
         settings: Settings::default(),
         clock: Arc::new(SystemClock),
-        studio: Arc::new(streamrip::media::studio::Ffmpeg),
+        engine: Arc::new(streamrip::media::engine::Ffmpeg),
     };
     let nothing = || ();
     let walk = median(RUNS, nothing, |()| {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
-use rusqlite::backup::{Backup as Copy, StepResult};
+use rusqlite::backup::StepResult;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{CatalogError, FILE_NAME, Result};
@@ -28,7 +28,7 @@ pub const KEEP_HOURLY: usize = 24;
 pub const KEEP_MIGRATIONS: usize = 3;
 
 /// How long a copy waits for a lock on the catalog.
-const PATIENCE: Duration = Duration::from_secs(30);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Ends the name of a copy that is being made.
 const TEMP_SUFFIX: &str = ".part";
@@ -86,8 +86,8 @@ pub(super) fn copy(from: &Connection, to: &Path) -> Result<()> {
     OpenOptions::new().create_new(true).write(true).mode(0o600).open(to).map_err(|e| io_error(to, e))?;
     let mut target = Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     {
-        let copy = Copy::new(from, &mut target)?;
-        let until = Instant::now() + PATIENCE;
+        let copy = rusqlite::backup::Backup::new(from, &mut target)?;
+        let until = Instant::now() + LOCK_TIMEOUT;
         // All pages in one step: under the write-ahead log a long read stops no writer, while a copy in
         // pieces would begin anew with every write of the daemon.
         loop {
@@ -108,7 +108,7 @@ pub(super) fn copy(from: &Connection, to: &Path) -> Result<()> {
 
 /// What [`put_back`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PutBack {
+pub struct RestoredCatalog {
     /// The catalog that was replaced, if there was one.
     pub aside: Option<PathBuf>,
 }
@@ -119,7 +119,7 @@ pub struct PutBack {
 /// # Errors
 /// When the backup is damaged, no catalog or from a newer streamrip (then nothing was changed), or a file
 /// cannot be written.
-pub fn put_back(data_dir: &Path, from: &Path, at: Ms) -> Result<PutBack> {
+pub fn put_back(data_dir: &Path, from: &Path, at: Ms) -> Result<RestoredCatalog> {
     let path = data_dir.join(FILE_NAME);
     let companion = |of: &Path, what: &str| {
         let mut name = of.as_os_str().to_owned();
@@ -168,7 +168,7 @@ pub fn put_back(data_dir: &Path, from: &Path, at: Ms) -> Result<PutBack> {
         }
     }
     named(&temp, &path)?;
-    Ok(PutBack { aside })
+    Ok(RestoredCatalog { aside })
 }
 
 /// Gives a synced file its name.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection as Db, OptionalExtension, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use uuid::Uuid;
 
 use super::{CatalogError, Result, assembly_queue, marks};
@@ -10,7 +10,7 @@ use crate::domain::ids::{ConnectionId, HallId, SegmentId, StreamId};
 use crate::domain::interval::Interval;
 use crate::domain::media::{MediaSpan, TrackKind, TrackStretch};
 use crate::domain::presence::on_wall;
-use crate::domain::segment::{Connection, Container, EndReason, Mark, Segment, Verdict};
+use crate::domain::segment::{ConnectionRecord, Container, EndReason, Mark, Segment, Verdict};
 use crate::domain::time::Ms;
 
 /// A connection is being opened.
@@ -36,7 +36,7 @@ pub struct NewConnection {
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn open_connection(db: &Db, new: &NewConnection) -> Result<()> {
+pub fn open_connection(db: &Connection, new: &NewConnection) -> Result<()> {
     db.prepare_cached(
         "INSERT INTO connection (uuid, hall_id, stream_id, daemon_run_id, source, pid, pid_start, opened_ms)
          VALUES (?1, ?2, (SELECT id FROM stream WHERE id = ?3), ?4, ?5, ?6, ?7, ?8) ON CONFLICT (uuid) DO NOTHING",
@@ -56,7 +56,7 @@ pub fn open_connection(db: &Db, new: &NewConnection) -> Result<()> {
 
 /// Who opens connections and receives bytes is alive: on a busy machine the heartbeat comes late, and a gap from then
 /// would be put down to a daemon that did not run.
-fn lived(db: &Db, connection: Uuid, at: Ms) -> Result<()> {
+fn lived(db: &Connection, connection: Uuid, at: Ms) -> Result<()> {
     db.prepare_cached(
         "UPDATE daemon_run SET heartbeat_ms = max(heartbeat_ms, ?2)
          WHERE id = (SELECT daemon_run_id FROM connection WHERE uuid = ?1)",
@@ -69,7 +69,7 @@ fn lived(db: &Db, connection: Uuid, at: Ms) -> Result<()> {
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn first_byte(db: &Db, connection: Uuid, at: Ms) -> Result<()> {
+pub fn first_byte(db: &Connection, connection: Uuid, at: Ms) -> Result<()> {
     db.prepare_cached("UPDATE connection SET first_byte_ms = ?2 WHERE uuid = ?1")?
         .execute((connection.to_string(), at.0))?;
     lived(db, connection, at)
@@ -80,7 +80,7 @@ pub fn first_byte(db: &Db, connection: Uuid, at: Ms) -> Result<()> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn close_connection(
-    db: &Db,
+    db: &Connection,
     connection: Uuid,
     bytes: u64,
     reason: EndReason,
@@ -99,7 +99,7 @@ pub fn close_connection(
 /// # Errors
 /// When SQLite cannot write.
 pub fn open_segment(
-    db: &Db,
+    db: &Connection,
     segment: Uuid,
     connection: Option<Uuid>,
     hall: HallId,
@@ -130,7 +130,7 @@ pub fn open_segment(
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn progress(db: &Db, segment: Uuid, new_marks: &[Mark], bytes: u64) -> Result<()> {
+pub fn progress(db: &Connection, segment: Uuid, new_marks: &[Mark], bytes: u64) -> Result<()> {
     let id: Option<i64> = db
         .prepare_cached("SELECT id FROM segment WHERE uuid = ?1")?
         .query_row([segment.to_string()], |row| row.get(0))
@@ -169,7 +169,7 @@ pub struct ClosedSegment {
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn close_segment(db: &Db, segment: Uuid, closed: &ClosedSegment) -> Result<()> {
+pub fn close_segment(db: &Connection, segment: Uuid, closed: &ClosedSegment) -> Result<()> {
     progress(db, segment, &closed.marks, closed.bytes)?;
     let why = (closed.verdict == Verdict::NotMedia).then_some("the content is no media");
     db.prepare_cached(
@@ -229,7 +229,7 @@ fn segment_of(row: &Row<'_>) -> Result<Segment> {
 ///
 /// # Errors
 /// When SQLite cannot answer, or a stored word is not known.
-pub fn segments_of_hall(db: &Db, hall: HallId, within: Interval) -> Result<Vec<Segment>> {
+pub fn segments_of_hall(db: &Connection, hall: HallId, within: Interval) -> Result<Vec<Segment>> {
     // The longest segment of the hall says how far before `within` one may begin that still touches it.
     let longest: i64 = db
         .prepare_cached("SELECT coalesce(max(end_ms - start_ms), 0) FROM segment WHERE hall_id = ?1")?
@@ -258,7 +258,7 @@ pub fn segments_of_hall(db: &Db, hall: HallId, within: Interval) -> Result<Vec<S
 ///
 /// # Errors
 /// As [`segments_of_hall`].
-pub fn prunable(db: &Db, min_bytes: u64) -> Result<Vec<Segment>> {
+pub fn prunable(db: &Connection, min_bytes: u64) -> Result<Vec<Segment>> {
     let mut found = with_verdict(db, Verdict::NotMedia)?;
     found.extend(select(db, "verdict = 'media' AND segment.bytes < ?1", [min_bytes.cast_signed()])?);
     Ok(found)
@@ -268,7 +268,7 @@ pub fn prunable(db: &Db, min_bytes: u64) -> Result<Vec<Segment>> {
 ///
 /// # Errors
 /// As [`segments_of_hall`].
-pub fn media_closed_by(db: &Db, at: Ms) -> Result<Vec<Segment>> {
+pub fn media_closed_by(db: &Connection, at: Ms) -> Result<Vec<Segment>> {
     select(db, "verdict = 'media' AND segment.closed_ms <= ?1", [at.0])
 }
 
@@ -276,11 +276,11 @@ pub fn media_closed_by(db: &Db, at: Ms) -> Result<Vec<Segment>> {
 ///
 /// # Errors
 /// As [`segments_of_hall`].
-pub fn with_verdict(db: &Db, verdict: Verdict) -> Result<Vec<Segment>> {
+pub fn with_verdict(db: &Connection, verdict: Verdict) -> Result<Vec<Segment>> {
     select(db, "verdict = ?1", [verdict.as_str()])
 }
 
-fn select(db: &Db, condition: &str, parameters: impl rusqlite::Params) -> Result<Vec<Segment>> {
+fn select(db: &Connection, condition: &str, parameters: impl rusqlite::Params) -> Result<Vec<Segment>> {
     let sql = format!(
         "SELECT {COLUMNS} FROM segment LEFT JOIN connection ON connection.id = segment.connection_id
          WHERE {condition} ORDER BY segment.id"
@@ -300,7 +300,7 @@ fn select(db: &Db, condition: &str, parameters: impl rusqlite::Params) -> Result
 ///
 /// # Errors
 /// When SQLite cannot answer.
-pub fn before(db: &Db, segment: SegmentId) -> Result<Vec<PathBuf>> {
+pub fn before(db: &Connection, segment: SegmentId) -> Result<Vec<PathBuf>> {
     let mut query = db.prepare_cached(
         "SELECT other.path FROM segment AS this JOIN connection AS mine ON mine.id = this.connection_id
          JOIN segment AS other ON other.hall_id = this.hall_id AND other.start_ms <= this.start_ms
@@ -320,7 +320,7 @@ pub fn before(db: &Db, segment: SegmentId) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// As [`segments_of_hall`].
-pub fn segment(db: &Db, id: SegmentId) -> Result<Option<Segment>> {
+pub fn segment(db: &Connection, id: SegmentId) -> Result<Option<Segment>> {
     let sql = format!(
         "SELECT {COLUMNS} FROM segment LEFT JOIN connection ON connection.id = segment.connection_id WHERE segment.id = ?1"
     );
@@ -331,7 +331,7 @@ pub fn segment(db: &Db, id: SegmentId) -> Result<Option<Segment>> {
     Ok(out.pop())
 }
 
-fn with_spans(db: &Db, segments: &mut [Segment]) -> Result<()> {
+fn with_spans(db: &Connection, segments: &mut [Segment]) -> Result<()> {
     let mut query = db.prepare_cached(
         "SELECT media_start_ms, media_end_ms, offset_ms FROM span WHERE segment_id = ?1 ORDER BY seq",
     )?;
@@ -349,7 +349,7 @@ fn with_spans(db: &Db, segments: &mut [Segment]) -> Result<()> {
 ///
 /// # Errors
 /// When SQLite cannot answer.
-pub fn track_stretches(db: &Db, segment: SegmentId) -> Result<Vec<TrackStretch>> {
+pub fn track_stretches(db: &Connection, segment: SegmentId) -> Result<Vec<TrackStretch>> {
     let mut query = db.prepare_cached(
         "SELECT track, kind, start_ms, end_ms, keyframe_ms FROM track_stretch WHERE segment_id = ?1 ORDER BY seq",
     )?;
@@ -370,7 +370,7 @@ pub fn track_stretches(db: &Db, segment: SegmentId) -> Result<Vec<TrackStretch>>
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn set_verdict(db: &Db, segment: SegmentId, verdict: Verdict, reason: &str, at: Ms) -> Result<()> {
+pub fn set_verdict(db: &Connection, segment: SegmentId, verdict: Verdict, reason: &str, at: Ms) -> Result<()> {
     db.prepare_cached(
         "UPDATE segment SET verdict = ?2, verdict_reason = ?3, verdict_ms = ?4 WHERE id = ?1 AND verdict <> 'open'",
     )?
@@ -382,7 +382,7 @@ pub fn set_verdict(db: &Db, segment: SegmentId, verdict: Verdict, reason: &str, 
 ///
 /// # Errors
 /// When SQLite cannot answer.
-pub fn unfinished(db: &Db, verdict: Verdict) -> Result<Vec<SegmentId>> {
+pub fn unfinished(db: &Connection, verdict: Verdict) -> Result<Vec<SegmentId>> {
     let mut query = db.prepare_cached("SELECT id FROM segment WHERE verdict = ?1 ORDER BY id")?;
     let rows = query.query_map([verdict.as_str()], |row| Ok(SegmentId(row.get(0)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -393,7 +393,7 @@ pub fn unfinished(db: &Db, verdict: Verdict) -> Result<Vec<SegmentId>> {
 ///
 /// # Errors
 /// When SQLite cannot answer, or a stored word is not known.
-pub fn connections_of_hall(db: &Db, hall: HallId, within: Interval) -> Result<Vec<Connection>> {
+pub fn connections_of_hall(db: &Connection, hall: HallId, within: Interval) -> Result<Vec<ConnectionRecord>> {
     // A connection that was open long before may still be: the newest one that began before `within`
     // bounds how far back that can be, for of two connections the earlier is closed first but for a
     // handover's short overlap, which the one before it covers, and two mirrors may be taped at once.
@@ -414,7 +414,7 @@ pub fn connections_of_hall(db: &Db, hall: HallId, within: Interval) -> Result<Ve
     let mut out = Vec::new();
     while let Some(row) = rows.next()? {
         let end: Option<String> = row.get(6)?;
-        out.push(Connection {
+        out.push(ConnectionRecord {
             id: ConnectionId(row.get(0)?),
             hall,
             stream: row.get::<_, Option<i64>>(1)?.map(StreamId),

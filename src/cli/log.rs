@@ -23,7 +23,7 @@ pub enum LogFormat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum To {
     Lines(LogFormat),
-    Journal,
+    CatalogSink,
 }
 
 /// A format that was asked for wins; else the journal, where standard error is its end of a pipe; else people.
@@ -36,7 +36,7 @@ fn to(asked: Option<LogFormat>, journal_stream: Option<&str>, stderr: Option<(u6
     match asked {
         Some(format) => To::Lines(format),
         // A child that was given another standard error inherits the variable all the same.
-        None if journal.is_some() && journal == stderr => To::Journal,
+        None if journal.is_some() && journal == stderr => To::CatalogSink,
         None => To::Lines(LogFormat::Human),
     }
 }
@@ -46,7 +46,7 @@ pub(super) fn start(asked: Option<LogFormat>, level: &str) {
     let filter = EnvFilter::try_from_env("STREAMRIP_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let stderr = rustix::fs::fstat(std::io::stderr().as_fd()).ok().map(|stat| (stat.st_dev, stat.st_ino));
     let to = to(asked, std::env::var("JOURNAL_STREAM").ok().as_deref(), stderr);
-    let journal = (to == To::Journal).then(|| tracing_journald::layer().ok()).flatten();
+    let journal = (to == To::CatalogSink).then(|| tracing_journald::layer().ok()).flatten();
     let lines = || tracing_subscriber::fmt::layer().with_writer(render::log_writer);
     let layer = match (journal, to) {
         // Without a socket of the journal its standard error is as good, but for the fields.
@@ -79,7 +79,7 @@ mod tests {
         let json = To::Lines(LogFormat::Json);
         for (asked, stream, stderr, want) in [
             (None, None, Some((8, 21)), human),
-            (None, Some("8:21"), Some((8, 21)), To::Journal),
+            (None, Some("8:21"), Some((8, 21)), To::CatalogSink),
             (None, Some("8:21"), Some((8, 22)), human),
             (None, Some("8:21"), None, human),
             (None, Some("nonsense"), None, human),

@@ -14,10 +14,10 @@ use super::printing;
 use super::render::clean;
 use crate::app::daemon::status::Status;
 use crate::app::library::report::TalkView;
-use crate::app::playback::follow::{self as watching, Follow, Step, Way, find, joined};
+use crate::app::playback::follow::{self as watching, PlaybackPath, ReadStep, TalkReader, find, joined};
 use crate::app::playback::remux::remux;
-use crate::app::playback::start_at::{From, instant};
-use crate::app::playback::timeshift::{self, Scans, place_of};
+use crate::app::playback::start_at::{StartAt, instant};
+use crate::app::playback::timeshift::{self, KeyframeCache, place_of};
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
 use crate::catalog::open_reader;
@@ -82,9 +82,9 @@ fn time_of_day(text: &str) -> std::result::Result<NaiveTime, String> {
 pub async fn run(env: &Env, args: &WatchArgs, out: &mut dyn Write) -> Result<ExitCode> {
     let view = find(&open_reader(&env.data_dir)?, env, &args.talk)?;
     let from = match (args.live, args.at) {
-        (true, _) => From::Live,
-        (_, Some(time)) => From::At(time),
-        _ => From::Start,
+        (true, _) => StartAt::Live,
+        (_, Some(time)) => StartAt::At(time),
+        _ => StartAt::Start,
     };
     let file = joined(&view, env);
     if args.output.is_some() {
@@ -94,7 +94,7 @@ pub async fn run(env: &Env, args: &WatchArgs, out: &mut dyn Write) -> Result<Exi
             );
         }
         return match file {
-            Some(_) if from != From::Start => Err(Failure::new(
+            Some(_) if from != StartAt::Start => Err(Failure::new(
                 Kind::Usage,
                 "this talk is over: its file is written as a whole, so --at and --live say nothing",
             )
@@ -117,16 +117,16 @@ pub async fn run(env: &Env, args: &WatchArgs, out: &mut dyn Write) -> Result<Exi
     match (file, player) {
         (Some(file), player) => {
             let at = match from {
-                From::At(time) => instant(time, &view),
-                From::Start | From::Live => view.talk.slot.start,
+                StartAt::At(time) => instant(time, &view),
+                StartAt::Start | StartAt::Live => view.talk.slot.start,
             };
             let start = watching::place_in_file(&open_reader(&env.data_dir)?, &view, at)?;
             play(player, file.into_os_string(), start, from, &view)
         }
         (None, Player::Mplayer) => pipe_to(player, env, &view, from),
         (None, player) => match watching::way(env, view.talk.id.0)? {
-            Way::Pieces => by_hls(env, player, &view, from),
-            Way::Remux => pipe_to(player, env, &view, from),
+            PlaybackPath::Pieces => by_hls(env, player, &view, from),
+            PlaybackPath::Remux => pipe_to(player, env, &view, from),
         },
     }
 }
@@ -139,23 +139,23 @@ fn copy(file: &Path, out: &mut dyn Write) -> Result<ExitCode> {
 }
 
 /// Writes what was recorded, then what is being recorded, until the talk is over.
-fn follow(env: &Env, view: &TalkView, from: From, out: &mut dyn Write) -> Result<ExitCode> {
-    if watching::way(env, view.talk.id.0)? == Way::Remux {
+fn follow(env: &Env, view: &TalkView, from: StartAt, out: &mut dyn Write) -> Result<ExitCode> {
+    if watching::way(env, view.talk.id.0)? == PlaybackPath::Remux {
         let mut give = |bytes: &[u8]| out.write_all(bytes).and_then(|()| out.flush()).map_err(printing);
         remux(env, view.talk.id.0, from, &mut give)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut follow = Follow::new(env, view.talk.id.0, from)?;
+    let mut follow = TalkReader::new(env, view.talk.id.0, from)?;
     loop {
         match follow.step()? {
-            Step::Piece(mut piece) => {
+            ReadStep::Piece(mut piece) => {
                 while let Some(block) = piece.block().map_err(unreadable)? {
                     out.write_all(&block).map_err(printing)?;
                 }
                 out.flush().map_err(printing)?;
             }
-            Step::Wait => follow.wait(),
-            Step::End => return Ok(ExitCode::SUCCESS),
+            ReadStep::Wait => follow.wait(),
+            ReadStep::End => return Ok(ExitCode::SUCCESS),
         }
     }
 }
@@ -166,7 +166,7 @@ fn unreadable(e: std::io::Error) -> Failure {
 
 /// A player that gets the bytes: it can seek in what it has cached. MPlayer knows no HLS, and what is taken apart is
 /// none.
-fn pipe_to(player: Player, env: &Env, view: &TalkView, from: From) -> Result<ExitCode> {
+fn pipe_to(player: Player, env: &Env, view: &TalkView, from: StartAt) -> Result<ExitCode> {
     let program = player.program();
     let mut command = Command::new(program);
     let title = clean(&view.talk.title);
@@ -193,13 +193,13 @@ fn pipe_to(player: Player, env: &Env, view: &TalkView, from: From) -> Result<Exi
 
 /// The others read the talk as HLS from a server on this machine, for as long as they run: that is how they
 /// can seek in all of it while it grows.
-fn by_hls(env: &Env, player: Player, view: &TalkView, from: From) -> Result<ExitCode> {
+fn by_hls(env: &Env, player: Player, view: &TalkView, from: StartAt) -> Result<ExitCode> {
     let id = view.talk.id.0;
-    let shift = timeshift::shift(&open_reader(&env.data_dir)?, env, &Scans::default(), id)?;
+    let shift = timeshift::talk_playlist(&open_reader(&env.data_dir)?, env, &KeyframeCache::default(), id)?;
     let at = match from {
-        From::Live => 0.0,
-        From::Start => place_of(&shift.chunks, view.talk.slot.start),
-        From::At(time) => place_of(&shift.chunks, instant(time, view)),
+        StartAt::Live => 0.0,
+        StartAt::Start => place_of(&shift.entries, view.talk.slot.start),
+        StartAt::At(time) => place_of(&shift.entries, instant(time, view)),
     };
     let free = |e: std::io::Error| Failure::new(Kind::Failed, "cannot serve the talk to the player").because(e);
     let listener = TcpListener::bind("127.0.0.1:0").map_err(free)?;
@@ -217,21 +217,21 @@ fn vlc_arguments() -> &'static [&'static str] {
     if has_display { &["--play-and-exit"] } else { &["--play-and-exit", "-I", "dummy"] }
 }
 
-fn play(player: Player, what: OsString, start_seconds: f64, from: From, view: &TalkView) -> Result<ExitCode> {
+fn play(player: Player, what: OsString, start_seconds: f64, from: StartAt, view: &TalkView) -> Result<ExitCode> {
     let mut command = Command::new(player.program());
     let title = clean(&view.talk.title);
     let start = format!("{start_seconds:.3}");
     match player {
         Player::Mpv => {
             command.arg(format!("--force-media-title={title}"));
-            if from != From::Live {
+            if from != StartAt::Live {
                 // Without it a list that grows is played from its end.
                 command.arg(format!("--start={start}")).arg("--demuxer-lavf-o=live_start_index=0");
             }
         }
         Player::Vlc => {
             command.args(vlc_arguments()).arg("--meta-title").arg(title);
-            if from != From::Live {
+            if from != StartAt::Live {
                 command.arg(format!("--start-time={start}"));
             }
         }

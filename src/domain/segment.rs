@@ -355,7 +355,7 @@ const CLOCK_SLACK_MS: i64 = 10_000;
 
 /// One life of a source on a stream, as the catalog knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connection {
+pub struct ConnectionRecord {
     /// Row id.
     pub id: ConnectionId,
     /// Whose.

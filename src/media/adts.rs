@@ -8,7 +8,7 @@ use crate::domain::media::Packet;
 
 /// Head of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct AdtsHeader {
     /// Sampling rate of the core coder, Hz.
     pub rate: u32,
     /// Channel configuration, 0 to 7.
@@ -23,7 +23,7 @@ pub struct Head {
 
 const RATES: [u32; 13] = [96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350];
 
-impl Head {
+impl AdtsHeader {
     /// Reads the head at the start of `bytes`; `None` where there is none.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
@@ -61,17 +61,17 @@ impl Head {
 
 /// Cuts the blocks of one track into frames.
 #[derive(Debug)]
-pub struct Splitter {
+pub struct FrameSplitter {
     /// Timestamps of the blocks count; without, frames are counted from zero (raw ADTS has no clock).
     timed: bool,
-    first: Option<Head>,
+    first: Option<AdtsHeader>,
     rest: Vec<u8>,
     /// Start of the frame at the head of `rest`: of a known instant, so many samples later.
     base_ms: i64,
     samples: u64,
 }
 
-impl Splitter {
+impl FrameSplitter {
     /// For a track whose blocks carry times, or do not.
     #[must_use]
     pub fn new(timed: bool) -> Self {
@@ -85,7 +85,7 @@ impl Splitter {
 
     /// The first frame's head, once there was one: it describes the track.
     #[must_use]
-    pub fn head(&self) -> Option<Head> {
+    pub fn head(&self) -> Option<AdtsHeader> {
         self.first
     }
 
@@ -108,7 +108,7 @@ impl Splitter {
                     (self.base_ms, self.samples) = (packet.pts_ms, 0);
                 }
             }
-            let Some(head) = Head::read(&self.rest[at..]) else {
+            let Some(head) = AdtsHeader::read(&self.rest[at..]) else {
                 if self.rest.len() - at < 7 {
                     break;
                 }
@@ -121,7 +121,7 @@ impl Splitter {
                 Some(first) => head.same_stream(first),
                 // Before the stream is known, two heads in a row must agree: a sync word inside coded
                 // sound is common. So wait for the second, unless a block ends with the frame.
-                None => match self.rest.get(end..end + 7).map(Head::read) {
+                None => match self.rest.get(end..end + 7).map(AdtsHeader::read) {
                     Some(next) => next.is_some_and(|next| next.same_stream(head)),
                     None if end == self.rest.len() => true,
                     None => break,
@@ -176,7 +176,7 @@ mod tests {
         ) {
             let frames: Vec<_> = sizes.iter().enumerate().map(|(n, size)| frame(n as u8, *size)).collect();
             let bytes = frames.concat();
-            let mut splitter = Splitter::new(false);
+            let mut splitter = FrameSplitter::new(false);
             let mut got = Vec::new();
             let (mut at, mut cuts) = (0, cuts.into_iter().cycle());
             while at < bytes.len() {
@@ -194,7 +194,7 @@ mod tests {
 
         #[test]
         fn garbage_never_panics(blocks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..20)) {
-            let mut splitter = Splitter::new(true);
+            let mut splitter = FrameSplitter::new(true);
             for block in blocks {
                 splitter.push(block_at(7), &block, |_, _| {});
             }
@@ -205,7 +205,7 @@ mod tests {
     fn a_block_that_begins_in_mid_frame_times_its_first_own_frame() {
         let frames: Vec<_> = (0..4).map(|n| frame(n, 50)).collect();
         let bytes = frames.concat();
-        let mut splitter = Splitter::new(true);
+        let mut splitter = FrameSplitter::new(true);
         let mut times = Vec::new();
         splitter.push(block_at(1000), &bytes[20..150], |p, f| times.push((p.pts_ms, f[0])));
         splitter.push(block_at(5000), &bytes[150..], |p, f| times.push((p.pts_ms, f[0])));

@@ -13,10 +13,10 @@ use std::process::{ChildStdin, ChildStdout};
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::lace::lace;
-use super::adts::Splitter;
+use super::adts::FrameSplitter;
 use super::child::{self, Child};
 use super::ebml::{self, Element, Reader, id};
-use super::keyframe::PictureHead;
+use super::keyframe::KeyframeProbe;
 use super::mpegts::{BEFORE_TICKS, TICKS};
 use super::track::TrackEntry;
 use super::{CancellationToken, MediaError, Result};
@@ -24,7 +24,7 @@ use crate::domain::media::{ClockRange, Packet, TrackKind};
 
 /// A stream to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pick {
+pub struct TrackSelection {
     /// Index of the stream in the file, as ffprobe counts.
     pub stream: u32,
     /// AAC with ADTS heads: see [`super::adts`].
@@ -55,7 +55,7 @@ const LOOK_AHEAD: usize = 2000;
 #[derive(Debug)]
 pub struct Demux {
     path: PathBuf,
-    picks: Vec<Pick>,
+    selection: Vec<TrackSelection>,
     /// What the file is read behind; empty: nothing.
     prefix: Vec<u8>,
     /// Pictures shown before this are of that, milliseconds; `None`: none has come yet.
@@ -63,7 +63,7 @@ pub struct Demux {
     /// The container has no clock for ADTS frames.
     raw_adts: bool,
     parts: VecDeque<ClockRange>,
-    live: Option<Live>,
+    live: Option<Input>,
     tracks: Vec<TrackState>,
     queue: VecDeque<Demuxed>,
     cancel: CancellationToken,
@@ -72,7 +72,7 @@ pub struct Demux {
 
 /// What is being read.
 #[derive(Debug)]
-enum Live {
+enum Input {
     /// A part, taken apart by ffmpeg.
     Ffmpeg(Box<Pipe>),
     /// Bare ADTS frames, which need no ffmpeg (and it would not take them, see the module `adts`).
@@ -93,8 +93,8 @@ struct Pipe {
 #[derive(Debug)]
 struct TrackState {
     entry: TrackEntry,
-    splitter: Option<Splitter>,
-    head: Option<PictureHead>,
+    splitter: Option<FrameSplitter>,
+    head: Option<KeyframeProbe>,
     ordinal: u64,
 }
 
@@ -107,14 +107,14 @@ impl Demux {
     pub fn open(
         path: &Path,
         format: &str,
-        picks: &[Pick],
+        selection: &[TrackSelection],
         parts: &[ClockRange],
         prefix: &[u8],
         cancel: &CancellationToken,
     ) -> Result<Self> {
         let mut demux = Self {
             path: path.to_owned(),
-            picks: picks.to_vec(),
+            selection: selection.to_vec(),
             prefix: prefix.to_vec(),
             own_from_ms: None,
             raw_adts: format == "aac",
@@ -137,7 +137,7 @@ impl Demux {
             return Err(MediaError::Content { path: demux.path.clone(), detail });
         }
         for track in &mut demux.tracks {
-            if let Some(head) = track.splitter.as_ref().and_then(Splitter::head) {
+            if let Some(head) = track.splitter.as_ref().and_then(FrameSplitter::head) {
                 track.entry.become_aac(head);
             }
         }
@@ -162,12 +162,12 @@ impl Demux {
         let pipe = Pipe { child, reader, shift_ms: 0, scale: 1_000_000, cluster: 0 };
         let demux = Self {
             path: path.to_owned(),
-            picks: vec![Pick { stream: 0, adts: false }, Pick { stream: 1, adts: false }],
+            selection: vec![TrackSelection { stream: 0, adts: false }, TrackSelection { stream: 1, adts: false }],
             prefix: Vec::new(),
             own_from_ms: None,
             raw_adts: false,
             parts: VecDeque::new(),
-            live: Some(Live::Ffmpeg(Box::new(pipe))),
+            live: Some(Input::Ffmpeg(Box::new(pipe))),
             tracks: Vec::new(),
             queue: VecDeque::new(),
             cancel: cancel.clone(),
@@ -213,8 +213,8 @@ impl Demux {
             return Ok(true);
         };
         let pipe = match live {
-            Live::Ffmpeg(pipe) => pipe,
-            Live::Adts(file) => {
+            Input::Ffmpeg(pipe) => pipe,
+            Input::Adts(file) => {
                 let mut block = Vec::with_capacity(CHUNK as usize);
                 match file.by_ref().take(CHUNK).read_to_end(&mut block) {
                     Ok(0) => self.live = None,
@@ -237,7 +237,7 @@ impl Demux {
     }
 
     fn end_part(&mut self, error: Option<&io::Error>) -> Result<()> {
-        let Some(Live::Ffmpeg(pipe)) = self.live.take() else { return Ok(()) };
+        let Some(Input::Ffmpeg(pipe)) = self.live.take() else { return Ok(()) };
         let Pipe { child, reader, .. } = *pipe;
         drop(reader);
         let (status, words) = child.wait();
@@ -260,7 +260,7 @@ impl Demux {
     }
 
     fn element(&mut self, element: Element) -> io::Result<()> {
-        let Some(Live::Ffmpeg(live)) = &mut self.live else { return Ok(()) };
+        let Some(Input::Ffmpeg(live)) = &mut self.live else { return Ok(()) };
         match element.id {
             // Going on steps into them.
             id::SEGMENT | id::CLUSTER => Ok(()),
@@ -277,11 +277,12 @@ impl Demux {
                     self.tracks = ebml::children(&content)
                         .into_iter()
                         .filter(|(child, _)| *child == id::TRACK_ENTRY)
-                        .zip(&self.picks)
-                        .map(|((_, content), pick)| {
+                        .zip(&self.selection)
+                        .map(|((_, content), selected)| {
                             let entry = TrackEntry::read(&content);
-                            let head = PictureHead::of(entry.private()).filter(|_| entry.codec() == "V_MS/VFW/FOURCC");
-                            let splitter = pick.adts.then(|| Splitter::new(!self.raw_adts));
+                            let head =
+                                KeyframeProbe::of(entry.private()).filter(|_| entry.codec() == "V_MS/VFW/FOURCC");
+                            let splitter = selected.adts.then(|| FrameSplitter::new(!self.raw_adts));
                             TrackState { entry, splitter, head, ordinal: 0 }
                         })
                         .collect();
@@ -295,12 +296,12 @@ impl Demux {
             }
             id::SIMPLE_BLOCK => {
                 let content = live.reader.content(element)?;
-                self.block(content, Extra::default());
+                self.block(content, BlockInfo::default());
                 Ok(())
             }
             id::BLOCK_GROUP => {
                 let content = live.reader.content(element)?;
-                let mut extra = Extra { key: Some(true), ..Extra::default() };
+                let mut extra = BlockInfo { key: Some(true), ..BlockInfo::default() };
                 let mut block = None;
                 for (child, content) in ebml::children(&content) {
                     match child {
@@ -320,15 +321,19 @@ impl Demux {
         }
     }
 
-    fn start(&mut self, part: ClockRange) -> Result<Live> {
+    fn start(&mut self, part: ClockRange) -> Result<Input> {
         if !self.raw_adts {
-            return Ok(Live::Ffmpeg(Box::new(start(&self.path, &self.picks, part, &self.prefix)?)));
+            return Ok(Input::Ffmpeg(Box::new(start(&self.path, &self.selection, part, &self.prefix)?)));
         }
         let file = File::open(&self.path).map_err(|source| MediaError::File { path: self.path.clone(), source })?;
-        let state =
-            TrackState { entry: TrackEntry::bare_aac(), splitter: Some(Splitter::new(false)), head: None, ordinal: 0 };
+        let state = TrackState {
+            entry: TrackEntry::bare_aac(),
+            splitter: Some(FrameSplitter::new(false)),
+            head: None,
+            ordinal: 0,
+        };
         self.tracks = vec![state];
-        Ok(Live::Adts(file.take(part.to_byte.unwrap_or(u64::MAX))))
+        Ok(Input::Adts(file.take(part.to_byte.unwrap_or(u64::MAX))))
     }
 
     /// Takes the next bytes of a file of bare ADTS frames.
@@ -344,8 +349,8 @@ impl Demux {
     }
 
     /// Takes a block apart. One that makes no sense is passed over.
-    fn block(&mut self, mut content: Vec<u8>, extra: Extra) {
-        let Some(Live::Ffmpeg(live)) = &self.live else { return };
+    fn block(&mut self, mut content: Vec<u8>, extra: BlockInfo) {
+        let Some(Input::Ffmpeg(live)) = &self.live else { return };
         let Some((number, length)) = ebml::read_vint(&content) else { return };
         let Some([high, low, flags]) = content.get(length..length + 3).and_then(|b| <[u8; 3]>::try_from(b).ok()) else {
             return;
@@ -406,7 +411,7 @@ impl Demux {
 
 /// What stands beside a block in a group.
 #[derive(Clone, Copy, Debug, Default)]
-struct Extra {
+struct BlockInfo {
     key: Option<bool>,
     /// In ticks.
     duration: Option<u64>,
@@ -431,17 +436,17 @@ const OUTPUT: [&str; 14] = [
     "pipe:1",
 ];
 
-fn start(path: &Path, picks: &[Pick], part: ClockRange, prefix: &[u8]) -> Result<Pipe> {
+fn start(path: &Path, selection: &[TrackSelection], part: ClockRange, prefix: &[u8]) -> Result<Pipe> {
     let mut args: Vec<OsString> = ["-nostdin", "-v", "error", "-copyts"].map(Into::into).into();
-    for pick in picks.iter().filter(|p| p.adts) {
+    for selected in selection.iter().filter(|p| p.adts) {
         // Opaque bytes instead of AAC, see the module `adts`.
-        args.push(format!("-c:{}", pick.stream).into());
+        args.push(format!("-c:{}", selected.stream).into());
         args.push("pcm_s16le".into());
     }
     args.extend(child::input(path, part, prefix));
-    for pick in picks {
+    for selected in selection {
         args.push("-map".into());
-        args.push(format!("0:{}", pick.stream).into());
+        args.push(format!("0:{}", selected.stream).into());
     }
     args.extend(["-flush_packets", "0"].map(Into::into));
     args.extend(OUTPUT.map(Into::into));

@@ -3,21 +3,21 @@
 //! Two passes, both by children of low priority: [`super::probe`] for byte positions (when which media
 //! arrived), [`super::demux`] for the packets exactly as an assembly will see them.
 
-mod ends;
-mod lenders;
-mod windows;
+mod donors;
+mod packet_windows;
+mod tail;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use super::demux::{Demux, Demuxed, Pick};
-use super::probe::{Place, Probe, Stream, probe};
+use super::demux::{Demux, Demuxed, TrackSelection};
+use super::probe::{PacketPlace, Probe, ProbedStream, probe};
 use super::{CancellationToken, MediaError, Result};
 use crate::domain::media::{ClockRange, EDGE_MS, MediaIndex, MediaSpan, Packet, Track, TrackKind};
 use crate::domain::segment::Mark;
 use crate::plan::stretches::TrackStretches;
 
-pub use windows::windows;
+pub use packet_windows::windows;
 
 /// Media that pauses for longer than this (beyond the duration of the packet before) begins a new span.
 /// Below it lie the jitter of encoders, the skew between sound and pictures in a multiplex (0.7 s in
@@ -36,26 +36,26 @@ const MAX_EDGE_PACKETS: usize = 20_000;
 
 /// Indexes a closed segment. `marks` say when its bytes arrived, oldest first; with none, wall times are
 /// unknown and spans begin at the epoch. Whatever the file holds gives an index: no media is one
-/// without spans, with `problem` set. `lenders`: earlier files of the same stream, the last one first; where the file
+/// without spans, with `problem` set. `donors`: earlier files of the same stream, the last one first; where the file
 /// has no key picture, one of them says what its pictures are.
 ///
 /// # Errors
 /// Only what says nothing about the content: a missing program, a file that cannot be read,
 /// cancellation. Then try again later.
-pub fn index(path: &Path, marks: &[Mark], lenders: &[PathBuf], cancel: &CancellationToken) -> Result<MediaIndex> {
+pub fn index(path: &Path, marks: &[Mark], donors: &[PathBuf], cancel: &CancellationToken) -> Result<MediaIndex> {
     let bytes = size(path)?;
-    let (found, prefix) = look(path, lenders, cancel)?;
+    let (found, prefix) = look(path, donors, cancel)?;
     let nothing =
         |problem: String| MediaIndex { format: found.format.clone(), problem: Some(problem), ..MediaIndex::default() };
-    let wanted: Vec<&Stream> = wanted(&found);
+    let wanted: Vec<&ProbedStream> = wanted(&found);
     if wanted.is_empty() {
         return Ok(nothing(found.complaint.clone().unwrap_or_else(|| "no pictures and no sound in it".to_owned())));
     }
-    let mut parts = parts(path, &found, &wanted);
+    let mut clock_ranges = clock_ranges(path, &found, &wanted);
     // A file that is being written has grown since: what follows, and later the join, shall see the same
     // bytes.
     if size(path)? != bytes
-        && let Some(last) = parts.last_mut()
+        && let Some(last) = clock_ranges.last_mut()
     {
         last.to_byte = Some(bytes);
     }
@@ -63,16 +63,16 @@ pub fn index(path: &Path, marks: &[Mark], lenders: &[PathBuf], cancel: &Cancella
     let of_kind = |kind| wanted.iter().copied().filter(|s| s.kind == kind).collect::<Vec<_>>();
     let mut problem = None;
     for streams in [wanted.clone(), of_kind(TrackKind::Video), of_kind(TrackKind::Audio)] {
-        let picks = picks(&streams);
-        if picks.is_empty() {
+        let selection = selection(&streams);
+        if selection.is_empty() {
             continue;
         }
-        match Demux::open(path, &found.format, &picks, &parts, &prefix, cancel) {
+        match Demux::open(path, &found.format, &selection, &clock_ranges, &prefix, cancel) {
             Ok(demux) => {
-                let mut index = read(demux, &found, &picks, parts, marks, bytes, problem)?;
+                let mut index = read(demux, &found, &selection, clock_ranges, marks, bytes, problem)?;
                 index.prefix = prefix;
                 if found.format == "mpegts" {
-                    ends::mark(&mut index.tracks, path, bytes)?;
+                    tail::mark(&mut index.tracks, path, bytes)?;
                 }
                 return Ok(index);
             }
@@ -84,18 +84,18 @@ pub fn index(path: &Path, marks: &[Mark], lenders: &[PathBuf], cancel: &Cancella
 }
 
 /// What a file holds, and what it must be read behind for that.
-fn look(path: &Path, lenders: &[PathBuf], cancel: &CancellationToken) -> Result<(Probe, Vec<u8>)> {
+fn look(path: &Path, donors: &[PathBuf], cancel: &CancellationToken) -> Result<(Probe, Vec<u8>)> {
     let has_pictures = |found: &Probe| found.streams.iter().any(|s| s.kind == TrackKind::Video && s.has_format);
     let found = probe(path, &[], cancel)?;
     if found.format != "mpegts" || has_pictures(&found) {
         return Ok((found, Vec::new()));
     }
-    let prefix = lenders::borrow(path, lenders, cancel)?;
+    let prefix = donors::borrow(path, donors, cancel)?;
     if !prefix.is_empty() {
         let with = probe(path, &prefix, cancel)?;
         // Where the clock was set, what is lent would have to be set for each part: an encoder that begins anew begins
         // with a key picture, and then nothing is missing.
-        if has_pictures(&with) && parts(path, &with, &wanted(&with)).len() == 1 {
+        if has_pictures(&with) && clock_ranges(path, &with, &wanted(&with)).len() == 1 {
             return Ok((with, prefix));
         }
     }
@@ -110,22 +110,22 @@ fn size(path: &Path) -> Result<u64> {
 
 /// How to open a segment again as it was indexed.
 #[must_use]
-pub fn picks_of(index: &MediaIndex) -> Vec<Pick> {
-    index.tracks.iter().map(|t| Pick { stream: t.stream, adts: t.adts }).collect()
+pub fn selection_of(index: &MediaIndex) -> Vec<TrackSelection> {
+    index.tracks.iter().map(|t| TrackSelection { stream: t.stream, adts: t.adts }).collect()
 }
 
 /// Streams that can go into an assembly, pictures first, so that tracks have the same order in every
 /// segment.
-fn wanted(found: &Probe) -> Vec<&Stream> {
-    let usable = |s: &&Stream| {
+fn wanted(found: &Probe) -> Vec<&ProbedStream> {
+    let usable = |s: &&ProbedStream| {
         !s.codec.is_empty() && s.has_format && !s.cover && found.places.iter().any(|p| p.stream == s.index)
     };
     let of = |kind| found.streams.iter().filter(move |s| s.kind == kind).filter(usable);
     of(TrackKind::Video).chain(of(TrackKind::Audio)).collect()
 }
 
-fn picks(streams: &[&Stream]) -> Vec<Pick> {
-    streams.iter().map(|s| Pick { stream: s.index, adts: s.codec == "aac" && !s.has_extradata }).collect()
+fn selection(streams: &[&ProbedStream]) -> Vec<TrackSelection> {
+    streams.iter().map(|s| TrackSelection { stream: s.index, adts: s.codec == "aac" && !s.has_extradata }).collect()
 }
 
 /// Containers whose last packet ends where the file ends, torn or not.
@@ -136,14 +136,14 @@ fn is_ragged(format: &str) -> bool {
 fn read(
     mut demux: Demux,
     found: &Probe,
-    picks: &[Pick],
-    parts: Vec<ClockRange>,
+    selection: &[TrackSelection],
+    clock_ranges: Vec<ClockRange>,
     marks: &[Mark],
     bytes: u64,
     problem: Option<String>,
 ) -> Result<MediaIndex> {
-    let mut edges = Edges::default();
-    let mut tracks: Vec<TrackSoFar> = picks.iter().map(|_| TrackSoFar::default()).collect();
+    let mut edges = EdgePackets::default();
+    let mut tracks: Vec<TrackStats> = selection.iter().map(|_| TrackStats::default()).collect();
     let mut keys_ms = Vec::new();
     let video_first = demux.entries().next().is_some_and(|e| e.kind() == TrackKind::Video);
     while let Some(Demuxed { packet, .. }) = demux.next_packet()? {
@@ -159,16 +159,16 @@ fn read(
     keys_ms.sort_unstable();
     let tracks_out: Vec<Track> = demux
         .entries()
-        .zip(picks)
+        .zip(selection)
         .zip(&tracks)
         .zip(1..)
-        .map(|(((entry, pick), so_far), number)| Track {
+        .map(|(((entry, selected), so_far), number)| Track {
             number,
             kind: entry.kind(),
             codec: entry.codec(),
             format_hash: entry.format_hash(),
-            stream: pick.stream,
-            adts: pick.adts,
+            stream: selected.stream,
+            adts: selected.adts,
             whole_end: false,
             packet_ms: so_far.packet_ms(),
             packets: so_far.packets,
@@ -187,13 +187,13 @@ fn read(
     }
     let drift = tracks
         .iter()
-        .zip(picks)
-        .find_map(|(t, pick)| {
-            let first = found.places.iter().find(|p| p.stream == pick.stream && time_of(p).is_some())?;
+        .zip(selection)
+        .find_map(|(t, selected)| {
+            let first = found.places.iter().find(|p| p.stream == selected.stream && time_of(p).is_some())?;
             Some(t.first_ms? - time_of(first)?)
         })
         .unwrap_or_default();
-    anchor(&mut spans, &arrivals(found, picks, &parts, drift, bytes), &parts, marks, bytes);
+    anchor(&mut spans, &arrivals(found, selection, &clock_ranges, drift, bytes), &clock_ranges, marks, bytes);
     Ok(MediaIndex {
         ragged_end: is_ragged(&found.format),
         tracks: tracks_out,
@@ -203,7 +203,7 @@ fn read(
         tail,
         keys_ms,
         format: found.format.clone(),
-        clock_ranges: parts,
+        clock_ranges,
         problem,
         packet_windows: Vec::new(),
         prefix: Vec::new(),
@@ -212,7 +212,7 @@ fn read(
 
 /// What is gathered of a track while its packets pass.
 #[derive(Debug, Default)]
-struct TrackSoFar {
+struct TrackStats {
     packets: u64,
     first_ms: Option<i64>,
     /// Stretches without holes, `[start, end]`.
@@ -224,7 +224,7 @@ struct TrackSoFar {
     fine: TrackStretches,
 }
 
-impl TrackSoFar {
+impl TrackStats {
     fn take(&mut self, p: Packet) {
         self.packets += 1;
         self.first_ms = self.first_ms.or(Some(p.pts_ms));
@@ -258,7 +258,7 @@ impl TrackSoFar {
 
 /// The packets of the first and last minute.
 #[derive(Debug, Default)]
-struct Edges {
+struct EdgePackets {
     start_ms: Option<i64>,
     max_ms: i64,
     head: Vec<Packet>,
@@ -267,7 +267,7 @@ struct Edges {
     tail: VecDeque<Packet>,
 }
 
-impl Edges {
+impl EdgePackets {
     fn take(&mut self, p: Packet) {
         let start = *self.start_ms.get_or_insert(p.pts_ms);
         if !self.left.contains(&p.track) {
@@ -296,7 +296,7 @@ impl Edges {
 }
 
 /// Where any track has media, with holes of more than [`HOLE_MS`] between.
-fn spans(tracks: &[TrackSoFar], out: &[Track]) -> Vec<MediaSpan> {
+fn spans(tracks: &[TrackStats], out: &[Track]) -> Vec<MediaSpan> {
     let mut all: Vec<(i64, i64)> = Vec::new();
     for (track, known) in tracks.iter().zip(out) {
         // Where packets say nothing of their length, the last one lasts as long as usual.
@@ -316,13 +316,13 @@ fn spans(tracks: &[TrackSoFar], out: &[Track]) -> Vec<MediaSpan> {
     spans
 }
 
-fn time_of(p: &Place) -> Option<i64> {
+fn time_of(p: &PacketPlace) -> Option<i64> {
     p.pts_ms.or(p.dts_ms)
 }
 
 /// The byte ranges between resets of the clock, with shifts that make the whole rise. A reset shows in
 /// each stream by itself; the first stream that shows it says where.
-fn parts(path: &Path, found: &Probe, wanted: &[&Stream]) -> Vec<ClockRange> {
+fn clock_ranges(path: &Path, found: &Probe, wanted: &[&ProbedStream]) -> Vec<ClockRange> {
     // Per stream: last decoding time, resets so far.
     let mut seen: Vec<(u32, Option<i64>, usize, u64)> = wanted.iter().map(|s| (s.index, None, 0, 0)).collect();
     let mut starts: Vec<u64> = vec![0];
@@ -356,7 +356,7 @@ fn parts(path: &Path, found: &Probe, wanted: &[&Stream]) -> Vec<ClockRange> {
     for place in found.places.iter().filter(|p| wanted.iter().any(|s| s.index == p.stream)) {
         last_pos = place.pos.unwrap_or(last_pos);
         let Some(at) = time_of(place) else { continue };
-        let part = part_at(&starts, last_pos);
+        let part = range_at(&starts, last_pos);
         extents[part] = (extents[part].0.min(at), extents[part].1.max(at.saturating_add(place.duration_ms)));
     }
     let mut out: Vec<ClockRange> = Vec::new();
@@ -371,7 +371,7 @@ fn parts(path: &Path, found: &Probe, wanted: &[&Stream]) -> Vec<ClockRange> {
     out
 }
 
-fn part_at(starts: &[u64], pos: u64) -> usize {
+fn range_at(starts: &[u64], pos: u64) -> usize {
     starts.partition_point(|start| *start <= pos).saturating_sub(1)
 }
 
@@ -397,24 +397,30 @@ fn ogg_chain_start(path: &Path, before: u64) -> Option<u64> {
 
 /// Media whose last byte had arrived when so many bytes had: (bytes, end of that media in the
 /// segment's clock), by bytes.
-fn arrivals(found: &Probe, picks: &[Pick], parts: &[ClockRange], drift: i64, bytes: u64) -> Vec<(u64, i64)> {
-    let starts: Vec<u64> = parts.iter().map(|p| p.from_byte).collect();
+fn arrivals(
+    found: &Probe,
+    selection: &[TrackSelection],
+    clock_ranges: &[ClockRange],
+    drift: i64,
+    bytes: u64,
+) -> Vec<(u64, i64)> {
+    let starts: Vec<u64> = clock_ranges.iter().map(|p| p.from_byte).collect();
     let mut out = Vec::new();
-    for pick in picks {
+    for selected in selection {
         // A packet is surely there when the next one of its stream begins: in MPEG-TS others lie between.
         let mut by = bytes;
         let mut waiting: Vec<i64> = Vec::new();
-        let of_stream: Vec<&Place> = found.places.iter().filter(|p| p.stream == pick.stream).collect();
+        let of_stream: Vec<&PacketPlace> = found.places.iter().filter(|p| p.stream == selected.stream).collect();
         for place in of_stream.iter().rev() {
             if let Some(at) = time_of(place) {
                 waiting.push(at.saturating_add(place.duration_ms));
             }
             let Some(pos) = place.pos else { continue };
-            let shift = parts.get(part_at(&starts, pos)).map_or(0, |p| p.shift_ms);
+            let shift = clock_ranges.get(range_at(&starts, pos)).map_or(0, |p| p.shift_ms);
             out.extend(waiting.drain(..).map(|end| (by, end.saturating_add(shift).saturating_add(drift))));
             by = by.min(pos);
         }
-        let shift = parts.first().map_or(0, |p| p.shift_ms);
+        let shift = clock_ranges.first().map_or(0, |p| p.shift_ms);
         out.extend(waiting.drain(..).map(|end| (by, end.saturating_add(shift).saturating_add(drift))));
     }
     out.sort_unstable();
@@ -424,7 +430,7 @@ fn arrivals(found: &Probe, picks: &[Pick], parts: &[ClockRange], drift: i64, byt
 /// Sets each span's offset to the smallest (arrival - media time) that the marks show. The smallest,
 /// since a server that sends the last ten seconds at once, or a network that pauses, only makes media
 /// arrive later than it was made.
-fn anchor(spans: &mut [MediaSpan], arrivals: &[(u64, i64)], parts: &[ClockRange], marks: &[Mark], bytes: u64) {
+fn anchor(spans: &mut [MediaSpan], arrivals: &[(u64, i64)], clock_ranges: &[ClockRange], marks: &[Mark], bytes: u64) {
     let mut samples: Vec<Option<i64>> = vec![None; spans.len()];
     let mut next = arrivals.iter().peekable();
     // The span that the last arrived media belongs to, and how far it reached.
@@ -450,18 +456,19 @@ fn anchor(spans: &mut [MediaSpan], arrivals: &[(u64, i64)], parts: &[ClockRange]
     // A span that no mark fell into lies beside its neighbour: on the same clock where it has the same,
     // else directly before or after it.
     // Parts lie two holes apart, so that one of them is room for codec delays.
-    let part_of = |s: &MediaSpan| parts.iter().skip(1).filter(|p| s.media_start_ms >= p.start_ms - HOLE_MS).count();
+    let range_of =
+        |s: &MediaSpan| clock_ranges.iter().skip(1).filter(|p| s.media_start_ms >= p.start_ms - HOLE_MS).count();
     for n in (0..spans.len().saturating_sub(1)).rev() {
         if let (None, Some(known)) = (samples[n], samples[n + 1]) {
             let (this, after) = (spans[n], spans[n + 1]);
-            let same = part_of(&this) == part_of(&after);
+            let same = range_of(&this) == range_of(&after);
             samples[n] = Some(if same { known } else { after.media_start_ms + known - this.media_end_ms });
         }
     }
     for n in 1..spans.len() {
         if let (None, Some(known)) = (samples[n], samples[n - 1]) {
             let (before, this) = (spans[n - 1], spans[n]);
-            let same = part_of(&this) == part_of(&before);
+            let same = range_of(&this) == range_of(&before);
             samples[n] = Some(if same { known } else { before.media_end_ms + known - this.media_start_ms });
         }
     }
@@ -469,7 +476,7 @@ fn anchor(spans: &mut [MediaSpan], arrivals: &[(u64, i64)], parts: &[ClockRange]
     for n in 1..spans.len() {
         if let (Some(a), Some(b)) = (samples[n - 1], samples[n])
             && (a - b).abs() < SAME_TIMELINE_MS
-            && part_of(&spans[n - 1]) == part_of(&spans[n])
+            && range_of(&spans[n - 1]) == range_of(&spans[n])
         {
             samples[n] = Some(a.min(b));
         }
@@ -477,7 +484,7 @@ fn anchor(spans: &mut [MediaSpan], arrivals: &[(u64, i64)], parts: &[ClockRange]
     for n in (1..spans.len()).rev() {
         if let (Some(a), Some(b)) = (samples[n - 1], samples[n])
             && (a - b).abs() < SAME_TIMELINE_MS
-            && part_of(&spans[n - 1]) == part_of(&spans[n])
+            && range_of(&spans[n - 1]) == range_of(&spans[n])
         {
             samples[n - 1] = Some(a.min(b));
         }

@@ -153,11 +153,11 @@ impl InspectedTrack {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::mux::{Block, Head, Mux};
+    use crate::media::mux::{Block, FileInfo, Mux};
 
     fn file(packets: i64) -> Vec<u8> {
         let mut out = io::Cursor::new(Vec::new());
-        let mut mux = Mux::new(&mut out, Head::default(), vec![(1, TrackEntry::bare_aac())]).expect("memory");
+        let mut mux = Mux::new(&mut out, FileInfo::default(), vec![(1, TrackEntry::bare_aac())]).expect("memory");
         for n in 0..packets {
             let payload = n.to_be_bytes().to_vec();
             mux.write(Block {

@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 
 use super::decode_check::{self, Undecodable};
 use super::demux::{Demux, Demuxed};
-use super::index::picks_of;
+use super::index::selection_of;
 use super::inspect::{Inspected, inspect};
-use super::mux::{Block, Head, Mux};
+use super::mux::{Block, FileInfo, Mux};
 use super::track::TrackEntry;
 use super::{CancellationToken, MediaError, Result};
 use crate::domain::ids::SegmentId;
@@ -28,7 +28,7 @@ pub const TEMP_SUFFIX: &str = ".part";
 
 /// What a plan is carried out on.
 #[derive(Clone, Debug)]
-pub struct Job {
+pub struct JoinJob {
     /// The plan.
     pub plan: EditList,
     /// Where the segments of its pieces are, with what is known of them.
@@ -59,7 +59,7 @@ pub struct Joined {
 /// # Errors
 /// When a segment cannot be read or is not the one that was indexed, when the disk is full, or on
 /// cancellation. Then nothing of it is left, and a file of the final name is as it was.
-pub fn join(job: &Job, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined> {
+pub fn join(job: &JoinJob, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined> {
     let seams: Vec<i64> = job.plan.clips.iter().skip(1).map(|p| p.out_start_ms).collect();
     let mut undecodable = Vec::new();
     let (written, bytes, sha256) = publish_checked(
@@ -213,7 +213,7 @@ impl Drop for TempFile {
 }
 
 fn write(
-    job: &Job,
+    job: &JoinJob,
     file: File,
     temp: &Path,
     progress: &mut dyn FnMut(u64),
@@ -221,7 +221,7 @@ fn write(
 ) -> Result<(File, Written)> {
     let io = |source| MediaError::File { path: temp.to_owned(), source };
     let plan = &job.plan;
-    let head = Head {
+    let head = FileInfo {
         title: plan.title.clone(),
         tags: plan.tags.clone(),
         chapters: plan.chapters.clone(),
@@ -257,7 +257,7 @@ fn write(
 }
 
 /// Heads of the assembly's tracks, from the segment that has them all, else from the first that has each.
-fn entries(job: &Job, cancel: &CancellationToken) -> Result<Vec<(u32, TrackEntry)>> {
+fn entries(job: &JoinJob, cancel: &CancellationToken) -> Result<Vec<(u32, TrackEntry)>> {
     let plan = &job.plan;
     let mut out: Vec<(u32, TrackEntry)> = Vec::new();
     let mut clips: Vec<&Clip> = plan.clips.iter().collect();
@@ -281,14 +281,14 @@ fn entries(job: &Job, cancel: &CancellationToken) -> Result<Vec<(u32, TrackEntry
     Ok(out)
 }
 
-fn open(job: &Job, segment: SegmentId, cancel: &CancellationToken) -> Result<Demux> {
+fn open(job: &JoinJob, segment: SegmentId, cancel: &CancellationToken) -> Result<Demux> {
     let Some((path, index)) = job.sources.get(&segment) else {
         let source = io::Error::new(io::ErrorKind::NotFound, "no file is known for it");
         return Err(MediaError::File { path: format!("segment {segment}").into(), source });
     };
     // ffmpeg's own words for a missing file are less clear.
     File::open(path).map_err(|source| MediaError::File { path: path.clone(), source })?;
-    Demux::open(path, &index.format, &picks_of(index), &index.clock_ranges, &index.prefix, cancel)
+    Demux::open(path, &index.format, &selection_of(index), &index.clock_ranges, &index.prefix, cancel)
 }
 
 /// Reads a segment and makes sure that its packets are those that the plan was made on.
@@ -302,7 +302,7 @@ struct Checked<'a> {
 }
 
 impl<'a> Checked<'a> {
-    fn open(job: &'a Job, run: &[Clip], cancel: &CancellationToken) -> Result<Self> {
+    fn open(job: &'a JoinJob, run: &[Clip], cancel: &CancellationToken) -> Result<Self> {
         let segment = run[0].segment;
         let demux = open(job, segment, cancel)?;
         let (path, index) = &job.sources[&segment];

@@ -5,7 +5,7 @@
 
 /// How a codec's pictures begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PictureHead {
+pub enum KeyframeProbe {
     /// Windows Media Video 7: two bits, 0 is a key picture.
     Wmv1,
     /// Windows Media Video 8: one bit, 0 is a key picture.
@@ -21,7 +21,7 @@ pub enum PictureHead {
     },
 }
 
-impl PictureHead {
+impl KeyframeProbe {
     /// For the codec private data of a `V_MS/VFW/FOURCC` track; `None` for other codecs.
     #[must_use]
     pub fn of(private: &[u8]) -> Option<Self> {
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn heads_of_pictures() {
-        let of = |fourcc, extra: &[u8]| PictureHead::of(&private(fourcc, extra));
+        let of = |fourcc, extra: &[u8]| KeyframeProbe::of(&private(fourcc, extra));
         for (head, picture, key) in [
             (of(b"WMV1", &[]), 0b0011_1111, true),
             (of(b"WMV1", &[]), 0b0111_1111, false),
@@ -92,6 +92,6 @@ mod tests {
         }
         assert_eq!(of(b"H264", &[]), None);
         assert_eq!(of(b"WMV3", &[]), None);
-        assert_eq!(PictureHead::of(&[]), None);
+        assert_eq!(KeyframeProbe::of(&[]), None);
     }
 }

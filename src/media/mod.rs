@@ -8,10 +8,12 @@
 //! All of it blocks and belongs on a blocking thread; a [`CancellationToken`] ends it between packets.
 
 pub mod adts;
+pub mod black_silence;
 pub mod child;
 pub mod decode_check;
 pub mod demux;
 pub mod ebml;
+pub mod engine;
 pub mod index;
 pub mod inspect;
 pub mod join;
@@ -20,10 +22,8 @@ pub mod live_mux;
 pub mod mpegts;
 pub mod mux;
 pub mod probe;
-pub mod remake;
-pub mod sample;
-pub mod studio;
 pub mod track;
+pub mod transmux;
 pub mod unheld;
 
 use std::io;

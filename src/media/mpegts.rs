@@ -5,18 +5,18 @@
 //! stream, since each stream is cut where its own next one begins. Layout and numbers are those of
 //! ISO/IEC 13818-1.
 
-mod ends;
-mod lend;
-mod packets;
+mod parameter_sets;
+mod resync;
+mod tail;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
-pub use ends::{WholeEnds, whole_ends};
-pub use lend::{BEFORE_TICKS, Params, is_without_pictures};
-pub use packets::Packets;
+pub use parameter_sets::{BEFORE_TICKS, ParameterSets, lacks_keyframe};
+pub use resync::PacketSync;
+pub use tail::{CompleteTail, complete_tail};
 
 /// Length of a packet.
 pub const PACKET: usize = 188;
@@ -35,14 +35,14 @@ const SLACK: u64 = 4 << 20;
 
 /// What a stream of a programme carries: the stream type of its map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stream {
+pub struct TsStream {
     /// Number of its packets.
     pub pid: u16,
     /// Stream type, as the programme map says: 0x1b is H.264, 0x0f is AAC.
     pub kind: u8,
 }
 
-impl Stream {
+impl TsStream {
     /// True for pictures.
     #[must_use]
     pub fn is_video(self) -> bool {
@@ -86,11 +86,11 @@ pub struct Cut {
 pub struct Scan {
     /// Bytes taken so far.
     taken: u64,
-    packets: Packets,
+    packets: PacketSync,
     pat: Option<Vec<u8>>,
     pmt: Option<Vec<u8>>,
     map_pid: Option<u16>,
-    streams: Vec<Stream>,
+    streams: Vec<TsStream>,
     cuts: Vec<Cut>,
     /// A cut, and the streams that began nothing after it yet.
     pending: Option<(Cut, BTreeSet<u16>)>,
@@ -121,7 +121,7 @@ impl Scan {
 
     /// The streams of the programme, once its map was seen.
     #[must_use]
-    pub fn streams(&self) -> &[Stream] {
+    pub fn streams(&self) -> &[TsStream] {
         &self.streams
     }
 
@@ -161,7 +161,7 @@ impl Scan {
     }
 
     fn packet(&mut self, at: u64, packet: &[u8]) {
-        let head = Head::of(packet);
+        let head = PacketHeader::of(packet);
         if head.pid == 0 && head.starts {
             if let Some(map_pid) = map_pid(head.payload(packet)) {
                 self.map_pid = Some(map_pid);
@@ -254,7 +254,7 @@ impl Scan {
 
 /// What of a file belongs to the piece from one cut to another.
 #[derive(Clone, Debug)]
-pub struct Piece {
+pub struct TsSlice {
     from: u64,
     to: u64,
     lead: Option<u16>,
@@ -263,7 +263,7 @@ pub struct Piece {
     streams: Vec<u16>,
 }
 
-impl Piece {
+impl TsSlice {
     /// The piece between two cuts of `scan`'s file; `to` may be the file's end.
     #[must_use]
     pub fn new(scan: &Scan, from: u64, to: u64) -> Self {
@@ -273,7 +273,7 @@ impl Piece {
 
     /// True where the packet at this byte belongs to it. Packets are asked for in order, from `from` on.
     pub fn has(&mut self, at: u64, packet: &[u8]) -> bool {
-        let head = Head::of(packet);
+        let head = PacketHeader::of(packet);
         if Some(head.pid) == self.lead || !self.streams.contains(&head.pid) {
             return (self.from..self.to).contains(&at);
         }
@@ -295,7 +295,7 @@ impl Piece {
 }
 
 /// What the head of a packet says.
-struct Head {
+struct PacketHeader {
     pid: u16,
     /// Something begins in it: a table, a picture, a frame.
     starts: bool,
@@ -303,7 +303,7 @@ struct Head {
     payload_at: usize,
 }
 
-impl Head {
+impl PacketHeader {
     fn of(packet: &[u8]) -> Self {
         let byte = |at: usize| packet.get(at).copied().unwrap_or_default();
         let control = byte(3) >> 4 & 3;
@@ -340,13 +340,13 @@ fn map_pid(payload: &[u8]) -> Option<u16> {
     entries.filter(|e| e[0] != 0 || e[1] != 0).map(|e| u16::from(e[2] & 0x1f) << 8 | u16::from(e[3])).next()
 }
 
-fn streams(payload: &[u8]) -> Option<Vec<Stream>> {
+fn streams(payload: &[u8]) -> Option<Vec<TsStream>> {
     let section = section(payload, 2)?;
     let about = usize::from(section.get(10)? & 0x0f) << 8 | usize::from(*section.get(11)?);
     let mut entries = section.get(12 + about..)?;
     let mut found = Vec::new();
     while let [kind, high, low, length_high, length_low, rest @ ..] = entries {
-        let stream = Stream { pid: u16::from(high & 0x1f) << 8 | u16::from(*low), kind: *kind };
+        let stream = TsStream { pid: u16::from(high & 0x1f) << 8 | u16::from(*low), kind: *kind };
         // Pictures and sound; data and subtitles are not waited for.
         if matches!(kind, 0x01..=0x04 | 0x0f | 0x10 | 0x11 | 0x1b | 0x24 | 0x81) {
             found.push(stream);

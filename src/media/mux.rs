@@ -25,7 +25,7 @@ const INTERLEAVE_MS: i64 = 3000;
 
 /// What the head says beside the tracks.
 #[derive(Clone, Debug, Default)]
-pub struct Head {
+pub struct FileInfo {
     /// Title of the file.
     pub title: String,
     /// Names and values.
@@ -57,7 +57,7 @@ pub struct Block {
 #[derive(Debug)]
 pub struct Mux<W: Write + Seek> {
     out: W,
-    head: Head,
+    head: FileInfo,
     tracks: Vec<MuxTrack>,
     /// Bytes written so far, from the start of the file.
     written: u64,
@@ -85,7 +85,7 @@ impl<W: Write + Seek> Mux<W> {
     ///
     /// # Errors
     /// What the writer says.
-    pub fn new(mut out: W, head: Head, tracks: Vec<(u32, TrackEntry)>) -> io::Result<Self> {
+    pub fn new(mut out: W, head: FileInfo, tracks: Vec<(u32, TrackEntry)>) -> io::Result<Self> {
         let tracks: Vec<_> = tracks
             .into_iter()
             .map(|(number, entry)| MuxTrack {
@@ -255,7 +255,7 @@ pub(super) fn ebml_head() -> Vec<u8> {
 }
 
 /// Everything before the first cluster, and where the content of the Segment element begins.
-fn head_bytes(head: &Head, tracks: &[MuxTrack], segment_bytes: u64, end_ms: i64, cues_at: u64) -> (Vec<u8>, u64) {
+fn head_bytes(head: &FileInfo, tracks: &[MuxTrack], segment_bytes: u64, end_ms: i64, cues_at: u64) -> (Vec<u8>, u64) {
     let mut out = ebml_head();
     ebml::put_id(&mut out, id::SEGMENT);
     ebml::put_wide_size(&mut out, segment_bytes);
@@ -297,7 +297,7 @@ fn head_bytes(head: &Head, tracks: &[MuxTrack], segment_bytes: u64, end_ms: i64,
     (out, segment)
 }
 
-fn info(head: &Head, end_ms: i64) -> Vec<u8> {
+fn info(head: &FileInfo, end_ms: i64) -> Vec<u8> {
     let app = concat!("streamrip ", env!("CARGO_PKG_VERSION"));
     let mut out = Vec::new();
     ebml::put_master(&mut out, id::INFO, |out| {

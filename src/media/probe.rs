@@ -9,7 +9,7 @@ use crate::domain::media::{ClockRange, TrackKind};
 
 /// A stream of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stream {
+pub struct ProbedStream {
     /// Index in the file, from 0.
     pub index: u32,
     /// Pictures or sound.
@@ -26,7 +26,7 @@ pub struct Stream {
 
 /// A packet without its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct PacketPlace {
     /// Index of its stream.
     pub stream: u32,
     /// Presentation time, milliseconds, in the clock of the file.
@@ -46,9 +46,9 @@ pub struct Probe {
     /// ffprobe's name of the container, empty where it knows none.
     pub format: String,
     /// In the order of their indices.
-    pub streams: Vec<Stream>,
+    pub streams: Vec<ProbedStream>,
     /// Packets of all streams, in file order.
-    pub places: Vec<Place>,
+    pub places: Vec<PacketPlace>,
     /// Its last complaint where it failed.
     pub complaint: Option<String>,
 }
@@ -114,7 +114,7 @@ impl Probe {
             |key: &str| line.trim_end().split('|').skip(1).find_map(|field| field.strip_prefix(key)?.strip_prefix('='));
         match section {
             "packet" => {
-                let mut place = Place { stream: u32::MAX, pts_ms: None, dts_ms: None, duration_ms: 0, pos: None };
+                let mut place = PacketPlace { stream: u32::MAX, pts_ms: None, dts_ms: None, duration_ms: 0, pos: None };
                 for (key, value) in fields.filter_map(|field| field.split_once('=')) {
                     match key {
                         "stream_index" => place.stream = value.parse().unwrap_or(u32::MAX),
@@ -139,7 +139,7 @@ impl Probe {
                     Some("audio") => TrackKind::Audio,
                     _ => TrackKind::Other,
                 };
-                self.streams.push(Stream {
+                self.streams.push(ProbedStream {
                     index,
                     kind,
                     codec: get("codec_name").filter(|c| *c != "unknown").unwrap_or_default().to_owned(),
@@ -183,11 +183,14 @@ mod tests {
         assert_eq!(
             probe.places[..2],
             [
-                Place { stream: 1, pts_ms: Some(-7), dts_ms: None, duration_ms: 20, pos: Some(137) },
-                Place { stream: 0, pts_ms: Some(1480), dts_ms: Some(1400), duration_ms: 0, pos: None },
+                PacketPlace { stream: 1, pts_ms: Some(-7), dts_ms: None, duration_ms: 20, pos: Some(137) },
+                PacketPlace { stream: 0, pts_ms: Some(1480), dts_ms: Some(1400), duration_ms: 0, pos: None },
             ]
         );
-        assert_eq!(probe.places[2], Place { stream: u32::MAX, pts_ms: None, dts_ms: None, duration_ms: 0, pos: None });
+        assert_eq!(
+            probe.places[2],
+            PacketPlace { stream: u32::MAX, pts_ms: None, dts_ms: None, duration_ms: 0, pos: None }
+        );
         assert_eq!(probe.streams.len(), 2);
         assert!(probe.streams[0].has_extradata && probe.streams[0].has_format);
         assert!(!probe.streams[1].has_extradata && !probe.streams[1].has_format);

@@ -77,7 +77,7 @@ impl TrackEntry {
     }
 
     /// Turns the opaque track that stands for AAC with ADTS heads into what it is.
-    pub fn become_aac(&mut self, head: adts::Head) {
+    pub fn become_aac(&mut self, head: adts::AdtsHeader) {
         self.set(id::CODEC_ID, b"A_AAC".to_vec());
         self.set(id::CODEC_PRIVATE, head.config().to_vec());
         self.children.retain(|(child, _)| *child != id::DEFAULT_DURATION);

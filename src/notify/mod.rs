@@ -2,9 +2,9 @@
 //! behind queues that never make the sender wait: a command that hangs and a server that never answers cost
 //! nothing but messages.
 
+mod in_flight;
+mod payload;
 mod program;
-mod shape;
-mod under_way;
 mod web;
 
 use std::time::Duration;
@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 
-pub use shape::json;
-pub use under_way::UnderWay;
+pub use in_flight::InFlight;
+pub use payload::json;
 
 use crate::domain::ids::AssemblyId;
 use crate::domain::message::{Message, Phase, Topic};
@@ -21,28 +21,28 @@ use crate::domain::settings::Notify;
 use crate::domain::text::shortened;
 use crate::domain::time::Ms;
 use crate::plan::rate_limit::TokenBucket;
-use under_way::Count;
+use in_flight::Count;
 
 /// So many messages wait for each way to people; more are dropped.
-const QUEUE: usize = 256;
+const QUEUE_LENGTH: usize = 256;
 
 /// A command for a message that takes longer is killed.
-const COMMAND_TIME: Duration = Duration::from_secs(30);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A command for a joined file that takes longer is killed: it may copy gigabytes.
-const HOOK_TIME: Duration = Duration::from_secs(3600);
+const HOOK_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Between two heartbeats.
-const HEARTBEAT: Duration = Duration::from_secs(60);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A daemon that has not reconciled for so long does not work: ticks come every second.
-const WORKS: Duration = Duration::from_secs(15);
+const MAX_RECONCILE_AGE: Duration = Duration::from_secs(15);
 
 /// Between two looks at whether everything is delivered.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// So many messages are put into one that stands for all.
-const SEVERAL: usize = 50;
+const MAX_BATCH: usize = 50;
 
 /// What is said about where the messages come from.
 #[derive(Clone, Debug)]
@@ -55,8 +55,8 @@ pub struct Sender {
 
 /// The way to people. Cheap to clone; sending never waits.
 #[derive(Clone, Debug, Default)]
-pub struct Post {
-    ways: Vec<mpsc::Sender<Sent>>,
+pub struct Dispatcher {
+    channels: Vec<mpsc::Sender<Sent>>,
     /// Without a limit: each file it lacks has a row, of which there are as many as talks, and nothing gives it a
     /// file again before the next start.
     hook: Option<mpsc::UnboundedSender<Sent>>,
@@ -67,26 +67,26 @@ pub struct Post {
 }
 
 /// A message in a queue.
-type Sent = (Message, UnderWay);
+type Sent = (Message, InFlight);
 
 /// The hook has taken a joined file. It counts as under way until this is dropped: after it was written down.
 #[derive(Debug)]
-pub struct Taken {
+pub struct HookAccepted {
     /// Which.
     pub assembly: AssemblyId,
-    _under_way: UnderWay,
+    _under_way: InFlight,
 }
 
 /// What was not delivered when nobody waited any longer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Left {
+pub struct Undelivered {
     /// Messages: they are lost.
     pub messages: usize,
     /// Joined files that the hook has not taken.
     pub files: usize,
 }
 
-impl Post {
+impl Dispatcher {
     /// Starts the thread, where anything is set; without one, messages go nowhere. `age` says how long ago the daemon
     /// reconciled; `taken` hears of each joined file that the hook has taken. The thread ends when the process does.
     ///
@@ -96,26 +96,26 @@ impl Post {
         settings: &Notify,
         sender: &Sender,
         age: impl Fn() -> Duration + Send + 'static,
-        taken: mpsc::UnboundedSender<Taken>,
+        taken: mpsc::UnboundedSender<HookAccepted>,
     ) -> std::io::Result<Self> {
         let mut post = Self::default();
         let mut work: Vec<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::new();
         if !settings.command.is_empty() {
-            let (way, queue) = mpsc::channel(QUEUE);
-            post.ways.push(way);
-            let how = How::Command(settings.command.clone(), COMMAND_TIME);
+            let (channel, queue) = mpsc::channel(QUEUE_LENGTH);
+            post.channels.push(channel);
+            let how = Channel::Command(settings.command.clone(), COMMAND_TIMEOUT);
             work.push(Box::pin(deliver(how, queue, sender.clone())));
         }
         if let Some(url) = &settings.webhook {
-            let (way, queue) = mpsc::channel(QUEUE);
-            post.ways.push(way);
-            let how = How::Webhook(url.0.clone());
+            let (channel, queue) = mpsc::channel(QUEUE_LENGTH);
+            post.channels.push(channel);
+            let how = Channel::Webhook(url.0.clone());
             work.push(Box::pin(deliver(how, queue, sender.clone())));
         }
         if !settings.on_talk_done.is_empty() {
-            let (way, queue) = mpsc::unbounded_channel();
-            post.hook = Some(way);
-            let how = How::Command(settings.on_talk_done.clone(), HOOK_TIME);
+            let (channel, queue) = mpsc::unbounded_channel();
+            post.hook = Some(channel);
+            let how = Channel::Command(settings.on_talk_done.clone(), HOOK_TIMEOUT);
             work.push(Box::pin(hand_over(how, queue, sender.clone(), taken)));
         }
         if let Some(url) = &settings.heartbeat {
@@ -141,20 +141,20 @@ impl Post {
 
     /// True where messages go somewhere.
     #[must_use]
-    pub fn has_ways(&self) -> bool {
-        !self.ways.is_empty() || self.hook.is_some()
+    pub fn has_channels(&self) -> bool {
+        !self.channels.is_empty() || self.hook.is_some()
     }
 
     /// Something that may become a joined file to hand over: [`Self::files_taken`] waits for it too.
     #[must_use]
-    pub fn expect_file(&self) -> UnderWay {
+    pub fn expect_file(&self) -> InFlight {
         self.files.one_more()
     }
 
     /// Sends a message on all ways; a talk's file also to its hook. Waits for nothing.
     pub fn send(&self, message: &Message) {
-        for way in &self.ways {
-            if let Err(e) = way.try_send((message.clone(), self.messages.one_more())) {
+        for channel in &self.channels {
+            if let Err(e) = channel.try_send((message.clone(), self.messages.one_more())) {
                 let why = if matches!(e, TrySendError::Full(_)) { "too many wait" } else { "nobody sends any more" };
                 tracing::warn!("a message is lost, {why}: {}", message.text);
             }
@@ -175,31 +175,31 @@ impl Post {
     /// Waits until the hook has taken (or given up) all files, however long it takes; without a hook not at all.
     pub async fn files_taken(&self) {
         while self.hook.is_some() && self.files.left() > 0 {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     /// Waits until everything is delivered or given up, at most `patience`, and says what is left.
-    pub async fn flush(&self, patience: Duration) -> Left {
+    pub async fn flush(&self, patience: Duration) -> Undelivered {
         let until = Instant::now() + patience;
         loop {
             let files = if self.hook.is_some() { self.files.left() } else { 0 };
-            let left = Left { messages: self.messages.left(), files };
-            if left == Left::default() || Instant::now() >= until {
+            let left = Undelivered { messages: self.messages.left(), files };
+            if left == Undelivered::default() || Instant::now() >= until {
                 return left;
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }
 
 #[derive(Debug)]
-enum How {
+enum Channel {
     Command(Vec<String>, Duration),
     Webhook(String),
 }
 
-impl How {
+impl Channel {
     async fn send(&self, message: &Message, sender: &Sender) -> Result<(), String> {
         match self {
             Self::Command(words, most) => program::run(words, message, sender, *most).await,
@@ -217,7 +217,7 @@ impl How {
 }
 
 /// Delivers one after another; when there are too many, those that wait go as one.
-async fn deliver(how: How, mut queue: mpsc::Receiver<Sent>, sender: Sender) {
+async fn deliver(how: Channel, mut queue: mpsc::Receiver<Sent>, sender: Sender) {
     let began = Instant::now();
     let now = || Ms(i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX));
     let mut pace = TokenBucket::new(now());
@@ -242,14 +242,14 @@ async fn deliver(how: How, mut queue: mpsc::Receiver<Sent>, sender: Sender) {
 
 /// Hands joined files to the hook, one after another, and tells which it has taken.
 async fn hand_over(
-    how: How,
+    how: Channel,
     mut queue: mpsc::UnboundedReceiver<Sent>,
     sender: Sender,
-    taken: mpsc::UnboundedSender<Taken>,
+    taken: mpsc::UnboundedSender<HookAccepted>,
 ) {
     while let Some((message, under_way)) = queue.recv().await {
         match (how.send(&message, &sender).await, message.talk.as_ref().and_then(|talk| talk.assembly)) {
-            (Ok(()), Some(assembly)) => drop(taken.send(Taken { assembly, _under_way: under_way })),
+            (Ok(()), Some(assembly)) => drop(taken.send(HookAccepted { assembly, _under_way: under_way })),
             (Ok(()), None) => {}
             (Err(why), _) => {
                 tracing::error!("notify.on_talk_done: {why}; tried again at the next start: {}", message.text);
@@ -264,8 +264,8 @@ fn together(all: &[Message]) -> Message {
         [one] => one.clone(),
         _ => {
             let (newest, oldest) = (all.iter().map(|m| m.at).max(), all.iter().map(|m| m.since).min());
-            let lines: Vec<_> = all.iter().take(SEVERAL).map(|m| m.text.as_str()).collect();
-            let more = all.len().saturating_sub(SEVERAL);
+            let lines: Vec<_> = all.iter().take(MAX_BATCH).map(|m| m.text.as_str()).collect();
+            let more = all.len().saturating_sub(MAX_BATCH);
             let more = if more > 0 { format!("\nand {more} more") } else { String::new() };
             let text = format!("{} messages:\n{}{more}", all.len(), lines.join("\n"));
             let mut message = Message::new(Topic::Several, Phase::News, text, newest.unwrap_or(Ms(0)));
@@ -279,7 +279,7 @@ fn together(all: &[Message]) -> Message {
 async fn beat(url: String, age: impl Fn() -> Duration) {
     let mut failed = false;
     loop {
-        if age() < WORKS {
+        if age() < MAX_RECONCILE_AGE {
             match web::get(&url).await {
                 Ok(()) => failed = false,
                 Err(why) if !std::mem::replace(&mut failed, true) => {
@@ -288,21 +288,21 @@ async fn beat(url: String, age: impl Fn() -> Duration) {
                 Err(_) => {}
             }
         }
-        tokio::time::sleep(HEARTBEAT).await;
+        tokio::time::sleep(HEARTBEAT_INTERVAL).await;
     }
 }
 
 /// Sends one message on every way that is set, and says for each (by its setting) what came of it. The hook of joined
 /// files is not among them: there is no file.
 pub async fn try_all(settings: &Notify, sender: &Sender, message: &Message) -> Vec<(&'static str, Result<(), String>)> {
-    let command = (!settings.command.is_empty()).then(|| How::Command(settings.command.clone(), COMMAND_TIME));
-    let webhook = settings.webhook.as_ref().map(|url| How::Webhook(url.0.clone()));
+    let command = (!settings.command.is_empty()).then(|| Channel::Command(settings.command.clone(), COMMAND_TIMEOUT));
+    let webhook = settings.webhook.as_ref().map(|url| Channel::Webhook(url.0.clone()));
     let mut out = Vec::new();
     for how in command.into_iter().chain(webhook) {
         let answer = match &how {
             // Without the tries that an alarm gets.
-            How::Webhook(url) => web::once(url, &json(message, sender)).await.map_err(|e| e.why),
-            How::Command(..) => how.send(message, sender).await,
+            Channel::Webhook(url) => web::once(url, &json(message, sender)).await.map_err(|e| e.why),
+            Channel::Command(..) => how.send(message, sender).await,
         };
         out.push((how.name(), answer.map_err(|why| shortened(&why, 300))));
     }

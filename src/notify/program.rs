@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::{Sender, shape};
+use super::{Sender, payload};
 use crate::domain::message::Message;
 use crate::domain::text::{one_line, shortened};
 
@@ -37,7 +37,7 @@ pub(super) async fn run(words: &[String], message: &Message, sender: &Sender, mo
     let mut command = Command::new(program);
     command
         .args(arguments)
-        .envs(shape::variables(message, sender))
+        .envs(payload::variables(message, sender))
         .env("STREAMRIP_DATA_DIR", &sender.data_dir)
         .current_dir(if sender.data_dir.is_dir() { sender.data_dir.as_path() } else { Path::new("/") })
         .stdin(Stdio::piped())
@@ -51,7 +51,7 @@ pub(super) async fn run(words: &[String], message: &Message, sender: &Sender, mo
     let mut child = command.spawn().map_err(|e| format!("cannot start {program:?}: {e}"))?;
     let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let mut group = Group(pid);
-    let line = format!("{}\n", shape::json(message, sender));
+    let line = format!("{}\n", payload::json(message, sender));
     let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
     let tell = async move {
         if let Some(mut stdin) = stdin {

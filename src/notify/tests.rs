@@ -151,9 +151,9 @@ async fn a_webhook_that_never_answers_keeps_nothing_from_the_command() {
         on_talk_done: appending(&hooks),
         ..Notify::default()
     };
-    let post =
-        Post::start(&settings, &sender(dir.path()), || Duration::ZERO, mpsc::unbounded_channel().0).expect("started");
-    for n in 0..2 * QUEUE {
+    let post = Dispatcher::start(&settings, &sender(dir.path()), || Duration::ZERO, mpsc::unbounded_channel().0)
+        .expect("started");
+    for n in 0..2 * QUEUE_LENGTH {
         post.send(&Message::new(Topic::HallSilent, Phase::Raised, format!("message {n}"), Ms(0)));
     }
     post.send(&done("hooked"));
@@ -183,12 +183,16 @@ async fn what_the_hook_has_taken_is_told_and_what_it_refused_is_not() {
     let refuses_one = ["sh", "-c", "test \"$STREAMRIP_TITLE\" != refused"].map(str::to_owned).to_vec();
     let settings = Notify { on_talk_done: refuses_one, ..Notify::default() };
     let (tell, mut taken) = mpsc::unbounded_channel();
-    let post = Post::start(&settings, &sender(dir.path()), || Duration::ZERO, tell).expect("started");
+    let post = Dispatcher::start(&settings, &sender(dir.path()), || Duration::ZERO, tell).expect("started");
     post.send(&done("refused"));
     post.hand_over(&done("good"));
     let file = tokio::time::timeout(PATIENCE, taken.recv()).await.expect("in time").expect("taken");
     assert_eq!(file.assembly, AssemblyId(9));
-    assert_eq!(post.flush(Duration::ZERO).await, Left { messages: 0, files: 1 }, "not before it is written down");
+    assert_eq!(
+        post.flush(Duration::ZERO).await,
+        Undelivered { messages: 0, files: 1 },
+        "not before it is written down"
+    );
     drop(file);
     tokio::time::timeout(PATIENCE, post.files_taken()).await.expect("nothing is left");
     assert!(taken.try_recv().is_err(), "one was refused");
@@ -199,8 +203,8 @@ async fn the_hook_gets_every_file_however_many_wait() {
     let dir = tempfile::tempdir().expect("dir");
     let settings = Notify { on_talk_done: vec!["true".to_owned()], ..Notify::default() };
     let (tell, mut taken) = mpsc::unbounded_channel();
-    let post = Post::start(&settings, &sender(dir.path()), || Duration::ZERO, tell).expect("started");
-    let many = QUEUE + 40;
+    let post = Dispatcher::start(&settings, &sender(dir.path()), || Duration::ZERO, tell).expect("started");
+    let many = QUEUE_LENGTH + 40;
     (0..many).for_each(|n| post.hand_over(&done(&format!("no {n}"))));
     tokio::time::timeout(PATIENCE, async {
         for _ in 0..many {
@@ -220,7 +224,7 @@ fn the_heart_beats_only_while_the_daemon_works() {
     let (seen, counted) = (Arc::clone(&works), Arc::clone(&looks));
     let age = move || {
         counted.fetch_add(1, Ordering::SeqCst);
-        if seen.load(Ordering::SeqCst) { Duration::ZERO } else { WORKS }
+        if seen.load(Ordering::SeqCst) { Duration::ZERO } else { MAX_RECONCILE_AGE }
     };
     runtime.block_on(async move {
         let beating = tokio::spawn(beat(url, age));
@@ -242,10 +246,10 @@ fn the_heart_beats_only_while_the_daemon_works() {
         let before = looks.load(Ordering::SeqCst);
         while looks.load(Ordering::SeqCst) < before + 3 {
             assert!(std::time::Instant::now() < until, "it does not look");
-            tokio::time::advance(HEARTBEAT / 4).await;
+            tokio::time::advance(HEARTBEAT_INTERVAL / 4).await;
         }
         works.store(true, Ordering::SeqCst);
-        tokio::time::advance(HEARTBEAT).await;
+        tokio::time::advance(HEARTBEAT_INTERVAL).await;
         tokio::time::resume();
         assert_eq!(hear(2).await, 2, "it does not work, and its heart beats");
         beating.abort();

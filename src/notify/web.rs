@@ -7,20 +7,20 @@ use serde_json::Value;
 use crate::domain::text::{one_line, shortened};
 
 /// Time for one request, from the name's look-up to the answer's head.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The wait after the first failure; doubled after each.
-const AGAIN: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The longest wait.
-const AT_MOST: Duration = Duration::from_secs(60);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(60);
 
 /// A message is given up after so long: an outage of the network takes messages with it that say so.
-const GIVE_UP: Duration = Duration::from_secs(1800);
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(1800);
 
 /// Why a request failed, without the address: that may be a secret.
 #[derive(Debug)]
-pub(super) struct Failed {
+pub(super) struct DeliveryError {
     /// For people.
     pub why: String,
     /// The server has understood, and will not have it.
@@ -33,7 +33,7 @@ fn client(url: &str) -> Result<reqwest::Client, String> {
     let builder = || {
         reqwest::Client::builder()
             .user_agent(concat!("streamrip/", env!("CARGO_PKG_VERSION")))
-            .timeout(PATIENCE)
+            .timeout(REQUEST_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
     };
     match builder().build() {
@@ -46,7 +46,7 @@ fn client(url: &str) -> Result<reqwest::Client, String> {
 /// The innermost reason, in one line; the outer ones name the address.
 fn reason(e: &reqwest::Error) -> String {
     if e.is_timeout() {
-        return format!("no answer within {} s", PATIENCE.as_secs());
+        return format!("no answer within {} s", REQUEST_TIMEOUT.as_secs());
     }
     let mut last: &dyn std::error::Error = e;
     let mut text = "it failed".to_owned();
@@ -58,8 +58,8 @@ fn reason(e: &reqwest::Error) -> String {
 }
 
 /// One try.
-pub(super) async fn once(url: &str, body: &Value) -> Result<(), Failed> {
-    let passing = |why| Failed { why, for_good: false };
+pub(super) async fn once(url: &str, body: &Value) -> Result<(), DeliveryError> {
+    let passing = |why| DeliveryError { why, for_good: false };
     let request = client(url).map_err(passing)?.post(url).header("content-type", "application/json");
     let answer = request.body(body.to_string()).send().await.map_err(|e| passing(reason(&e)))?;
     let status = answer.status();
@@ -67,24 +67,24 @@ pub(super) async fn once(url: &str, body: &Value) -> Result<(), Failed> {
         return Ok(());
     }
     let for_good = !status.is_server_error() && !matches!(status.as_u16(), 408 | 425 | 429);
-    Err(Failed { why: format!("the server answered {status}"), for_good })
+    Err(DeliveryError { why: format!("the server answered {status}"), for_good })
 }
 
 /// Posts until it is taken, at most for half an hour.
 pub(super) async fn post(url: &str, body: &Value) -> Result<(), String> {
     let began = tokio::time::Instant::now();
-    let mut wait = AGAIN;
+    let mut wait = RETRY_DELAY;
     loop {
         match once(url, body).await {
             Ok(()) => return Ok(()),
             Err(e) if e.for_good => return Err(e.why),
-            Err(e) if began.elapsed() + wait > GIVE_UP => {
-                return Err(format!("{}; given up after {} min", e.why, GIVE_UP.as_secs() / 60));
+            Err(e) if began.elapsed() + wait > DELIVERY_TIMEOUT => {
+                return Err(format!("{}; given up after {} min", e.why, DELIVERY_TIMEOUT.as_secs() / 60));
             }
             Err(e) => tracing::warn!("notify.webhook: {}; again in {} s", e.why, wait.as_secs()),
         }
         tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(AT_MOST);
+        wait = (wait * 2).min(MAX_RETRY_DELAY);
     }
 }
 

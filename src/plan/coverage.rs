@@ -9,7 +9,7 @@ use crate::domain::ids::SegmentId;
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::media::TrackKind;
 use crate::domain::presence::Presence;
-use crate::domain::segment::{Connection, EndReason, Segment, Verdict};
+use crate::domain::segment::{ConnectionRecord, EndReason, Segment, Verdict};
 use crate::domain::talk::{Talk, TalkState, TalkStatus};
 use crate::domain::time::{Ms, SECOND};
 
@@ -43,7 +43,7 @@ pub struct TalkFacts<'a> {
     /// Segments of its hall that touch the slot, by start.
     pub segments: &'a [Segment],
     /// Connections of its hall around the slot, by opening.
-    pub connections: &'a [Connection],
+    pub connections: &'a [ConnectionRecord],
     /// When a daemon ran.
     pub alive: &'a IntervalSet,
     /// When the hall had a stream.
@@ -357,15 +357,15 @@ fn unused(stretch: Interval, lacks: Lacks, facts: &TalkFacts<'_>) -> Option<GapC
 
 /// What the connections say. One that is over speaks from its end until the next one's first byte; one
 /// that delivered nothing usable speaks for its whole life.
-fn connection_cause(at: Ms, connections: &[Connection], now: Ms) -> Option<GapCause> {
+fn connection_cause(at: Ms, connections: &[ConnectionRecord], now: Ms) -> Option<GapCause> {
     // A second connection that came to nothing beside one that was open says nothing: bytes were to come from
     // that one.
-    let was_open = |c: &&Connection| {
+    let was_open = |c: &&ConnectionRecord| {
         c.opened <= at && c.first_byte.is_some_and(|first| first <= at) && c.closed.is_none_or(|closed| closed > at)
     };
     let open_since = connections.iter().filter(was_open).map(|c| c.opened).min();
     // What was closed since it was not needed never was to deliver.
-    let needed = |c: &&Connection| !matches!(c.end, Some(EndReason::HedgeLost | EndReason::HandoverFailed));
+    let needed = |c: &&ConnectionRecord| !matches!(c.end, Some(EndReason::HedgeLost | EndReason::HandoverFailed));
     let mut before = None;
     for c in connections.iter().filter(|c| c.opened <= at).filter(needed) {
         let failed = c.end.filter(|end| !end.is_wanted());

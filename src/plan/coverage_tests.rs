@@ -22,8 +22,8 @@ fn secs(from: i64, to: i64) -> Interval {
     Interval::new(second(from), second(to))
 }
 
-fn connection(opened: i64, first_byte: Option<i64>, closed: i64, end: EndReason) -> Connection {
-    Connection {
+fn connection(opened: i64, first_byte: Option<i64>, closed: i64, end: EndReason) -> ConnectionRecord {
+    ConnectionRecord {
         id: ConnectionId(opened),
         hall: HallId(1),
         stream: None,
@@ -38,7 +38,7 @@ fn connection(opened: i64, first_byte: Option<i64>, closed: i64, end: EndReason)
 
 struct Case {
     segments: Vec<Segment>,
-    connections: Vec<Connection>,
+    connections: Vec<ConnectionRecord>,
     alive: IntervalSet,
     streams: IntervalSet,
     known: i64,
@@ -50,7 +50,7 @@ struct Case {
 }
 
 impl Case {
-    fn new(segments: Vec<Segment>, connections: Vec<Connection>) -> Self {
+    fn new(segments: Vec<Segment>, connections: Vec<ConnectionRecord>) -> Self {
         let always: IntervalSet = Interval::new(at(0), at(2000)).into();
         Self {
             segments,
@@ -242,7 +242,7 @@ fn an_open_segment_reaches_now_while_its_progress_is_fresh() {
     open.spans.clear();
     let case = Case::new(
         vec![open],
-        vec![Connection { closed: None, end: None, ..connection(0, Some(0), 0, EndReason::Eof) }],
+        vec![ConnectionRecord { closed: None, end: None, ..connection(0, Some(0), 0, EndReason::Eof) }],
     );
     assert_eq!(case.report(second(605)).gaps, []);
     let stalled = case.report(second(630));

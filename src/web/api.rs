@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::site::Site;
+use super::state::WebState;
 use crate::app::library::json;
 use crate::app::library::report::{self, Selection};
 use crate::app::support::failure::{Failure, Kind, Result};
@@ -47,13 +47,13 @@ fn answer(result: Result<Value>) -> Response {
 }
 
 /// As `streamrip status --json`.
-pub(super) async fn status(State(site): State<Arc<Site>>) -> Response {
+pub(super) async fn status(State(site): State<Arc<WebState>>) -> Response {
     Json(site.status()).into_response()
 }
 
 /// As `streamrip list --json`.
-pub(super) async fn talks(State(site): State<Arc<Site>>, Query(which): Query<Which>) -> Response {
-    let read = move |db: &rusqlite::Connection, site: &Site| {
+pub(super) async fn talks(State(site): State<Arc<WebState>>, Query(which): Query<Which>) -> Response {
+    let read = move |db: &rusqlite::Connection, site: &WebState| {
         let state = which.state.as_deref().map(str::parse).transpose();
         let state = state.map_err(|e: String| Failure::new(Kind::Usage, e))?;
         let selection = Selection { event: which.event, hall: which.hall, day: which.day, state, shown_only: false };
@@ -63,8 +63,8 @@ pub(super) async fn talks(State(site): State<Arc<Site>>, Query(which): Query<Whi
 }
 
 /// As `streamrip show --json`.
-pub(super) async fn talk(State(site): State<Arc<Site>>, Path(id): Path<i64>) -> Response {
-    let read = move |db: &rusqlite::Connection, site: &Site| {
+pub(super) async fn talk(State(site): State<Arc<WebState>>, Path(id): Path<i64>) -> Response {
+    let read = move |db: &rusqlite::Connection, site: &WebState| {
         let view = report::by_id(db, &site.env, id)?;
         json::shown(db, &view)
     };

@@ -8,12 +8,12 @@ use axum::response::{IntoResponse, Response};
 use tower_http::services::ServeFile;
 
 use super::api;
-use super::site::Site;
+use super::state::WebState;
 use crate::app::library::report;
 use crate::app::support::failure::{Failure, Kind, Result};
 
 /// Sends the file of a talk. The path comes from the catalog, never from the request.
-pub(super) async fn assembly(State(site): State<Arc<Site>>, Path(id): Path<i64>, request: Request) -> Response {
+pub(super) async fn assembly(State(site): State<Arc<WebState>>, Path(id): Path<i64>, request: Request) -> Response {
     let path = match site.read(move |db, site| one(db, site, id)).await {
         Ok(path) => path,
         Err(failure) => return api::refuse(&failure),
@@ -33,7 +33,7 @@ pub(super) async fn assembly(State(site): State<Arc<Site>>, Path(id): Path<i64>,
     answer
 }
 
-fn one(db: &rusqlite::Connection, site: &Site, id: i64) -> Result<std::path::PathBuf> {
+fn one(db: &rusqlite::Connection, site: &WebState, id: i64) -> Result<std::path::PathBuf> {
     let view = report::by_id(db, &site.env, id)?;
     if view.talk.opted_out {
         return Err(Failure::new(Kind::NotFound, "this talk must not be shown"));

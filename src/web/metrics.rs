@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
-use super::site::Site;
+use super::state::WebState;
 use crate::app::daemon::status::{Status, Tape};
 use crate::app::library::report;
 
@@ -19,7 +19,7 @@ const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What is missing so far of a talk that is on.
 #[derive(Clone, Debug, PartialEq)]
-struct Missing {
+struct GapSeconds {
     event: String,
     hall: String,
     talk: i64,
@@ -27,16 +27,16 @@ struct Missing {
 }
 
 /// Answers a scraper. A catalog that cannot be read costs the gaps only.
-pub(super) async fn metrics(State(site): State<Arc<Site>>) -> Response {
+pub(super) async fn metrics(State(site): State<Arc<WebState>>) -> Response {
     let status = site.status();
     let talks: Vec<i64> = status.tapes.iter().flat_map(|t| t.talks.iter().copied()).collect();
-    let read = move |db: &rusqlite::Connection, site: &Site| {
+    let read = move |db: &rusqlite::Connection, site: &WebState| {
         let mut missing = Vec::new();
         for id in talks {
             let view = report::by_id(db, &site.env, id)?;
             let ms: i64 = view.report.gaps.iter().map(|gap| gap.at.len_ms()).sum();
             let seconds = ms as f64 / 1000.0;
-            missing.push(Missing { event: view.event.name, hall: view.hall.name, talk: id, seconds });
+            missing.push(GapSeconds { event: view.event.name, hall: view.hall.name, talk: id, seconds });
         }
         Ok(missing)
     };
@@ -83,7 +83,7 @@ fn silence(tape: &Tape, now_ms: i64) -> Option<f64> {
     tape.flow.silent_seconds.or_else(|| Some((now_ms as f64 / 1000.0 - instant(Some(&tape.since))?).max(0.0)))
 }
 
-fn text(status: &Status, missing: &[Missing], warn: u64) -> String {
+fn text(status: &Status, missing: &[GapSeconds], warn: u64) -> String {
     let mut out = Text::default();
     let all = |value: f64| [(Labels::new(), value)];
     out.family("streamrip_build_info", "gauge", "The version that runs.", [(vec![("version", &*status.version)], 1.0)]);
@@ -173,7 +173,7 @@ mod tests {
             waiting: 3,
             ..Status::default()
         };
-        let gap = Missing { event: "27c3".to_owned(), hall: "Saal 1".to_owned(), talk: 7, seconds: 1.5 };
+        let gap = GapSeconds { event: "27c3".to_owned(), hall: "Saal 1".to_owned(), talk: 7, seconds: 1.5 };
         let text = text(&status, &[gap], 20);
         for line in [
             "streamrip_build_info{version=\"1.2.3\"} 1",

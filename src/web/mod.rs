@@ -5,14 +5,14 @@
 
 mod api;
 mod asset;
+mod auth;
+mod events;
 mod file;
-mod guard;
 mod limit;
-mod live;
 mod metrics;
 mod page;
-mod shift;
-mod site;
+mod playback;
+mod state;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,29 +24,29 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-pub use guard::Access;
+pub use auth::Access;
 
 use crate::app::daemon::status::Status;
-use crate::app::playback::timeshift::Scans;
+use crate::app::playback::timeshift::KeyframeCache;
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
 use limit::Limited;
-use site::Site;
+use state::WebState;
 
 /// So long until the next try to listen, where the address is taken.
-const LISTEN_AGAIN: Duration = Duration::from_secs(5);
+const LISTEN_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// Connections at once; more wait to be accepted. Each is a descriptor that a tape might need.
-const CONNECTIONS: usize = 256;
+const MAX_CONNECTIONS: usize = 256;
 
 /// A connection on which nothing moves for so long is ended: an open page is told something every two seconds.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What nobody watches any more is let go so often.
-const TIDY: Duration = Duration::from_secs(15);
+const CACHE_SWEEP_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Threads that read the catalog and files for the page.
-const READERS: usize = 4;
+const MAX_READERS: usize = 4;
 
 /// Serves the page on `listen` in a thread of its own until `status` has no sender any more.
 ///
@@ -59,7 +59,7 @@ pub fn start(env: Env, listen: SocketAddr, access: Access, status: watch::Receiv
     in_thread(move || async move {
         let Some(listener) = bind(listen, &mut status.clone()).await else { return };
         tracing::info!("the page: http://{}/", listener.local_addr().unwrap_or(listen));
-        let site = Site::new(env, Scans::for_browsers(), status.clone());
+        let site = WebState::new(env, KeyframeCache::for_browsers(), status.clone());
         serve(site, access, listener, status).await;
     })
 }
@@ -77,7 +77,9 @@ pub fn start_on(env: Env, listener: std::net::TcpListener, status: watch::Receiv
     in_thread(move || async move {
         match TcpListener::from_std(listener) {
             // The players that it is for get nothing made anew: what is not MPEG-TS is piped to them.
-            Ok(listener) => serve(Site::new(env, Scans::default(), status.clone()), access, listener, status).await,
+            Ok(listener) => {
+                serve(WebState::new(env, KeyframeCache::default(), status.clone()), access, listener, status).await
+            }
             Err(e) => tracing::error!("the page cannot be served: {e}"),
         }
     })
@@ -87,7 +89,7 @@ fn in_thread<F: Future<Output = ()>>(run: impl FnOnce() -> F + Send + 'static) -
     let failed = |e: std::io::Error| Failure::new(Kind::Failed, "cannot start the page").because(e);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(READERS)
+        .max_blocking_threads(MAX_READERS)
         .thread_name("web")
         .build()
         .map_err(failed)?;
@@ -108,16 +110,16 @@ async fn bind(listen: SocketAddr, status: &mut watch::Receiver<Status>) -> Optio
             Err(_) => {}
         }
         tokio::select! {
-            () = tokio::time::sleep(LISTEN_AGAIN) => {}
+            () = tokio::time::sleep(LISTEN_RETRY_DELAY) => {}
             () = gone(status) => return None,
         }
     }
 }
 
-async fn serve(site: Site, access: Access, listener: TcpListener, mut status: watch::Receiver<Status>) {
+async fn serve(site: WebState, access: Access, listener: TcpListener, mut status: watch::Receiver<Status>) {
     let site = Arc::new(site);
     let tidied = Arc::clone(&site);
-    let served = axum::serve(Limited::new(listener, CONNECTIONS, IDLE), router(site, access));
+    let served = axum::serve(Limited::new(listener, MAX_CONNECTIONS, IDLE_TIMEOUT), router(site, access));
     tokio::select! {
         ended = async { served.await } => if let Err(e) = ended {
             tracing::error!("the page has ended: {e}");
@@ -128,9 +130,9 @@ async fn serve(site: Site, access: Access, listener: TcpListener, mut status: wa
 }
 
 /// Lets go again and again what nobody watches any more.
-async fn tidy(site: &Arc<Site>) {
+async fn tidy(site: &Arc<WebState>) {
     loop {
-        tokio::time::sleep(TIDY).await;
+        tokio::time::sleep(CACHE_SWEEP_INTERVAL).await;
         let done = site.read(|_, site| {
             site.scans.tidy(&site.env);
             Ok(())
@@ -146,16 +148,16 @@ async fn gone(status: &mut watch::Receiver<Status>) {
     while status.changed().await.is_ok() {}
 }
 
-fn router(site: Arc<Site>, access: Access) -> Router {
+fn router(site: Arc<WebState>, access: Access) -> Router {
     Router::new()
         .route("/", get(page::index))
         .route("/talks/{id}", get(page::talk))
         .route("/talks/{id}/file", get(file::assembly))
-        .route("/talks/{id}/play.m3u8", get(shift::playlist))
-        .route("/talks/{id}/pieces", get(shift::pieces))
-        .route("/talks/{id}/chunks/{name}", get(shift::chunk))
-        .route("/talks/{id}/timeline", get(shift::timeline))
-        .route("/live", get(live::events))
+        .route("/talks/{id}/play.m3u8", get(playback::playlist))
+        .route("/talks/{id}/pieces", get(playback::pieces))
+        .route("/talks/{id}/chunks/{name}", get(playback::chunk))
+        .route("/talks/{id}/timeline", get(playback::timeline))
+        .route("/live", get(events::events))
         .route("/metrics", get(metrics::metrics))
         .route("/static/{name}", get(asset::get))
         .route("/api/v1/status", get(api::status))
@@ -163,8 +165,8 @@ fn router(site: Arc<Site>, access: Access) -> Router {
         .route("/api/v1/talks/{id}", get(api::talk))
         .route("/api/v1/openapi.json", get(api::openapi))
         .fallback(page::nothing_here)
-        .layer(from_fn_with_state(Arc::new(access), guard::guard))
-        .layer(from_fn(guard::headers))
+        .layer(from_fn_with_state(Arc::new(access), auth::guard))
+        .layer(from_fn(auth::headers))
         .with_state(site)
 }
 

@@ -57,7 +57,7 @@ impl Place {
         settings.disk.reserve_bytes = 0;
         let env = Env { clock: Arc::new(clock), ..Env::real(dir.path().to_owned(), settings) };
         let (tell, status) = watch::channel(Status { alive: true, ..Status::default() });
-        Self { dir, app: router(Arc::new(Site::new(env, Scans::for_browsers(), status)), access), tell }
+        Self { dir, app: router(Arc::new(WebState::new(env, KeyframeCache::for_browsers(), status)), access), tell }
     }
 
     fn sql(&self, text: &str) {

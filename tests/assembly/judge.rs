@@ -12,7 +12,7 @@ use streamrip::domain::talk::{Talk, TalkStatus};
 use streamrip::domain::time::{Ms, SECOND};
 use streamrip::media::CancellationToken;
 use streamrip::media::index::index;
-use streamrip::media::join::{Job, join};
+use streamrip::media::join::{JoinJob, join};
 use streamrip::plan::assembly::{AssemblyInputs, EditList, plan};
 use streamrip_lab::Format;
 
@@ -193,7 +193,7 @@ pub fn assemble_window(dir: &Path, dumps: &[Dump], extension: &str, window: Opti
     });
     let target = dir.join("made/assembly.mkv");
     let sources = segments.iter().zip(&indexes).map(|(s, i)| (s.id, (s.path.clone(), i.clone()))).collect();
-    let job = Job { plan: plan.clone(), sources, target: target.clone() };
+    let job = JoinJob { plan: plan.clone(), sources, target: target.clone() };
     let mut told = 0;
     let joined = join(&job, &mut |ms| told = ms, &cancel).expect("joined");
     assert_eq!(std::fs::metadata(&target).expect("there").len(), joined.bytes);

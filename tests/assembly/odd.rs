@@ -283,7 +283,7 @@ fn a_file_that_grows_is_joined_as_it_was_indexed() {
 fn pictures_without_a_key_one_are_of_the_format_of_the_file_before() {
     let dir = tempfile::tempdir().expect("dir");
     let cancel = CancellationToken::new();
-    let look = |path: &Path, lenders: &[PathBuf]| index(path, &[], lenders, &cancel).expect("indexed");
+    let look = |path: &Path, donors: &[PathBuf]| index(path, &[], donors, &cancel).expect("indexed");
     let formats = |index: &MediaIndex| index.tracks.iter().map(|t| t.format_hash).collect::<Vec<_>>();
     // The last one is cut where its clock wraps.
     for options in [

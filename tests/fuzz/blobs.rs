@@ -84,8 +84,8 @@ fn matroska_is_read_as_far_as_it_is_sound() {
                             let _ = track::TrackEntry::read(&child).codec();
                         }
                         let _ = (ebml::read_uint(&content), ebml::read_int(&content), ebml::read_float(&content));
-                        let _ = (ebml::read_vint(&content), adts::Head::read(&content));
-                        if let Some(head) = keyframe::PictureHead::of(&content) {
+                        let _ = (ebml::read_vint(&content), adts::AdtsHeader::read(&content));
+                        if let Some(head) = keyframe::KeyframeProbe::of(&content) {
                             let _ = head.is_key(&content);
                         }
                     }

@@ -1,8 +1,8 @@
 //! Calendars with a schedule.xml, and schedules that are one: the exports of an invented garden conference.
 
 use streamrip::app::schedule::import::ImportRequest;
-use streamrip::domain::clock::Clock;
 use streamrip::app::schedule::refresh::{apply_fetched, fetch, remembered};
+use streamrip::domain::clock::Clock;
 
 use crate::support::{World, warned};
 

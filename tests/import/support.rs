@@ -32,7 +32,7 @@ impl World {
             data_dir: dir.path().join("data"),
             settings: Settings::default(),
             clock: Arc::new(clock.clone()),
-            studio: Arc::new(streamrip::media::studio::Ffmpeg),
+            engine: Arc::new(streamrip::media::engine::Ffmpeg),
         };
         let db = catalog::open_writer(&env.data_dir).expect("a catalog");
         Self { dir, env, db, clock }

@@ -21,10 +21,10 @@ use streamrip::media::CancellationToken;
 use streamrip::plan::verify::Fault as Wrong;
 
 use crate::calendar::Calendar;
+use crate::engine::SimStudio;
 use crate::oplog::{CALLS, Cut, Log, Op};
 use crate::script::{Act, Change, Fault, Script};
 use crate::sim::{Fixed, Sim};
-use crate::studio::SimStudio;
 
 /// Where the day is lived through, for the process under strace.
 pub const ROOT: &str = "STREAMRIP_CUT_ROOT";
@@ -191,7 +191,7 @@ fn judge(log: &Log, given: &BTreeMap<usize, Given>, at: usize, cut: Cut) {
         data_dir: dir.path().join("data"),
         settings: Settings::default(),
         clock: Arc::new(Fixed(Ms(wall))),
-        studio: Arc::new(SimStudio { period_ms: PERIOD_MS }),
+        engine: Arc::new(SimStudio { period_ms: PERIOD_MS }),
     };
     if !env.data_dir.exists() {
         assert!(at < BORN, "everything is gone");

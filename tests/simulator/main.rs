@@ -11,13 +11,13 @@ mod calendar;
 mod checks;
 mod cuts;
 mod disk;
+mod engine;
 mod indexer;
 mod oplog;
 mod plans;
 mod script;
 mod server;
 mod sim;
-mod studio;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;

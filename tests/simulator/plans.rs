@@ -20,8 +20,8 @@ use streamrip::plan::assembly::EditList;
 use streamrip::plan::edit_filter::EditFilter;
 use streamrip::plan::wanted::forbidden_slots;
 
+use crate::engine::{Frame, frames_of, joined_frames};
 use crate::sim::Sim;
-use crate::studio::{Frame, frames_of, joined_frames};
 
 /// Joins each talk as the daemon would, judges the files, and prunes.
 pub fn plans(sim: &Sim) {

@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use streamrip::app::daemon::catalog_sink::Journal;
-use streamrip::app::daemon::{Core, Heart, Worker};
+use streamrip::app::daemon::catalog_sink::CatalogSink;
+use streamrip::app::daemon::{Core, Heartbeat, Worker};
 use streamrip::app::library::assemble::remove_half_made;
 use streamrip::app::library::index::index_segment;
 use streamrip::app::library::recover::{Recovery, recover};
@@ -32,10 +32,10 @@ use uuid::Uuid;
 use crate::calendar::Calendar;
 use crate::checks::{self, Watch};
 use crate::disk::SimDisk;
+use crate::engine::SimStudio;
 use crate::plans;
 use crate::script::{Act, Fault, Script};
 use crate::server::{Streams, World};
-use crate::studio::SimStudio;
 
 /// Between two reconciliations.
 const TICK_MS: i64 = 1000;
@@ -102,7 +102,7 @@ struct Daemon {
     clock: TestClock,
     base: i64,
     began: Instant,
-    heart: Heart,
+    heart: Heartbeat,
 }
 
 impl Sim {
@@ -129,7 +129,7 @@ impl Sim {
         let start = extent.start.minus(MINUTE);
         // However small the disk of the simulation is.
         settings.disk.reserve_bytes = 0;
-        let env = Env { data_dir, settings, clock: Arc::new(Fixed(start)), studio: Arc::new(SimStudio { period_ms }) };
+        let env = Env { data_dir, settings, clock: Arc::new(Fixed(start)), engine: Arc::new(SimStudio { period_ms }) };
         Self {
             _dir: dir,
             inputs,
@@ -283,7 +283,7 @@ impl Sim {
         let (tell, closed) = mpsc::unbounded_channel();
         let dead = Arc::new(AtomicBool::new(false));
         let sink = Sink {
-            journal: Journal::new(writer.clone(), Some(run), tell),
+            journal: CatalogSink::new(writer.clone(), Some(run), tell),
             writer: writer.clone(),
             dead: Arc::clone(&dead),
             holds: Arc::clone(&self.holds),
@@ -312,7 +312,7 @@ impl Sim {
         });
         let core = Core::new(self.env.clone(), open_reader(&self.env.data_dir).expect("a reader"), deps, None);
         self.watch.begin(self.mono);
-        let heart = Heart::new(writer.clone(), run, self.env.clock.clone());
+        let heart = Heartbeat::new(writer.clone(), run, self.env.clock.clone());
         (Daemon { core, writer, dead, run, clock, base, began, heart }, thread)
     }
 
@@ -473,7 +473,7 @@ impl Clock for Fixed {
 /// The journal, whose writing takes no simulated time, until it is dead.
 #[derive(Debug)]
 struct Sink {
-    journal: Journal,
+    journal: CatalogSink,
     writer: Writer,
     dead: Arc<AtomicBool>,
     holds: Arc<AtomicBool>,

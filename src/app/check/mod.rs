@@ -27,7 +27,7 @@ use crate::domain::segment::Container;
 use crate::domain::sniff::{self, Sniff};
 use crate::domain::time::{HOUR, MINUTE, Ms, SECOND};
 use crate::media::CancellationToken;
-use crate::media::sample::{self, Sample};
+use crate::media::black_silence::{self, Sample};
 use crate::plan::overlap::overlaps;
 use crate::plan::wanted::wanted;
 use crate::source::{SourceEnd, Sources, ssrf_guard};
@@ -77,14 +77,14 @@ pub struct Finding {
 
 /// What a stream delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Heard {
+struct StreamTest {
     container: Option<Container>,
     bytes_per_second: u64,
     /// What its bytes show; `None`: it could not be looked at.
     sample: Option<Sample>,
 }
 
-impl Heard {
+impl StreamTest {
     /// `h264 and aac`.
     fn codecs(&self) -> String {
         let codecs = self.sample.iter().flat_map(|s| &s.tracks).map(|(_, codec)| codec.as_str());
@@ -185,14 +185,14 @@ pub async fn check(
         }
     }
     let mut rates: BTreeMap<_, u64> = BTreeMap::new();
-    let mut mirrors: BTreeMap<HallId, BTreeMap<usize, Heard>> = BTreeMap::new();
+    let mut mirrors: BTreeMap<HallId, BTreeMap<usize, StreamTest>> = BTreeMap::new();
     while let Some(Ok((hall, nth, stream, heard))) = listening.join_next().await {
         // Of a hall's mirrors each has its line, with the address in it.
         let (what, url) = (&hall.name, &stream.url);
         let bad = if nth == 0 { Level::Problem } else { Level::Warning };
         match heard {
             None => tell(Level::Good, "stream", what, format!("{url} is being recorded: not opened a second time")),
-            Some(Ok(heard @ Heard { container: Some(container), bytes_per_second, .. })) => {
+            Some(Ok(heard @ StreamTest { container: Some(container), bytes_per_second, .. })) => {
                 let kbits = bytes_per_second * 8 / 1000;
                 let codecs = heard.codecs();
                 let of = if codecs.is_empty() { String::new() } else { format!(" of {codecs}") };
@@ -209,7 +209,7 @@ pub async fn check(
                 *rate = (*rate).max(bytes_per_second);
                 mirrors.entry(hall.id).or_default().insert(nth, heard);
             }
-            Some(Ok(Heard { container: None, .. })) => {
+            Some(Ok(StreamTest { container: None, .. })) => {
                 tell(Level::Warning, "stream", what, format!("{url} delivers something, but no media that is known"));
             }
             Some(Err(why)) => tell(bad, "stream", what, format!("{url} {why}")),
@@ -232,7 +232,7 @@ pub async fn check(
 }
 
 /// What is wrong with mirrors that are not like the first one of them.
-fn unlike(heard: &BTreeMap<usize, Heard>) -> Vec<String> {
+fn unlike(heard: &BTreeMap<usize, StreamTest>) -> Vec<String> {
     let mut all = heard.iter();
     let Some((_, first)) = all.next() else { return Vec::new() };
     let mut out = Vec::new();
@@ -245,7 +245,7 @@ fn unlike(heard: &BTreeMap<usize, Heard>) -> Vec<String> {
         } else if first.bytes_per_second.max(other.bytes_per_second)
             > UNLIKE * first.bytes_per_second.min(other.bytes_per_second)
         {
-            let kbits = |heard: &Heard| heard.bytes_per_second * 8 / 1000;
+            let kbits = |heard: &StreamTest| heard.bytes_per_second * 8 / 1000;
             let (a, b) = (kbits(first), kbits(other));
             out.push(format!(
                 "stream {number} has another rate than the first ({b} and {a} kbit/s): is it the same quality?"
@@ -269,7 +269,7 @@ fn look_into(bytes: &[u8]) -> Option<Sample> {
     let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file.0).ok()?;
     out.write_all(bytes).ok()?;
     drop(out);
-    match sample::look(&file.0, &CancellationToken::new()) {
+    match black_silence::look(&file.0, &CancellationToken::new()) {
         Ok(sample) => Some(sample),
         Err(e) => {
             tracing::debug!("a sample cannot be looked at: {e}");
@@ -396,7 +396,7 @@ fn chosen_recorder(env: &Env, hall: &Hall) -> Recorder {
 }
 
 /// Opens a stream and listens for some seconds.
-async fn listen(env: &Env, sources: &Sources, hall: &Hall, stream: &Stream) -> std::result::Result<Heard, String> {
+async fn listen(env: &Env, sources: &Sources, hall: &Hall, stream: &Stream) -> std::result::Result<StreamTest, String> {
     let why = |end: &SourceEnd| match (&end.reason, &end.detail) {
         (Some(reason), Some(detail)) => format!("{reason}: {detail}"),
         (Some(reason), None) => reason.to_string(),
@@ -444,7 +444,7 @@ async fn listen(env: &Env, sources: &Sources, hall: &Hall, stream: &Stream) -> s
                 None => None,
             };
             let media_ms = sample.as_ref().map_or(0, |s| s.media_ms);
-            Ok(Heard { container, bytes_per_second: rate(bytes, took, media_ms), sample })
+            Ok(StreamTest { container, bytes_per_second: rate(bytes, took, media_ms), sample })
         }
     }
 }

@@ -9,9 +9,9 @@ use crate::domain::settings::Settings;
 use crate::domain::stream_url::StreamUrl;
 use crate::source::{Running, Source};
 
-fn heard(container: Container, codec: &str, bytes_per_second: u64) -> Heard {
+fn heard(container: Container, codec: &str, bytes_per_second: u64) -> StreamTest {
     let sample = Sample { tracks: vec![(TrackKind::Video, codec.to_owned())], ..Sample::default() };
-    Heard { container: Some(container), bytes_per_second, sample: Some(sample) }
+    StreamTest { container: Some(container), bytes_per_second, sample: Some(sample) }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::core::Core;
 use super::status::trouble;
-use super::worker::{Done, News};
+use super::worker::{JoinNotice, JoinedTalk};
 use crate::app::library::report;
 use crate::app::library::report::TalkView;
 use crate::app::schedule::refresh::is_current;
@@ -30,7 +30,7 @@ use crate::domain::stream_url::redact_text;
 use crate::domain::talk::TalkState;
 use crate::domain::text::one_line;
 use crate::domain::time::{Ms, SECOND};
-use crate::notify::{Post, Sender, Taken, UnderWay};
+use crate::notify::{Dispatcher, HookAccepted, InFlight, Sender};
 use crate::plan::alarms::{AlarmFacts, Alarms, HallFact};
 use crate::plan::wanted::window_of;
 use crate::tape::TapeStatus;
@@ -39,10 +39,10 @@ use crate::tape::TapeStatus;
 const CHANGES: usize = 8;
 
 /// The catalog is asked this often whether the refresh works.
-const ASK: Duration = Duration::from_secs(10);
+const REFRESH_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// So many are read at once.
-const MOST: usize = 10_000;
+const MAX_ROWS: usize = 10_000;
 
 /// What messages say of where they come from.
 #[must_use]
@@ -55,16 +55,16 @@ pub fn sender(env: &Env) -> Sender {
 pub(super) fn post(
     env: &Env,
     age: impl Fn() -> Duration + Send + 'static,
-    taken: mpsc::UnboundedSender<Taken>,
-) -> Post {
-    Post::start(&env.settings.notify, &sender(env), age, taken).unwrap_or_else(|e| {
+    taken: mpsc::UnboundedSender<HookAccepted>,
+) -> Dispatcher {
+    Dispatcher::start(&env.settings.notify, &sender(env), age, taken).unwrap_or_else(|e| {
         tracing::error!("nobody will be told of anything: {e}");
-        Post::default()
+        Dispatcher::default()
     })
 }
 
 /// Writes down which joined files the hook has taken, as long as anybody may tell.
-pub(super) async fn note(writer: Writer, clock: Arc<dyn Clock>, mut taken: mpsc::UnboundedReceiver<Taken>) {
+pub(super) async fn note(writer: Writer, clock: Arc<dyn Clock>, mut taken: mpsc::UnboundedReceiver<HookAccepted>) {
     while let Some(file) = taken.recv().await {
         let (assembly, now) = (file.assembly, clock.now());
         if let Err(e) = writer.call(move |db| assemblies::told(db, assembly, now)).await {
@@ -75,7 +75,7 @@ pub(super) async fn note(writer: Writer, clock: Arc<dyn Clock>, mut taken: mpsc:
 }
 
 /// Tells that the daemon runs again, where one ran before.
-pub(super) fn restarted(post: &Post, before: Option<DaemonRun>, recovered: Option<String>, now: Ms) {
+pub(super) fn restarted(post: &Dispatcher, before: Option<DaemonRun>, recovered: Option<String>, now: Ms) {
     let Some(before) = before else { return };
     let last = before.stopped.unwrap_or(before.heartbeat);
     let how = if before.stopped.is_some() { "it was stopped" } else { "it was killed, crashed, or lost power" };
@@ -87,11 +87,11 @@ pub(super) fn restarted(post: &Post, before: Option<DaemonRun>, recovered: Optio
 }
 
 /// Looks, and tells.
-pub(super) struct Caller {
+pub(super) struct AlarmTask {
     env: Env,
     core: Arc<Core>,
     reader: Arc<Mutex<Connection>>,
-    post: Post,
+    post: Dispatcher,
     alarms: Alarms,
     started: Ms,
     /// Where the time begins that nobody sets.
@@ -103,16 +103,16 @@ pub(super) struct Caller {
     version: Option<i64>,
     last_change: i64,
     /// Joined files that the daemon before this one did not hand over.
-    untold: Option<(Vec<(TalkId, AssemblyId)>, UnderWay)>,
+    untold: Option<(Vec<(TalkId, AssemblyId)>, InFlight)>,
 }
 
-impl Caller {
+impl AlarmTask {
     /// `started`: when this daemon began; changes of the schedule after `last_change` are news.
     pub fn new(
         env: Env,
         core: Arc<Core>,
         reader: Arc<Mutex<Connection>>,
-        post: Post,
+        post: Dispatcher,
         started: Ms,
         last_change: i64,
     ) -> Self {
@@ -129,7 +129,7 @@ impl Caller {
     }
 
     /// Looks once a second until the worker is gone, which sends `done`.
-    pub async fn run(mut self, mut done: mpsc::UnboundedReceiver<News>) {
+    pub async fn run(mut self, mut done: mpsc::UnboundedReceiver<JoinNotice>) {
         if let Some((untold, _under_way)) = self.untold.take() {
             for (talk, assembly) in untold {
                 self.hand_over(talk, assembly).await;
@@ -189,7 +189,7 @@ impl Caller {
                 trouble: if lacks_stream { Some("no stream".to_owned()) } else { status.and_then(trouble) },
             });
         }
-        if self.asked.is_none_or(|at| at.elapsed() >= ASK) {
+        if self.asked.is_none_or(|at| at.elapsed() >= REFRESH_CHECK_INTERVAL) {
             match read(&self.reader, |db| Ok(schedule::events(db)?)).await {
                 Ok(events) => {
                     let current = events.iter().filter(|e| is_current(e.id, &schedule.talks, now));
@@ -211,9 +211,9 @@ impl Caller {
             return Ok(());
         }
         let last = self.last_change;
-        let changes = read(&self.reader, move |db| Ok(schedule_changes::after(db, last, MOST)?)).await?;
+        let changes = read(&self.reader, move |db| Ok(schedule_changes::after(db, last, MAX_ROWS)?)).await?;
         // Where there may be more the next look reads on.
-        self.version = (changes.len() < MOST).then_some(version);
+        self.version = (changes.len() < MAX_ROWS).then_some(version);
         self.last_change = changes.last().map_or(last, |c| c.id);
         if let Some(text) = changes_in_words(&changes) {
             let message = Message::new(Topic::ScheduleChanged, Phase::News, text, self.env.clock.now());
@@ -224,7 +224,7 @@ impl Caller {
         Ok(())
     }
 
-    async fn talk_done(&self, done: Done) {
+    async fn talk_done(&self, done: JoinedTalk) {
         let env = self.env.clone();
         let view = match read(&self.reader, move |db| report::by_id(db, &env, done.talk.0)).await {
             Ok(view) => view,

@@ -11,19 +11,19 @@ use crate::tape::events::{TapeEvent, TapeSink};
 
 /// Writes the events of all tapes.
 #[derive(Clone)]
-pub struct Journal {
+pub struct CatalogSink {
     writer: Writer,
     daemon_run: Option<i64>,
     closed: mpsc::UnboundedSender<uuid::Uuid>,
 }
 
-impl fmt::Debug for Journal {
+impl fmt::Debug for CatalogSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Journal")
     }
 }
 
-impl Journal {
+impl CatalogSink {
     /// A journal for one daemon. Segments that were closed and written are told to `closed`, so that they
     /// are looked at soon.
     #[must_use]
@@ -32,7 +32,7 @@ impl Journal {
     }
 }
 
-impl TapeSink for Journal {
+impl TapeSink for CatalogSink {
     fn send(&self, event: TapeEvent) -> oneshot::Receiver<()> {
         let (done, answer) = oneshot::channel();
         let daemon_run = self.daemon_run;
@@ -91,7 +91,7 @@ fn write(db: &rusqlite::Connection, event: &TapeEvent, daemon_run: Option<i64>) 
             segments::close_connection(db, *connection, *bytes, *reason, detail.as_deref(), *at)
         }
         TapeEvent::DiskFull { hall, full, at } => {
-            crate::catalog::troubles::disk_full(db, daemon_run, *hall, *full, *at)
+            crate::catalog::incidents::disk_full(db, daemon_run, *hall, *full, *at)
         }
     }
 }

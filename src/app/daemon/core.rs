@@ -27,13 +27,13 @@ use crate::tape::{Lanes, TapeDeps, TapeOrder, TapeStatus};
 const LOOK_AHEAD_MS: i64 = 2000;
 
 /// A timer sleeps no longer than this before it reads the wall clock again, which may have been stepped.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The plan is computed anew this often even where nothing changed, so that past talks leave it.
-const PLAN_AGAIN: Duration = Duration::from_secs(60);
+const REPLAN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Talks that ended so long ago are not read: no padding is longer.
-const PAST_MS: i64 = 24 * HOUR;
+const KEEP_PAST_MS: i64 = 24 * HOUR;
 
 /// A tape that runs, and what it was told.
 #[derive(Debug)]
@@ -158,7 +158,7 @@ impl Core {
             if !first && schedule_version(&db)? == known {
                 return Ok(None);
             }
-            let within = Some(Interval::new(now.minus(PAST_MS), Ms(i64::MAX)));
+            let within = Some(Interval::new(now.minus(KEEP_PAST_MS), Ms(i64::MAX)));
             snapshot(&db, TalkFilter { within, ..TalkFilter::default() }).map(Some)
         })
         .await;
@@ -179,7 +179,7 @@ impl Core {
                 None
             }
         };
-        let due = state.planned_at.is_none_or(|at| at.elapsed() >= PLAN_AGAIN);
+        let due = state.planned_at.is_none_or(|at| at.elapsed() >= REPLAN_INTERVAL);
         if let Some(fresh) = changed {
             let fresh = self.in_scope(fresh);
             if !first && plans_alike(&state.schedule, &fresh) {
@@ -312,7 +312,7 @@ impl Core {
             let (core, stop) = (Arc::clone(self), self.timers_stop.clone());
             let timer = async move {
                 while let Some(left) = positive(at.since(core.env.clock.now())) {
-                    tokio::time::sleep(left.min(LOOK_AGAIN)).await;
+                    tokio::time::sleep(left.min(POLL_INTERVAL)).await;
                 }
                 // Waits its turn, where a tick may be skipped: whoever holds the state does so for milliseconds.
                 let mut state = core.state.lock().await;

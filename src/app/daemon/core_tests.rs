@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::app::daemon::catalog_sink::Journal;
+use crate::app::daemon::catalog_sink::CatalogSink;
 use crate::app::support::clock::TestClock;
 use crate::catalog::segments::{connections_of_hall, segments_of_hall};
 use crate::catalog::writer::Writer;
@@ -84,7 +84,7 @@ impl Day {
             data_dir: dir.path().to_owned(),
             settings: Settings::default(),
             clock: Arc::new(clock.clone()),
-            studio: Arc::new(crate::media::studio::Ffmpeg),
+            engine: Arc::new(crate::media::engine::Ffmpeg),
         };
         let db = open_writer(dir.path()).expect("catalog");
         db.execute_batch(
@@ -100,7 +100,7 @@ impl Day {
         let most = Arc::clone(&source.most);
         let deps = TapeDeps::new(
             env.clock.clone(),
-            Arc::new(Journal::new(writer.clone(), None, tell)),
+            Arc::new(CatalogSink::new(writer.clone(), None, tell)),
             Sources::of(vec![Arc::new(source)]),
             env.data_dir.clone(),
             env.settings.record.clone(),

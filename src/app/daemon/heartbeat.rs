@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::catalog::daemon_runs::{self, HEARTBEAT_MS};
-use crate::catalog::troubles;
+use crate::catalog::incidents;
 use crate::catalog::writer::Writer;
 use crate::domain::clock::Clock;
 use crate::domain::gap::GapCause;
@@ -17,7 +17,7 @@ use crate::plan::clock_watch::{ClockReading, compare};
 
 /// The heart of one life of a daemon.
 #[derive(Debug)]
-pub struct Heart {
+pub struct Heartbeat {
     writer: Writer,
     run: i64,
     clock: Arc<dyn Clock>,
@@ -31,7 +31,7 @@ fn look(clock: &dyn Clock, began: Instant) -> ClockReading {
     ClockReading { wall: clock.now(), monotonic_ms, asleep_ms: clock.asleep_ms() }
 }
 
-impl Heart {
+impl Heartbeat {
     /// The heart of daemon run `run`.
     #[must_use]
     pub fn new(writer: Writer, run: i64, clock: Arc<dyn Clock>) -> Self {
@@ -68,7 +68,7 @@ impl Heart {
     fn note(&self, cause: GapCause, over: Interval, message: String) {
         tracing::warn!("{message}");
         let run = self.run;
-        drop(self.writer.send(move |db| troubles::skipped(db, Some(run), cause, over, &message)));
+        drop(self.writer.send(move |db| incidents::skipped(db, Some(run), cause, over, &message)));
     }
 }
 
@@ -78,8 +78,8 @@ mod tests {
 
     use super::*;
     use crate::app::support::clock::TestClock;
+    use crate::catalog::incidents::{clock_steps, skipped_times};
     use crate::catalog::open_in_memory;
-    use crate::catalog::troubles::{clock_steps, skipped_times};
     use crate::domain::time::Ms;
 
     #[tokio::test(start_paused = true)]
@@ -88,7 +88,7 @@ mod tests {
         let clock = TestClock::starting_at(Ms(0));
         let run = daemon_runs::begin(&db, uuid::Uuid::nil(), None, Ms(0)).expect("begun");
         let (writer, _) = Writer::start(db).expect("thread");
-        let mut heart = Heart::new(writer.clone(), run, Arc::new(clock.clone()));
+        let mut heart = Heartbeat::new(writer.clone(), run, Arc::new(clock.clone()));
         let mut second = async || {
             tokio::time::sleep(Duration::from_secs(1)).await;
             heart.beat();

@@ -18,6 +18,6 @@ mod worker;
 
 pub use alarms::sender;
 pub use core::{Core, TapeView};
-pub use heartbeat::Heart;
+pub use heartbeat::Heartbeat;
 pub use run::{Outcome, RunOptions, SOURCE_LOG, run};
-pub use worker::{Doing, Done, Worker};
+pub use worker::{CurrentJob, JoinedTalk, Worker};

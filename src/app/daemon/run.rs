@@ -9,15 +9,15 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::alarms::{self, Caller};
-use super::catalog_sink::Journal;
+use super::alarms::{self, AlarmTask};
+use super::catalog_sink::CatalogSink;
 use super::core::Core;
-use super::heartbeat::Heart;
+use super::heartbeat::Heartbeat;
 use super::status::{self, Status};
 use super::supervisor::Supervisor;
 use super::systemd::Notifier;
 use super::ticker::Ticker;
-use super::worker::{self, Doing, Worker};
+use super::worker::{self, CurrentJob, Worker};
 use crate::app::library::report::{self, Selection, TalkView};
 use crate::app::library::{backup, recover};
 use crate::app::schedule::refresh;
@@ -25,7 +25,6 @@ use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::lock::{self, DaemonLock};
 use crate::app::support::{free_space, symlink_guard};
-use crate::awake::Awake;
 use crate::catalog::daemon_runs::DaemonRun;
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, assemblies, assembly_queue, daemon_runs, schedule_changes};
@@ -35,6 +34,7 @@ use crate::domain::segment::EndReason;
 use crate::domain::talk::TalkState;
 use crate::domain::time::{HOUR, Ms};
 use crate::media::CancellationToken;
+use crate::sleep_inhibitor::SleepInhibitor;
 use crate::source::Sources;
 use crate::source::log::{FileLog, LineLog, NoLog};
 use crate::tape::TapeDeps;
@@ -65,26 +65,26 @@ pub enum Outcome {
 pub const SOURCE_LOG: &str = "log/sources.log";
 
 /// Between two looks at whether everything is done.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The machine stays awake for what begins within this time, milliseconds: one that fell asleep between two congress days would
 /// not wake in the morning.
 const AWAKE_MS: i64 = 24 * HOUR;
 
 /// Between two looks at whether the machine must stay awake.
-const AWAKE_LOOK: Duration = Duration::from_secs(2);
+const AWAKE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Between two looks at whether a full disk has space again.
-const SPACE_AGAIN: Duration = Duration::from_secs(2);
+const FREE_SPACE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What is queued for the catalog at the end has this long to get there.
-const LAST_WRITES: Duration = Duration::from_secs(3);
+const CATALOG_DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Messages about the last talk have this long to be delivered, where the daemon ends because all is done.
-const LAST_MESSAGES: Duration = Duration::from_secs(10);
+const NOTIFY_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A part that is stopped, and messages where somebody waits for the daemon to end, have this long.
-const SOON: Duration = Duration::from_secs(1);
+const NOTIFY_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Writes to the catalog which joined files the hook has taken.
 const HOOK_LEDGER: &str = "hook ledger";
@@ -113,7 +113,7 @@ pub async fn run(
     symlink_guard::check(&env.data_dir)?;
     let lock = Arc::new(lock::take(&env.data_dir)?);
     let mut shutdown = pin!(shutdown);
-    let Begun { db, run_id, recovery, before, last_change, untold } = tokio::select! {
+    let Started { db, run_id, recovery, before, last_change, untold } = tokio::select! {
         begun = begin(env, options.scope, &lock) => begun?,
         () = &mut shutdown => return Ok(Outcome::Stopped),
     };
@@ -128,7 +128,7 @@ pub async fn run(
     let (closed, closed_segments) = mpsc::unbounded_channel();
     let deps = TapeDeps::new(
         Arc::clone(&env.clock),
-        Arc::new(Journal::new(writer.clone(), Some(run_id), closed)),
+        Arc::new(CatalogSink::new(writer.clone(), Some(run_id), closed)),
         Sources::programs(&source_log(env)),
         env.data_dir.clone(),
         env.settings.record.clone(),
@@ -157,15 +157,15 @@ pub async fn run(
     parts.start(HOOK_LEDGER, alarms::note(writer.clone(), Arc::clone(&env.clock), taken));
     parts.start(WORKER, worker.run());
     parts.start(STATUS, tell(Arc::clone(&core), env.clone(), started, options.problems, doing.clone(), seen));
-    if post.has_ways() {
+    if post.has_channels() {
         let caller =
-            Caller::new(env.clone(), Arc::clone(&core), Arc::clone(&watcher), post.clone(), started, last_change);
+            AlarmTask::new(env.clone(), Arc::clone(&core), Arc::clone(&watcher), post.clone(), started, last_change);
         parts.start(MESSAGES, caller.handing_over(untold).run(done_talks));
     } else {
         // Nobody reads them: a talk's file counts as not expected once its message is dropped.
         drop(done_talks);
     }
-    parts.start(HEARTBEAT, beat(Heart::new(writer.clone(), run_id, Arc::clone(&env.clock))));
+    parts.start(HEARTBEAT, beat(Heartbeat::new(writer.clone(), run_id, Arc::clone(&env.clock))));
     if env.settings.record.keep_awake {
         parts.start(SLEEP_INHIBITOR, stay_awake(Arc::clone(&core), env.clone()));
     }
@@ -191,26 +191,26 @@ pub async fn run(
 
     tracing::info!("stopping: closing files");
     systemd.stopping();
-    parts.stop(STATUS, SOON).await;
-    parts.stop(HEARTBEAT, SOON).await;
-    parts.stop(SLEEP_INHIBITOR, SOON).await;
+    parts.stop(STATUS, NOTIFY_STOP_TIMEOUT).await;
+    parts.stop(HEARTBEAT, NOTIFY_STOP_TIMEOUT).await;
+    parts.stop(SLEEP_INHIBITOR, NOTIFY_STOP_TIMEOUT).await;
     core.stop(EndReason::Shutdown).await;
     // Only now: what it was joining is made again at the next start.
-    parts.stop(WORKER, LAST_WRITES).await;
+    parts.stop(WORKER, CATALOG_DRAIN_TIMEOUT).await;
     // It ends by itself, now that no talk can be done any more.
-    parts.finish(MESSAGES, LAST_WRITES).await;
-    deliver(&post, if finished { LAST_MESSAGES } else { SOON }).await;
+    parts.finish(MESSAGES, CATALOG_DRAIN_TIMEOUT).await;
+    deliver(&post, if finished { NOTIFY_DRAIN_TIMEOUT } else { NOTIFY_STOP_TIMEOUT }).await;
     // After the hook: the files that it takes yet are written down.
-    parts.stop(HOOK_LEDGER, LAST_WRITES).await;
+    parts.stop(HOOK_LEDGER, CATALOG_DRAIN_TIMEOUT).await;
     ticker.stop().await;
     let _ = std::fs::remove_file(env.data_dir.join(status::FILE_NAME));
     let stopped = env.clock.now();
     let last = writer.send(move |db| daemon_runs::end(db, run_id, stopped));
-    if tokio::time::timeout(LAST_WRITES, last).await.is_err() {
+    if tokio::time::timeout(CATALOG_DRAIN_TIMEOUT, last).await.is_err() {
         tracing::error!("the catalog did not take the last rows in time; the next start recovers them from the files");
     } else {
         drop((core, writer));
-        let _ = tokio::time::timeout(LAST_WRITES, tokio::task::spawn_blocking(move || thread.join())).await;
+        let _ = tokio::time::timeout(CATALOG_DRAIN_TIMEOUT, tokio::task::spawn_blocking(move || thread.join())).await;
     }
     if !finished {
         return Ok(Outcome::Stopped);
@@ -230,7 +230,7 @@ pub async fn run(
 }
 
 /// Delivers the messages that wait, for `deadline` at most, and logs what is left.
-async fn deliver(post: &crate::notify::Post, deadline: Duration) {
+async fn deliver(post: &crate::notify::Dispatcher, deadline: Duration) {
     let left = post.flush(deadline).await;
     if left.messages > 0 {
         tracing::warn!("{} message(s) could not be delivered in time", left.messages);
@@ -244,7 +244,7 @@ async fn deliver(post: &crate::notify::Post, deadline: Duration) {
 }
 
 /// What a daemon begins with.
-struct Begun {
+struct Started {
     db: Connection,
     run_id: i64,
     recovery: recover::Recovery,
@@ -259,7 +259,7 @@ struct Begun {
 /// Opens the catalog, recovers, and writes that a daemon runs. On a full disk none of that can be, nor any taping:
 /// there it waits for space, since nobody may be there to start it again. Dropping the future stops it soon; until then
 /// it holds the lock, so that no other daemon takes in the same files.
-async fn begin(env: &Env, scope: Option<EventId>, lock: &Arc<DaemonLock>) -> Result<Begun> {
+async fn begin(env: &Env, scope: Option<EventId>, lock: &Arc<DaemonLock>) -> Result<Started> {
     let mut told = false;
     let cancel = CancellationToken::new();
     let _stop = cancel.clone().drop_guard();
@@ -275,14 +275,14 @@ async fn begin(env: &Env, scope: Option<EventId>, lock: &Arc<DaemonLock>) -> Res
             let recovery = recover::recover(&job, &mut db, &cancel)?;
             let run_id = daemon_runs::begin(&db, Uuid::now_v7(), scope, job.clock.now())?;
             let untold = assemblies::untold(&db)?;
-            Ok(Begun { db, run_id, recovery, before, last_change, untold })
+            Ok(Started { db, run_id, recovery, before, last_change, untold })
         });
         match begun.await {
             Err(e) if full || free_space::is_full(&env.data_dir) => {
                 if !std::mem::replace(&mut told, true) {
                     tracing::error!("disk-full: cannot begin ({e}); trying again until there is space");
                 }
-                tokio::time::sleep(SPACE_AGAIN).await;
+                tokio::time::sleep(FREE_SPACE_INTERVAL).await;
             }
             other => return other,
         }
@@ -370,7 +370,7 @@ async fn tell(
     env: Env,
     started: Ms,
     problems: Vec<String>,
-    doing: watch::Receiver<Doing>,
+    doing: watch::Receiver<CurrentJob>,
     seen: watch::Sender<Status>,
 ) {
     let mut failed = false;
@@ -397,17 +397,17 @@ async fn tell(
 
 /// Keeps the machine from sleeping while something is recorded, or will be soon.
 async fn stay_awake(core: Arc<Core>, env: Env) {
-    let mut awake = Awake::default();
+    let mut awake = SleepInhibitor::default();
     loop {
         let now = env.clock.now();
         let soon = |window: Interval| window.end > now && window.start.since(now) <= AWAKE_MS;
         let wanted = core.wanted().await.tapes.iter().any(|tape| soon(tape.window));
         awake.keep(wanted || !core.tapes().await.is_empty()).await;
-        tokio::time::sleep(AWAKE_LOOK).await;
+        tokio::time::sleep(AWAKE_INTERVAL).await;
     }
 }
 
-async fn beat(mut heart: Heart) {
+async fn beat(mut heart: Heartbeat) {
     loop {
         heart.beat();
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -420,10 +420,10 @@ async fn until_done(
     env: &Env,
     reader: &Arc<Mutex<Connection>>,
     scope: Option<EventId>,
-    doing: &watch::Receiver<Doing>,
+    doing: &watch::Receiver<CurrentJob>,
 ) {
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
         let now = env.clock.now();
         if !core.tapes().await.is_empty() || core.wanted().await.tapes.iter().any(|t| t.window.end > now) {
             continue;

@@ -26,7 +26,7 @@ async fn a_recovery_that_nobody_waits_for_any_more_keeps_the_lock_until_it_has_s
         data_dir: dir.path().to_owned(),
         settings: Settings::default(),
         clock: Arc::new(SystemClock),
-        studio: Arc::new(crate::media::studio::Ffmpeg),
+        engine: Arc::new(crate::media::engine::Ffmpeg),
     };
     // Recovery is begun by then.
     let shutdown = tokio::task::yield_now();

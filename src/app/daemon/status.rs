@@ -275,7 +275,7 @@ fn state_word(state: TapeState, zone: chrono_tz::Tz) -> String {
 
 /// The file's length is a multiple of this, filled up with blanks: a status that grows a little finds room in it
 /// on a full disk too. Bytes.
-const ROOM: usize = 16 * 1024;
+const BLOCK_BYTES: usize = 16 * 1024;
 
 /// Writes the status where [`read`] finds it. A reader sees the old or the new one, never half; but on a
 /// full disk, where there is no room for a new file, the old one is written over.
@@ -286,7 +286,7 @@ pub(super) fn write(data_dir: &Path, status: &Status) -> std::io::Result<()> {
     let path = data_dir.join(FILE_NAME);
     let new = data_dir.join("status.json.new");
     let mut text = serde_json::to_vec(status).map_err(std::io::Error::other)?;
-    text.resize(text.len().next_multiple_of(ROOM), b' ');
+    text.resize(text.len().next_multiple_of(BLOCK_BYTES), b' ');
     std::fs::write(&new, &text).and_then(|()| std::fs::rename(&new, &path)).or_else(|e| {
         // What there is of it takes space that others need.
         let _ = std::fs::remove_file(&new);
@@ -317,7 +317,7 @@ fn read_file(path: &Path) -> Result<Option<Status>> {
         match serde_json::from_slice(&text) {
             Ok(status) => return Ok(Some(status)),
             // It may just be written over, which takes milliseconds.
-            Err(_) if tries < READ_TRIES => std::thread::sleep(READ_AGAIN),
+            Err(_) if tries < MAX_READ_ATTEMPTS => std::thread::sleep(READ_RETRY_DELAY),
             Err(e) => return Err(failed().because(e)),
         }
         tries += 1;
@@ -325,8 +325,8 @@ fn read_file(path: &Path) -> Result<Option<Status>> {
 }
 
 /// So often a status that seems damaged is read again, and this long after.
-const READ_TRIES: u32 = 5;
-const READ_AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
+const MAX_READ_ATTEMPTS: u32 = 5;
+const READ_RETRY_DELAY: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// What the daemon on this data directory does; `alive` is false where there is none.
 ///
@@ -361,7 +361,7 @@ mod tests {
         write(dir.path(), &status(1000)).expect("written");
         assert_eq!(seen(), Some(1000));
         write(dir.path(), &status(0)).expect("written");
-        assert_eq!(std::fs::metadata(dir.path().join(FILE_NAME)).expect("there").len(), ROOM as u64);
+        assert_eq!(std::fs::metadata(dir.path().join(FILE_NAME)).expect("there").len(), BLOCK_BYTES as u64);
         // In the way of the new file.
         std::fs::create_dir(dir.path().join("status.json.new")).expect("made");
         write(dir.path(), &status(100)).expect("written over");

@@ -22,7 +22,7 @@ const TICK: &str = "* * * * * *";
 const TOO_OLD: Duration = Duration::from_millis(2500);
 
 /// How long a call to the scheduler may take: `remove` has been seen to hang.
-const PATIENCE: Duration = Duration::from_secs(1);
+const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The default channel of the scheduler loses jobs when many are due at once.
 const CHANNEL: usize = 1024;
@@ -91,9 +91,9 @@ impl Ticker {
             last_mended = Some(Instant::now());
             tracing::warn!("the tick stopped (was the clock set?): put in anew");
             if let Some(old) = self.tick.take() {
-                let _ = timeout(PATIENCE, self.scheduler.remove(&old)).await;
+                let _ = timeout(CALL_TIMEOUT, self.scheduler.remove(&old)).await;
             }
-            match timeout(PATIENCE, self.add_tick()).await {
+            match timeout(CALL_TIMEOUT, self.add_tick()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(e)) => tracing::warn!("the scheduler refused the tick, the watchdog ticks instead: {e}"),
                 Err(_) => tracing::warn!("the scheduler does not answer, the watchdog ticks instead"),
@@ -103,6 +103,6 @@ impl Ticker {
 
     /// Ends the scheduler. Its jobs must be of no consequence by then: it waits for none.
     pub async fn stop(mut self) {
-        let _ = timeout(PATIENCE, self.scheduler.shutdown()).await;
+        let _ = timeout(CALL_TIMEOUT, self.scheduler.shutdown()).await;
     }
 }

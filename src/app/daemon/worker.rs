@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::app::library::assemble::{self, AssembleOutcome};
-use crate::app::library::index::Looked;
+use crate::app::library::index::IndexOutcome;
 use crate::app::library::prune::PruneRequest;
 use crate::app::library::{adopt, index, prune, retention};
 use crate::app::support::blocking::read;
@@ -21,28 +21,28 @@ use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::free_space;
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::writer::Writer;
-use crate::catalog::{self, assembly_queue, segments, troubles};
+use crate::catalog::{self, assembly_queue, incidents, segments};
 use crate::domain::ids::{EventId, SegmentId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::segment::Verdict;
 use crate::domain::talk::Talk;
 use crate::domain::time::{Ms, SECOND};
 use crate::media::CancellationToken;
-use crate::notify::{Post, UnderWay};
+use crate::notify::{Dispatcher, InFlight};
 use crate::plan::wanted::window_of;
 
 /// Without news the worker looks this often: settling times run out by themselves.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A talk whose assembly failed so often no longer holds up `--until-done`; a segment that could not be looked
 /// at so often no longer holds up its talk, which is joined again should it succeed later.
-const GIVE_UP: u32 = 4;
+const MAX_ATTEMPTS: u32 = 4;
 
 /// How often it is looked what is old enough to be deleted: ages are days, and sizes grow by a file at a time.
-const RETAIN: Duration = Duration::from_secs(3600);
+const RETENTION_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The longest wait before a segment that could not be looked at is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_secs(300);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(300);
 
 /// The worker of a daemon.
 #[derive(Debug)]
@@ -52,23 +52,23 @@ pub struct Worker {
     writer: Writer,
     scope: Option<EventId>,
     closed: mpsc::UnboundedReceiver<Uuid>,
-    doing: watch::Sender<Doing>,
-    done: Option<(mpsc::UnboundedSender<News>, Post)>,
+    doing: watch::Sender<CurrentJob>,
+    done: Option<(mpsc::UnboundedSender<JoinNotice>, Dispatcher)>,
     disk_low: bool,
-    hard: HashMap<SegmentId, Hard>,
+    hard: HashMap<SegmentId, FailedSegment>,
     retained: Option<Instant>,
 }
 
 /// A segment that cannot be looked at: its file, the programs, or we ourselves failed.
 #[derive(Clone, Copy, Debug)]
-struct Hard {
+struct FailedSegment {
     tries: u32,
     again: Instant,
 }
 
 /// A talk that the worker is done with, until something of it changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Done {
+pub struct JoinedTalk {
     /// Which.
     pub talk: TalkId,
     /// Its file was made just now; else there is nothing to make one of.
@@ -76,11 +76,11 @@ pub struct Done {
 }
 
 /// A talk that the worker is done with. Until the other half is dropped, its file counts as not handed over yet.
-pub type News = (Done, UnderWay);
+pub type JoinNotice = (JoinedTalk, InFlight);
 
 /// What the worker is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Doing {
+pub struct CurrentJob {
     /// In words, `None` while it rests.
     pub what: Option<String>,
     /// Talks that wait to be joined, or segments to be looked at; 0: nothing is left to do now.
@@ -100,8 +100,8 @@ impl Worker {
         writer: Writer,
         scope: Option<EventId>,
         closed: mpsc::UnboundedReceiver<Uuid>,
-    ) -> (Self, watch::Receiver<Doing>) {
-        let (doing, seen) = watch::channel(Doing::default());
+    ) -> (Self, watch::Receiver<CurrentJob>) {
+        let (doing, seen) = watch::channel(CurrentJob::default());
         let reader = Arc::new(Mutex::new(reader));
         let hard = HashMap::new();
         (Self { env, reader, writer, scope, closed, doing, done: None, disk_low: false, hard, retained: None }, seen)
@@ -109,14 +109,14 @@ impl Worker {
 
     /// Tells `done` of each talk that it is done with, whose file is to go by `post`. Nobody has to listen.
     #[must_use]
-    pub fn telling(mut self, done: mpsc::UnboundedSender<News>, post: Post) -> Self {
+    pub fn telling(mut self, done: mpsc::UnboundedSender<JoinNotice>, post: Dispatcher) -> Self {
         self.done = Some((done, post));
         self
     }
 
     fn tell(&self, talk: TalkId, made: bool) {
         if let Some((done, post)) = &self.done {
-            let _ = done.send((Done { talk, made }, post.expect_file()));
+            let _ = done.send((JoinedTalk { talk, made }, post.expect_file()));
         }
     }
 
@@ -138,7 +138,7 @@ impl Worker {
                 d.given_up = given_up;
                 d.rounds += 1;
             });
-            let _ = tokio::time::timeout(LOOK, self.closed.recv()).await;
+            let _ = tokio::time::timeout(POLL_INTERVAL, self.closed.recv()).await;
         }
     }
 
@@ -157,7 +157,7 @@ impl Worker {
             let taken = adopt::adopt_assemblies(&mut db, &env, &cancel)?;
             if taken > 0 {
                 let what = format!("{taken} unknown joined file(s) taken in");
-                troubles::note(&db, None, "recovered", &what, env.clock.now())?;
+                incidents::note(&db, None, "recovered", &what, env.clock.now())?;
             }
             Ok(taken)
         });
@@ -183,8 +183,8 @@ impl Worker {
             let (env, reader, writer) = (self.env.clone(), Arc::clone(&self.reader), self.writer.clone());
             let looked = apart(async move { index::index_segment(&env, &reader, &writer, segment).await }).await;
             match looked {
-                Ok(Ok(Looked::Done)) => drop(self.hard.remove(&segment)),
-                Ok(Ok(Looked::NotNow(why))) | Err(why) => self.put_off(segment, &why),
+                Ok(Ok(IndexOutcome::Done)) => drop(self.hard.remove(&segment)),
+                Ok(Ok(IndexOutcome::NotNow(why))) | Err(why) => self.put_off(segment, &why),
                 // Perhaps no matter of this segment. It goes on all the same: segments come in one order for ever,
                 // and what stopped here would never reach those behind it.
                 Ok(Err(e)) => self.put_off(segment, &e.to_string()),
@@ -202,7 +202,7 @@ impl Worker {
             left -= 1;
         }
         self.doing.send_modify(|d| d.waiting = left);
-        if left == 0 && self.retained.is_none_or(|last| last.elapsed() >= RETAIN) {
+        if left == 0 && self.retained.is_none_or(|last| last.elapsed() >= RETENTION_INTERVAL) {
             self.retain().await?;
         }
         Ok(())
@@ -222,13 +222,13 @@ impl Worker {
 
     fn put_off(&mut self, segment: SegmentId, why: &str) {
         let tries = self.hard.get(&segment).map_or(1, |hard| hard.tries.saturating_add(1));
-        let wait = LOOK_AGAIN.min(LOOK * 2_u32.saturating_pow(tries.min(16)));
+        let wait = MAX_RETRY_DELAY.min(POLL_INTERVAL * 2_u32.saturating_pow(tries.min(16)));
         tracing::warn!("segment {segment} cannot be looked at now, again in {} s: {why}", wait.as_secs());
-        self.hard.insert(segment, Hard { tries, again: Instant::now() + wait });
+        self.hard.insert(segment, FailedSegment { tries, again: Instant::now() + wait });
     }
 
     fn given_up(&self) -> HashSet<SegmentId> {
-        self.hard.iter().filter(|(_, hard)| hard.tries >= GIVE_UP).map(|(id, _)| *id).collect()
+        self.hard.iter().filter(|(_, hard)| hard.tries >= MAX_ATTEMPTS).map(|(id, _)| *id).collect()
     }
 
     /// True where joining must wait for space. Says so once, and prunes what may go.
@@ -335,7 +335,7 @@ pub(super) fn is_done(db: &Connection, env: &Env, scope: Option<EventId>, given_
         return Ok(false);
     }
     let filter = TalkFilter { event: scope, ..TalkFilter::default() };
-    Ok(assembly_queue::count(db, filter, GIVE_UP, now)? == 0)
+    Ok(assembly_queue::count(db, filter, MAX_ATTEMPTS, now)? == 0)
 }
 
 #[cfg(test)]

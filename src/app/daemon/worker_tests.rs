@@ -7,8 +7,8 @@ use crate::app::library::assemble::tests::Site;
 use crate::catalog::open_reader;
 use crate::domain::media::{MediaIndex, PacketWindow};
 use crate::domain::segment::Mark;
-use crate::media::join::{Job, Joined};
-use crate::media::studio::{Ffmpeg, Studio};
+use crate::media::engine::{Ffmpeg, MediaEngine};
+use crate::media::join::{JoinJob, Joined};
 use crate::media::unheld::Unheld;
 use crate::media::{self, MediaError};
 
@@ -68,12 +68,12 @@ struct Trouble {
     panics: bool,
 }
 
-impl Studio for Trouble {
+impl MediaEngine for Trouble {
     fn index(
         &self,
         path: &Path,
         marks: &[Mark],
-        lenders: &[PathBuf],
+        donors: &[PathBuf],
         cancel: &CancellationToken,
     ) -> media::Result<MediaIndex> {
         if path.ends_with(&self.with) {
@@ -81,7 +81,7 @@ impl Studio for Trouble {
             let source = std::io::ErrorKind::PermissionDenied.into();
             return Err(MediaError::File { path: path.to_owned(), source });
         }
-        Ffmpeg.index(path, marks, lenders, cancel)
+        Ffmpeg.index(path, marks, donors, cancel)
     }
 
     fn windows(
@@ -94,7 +94,7 @@ impl Studio for Trouble {
         Ffmpeg.windows(path, index, stretches, cancel)
     }
 
-    fn join(&self, job: &Job, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> media::Result<Joined> {
+    fn join(&self, job: &JoinJob, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> media::Result<Joined> {
         Ffmpeg.join(job, progress, cancel)
     }
 
@@ -117,9 +117,9 @@ async fn a_segment_that_cannot_be_looked_at_holds_up_no_other() {
         let good = site.tape(8.0, 22.0).await;
         let with = site.query(|db| segments::segment(db, bad).expect("read")).expect("a row").path;
         let mut worker = worker(&site, 0);
-        worker.env.studio = Arc::new(Trouble { with, panics });
+        worker.env.engine = Arc::new(Trouble { with, panics });
         let verdict = |id| site.query(|db| segments::segment(db, id).expect("read")).expect("a row").verdict;
-        for tries in 1..=GIVE_UP {
+        for tries in 1..=MAX_ATTEMPTS {
             worker.round().await.expect("a round");
             assert_eq!(verdict(good), Verdict::Media, "it comes after the bad one, and is looked at all the same");
             assert_eq!(verdict(bad), Verdict::Unchecked);

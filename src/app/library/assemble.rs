@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use rusqlite::Connection;
 
-use self::facts::{Facts, gather, look_closer, look_into_open};
+use self::facts::{TalkInputs, gather, look_closer, look_into_open};
 use crate::app::library::report::TalkView;
 use crate::app::library::{optout, sidecar};
 use crate::app::support::blocking::{Reader, media, media_failure};
@@ -65,7 +65,7 @@ pub enum AssembleOutcome {
 /// # Errors
 /// When the catalog cannot be read.
 pub fn plan_talk(db: &Connection, env: &Env, talk: TalkId) -> Result<(TalkView, EditList)> {
-    let facts = Facts::read(db, env, talk)?;
+    let facts = TalkInputs::read(db, env, talk)?;
     let plan = facts.plan(env);
     Ok((facts.view, plan))
 }
@@ -117,16 +117,16 @@ pub async fn assemble_talk(
                 return outcome;
             }
             // The file is another one than the index says: what it holds counts, not what it held.
-            Err(Stopped::Stale(path)) if attempt == 0 => {
+            Err(JoinStop::Stale(path)) if attempt == 0 => {
                 tracing::warn!("{} is not as it was recorded: looking at it anew", path.display());
                 facts.reindex(env, reader, writer, &path).await?;
                 facts = gather(env, reader, writer, talk).await?;
                 look_into_open(env, reader, &mut facts).await?;
             }
-            Err(Stopped::Stale(path)) => {
+            Err(JoinStop::Stale(path)) => {
                 return Err(Failure::new(Kind::Failed, format!("{} changes while it is read", path.display())));
             }
-            Err(Stopped::Failed(failure)) => return Err(failure),
+            Err(JoinStop::Failed(failure)) => return Err(failure),
         }
     }
     Err(Failure::new(Kind::Failed, "not reached"))
@@ -193,7 +193,7 @@ pub(crate) async fn turn(env: &Env) -> Result<File> {
     }
 }
 
-async fn done(writer: &Writer, facts: &Facts, outcome: AssembleOutcome) -> Result<AssembleOutcome> {
+async fn done(writer: &Writer, facts: &TalkInputs, outcome: AssembleOutcome) -> Result<AssembleOutcome> {
     let (talk, stamp) = (facts.view.talk.id, facts.stamp);
     writer.call(move |db| assembly_queue::done(db, talk, stamp)).await?;
     Ok(outcome)
@@ -205,18 +205,18 @@ pub(super) fn file_prefix(talk: &Talk, event: &Event, hall: &Hall) -> String {
     format!("{}_{}_", talk.slot.start.in_zone(event.zone).format("%Y-%m-%d_%H%M"), slug(&hall.slug, 80))
 }
 
-enum Stopped {
+enum JoinStop {
     Stale(PathBuf),
     Failed(Failure),
 }
 
-impl From<Failure> for Stopped {
+impl From<Failure> for JoinStop {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
 }
 
-impl From<catalog::CatalogError> for Stopped {
+impl From<catalog::CatalogError> for JoinStop {
     fn from(e: catalog::CatalogError) -> Self {
         Self::Failed(e.into())
     }
@@ -226,11 +226,11 @@ async fn make(
     env: &Env,
     reader: &Reader,
     writer: &Writer,
-    facts: &Facts,
+    facts: &TalkInputs,
     plan: EditList,
     force: bool,
     progress: Progress,
-) -> std::result::Result<AssembleOutcome, Stopped> {
+) -> std::result::Result<AssembleOutcome, JoinStop> {
     let talk = facts.view.talk.id;
     let mut old = facts.view.assembly.clone();
     let found = plan.seams.clone();
@@ -283,13 +283,13 @@ async fn make(
     let folder = path.parent().unwrap_or(Path::new(TALKS));
     make_dirs(&env.data_dir, folder)
         .map_err(|e| Failure::new(Kind::Failed, format!("cannot make the folder {}", folder.display())).because(e))?;
-    let job = join::Job { plan, sources, target: env.data_dir.join(&path) };
-    let studio = Arc::clone(&env.studio);
-    let joined = media(move |cancel| studio.join(&job, &mut |ms| progress(ms, total), cancel)).await;
+    let job = join::JoinJob { plan, sources, target: env.data_dir.join(&path) };
+    let engine = Arc::clone(&env.engine);
+    let joined = media(move |cancel| engine.join(&job, &mut |ms| progress(ms, total), cancel)).await;
     let joined = joined.map_err(|e| match e {
-        MediaError::Stale { path, .. } => Stopped::Stale(path),
-        MediaError::File { path, source } if source.kind() == std::io::ErrorKind::NotFound => Stopped::Stale(path),
-        e => Stopped::Failed(media_failure(&e)),
+        MediaError::Stale { path, .. } => JoinStop::Stale(path),
+        MediaError::File { path, source } if source.kind() == std::io::ErrorKind::NotFound => JoinStop::Stale(path),
+        e => JoinStop::Failed(media_failure(&e)),
     })?;
     for bad in &joined.undecodable {
         let (from, to) = (bad.from_ms as f64 / 1000.0, bad.to_ms as f64 / 1000.0);
@@ -332,7 +332,7 @@ async fn make(
 
 /// A file that is the only copy of something, and is about to be replaced by one that has more: it gets
 /// another name, and stays.
-async fn put_aside(env: &Env, writer: &Writer, old: &mut Assembly) -> std::result::Result<(), Stopped> {
+async fn put_aside(env: &Env, writer: &Writer, old: &mut Assembly) -> std::result::Result<(), JoinStop> {
     let mark = format!("-before-{}", old.id);
     let stem = old.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     if stem.ends_with(&mark) {
@@ -356,7 +356,7 @@ async fn take_name(
     old: &Assembly,
     path: &Path,
     inputs: [u8; 32],
-) -> std::result::Result<(), Stopped> {
+) -> std::result::Result<(), JoinStop> {
     if old.path != path {
         hard_link(&env.data_dir, &old.path, path)
             // File systems without second names have no better way.
@@ -379,7 +379,7 @@ async fn keep_better(
     old: &Assembly,
     path: &Path,
     inputs: [u8; 32],
-) -> std::result::Result<AssembleOutcome, Stopped> {
+) -> std::result::Result<AssembleOutcome, JoinStop> {
     // With the old one's extension: it is the old one's content.
     let path = path.with_extension(old.path.extension().unwrap_or_default());
     take_name(env, writer, old, &path, inputs).await?;

@@ -9,7 +9,7 @@ use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::free_space::free_bytes;
 use crate::app::support::lock;
 use crate::catalog::backup::{self, Backup, Occasion};
-use crate::catalog::{self, CatalogError, troubles};
+use crate::catalog::{self, CatalogError, incidents};
 use crate::media::CancellationToken;
 
 /// How often the daemon looks whether a backup is due: a cron expression, UTC. It may be missed and
@@ -93,7 +93,7 @@ pub fn restore(env: &Env, file: Option<&Path>) -> Result<Restored> {
         let never = CancellationToken::new();
         let recovery = recover::recover(env, &mut db, &never)?;
         let joined = adopt_assemblies(&mut db, env, &never)?;
-        troubles::note(&db, None, "restored", &format!("the catalog was restored from {}", from.display()), now)?;
+        incidents::note(&db, None, "restored", &format!("the catalog was restored from {}", from.display()), now)?;
         return Ok(Restored { from, aside: done.aside, skipped, recovery, joined });
     }
     let failure = Failure::new(Kind::NotFound, "there is no backup of the catalog that can be used");

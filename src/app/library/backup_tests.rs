@@ -30,7 +30,7 @@ impl Place {
             data_dir: dir.path().to_owned(),
             settings: Settings::default(),
             clock: Arc::new(clock.clone()),
-            studio: Arc::new(crate::media::studio::Ffmpeg),
+            engine: Arc::new(crate::media::engine::Ffmpeg),
         };
         open_writer(dir.path())
             .expect("db")

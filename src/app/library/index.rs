@@ -9,7 +9,7 @@ use crate::app::support::blocking::{Reader, media, media_failure, read};
 use crate::app::support::env::Env;
 use crate::app::support::failure::Result;
 use crate::catalog::writer::Writer;
-use crate::catalog::{marks, media_index, segments, troubles};
+use crate::catalog::{incidents, marks, media_index, segments};
 use crate::domain::clock::ClockStep;
 use crate::domain::ids::SegmentId;
 use crate::domain::interval::Interval;
@@ -21,14 +21,14 @@ use crate::plan::clock_watch::{stepped, unstepped};
 
 /// Indexes one closed segment: spans, packets at its edges and verdict go into the catalog. A segment
 /// that is open, or judged already, is left as it is. One whose file cannot be read, or whose look ends in a
-/// crash of ffmpeg or in a bug of ours, stays unchecked: [`Looked::NotNow`].
+/// crash of ffmpeg or in a bug of ours, stays unchecked: [`IndexOutcome::NotNow`].
 ///
 /// # Errors
 /// What is no matter of this segment: ffmpeg is missing or cannot be started, or the catalog cannot be used.
 /// Then it stays unchecked too.
-pub async fn index_segment(env: &Env, reader: &Reader, writer: &Writer, id: SegmentId) -> Result<Looked> {
+pub async fn index_segment(env: &Env, reader: &Reader, writer: &Writer, id: SegmentId) -> Result<IndexOutcome> {
     let (segment, arrivals) = read(reader, move |db| Ok((segments::segment(db, id)?, arrivals(db, id)?))).await?;
-    let Some(segment) = segment.filter(|s| s.verdict == Verdict::Unchecked) else { return Ok(Looked::Done) };
+    let Some(segment) = segment.filter(|s| s.verdict == Verdict::Unchecked) else { return Ok(IndexOutcome::Done) };
     let now = env.clock.now();
     match index_file(env, &segment, arrivals).await {
         Ok(index) => writer.call(move |db| media_index::store(db, id, &index, now)).await?,
@@ -39,14 +39,14 @@ pub async fn index_segment(env: &Env, reader: &Reader, writer: &Writer, id: Segm
             return Err(media_failure(&e));
         }
         // It may be the file, the disk below it, or a program: the other segments are no worse for it.
-        Err(e) => return Ok(Looked::NotNow(e.to_string())),
+        Err(e) => return Ok(IndexOutcome::NotNow(e.to_string())),
     }
-    Ok(Looked::Done)
+    Ok(IndexOutcome::Done)
 }
 
 /// What came of a look at a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Looked {
+pub enum IndexOutcome {
     /// It is judged, now or before.
     Done,
     /// It cannot be looked at, for this reason, and stays unchecked.
@@ -58,7 +58,7 @@ pub enum Looked {
 pub(crate) struct Arrivals {
     marks: Vec<Mark>,
     /// Earlier files of the same stream, the last one first.
-    lenders: Vec<PathBuf>,
+    donors: Vec<PathBuf>,
     steps: Vec<ClockStep>,
 }
 
@@ -69,8 +69,8 @@ pub(crate) struct Arrivals {
 pub(crate) fn arrivals(db: &Connection, segment: SegmentId) -> Result<Arrivals> {
     // All of them: a clock is set a few times in its life, and a segment's place is only being found out.
     let always = Interval::new(Ms(i64::MIN), Ms(i64::MAX));
-    let (marks, lenders) = (marks::of_segment(db, segment)?, segments::before(db, segment)?);
-    Ok(Arrivals { marks, lenders, steps: troubles::clock_steps(db, always)? })
+    let (marks, donors) = (marks::of_segment(db, segment)?, segments::before(db, segment)?);
+    Ok(Arrivals { marks, donors, steps: incidents::clock_steps(db, always)? })
 }
 
 /// The index of a segment's file, made anew.
@@ -82,17 +82,17 @@ pub(crate) async fn index_file(
     segment: &Segment,
     arrivals: Arrivals,
 ) -> std::result::Result<MediaIndex, MediaError> {
-    let Arrivals { mut marks, lenders, steps } = arrivals;
+    let Arrivals { mut marks, donors, steps } = arrivals;
     if marks.is_empty() {
         let end = segment.closed.unwrap_or(segment.at.end).min(segment.at.end.max(segment.opened));
         marks = vec![Mark { at: segment.opened, offset: 1 }, Mark { at: end, offset: segment.bytes }];
     }
     let path = env.data_dir.join(&segment.path);
-    let lenders: Vec<PathBuf> = lenders.into_iter().map(|lender| env.data_dir.join(lender)).collect();
-    let studio = Arc::clone(&env.studio);
+    let donors: Vec<PathBuf> = donors.into_iter().map(|donor| env.data_dir.join(donor)).collect();
+    let engine = Arc::clone(&env.engine);
     media(move |cancel| {
         let (marks, passed) = unstepped(&marks, &steps);
-        let mut index = studio.index(&path, &marks, &lenders, cancel)?;
+        let mut index = engine.index(&path, &marks, &donors, cancel)?;
         index.spans = stepped(index.spans, &passed);
         Ok(index)
     })

@@ -17,7 +17,7 @@ use crate::app::library::assemble::{self, AssembleOutcome, no_progress};
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::{free_space, symlink_guard};
-use crate::catalog::merged::{self, Foreign, Taken};
+use crate::catalog::merge_origins::{self, CopiedSegment, Foreign};
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, media_index, segments};
@@ -56,7 +56,7 @@ pub struct Filling {
     /// What part of wall time it holds, by our clock.
     pub wall: Interval,
     /// How it is taken over.
-    pub taken: Taken,
+    pub taken: CopiedSegment,
 }
 
 /// What a merge would do, or did.
@@ -72,7 +72,7 @@ pub struct Merge {
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub struct Done {
+pub struct MergeReport {
     /// How many segments were taken over.
     pub segments: usize,
     /// Their bytes.
@@ -162,7 +162,7 @@ fn hall_plan(
     if missing.is_empty() {
         return Ok(());
     }
-    let (candidates, not_ready) = merged::of_hall(other, other_hall)?;
+    let (candidates, not_ready) = merge_origins::of_hall(other, other_hall)?;
     if not_ready > 0 {
         merge.notes.push(format!(
             "{}: {not_ready} segment(s) of the other recorder are open, or not looked at yet: merge again later",
@@ -171,7 +171,7 @@ fn hall_plan(
     }
     let mut unknown = Vec::new();
     for (segment, index) in candidates {
-        if !merged::is_known(ours, segment.uuid)? {
+        if !merge_origins::is_known(ours, segment.uuid)? {
             unknown.push((segment, index));
         }
     }
@@ -201,9 +201,14 @@ fn hall_plan(
         trusted += usize::from(shared_packets == 0);
         let walls = covered[n].as_slice();
         let wall = Interval::new(walls[0].start, walls[walls.len() - 1].end);
-        let taken =
-            Taken { merge: 0, hall: hall.id, path: path_of(event, hall, segment, wall), clock_ms, shared_packets };
-        let foreign = merged::read(other, segment.clone(), index.clone())?;
+        let taken = CopiedSegment {
+            merge: 0,
+            hall: hall.id,
+            path: path_of(event, hall, segment, wall),
+            clock_ms,
+            shared_packets,
+        };
+        let foreign = merge_origins::read(other, segment.clone(), index.clone())?;
         for (talk, window) in &over {
             if window.overlaps(wall) && !merge.talks.iter().any(|(id, _)| *id == talk.id) {
                 merge.talks.push((talk.id, talk.title.clone()));
@@ -263,7 +268,7 @@ pub type Progress = Arc<dyn Fn(u64, u64) + Send + Sync>;
 ///
 /// # Errors
 /// When another merge is at work, the disk or our catalog fails.
-pub async fn merge(env: &Env, other_dir: &Path, plan: Merge, progress: Progress) -> Result<Done> {
+pub async fn merge(env: &Env, other_dir: &Path, plan: Merge, progress: Progress) -> Result<MergeReport> {
     symlink_guard::check(&env.data_dir)?;
     let _lock = lock(&env.data_dir)?;
     let (reader, writer) = assemble::open(env)?;
@@ -273,7 +278,7 @@ pub async fn merge(env: &Env, other_dir: &Path, plan: Merge, progress: Progress)
         let message = format!("{total} bytes are to be copied and {free} are free, of which some are kept in reserve");
         return Err(Failure::new(Kind::Failed, message).hint("make space, or lower disk.reserve in streamrip.toml"));
     }
-    let mut done = Done::default();
+    let mut done = MergeReport::default();
     let (mut copied, mut merge_row) = (0, None);
     for filling in plan.fillings {
         let label = filling.foreign.segment.path.display().to_string();
@@ -322,9 +327,9 @@ async fn place(
         .call(move |db| {
             let merge = match known {
                 Some(merge) => merge,
-                None => merged::begin(db, &other_dir, now)?,
+                None => merge_origins::begin(db, &other_dir, now)?,
             };
-            merged::insert(db, &filling.foreign, &Taken { merge, ..filling.taken.clone() }, now)?;
+            merge_origins::insert(db, &filling.foreign, &CopiedSegment { merge, ..filling.taken.clone() }, now)?;
             Ok(merge)
         })
         .await?;
@@ -428,7 +433,7 @@ pub(super) fn finish(db: &Db, data_dir: &Path, files: &[String]) -> Result<usize
     }
     let Ok(_lock) = lock(data_dir) else { return Ok(0) };
     for (file, path) in &left {
-        let ended = if merged::is_named(db, path)? && !data_dir.join(path).exists() {
+        let ended = if merge_origins::is_named(db, path)? && !data_dir.join(path).exists() {
             name(data_dir, Path::new(path))
         } else {
             std::fs::remove_file(data_dir.join(file))

@@ -131,7 +131,7 @@ impl Machine {
         plan(&self.env, &self.db(), other.dir.path()).expect("planned")
     }
 
-    async fn merge(&self, other: &Self) -> Done {
+    async fn merge(&self, other: &Self) -> MergeReport {
         let told = Arc::new(Mutex::new(0));
         let seen = told.clone();
         let progress: Progress = Arc::new(move |n, total| {
@@ -274,8 +274,8 @@ async fn a_merge_that_was_killed_is_ended_at_the_next_start() {
     assert_eq!((ours.half_made(), ours.faults()), (1, vec![]));
     // Killed between the row and the name: the file gets its name.
     let db = ours.db();
-    let row = merged::begin(&db, theirs.dir.path(), START).expect("row");
-    merged::insert(&db, &filling.foreign, &Taken { merge: row, ..filling.taken }, START).expect("rows");
+    let row = merge_origins::begin(&db, theirs.dir.path(), START).expect("row");
+    merge_origins::insert(&db, &filling.foreign, &CopiedSegment { merge: row, ..filling.taken }, START).expect("rows");
     assert_eq!((ours.recover(), ours.faults()), (Recovery::default(), vec![]));
     drop(lock);
     assert_eq!(ours.faults(), [Fault::HalfMade], "and not a file that is missing");

@@ -16,7 +16,7 @@ use crate::app::support::env::Env;
 use crate::app::support::failure::Result;
 use crate::app::support::walk::Tree;
 use crate::catalog::recovery::{self, OpenSegment};
-use crate::catalog::{relative_path, troubles};
+use crate::catalog::{incidents, relative_path};
 use crate::domain::segment::Verdict;
 use crate::domain::time::{Ms, SECOND};
 use crate::media::CancellationToken;
@@ -93,7 +93,7 @@ pub fn recover(env: &Env, db: &mut Db, cancel: &CancellationToken) -> Result<Rec
         let names: Vec<String> = tree.files.iter().filter_map(under_way).collect();
         tree.files.retain(|f| under_way(f).is_none());
         for name in names {
-            if crate::catalog::merged::is_named(&tx, &name)? {
+            if crate::catalog::merge_origins::is_named(&tx, &name)? {
                 tree.files.insert(name);
             }
         }
@@ -107,7 +107,7 @@ pub fn recover(env: &Env, db: &mut Db, cancel: &CancellationToken) -> Result<Rec
     }
     done.adopted = adopt(db, env, &unknown, cancel)?;
     if let Some(what) = done.describe() {
-        troubles::note(db, None, "recovered", &what, now)?;
+        incidents::note(db, None, "recovered", &what, now)?;
     }
     Ok(done)
 }

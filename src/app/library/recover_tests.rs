@@ -37,7 +37,7 @@ impl Place {
             data_dir: dir.path().to_owned(),
             settings: Settings::default(),
             clock: Arc::new(SystemClock),
-            studio: Arc::new(crate::media::studio::Ffmpeg),
+            engine: Arc::new(crate::media::engine::Ffmpeg),
         };
         Self { dir, env, db }
     }
@@ -174,7 +174,7 @@ fn a_sound_catalog_is_not_written_to() {
         data_dir: dir.path().to_owned(),
         settings: Settings::default(),
         clock: Arc::new(SystemClock),
-        studio: Arc::new(crate::media::studio::Ffmpeg),
+        engine: Arc::new(crate::media::engine::Ffmpeg),
     };
     let before = db.total_changes();
     assert_eq!(recover(&env, &mut db, &CancellationToken::new()).expect("recovered"), Recovery::default());

@@ -10,13 +10,13 @@ use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::{free_space, lock};
 use crate::catalog::assemblies::{self, Assembly, Part, PrunedAssembly};
 use crate::catalog::schedule::{self, TalkFilter};
-use crate::catalog::{assembly_queue, daemon_runs, merged, seams, segments, troubles};
+use crate::catalog::{assembly_queue, daemon_runs, incidents, merge_origins, seams, segments};
 use crate::domain::event::Event;
 use crate::domain::gap::GapCause;
 use crate::domain::hall::Hall;
 use crate::domain::ids::{EventId, HallId, SegmentId, StreamId, TalkId};
 use crate::domain::interval::{Interval, IntervalSet};
-use crate::domain::segment::{Connection, Segment, Verdict};
+use crate::domain::segment::{ConnectionRecord, Segment, Verdict};
 use crate::domain::settings::Settings;
 use crate::domain::talk::{Talk, TalkState};
 use crate::domain::time::{HOUR, MINUTE, Ms};
@@ -41,7 +41,7 @@ pub struct TalkView {
     /// Segments of its hall that touch its window, by start.
     pub segments: Vec<Segment>,
     /// Connections of its hall in its window, by opening.
-    pub connections: Vec<Connection>,
+    pub connections: Vec<ConnectionRecord>,
     /// Addresses of the hall's streams, without passwords.
     pub streams: BTreeMap<StreamId, String>,
     /// The file made for it.
@@ -51,7 +51,7 @@ pub struct TalkView {
 }
 
 /// Segments that another recorder taped, and where they come from.
-pub type Foreign = BTreeMap<SegmentId, merged::Origin>;
+pub type Foreign = BTreeMap<SegmentId, merge_origins::Origin>;
 
 impl TalkView {
     /// The address that a segment was taped from, without password.
@@ -77,7 +77,7 @@ pub fn parts(db: &Db, view: &TalkView) -> Result<Vec<Part>> {
 pub fn foreign(db: &Db, view: &TalkView) -> Result<Foreign> {
     let mut foreign = Foreign::new();
     for segment in &view.segments {
-        if let Some(origin) = merged::origin(db, segment.id)? {
+        if let Some(origin) = merge_origins::origin(db, segment.id)? {
             foreign.insert(segment.id, origin);
         }
     }
@@ -283,7 +283,7 @@ impl<'a> Reader<'a> {
         let (times, urls) = self.streams.get(&hall.id).cloned().unwrap_or_default();
         let bridges = if found.len() > 1 { seams::bridges(self.db, &found)? } else { IntervalSet::new() };
         let mut disk_full = if found.iter().any(|s| s.lost_bytes > 0) || found.is_empty() {
-            troubles::disk_full_times(self.db, hall.id, window, self.now)?
+            incidents::disk_full_times(self.db, hall.id, window, self.now)?
         } else {
             IntervalSet::new()
         };
@@ -291,10 +291,10 @@ impl<'a> Reader<'a> {
             // The catalog lies on that disk too, so nobody can have noted it there yet.
             disk_full = disk_full.union(&Interval::new(open.at.end, self.now).into());
         }
-        let skipped = troubles::skipped_times(self.db, window)?;
+        let skipped = incidents::skipped_times(self.db, window)?;
         if window.start <= self.now {
             // What a clock that was set back shows twice, the daemon lived through twice.
-            let back = troubles::clock_steps(self.db, window)?.into_iter().filter(|step| step.by_ms() < 0);
+            let back = incidents::clock_steps(self.db, window)?.into_iter().filter(|step| step.by_ms() < 0);
             alive = alive.union(&back.map(|step| Interval::new(step.to, step.from)).collect());
         }
         let beside = TalkFilter { hall: Some(hall.id), within: Some(talk.slot), event: None };

@@ -18,7 +18,7 @@ use crate::app::support::humanize::size;
 use crate::catalog::assemblies::{self, Assembly};
 use crate::catalog::schedule;
 use crate::catalog::writer::Writer;
-use crate::catalog::{assembly_queue, segments, troubles};
+use crate::catalog::{assembly_queue, incidents, segments};
 use crate::domain::ids::{AssemblyId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::segment::{Segment, Verdict};
@@ -91,7 +91,7 @@ fn old_segments(db: &Connection, env: &Env) -> Result<Vec<Held>> {
             }
         }
         let taped = Interval::new(segment.opened.min(segment.at.start), segment.at.end.max(segment.opened));
-        let twice = troubles::clock_steps(db, taped.padded(SECOND, SECOND))?.iter().any(|step| step.by_ms() < 0);
+        let twice = incidents::clock_steps(db, taped.padded(SECOND, SECOND))?.iter().any(|step| step.by_ms() < 0);
         let old = OldSegment { segment: &segment, files: uses, twice };
         if segment_may_go(&old, keep_ms, now) {
             out.push((segment, files));

@@ -60,8 +60,8 @@ pub(super) async fn all_stands_in(
     };
     let path = env.data_dir.join(&segment.path);
     let paths: Vec<_> = files.iter().map(|(_, file)| env.data_dir.join(&file.path)).collect();
-    let (studio, look) = (Arc::clone(&env.studio), index.clone());
-    let found = match media(move |cancel| studio.unheld(&path, &look, &paths, cancel)).await {
+    let (engine, look) = (Arc::clone(&env.engine), index.clone());
+    let found = match media(move |cancel| engine.unheld(&path, &look, &paths, cancel)).await {
         Ok(found) => found,
         Err(MediaError::Cancelled) => return Err(Failure::new(Kind::Failed, "a task ended")),
         Err(e) => {

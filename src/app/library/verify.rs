@@ -17,7 +17,7 @@ use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::lock;
 use crate::app::support::walk::Tree;
 use crate::catalog::files::{self, FileRow, Owner};
-use crate::catalog::{self, troubles};
+use crate::catalog::{self, incidents};
 use crate::media::CancellationToken;
 use crate::media::join::TEMP_SUFFIX;
 use crate::plan::verify::{Expected, Fault, FileOnDisk, judge, worth_reading};
@@ -293,7 +293,7 @@ fn repair(env: &Env, done: &mut Verified) -> Result<()> {
     .map(|(n, what)| format!("{n} {what}"))
     .collect();
     if !more.is_empty() {
-        troubles::note(&db, None, "repaired", &more.join(", "), env.clock.now())?;
+        incidents::note(&db, None, "repaired", &more.join(", "), env.clock.now())?;
         done.repaired.extend(more);
     }
     Ok(())

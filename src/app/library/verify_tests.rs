@@ -39,7 +39,7 @@ impl Place {
             data_dir: dir.path().to_owned(),
             settings: Settings::default(),
             clock: Arc::new(SystemClock),
-            studio: Arc::new(crate::media::studio::Ffmpeg),
+            engine: Arc::new(crate::media::engine::Ffmpeg),
         };
         Self { dir, env, db }
     }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use rusqlite::Connection as Db;
 
-use super::start_at::{From, instant, newest_folder};
-use super::timeshift::{self, PieceBytes, Scans, Shift};
+use super::start_at::{StartAt, instant, newest_folder};
+use super::timeshift::{self, KeyframeCache, SliceBytes, TalkPlaylist};
 use crate::app::library::report::{self, TalkView};
-use crate::app::support::dir_watch::Wake;
+use crate::app::support::dir_watch::DirWatch;
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
 use crate::catalog::assemblies::{self, Part};
@@ -19,10 +19,10 @@ use crate::plan::timeshift::PlaylistEntry;
 use crate::plan::wanted::window_of;
 
 /// Live is so many chunks behind the newest.
-const LIVE_CHUNKS: usize = 2;
+const LIVE_ENTRIES: usize = 2;
 
 /// A change that nobody tells of (a network file system) is noticed after this time.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The talk that is meant: by id, UID or title; or the one that is on, or was last, in a hall of this name.
 ///
@@ -87,9 +87,9 @@ fn place(parts: &[Part], at: Ms) -> i64 {
 
 /// What comes next.
 #[derive(Debug)]
-pub enum Step {
+pub enum ReadStep {
     /// Bytes that play after those before them.
-    Piece(PieceBytes),
+    Piece(SliceBytes),
     /// Nothing yet.
     Wait,
     /// The talk is over.
@@ -98,57 +98,57 @@ pub enum Step {
 
 /// The bytes of a talk, one after the other.
 #[derive(Debug)]
-pub struct Follow {
+pub struct TalkReader {
     env: Env,
     db: Db,
-    scans: Scans,
+    scans: KeyframeCache,
     talk: i64,
-    from: From,
+    from: StartAt,
     /// What was given last.
     last: Option<PlaylistEntry>,
     folder: Option<PathBuf>,
-    wake: Wake,
+    wake: DirWatch,
 }
 
-impl Follow {
+impl TalkReader {
     /// Follows a talk.
     ///
     /// # Errors
     /// When the catalog cannot be opened, or the talk's container cannot be cut.
-    pub fn new(env: &Env, talk: i64, from: From) -> Result<Self> {
-        let (db, scans) = (open_reader(&env.data_dir)?, Scans::default());
-        playable(&timeshift::shift(&db, env, &scans, talk)?)?;
+    pub fn new(env: &Env, talk: i64, from: StartAt) -> Result<Self> {
+        let (db, scans) = (open_reader(&env.data_dir)?, KeyframeCache::default());
+        playable(&timeshift::talk_playlist(&db, env, &scans, talk)?)?;
         let env = env.clone();
-        Ok(Self { env, db, scans, talk, from, last: None, folder: None, wake: Wake::default() })
+        Ok(Self { env, db, scans, talk, from, last: None, folder: None, wake: DirWatch::default() })
     }
 
     /// The next bytes, if there are any.
     ///
     /// # Errors
     /// When the catalog or a segment cannot be read, or nothing that was recorded can be cut.
-    pub fn step(&mut self) -> Result<Step> {
-        let shift = timeshift::shift(&self.db, &self.env, &self.scans, self.talk)?;
+    pub fn step(&mut self) -> Result<ReadStep> {
+        let shift = timeshift::talk_playlist(&self.db, &self.env, &self.scans, self.talk)?;
         playable(&shift)?;
         self.folder = newest_folder(&self.env, &shift.view.segments);
         let next = match &self.last {
-            Some(last) => after(&shift.chunks, last),
-            None => begin(&shift.chunks, self.from, &shift.view),
+            Some(last) => after(&shift.entries, last),
+            None => begin(&shift.entries, self.from, &shift.view),
         };
-        let Some(chunk) = shift.chunks.get(next).copied() else {
-            return Ok(if shift.ended { Step::End } else { Step::Wait });
+        let Some(chunk) = shift.entries.get(next).copied() else {
+            return Ok(if shift.ended { ReadStep::End } else { ReadStep::Wait });
         };
         let piece = timeshift::open(&self.env, &self.scans, &shift, &chunk)?;
         self.last = Some(chunk);
-        Ok(Step::Piece(piece))
+        Ok(ReadStep::Piece(piece))
     }
 
     /// Waits until the tape has written something, or a moment.
     pub fn wait(&mut self) {
-        self.wake.wait(self.folder.as_deref(), LOOK_AGAIN);
+        self.wake.wait(self.folder.as_deref(), POLL_INTERVAL);
     }
 }
 
-fn playable(shift: &Shift) -> Result<()> {
+fn playable(shift: &TalkPlaylist) -> Result<()> {
     let Some(obstacle) = &shift.obstacle else { return Ok(()) };
     Err(Failure::new(Kind::Failed, format!("this talk cannot be followed while it is recorded: {obstacle}"))
         .hint("it can be watched when it is joined; its segments are shown by: streamrip show"))
@@ -161,19 +161,19 @@ fn after(chunks: &[PlaylistEntry], last: &PlaylistEntry) -> usize {
     same.map_or_else(|| chunks.partition_point(|c| c.wall < end), |at| at + 1)
 }
 
-fn begin(chunks: &[PlaylistEntry], from: From, view: &TalkView) -> usize {
+fn begin(chunks: &[PlaylistEntry], from: StartAt, view: &TalkView) -> usize {
     let at = match from {
-        From::Start => view.talk.slot.start,
-        From::Live => return chunks.len().saturating_sub(LIVE_CHUNKS),
-        From::At(time) => instant(time, view),
+        StartAt::Start => view.talk.slot.start,
+        StartAt::Live => return chunks.len().saturating_sub(LIVE_ENTRIES),
+        StartAt::At(time) => instant(time, view),
     };
     chunks.iter().rposition(|c| c.wall <= at).unwrap_or(0)
 }
 
 /// How a talk that is being recorded can be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// In pieces of its segments, as [`Follow`] and the page give them.
+pub enum PlaybackPath {
+    /// In pieces of its segments, as [`TalkReader`] and the page give them.
     Pieces,
     /// Taken apart and put together again, as [`remux`] does.
     Remux,
@@ -183,17 +183,17 @@ pub enum Way {
 ///
 /// # Errors
 /// When the catalog cannot be read, or the talk must not be shown.
-pub fn way(env: &Env, talk: i64) -> Result<Way> {
-    let (db, scans, mut wake) = (open_reader(&env.data_dir)?, Scans::default(), Wake::default());
+pub fn way(env: &Env, talk: i64) -> Result<PlaybackPath> {
+    let (db, scans, mut wake) = (open_reader(&env.data_dir)?, KeyframeCache::default(), DirWatch::default());
     loop {
-        let shift = timeshift::shift(&db, env, &scans, talk)?;
+        let shift = timeshift::talk_playlist(&db, env, &scans, talk)?;
         if shift.obstacle.is_some() {
-            return Ok(Way::Remux);
+            return Ok(PlaybackPath::Remux);
         }
-        if shift.ended || !shift.chunks.is_empty() {
-            return Ok(Way::Pieces);
+        if shift.ended || !shift.entries.is_empty() {
+            return Ok(PlaybackPath::Pieces);
         }
-        wake.wait(newest_folder(env, &shift.view.segments).as_deref(), LOOK_AGAIN / 4);
+        wake.wait(newest_folder(env, &shift.view.segments).as_deref(), POLL_INTERVAL / 4);
     }
 }
 

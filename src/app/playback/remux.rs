@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use rusqlite::Connection as Db;
 
-use super::start_at::{From, instant, newest_folder};
-use super::wall_clock::{Given, Judgement, When, begins};
+use super::start_at::{StartAt, instant, newest_folder};
+use super::wall_clock::{PtsClock, Visibility, VisibilityVerdict, estimate_start};
 use crate::app::library::report::{self, TalkView};
 use crate::app::playback::timeshift::{forbidden, near};
-use crate::app::support::dir_watch::Wake;
+use crate::app::support::dir_watch::DirWatch;
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
-use crate::app::support::tail_reader::Growing;
+use crate::app::support::tail_reader::TailReader;
 use crate::catalog::{marks, open_reader, schedule};
 use crate::domain::ids::SegmentId;
 use crate::domain::media::TrackKind;
@@ -31,31 +31,31 @@ use crate::plan::splice::Splice;
 use crate::plan::timeshift::{CONTINUATION_WAIT_MS, is_past};
 
 /// A change that nobody tells of is noticed after this time.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The schedule is looked at so often for what must not be shown, milliseconds.
-const LOOK_AT_SCHEDULE_MS: i64 = 5 * SECOND;
+const SCHEDULE_INTERVAL_MS: i64 = 5 * SECOND;
 
 /// Live is so far behind the newest, milliseconds.
 const LIVE_MS: i64 = 8 * SECOND;
 
 /// A server sends no more than this again, milliseconds.
-const SENT_AGAIN_MS: i64 = 30 * SECOND;
+const REPEAT_MS: i64 = 30 * SECOND;
 
 /// So many of the last bytes are looked for where a connection begins, to go on after them.
-const TAIL: usize = 1024;
+const MATCH_BYTES: usize = 1024;
 
 /// Whatever a server sends again has come by this time after the first byte, milliseconds.
-const BURST_MS: i64 = 4 * SECOND;
+const LIVE_BURST_MS: i64 = 4 * SECOND;
 
 /// So many of the first bytes of a connection may be there already.
-const AGAIN: usize = 1 << 20;
+const MAX_REPEATED_BYTES: usize = 1 << 20;
 
 /// Writes a talk's bytes until it is over.
 ///
 /// # Errors
 /// When the catalog cannot be read, ffmpeg is missing, or `out` fails.
-pub fn remux(env: &Env, talk: i64, from: From, out: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+pub fn remux(env: &Env, talk: i64, from: StartAt, out: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let db = open_reader(&env.data_dir)?;
     let mut remux = Remux {
         begins: None,
@@ -66,7 +66,7 @@ pub fn remux(env: &Env, talk: i64, from: From, out: &mut dyn FnMut(&[u8]) -> Res
         tail: Vec::new(),
         given: None,
     };
-    let (mut done, mut wake): (Option<(Ms, SegmentId)>, _) = (None, Wake::default());
+    let (mut done, mut wake): (Option<(Ms, SegmentId)>, _) = (None, DirWatch::default());
     loop {
         let view = report::by_id(&db, env, talk)?;
         if view.talk.opted_out {
@@ -84,7 +84,7 @@ pub fn remux(env: &Env, talk: i64, from: From, out: &mut dyn FnMut(&[u8]) -> Res
             }
             None if is_past(all.iter().any(|s| s.closed.is_none()), view.window, env.clock.now()) => return Ok(()),
             None => {
-                wake.wait(newest_folder(env, &all).as_deref(), LOOK_AGAIN);
+                wake.wait(newest_folder(env, &all).as_deref(), POLL_INTERVAL);
             }
         }
     }
@@ -92,7 +92,7 @@ pub fn remux(env: &Env, talk: i64, from: From, out: &mut dyn FnMut(&[u8]) -> Res
 
 struct Remux {
     env: Env,
-    from: From,
+    from: StartAt,
     /// Nothing is shown from before.
     begins: Option<Ms>,
     splice: Splice,
@@ -107,7 +107,7 @@ impl Remux {
     /// True for what was made so long before the last that was given that no server sends it again: another connection
     /// was open at the same time.
     fn was_given(&self, wall: Ms) -> bool {
-        self.given.is_some_and(|given| given.since(wall) > SENT_AGAIN_MS)
+        self.given.is_some_and(|given| given.since(wall) > REPEAT_MS)
     }
 
     /// Gives what a segment has for the talk; false when the talk is over.
@@ -119,11 +119,11 @@ impl Remux {
         out: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<bool> {
         let starts = *self.begins.get_or_insert_with(|| match self.from {
-            From::Start => view.talk.slot.start,
-            From::Live => self.env.clock.now().minus(LIVE_MS),
-            From::At(time) => instant(time, view),
+            StartAt::Start => view.talk.slot.start,
+            StartAt::Live => self.env.clock.now().minus(LIVE_MS),
+            StartAt::At(time) => instant(time, view),
         });
-        let mut when = When {
+        let mut when = Visibility {
             begins: starts,
             ends: view.window.end,
             forbidden: forbidden(db, view)?,
@@ -133,7 +133,7 @@ impl Remux {
         let until = view.window.end.plus(CONTINUATION_WAIT_MS);
         match segment.container {
             Container::Mp3 | Container::Adts => {
-                let file = Growing::open(&self.env, segment, until)?;
+                let file = TailReader::open(&self.env, segment, until)?;
                 self.bytes((db, view), segment, file, &mut when, out)
             }
             _ => {
@@ -144,9 +144,9 @@ impl Remux {
     }
 
     /// What must not be shown is asked for again while a long segment is played; false when the talk itself must not.
-    fn look_again(&self, (db, view): (&Db, &TalkView), when: &mut When) -> Result<bool> {
+    fn look_again(&self, (db, view): (&Db, &TalkView), when: &mut Visibility) -> Result<bool> {
         let now = self.env.clock.now();
-        if now.since(when.looked).abs() < LOOK_AT_SCHEDULE_MS {
+        if now.since(when.looked).abs() < SCHEDULE_INTERVAL_MS {
             return Ok(true);
         }
         when.looked = now;
@@ -159,18 +159,18 @@ impl Remux {
         of: (&Db, &TalkView),
         segment: &Segment,
         until: Ms,
-        when: &mut When,
+        when: &mut Visibility,
         out: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<bool> {
         let exact = when.forbidden.iter().next().is_some();
-        let begins = begins(&self.env, of.0, segment, exact)?;
+        let begins = estimate_start(&self.env, of.0, segment, exact)?;
         // What was given is left out the second time.
         for then in ["it is taken again", "the rest of it is not shown"] {
-            let file = Growing::open(&self.env, segment, until)?;
+            let file = TailReader::open(&self.env, segment, until)?;
             match self.taken_apart(of, file, begins, when, out)? {
-                Taken::Whole => return Ok(true),
-                Taken::Enough => return Ok(false),
-                Taken::Early(why) => tracing::warn!("{}: {why}; {then}", segment.path.display()),
+                PacketOutcome::Whole => return Ok(true),
+                PacketOutcome::Enough => return Ok(false),
+                PacketOutcome::Early(why) => tracing::warn!("{}: {why}; {then}", segment.path.display()),
             }
         }
         Ok(true)
@@ -179,11 +179,11 @@ impl Remux {
     fn taken_apart(
         &mut self,
         of: (&Db, &TalkView),
-        mut file: Growing,
+        mut file: TailReader,
         begins: Ms,
-        when: &mut When,
+        when: &mut Visibility,
         out: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<Taken> {
+    ) -> Result<PacketOutcome> {
         let cannot = |e| Failure::new(Kind::Failed, "a segment cannot be taken apart").because(e);
         let (mut demux, mut pipe) = Demux::fed(&file.path, &CancellationToken::new()).map_err(cannot)?;
         let stop = Arc::clone(&file.stop);
@@ -198,7 +198,7 @@ impl Remux {
         });
         let feeder = feeder.map_err(|e| Failure::new(Kind::Failed, "there is no thread to be had").because(e))?;
         self.splice.segment();
-        let mut given = Given::new(begins);
+        let mut given = PtsClock::new(begins);
         let result = loop {
             match demux.next_packet() {
                 Ok(Some(packet)) => {
@@ -208,12 +208,12 @@ impl Remux {
                     };
                     match goes_on {
                         Ok(true) => {}
-                        Ok(false) => break Ok(Taken::Enough),
+                        Ok(false) => break Ok(PacketOutcome::Enough),
                         Err(e) => break Err(e),
                     }
                 }
-                Ok(None) => break Ok(Taken::Whole),
-                Err(e) => break Ok(Taken::Early(e.to_string())),
+                Ok(None) => break Ok(PacketOutcome::Whole),
+                Err(e) => break Ok(PacketOutcome::Early(e.to_string())),
             }
         };
         // It wakes within a second.
@@ -223,8 +223,8 @@ impl Remux {
         let fed = feeder.join().unwrap_or(false);
         result.map(|taken| match taken {
             // What can be seen of a torn or odd file has been seen, where ffmpeg took all of it.
-            Taken::Whole if !fed => {
-                Taken::Early(trouble.unwrap_or_else(|| "ffmpeg ended before the file did".to_owned()))
+            PacketOutcome::Whole if !fed => {
+                PacketOutcome::Early(trouble.unwrap_or_else(|| "ffmpeg ended before the file did".to_owned()))
             }
             taken => taken,
         })
@@ -234,8 +234,8 @@ impl Remux {
         &mut self,
         demux: &Demux,
         packet: Demuxed,
-        given: &mut Given,
-        when: &When,
+        given: &mut PtsClock,
+        when: &Visibility,
         out: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<bool> {
         let tracks: Vec<_> = demux.entries().collect();
@@ -246,13 +246,13 @@ impl Remux {
             return Ok(true);
         }
         match when.judge(wall) {
-            Judgement::Shown => {}
-            Judgement::Early => return Ok(true),
-            Judgement::Forbidden => {
+            VisibilityVerdict::Shown => {}
+            VisibilityVerdict::Early => return Ok(true),
+            VisibilityVerdict::Forbidden => {
                 self.splice.skip();
                 return Ok(true);
             }
-            Judgement::Late => return Ok(false),
+            VisibilityVerdict::Late => return Ok(false),
         }
         let again = self.given.is_some_and(|given| given.since(wall) > SECOND);
         let Some(pts_ms) = self.splice.take(&packet.packet, leads, again) else { return Ok(true) };
@@ -280,8 +280,8 @@ impl Remux {
         &mut self,
         of: (&Db, &TalkView),
         segment: &Segment,
-        mut file: Growing,
-        when: &mut When,
+        mut file: TailReader,
+        when: &mut Visibility,
         out: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<bool> {
         let mut at = 0_u64;
@@ -298,10 +298,10 @@ impl Remux {
             }
             let wall = came.iter().find(|mark| mark.offset >= at).map_or_else(|| self.env.clock.now(), |mark| mark.at);
             match when.judge(wall) {
-                Judgement::Shown if self.was_given(wall) => continue,
-                Judgement::Shown => {}
-                Judgement::Early | Judgement::Forbidden => continue,
-                Judgement::Late => return Ok(false),
+                VisibilityVerdict::Shown if self.was_given(wall) => continue,
+                VisibilityVerdict::Shown => {}
+                VisibilityVerdict::Early | VisibilityVerdict::Forbidden => continue,
+                VisibilityVerdict::Late => return Ok(false),
             }
             let bytes = match &mut again {
                 None => block,
@@ -309,8 +309,8 @@ impl Remux {
                     first.extend_from_slice(&block);
                     *by = wall;
                     let found = find_last(first, &self.tail);
-                    let may_come = !file.waited || self.env.clock.now().since(segment.opened) < BURST_MS;
-                    if found.is_none() && first.len() < AGAIN && may_come {
+                    let may_come = !file.waited || self.env.clock.now().since(segment.opened) < LIVE_BURST_MS;
+                    if found.is_none() && first.len() < MAX_REPEATED_BYTES && may_come {
                         continue;
                     }
                     let rest = first.split_off(found.unwrap_or(0));
@@ -332,13 +332,13 @@ impl Remux {
         out(bytes)?;
         self.given = self.given.max(Some(wall));
         self.tail.extend_from_slice(bytes);
-        self.tail.drain(..self.tail.len().saturating_sub(TAIL));
+        self.tail.drain(..self.tail.len().saturating_sub(MATCH_BYTES));
         Ok(())
     }
 }
 
 /// What became of a segment that ffmpeg takes apart.
-enum Taken {
+enum PacketOutcome {
     /// All of it, to its end.
     Whole,
     /// As much as is wanted: the talk is over.

@@ -11,7 +11,7 @@ use crate::domain::time::Ms;
 
 /// Where to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum StartAt {
     /// At the talk's slot.
     Start,
     /// At the newest.

@@ -1,7 +1,7 @@
 //! Watching a talk while it is recorded: what of it can be played already, and the bytes of each piece.
 
 mod keyframe_cache;
-mod piece;
+mod slice_bytes;
 mod timeline;
 mod transmux;
 
@@ -20,35 +20,35 @@ use crate::domain::ids::SegmentId;
 use crate::domain::interval::IntervalSet;
 use crate::domain::segment::{Container, Segment, Verdict};
 use crate::domain::time::{HOUR, MINUTE, Ms, SECOND};
-use crate::media::mpegts::Stream;
+use crate::media::mpegts::TsStream;
 use crate::plan::timeshift::{PlaylistEntry, SegmentTimeline, is_over, playlist_entries};
 use crate::plan::wanted::forbidden_slots;
 
-pub use crate::media::remake::Form;
-pub use keyframe_cache::Scans;
-pub use piece::PieceBytes;
-use timeline::{Seen, begin};
-use transmux::Remade;
+pub use crate::media::transmux::TargetFormat;
+pub use keyframe_cache::KeyframeCache;
+pub use slice_bytes::SliceBytes;
+use timeline::{ScanProgress, begin};
+use transmux::Playable;
 
 /// Media lies no further than this from when it came.
-const REACH_MS: i64 = 5 * MINUTE;
+const ARRIVAL_REACH_MS: i64 = 5 * MINUTE;
 
 /// What a segment holds is usually known so long after it was opened.
-const UNKNOWN_MS: i64 = 10 * SECOND;
+const SCAN_DELAY_MS: i64 = 10 * SECOND;
 
 /// What of a talk can be watched.
 #[derive(Clone, Debug)]
-pub struct Shift {
+pub struct TalkPlaylist {
     /// The talk.
     pub view: TalkView,
     /// Its pieces so far.
-    pub chunks: Vec<PlaylistEntry>,
+    pub entries: Vec<PlaylistEntry>,
     /// Nothing more will come.
     pub ended: bool,
     /// What its segments carry, in MPEG-TS.
-    pub streams: Vec<Stream>,
+    pub streams: Vec<TsStream>,
     /// What its pieces are; `None` while that is not known. All are of one form: a segment in another is a gap.
-    pub form: Option<Form>,
+    pub form: Option<TargetFormat>,
     /// Of pieces of WebM: what each of these segments is, as a browser is told.
     pub types: Vec<(SegmentId, String)>,
     /// More was recorded than is listed, and is being made ready: a moment later it is.
@@ -63,12 +63,12 @@ pub struct Shift {
 ///
 /// # Errors
 /// When the catalog cannot be read, or there is no such talk.
-pub fn shift(db: &Db, env: &Env, scans: &Scans, id: i64) -> Result<Shift> {
+pub fn talk_playlist(db: &Db, env: &Env, scans: &KeyframeCache, id: i64) -> Result<TalkPlaylist> {
     let view = report::by_id(db, env, id)?;
     let now = env.clock.now();
-    let mut shift = Shift {
+    let mut shift = TalkPlaylist {
         view,
-        chunks: Vec::new(),
+        entries: Vec::new(),
         ended: false,
         streams: Vec::new(),
         form: None,
@@ -82,57 +82,60 @@ pub fn shift(db: &Db, env: &Env, scans: &Scans, id: i64) -> Result<Shift> {
         return Err(hidden());
     }
     let segments = near(db, view)?;
-    let (mut strips, mut ready, mut obstacle) = (Vec::new(), true, None);
+    let (mut timelines, mut ready, mut obstacle) = (Vec::new(), true, None);
     for segment in &segments {
-        let (form, strip) = match look(db, env, scans, segment, &mut shift.streams)? {
-            Remade::As { form, strip, is_ready } => {
+        let (form, timeline) = match look(db, env, scans, segment, &mut shift.streams)? {
+            Playable::As { form, timeline, is_ready } => {
                 ready &= is_ready;
                 shift.catching_up |= !is_ready;
-                (form, strip)
+                (form, timeline)
             }
-            Remade::Unknown => {
+            Playable::Unknown => {
                 ready = false;
                 // It waits for the first marks.
-                shift.catching_up |= segment.closed.is_some() || now.since(segment.opened) > UNKNOWN_MS;
-                strips.push(SegmentTimeline { closed: None, ..timeline::strip(segment, Seen::default(), None) });
+                shift.catching_up |= segment.closed.is_some() || now.since(segment.opened) > SCAN_DELAY_MS;
+                timelines.push(SegmentTimeline {
+                    closed: None,
+                    ..timeline::of_segment(segment, ScanProgress::default(), None)
+                });
                 // Which form it is to be is decided by the first.
                 if shift.form.is_none() {
                     break;
                 }
                 continue;
             }
-            Remade::Obstacle(why) => {
+            Playable::Obstacle(why) => {
                 obstacle = obstacle.or(Some(why));
                 continue;
             }
-            Remade::Nothing => continue,
+            Playable::Nothing => continue,
         };
-        if let Form::WebM(kind) = &form {
+        if let TargetFormat::WebM(kind) = &form {
             shift.types.push((segment.id, kind.clone()));
         }
         let decided = shift.form.get_or_insert_with(|| form.clone());
         // Another form between them is a gap here.
         if std::mem::discriminant(decided) == std::mem::discriminant(&form) {
-            strips.push(strip);
+            timelines.push(timeline);
         }
     }
-    if shift.form.is_none() && strips.is_empty() && obstacle.is_some() {
+    if shift.form.is_none() && timelines.is_empty() && obstacle.is_some() {
         shift.obstacle = obstacle;
         return Ok(shift);
     }
     let forbidden = forbidden(db, view)?;
-    shift.chunks = playlist_entries(&strips, view.window, &forbidden, now);
-    shift.ended = is_over(&strips, view.window, now) && ready;
+    shift.entries = playlist_entries(&timelines, view.window, &forbidden, now);
+    shift.ended = is_over(&timelines, view.window, now) && ready;
     shift.segments = segments;
     Ok(shift)
 }
 
 /// How far a segment can be cut into pieces.
-fn look(db: &Db, env: &Env, scans: &Scans, segment: &Segment, streams: &mut Vec<Stream>) -> Result<Remade> {
+fn look(db: &Db, env: &Env, scans: &KeyframeCache, segment: &Segment, streams: &mut Vec<TsStream>) -> Result<Playable> {
     if segment.container != Container::MpegTs {
-        return Ok(match &scans.remakes {
-            Some(remakes) => remakes.look(env, segment),
-            None => Remade::Obstacle(format!("{} is not cut into pieces", segment.container.as_str())),
+        return Ok(match &scans.transmuxes {
+            Some(transmuxes) => transmuxes.look(env, segment),
+            None => Playable::Obstacle(format!("{} is not cut into pieces", segment.container.as_str())),
         });
     }
     let looked = scans.look(&env.data_dir, segment, |looked| -> Result<_> {
@@ -142,9 +145,13 @@ fn look(db: &Db, env: &Env, scans: &Scans, segment: &Segment, streams: &mut Vec<
         if streams.is_empty() {
             *streams = looked.scan.streams().to_vec();
         }
-        Ok(timeline::strip(segment, (&looked.scan).into(), looked.begin))
+        Ok(timeline::of_segment(segment, (&looked.scan).into(), looked.begin))
     });
-    Ok(looked.transpose()?.map_or(Remade::Nothing, |strip| Remade::As { form: Form::MpegTs, strip, is_ready: true }))
+    Ok(looked.transpose()?.map_or(Playable::Nothing, |timeline| Playable::As {
+        form: TargetFormat::MpegTs,
+        timeline,
+        is_ready: true,
+    }))
 }
 
 /// Slots around a talk of which nothing may be shown.
@@ -157,7 +164,7 @@ pub(super) fn forbidden(db: &Db, view: &TalkView) -> Result<IntervalSet> {
 /// came or by when their media was made. By the second alone one that reaches back would go when it was looked into.
 pub(super) fn near(db: &Db, view: &TalkView) -> Result<Vec<Segment>> {
     let window = view.window;
-    let mut all = segments_of_hall(db, view.hall.id, window.padded(REACH_MS, REACH_MS))?;
+    let mut all = segments_of_hall(db, view.hall.id, window.padded(ARRIVAL_REACH_MS, ARRIVAL_REACH_MS))?;
     let by_media: HashSet<SegmentId> = view.segments.iter().map(|s| s.id).collect();
     all.retain(|s| {
         let by_arrival = s.opened < window.end && s.closed.is_none_or(|closed| closed > window.start);
@@ -180,16 +187,16 @@ fn is_shown(segment: &Segment) -> bool {
 /// # Errors
 /// `NotFound` when it is none of those that are listed now (part of a segment may be another talk's, which must not be
 /// shown), or its file is not there; `Busy` when it may be listed in a moment.
-pub fn chunk(
+pub fn entry_bytes(
     db: &Db,
     env: &Env,
-    scans: &Scans,
+    scans: &KeyframeCache,
     id: i64,
     segment: SegmentId,
     bytes: std::ops::Range<u64>,
-) -> Result<PieceBytes> {
-    let shift = shift(db, env, scans, id)?;
-    match shift.chunks.iter().find(|c| (c.segment, c.from, c.to) == (segment, bytes.start, bytes.end)) {
+) -> Result<SliceBytes> {
+    let shift = talk_playlist(db, env, scans, id)?;
+    match shift.entries.iter().find(|c| (c.segment, c.from, c.to) == (segment, bytes.start, bytes.end)) {
         Some(listed) => open(env, scans, &shift, listed),
         None if shift.catching_up => Err(Failure::new(Kind::Busy, "this piece is not ready yet")),
         None => Err(no_piece()),
@@ -200,16 +207,16 @@ pub fn chunk(
 ///
 /// # Errors
 /// `NotFound` when its file is gone, `Failed` when it cannot be opened.
-pub fn open(env: &Env, scans: &Scans, shift: &Shift, chunk: &PlaylistEntry) -> Result<PieceBytes> {
+pub fn open(env: &Env, scans: &KeyframeCache, shift: &TalkPlaylist, chunk: &PlaylistEntry) -> Result<SliceBytes> {
     let segment = shift.segments.iter().find(|s| s.id == chunk.segment).ok_or_else(no_piece)?;
     let unreadable = |e| Failure::new(Kind::Failed, "a segment cannot be read").because(e);
     if segment.container != Container::MpegTs {
-        let remakes = scans.remakes.as_ref().ok_or_else(no_piece)?;
-        return remakes.open(env, segment, chunk.from, chunk.to).map_err(unreadable)?.ok_or_else(no_piece);
+        let transmuxes = scans.transmuxes.as_ref().ok_or_else(no_piece)?;
+        return transmuxes.open(env, segment, chunk.from, chunk.to).map_err(unreadable)?.ok_or_else(no_piece);
     }
     let opened = scans.look(&env.data_dir, segment, |looked| {
         let file = File::open(env.data_dir.join(&segment.path))?;
-        Ok(PieceBytes::of_mpegts(file, &looked.scan, chunk.from, chunk.to))
+        Ok(SliceBytes::of_mpegts(file, &looked.scan, chunk.from, chunk.to))
     });
     opened.ok_or_else(no_piece)?.map_err(unreadable)
 }

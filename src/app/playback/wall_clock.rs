@@ -17,30 +17,30 @@ use crate::media::CancellationToken;
 use crate::media::demux::Demux;
 
 /// A beginning may be so much earlier than asked for, milliseconds: it is a key picture's.
-const KEY_MS: i64 = 3 * SECOND;
+const KEYFRAME_SLACK_MS: i64 = 3 * SECOND;
 
 /// When media was made is known no better, while its segment is not looked into: a server sends the last seconds at once.
 /// What must not be shown is not shown so long before and after.
-const UNSURE_MS: i64 = 60 * SECOND;
+const UNINDEXED_MARGIN_MS: i64 = 60 * SECOND;
 
 /// A step of a segment's clock that is larger than this is another clock. Milliseconds.
 const JUMP_MS: i64 = 10 * SECOND;
 
 /// So long after a segment's first byte it is known how far it reaches back: a server that sends the last minute at once has
 /// sent it by then. Milliseconds.
-const DECIDE_MS: i64 = 3 * SECOND;
+const BURST_DECISION_MS: i64 = 3 * SECOND;
 
 /// What a server still sends at once after this time is not waited for. Milliseconds.
-const BURST_MS: i64 = MINUTE;
+const MAX_BURST_MS: i64 = MINUTE;
 
 /// Wall time of a segment's packets.
-pub(super) struct Given {
+pub(super) struct PtsClock {
     /// A time of the segment's clock and the wall's.
     clock: Option<(i64, Ms)>,
     begins: Ms,
 }
 
-impl Given {
+impl PtsClock {
     /// `begins`: of its first packet.
     pub fn new(begins: Ms) -> Self {
         Self { clock: None, begins }
@@ -64,9 +64,9 @@ impl Given {
 ///
 /// # Errors
 /// When the catalog cannot be read, or ffmpeg cannot be started.
-pub(super) fn begins(env: &Env, db: &Db, segment: &Segment, exact: bool) -> Result<Ms> {
+pub(super) fn estimate_start(env: &Env, db: &Db, segment: &Segment, exact: bool) -> Result<Ms> {
     let path = env.data_dir.join(&segment.path);
-    let (mut begins, mut after) = (segment.opened, DECIDE_MS);
+    let (mut begins, mut after) = (segment.opened, BURST_DECISION_MS);
     loop {
         if segments::segment(db, segment.id)?.is_none_or(|s| s.closed.is_none()) {
             // What is waited for is the time itself: what has come by then says how much was held. At most so long, also where
@@ -95,7 +95,7 @@ pub(super) fn begins(env: &Env, db: &Db, segment: &Segment, exact: bool) -> Resu
         let goes_on = before.since(begins) > SECOND && by.offset < file.len();
         after *= 2;
         let is_there = now.closed.is_some() || env.clock.now().since(segment.opened) > after;
-        if !goes_on || after > BURST_MS || !(exact || is_there) {
+        if !goes_on || after > MAX_BURST_MS || !(exact || is_there) {
             return Ok(begins);
         }
     }
@@ -110,7 +110,7 @@ fn media_ms(path: &Path, bytes: u64) -> Result<i64> {
     // A pipe that is closed: ffmpeg has ended.
     let feeder = std::thread::Builder::new().name("feeder".to_owned()).spawn(move || io::copy(&mut file, &mut pipe));
     let feeder = feeder.map_err(|e| Failure::new(Kind::Failed, "there is no thread to be had").because(e))?;
-    let mut given = Given::new(Ms(0));
+    let mut given = PtsClock::new(Ms(0));
     let mut end = Ms(0);
     // What can be seen of a torn or odd file has been seen.
     while let Ok(Some(packet)) = demux.next_packet() {
@@ -122,7 +122,7 @@ fn media_ms(path: &Path, bytes: u64) -> Result<i64> {
 }
 
 /// What of a segment is shown.
-pub(super) struct When {
+pub(super) struct Visibility {
     pub begins: Ms,
     pub ends: Ms,
     pub forbidden: IntervalSet,
@@ -134,27 +134,27 @@ pub(super) struct When {
 
 /// Whether something is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Judgement {
+pub(super) enum VisibilityVerdict {
     Early,
     Shown,
     Forbidden,
     Late,
 }
 
-impl When {
-    pub fn judge(&self, wall: Ms) -> Judgement {
+impl Visibility {
+    pub fn judge(&self, wall: Ms) -> VisibilityVerdict {
         let here = match self.late_ms {
             Some(late) => Interval::new(wall.plus(late.min(0)), wall.plus(late.max(0) + 1)),
-            None => Interval::new(wall.minus(UNSURE_MS), wall.plus(1)),
+            None => Interval::new(wall.minus(UNINDEXED_MARGIN_MS), wall.plus(1)),
         };
         if self.forbidden.iter().any(|slot| slot.overlaps(here)) {
-            Judgement::Forbidden
+            VisibilityVerdict::Forbidden
         } else if wall >= self.ends {
-            Judgement::Late
-        } else if wall < self.begins.minus(KEY_MS) {
-            Judgement::Early
+            VisibilityVerdict::Late
+        } else if wall < self.begins.minus(KEYFRAME_SLACK_MS) {
+            VisibilityVerdict::Early
         } else {
-            Judgement::Shown
+            VisibilityVerdict::Shown
         }
     }
 }
@@ -168,7 +168,7 @@ mod tests {
         let at = |second: i64| Ms(1_000_000_000).plus(second * SECOND);
         // A minute comes at once, then each second.
         let walls = |begins: i64| -> Vec<Ms> {
-            let mut given = Given::new(at(begins));
+            let mut given = PtsClock::new(at(begins));
             (0..63).map(|second| given.wall(second * SECOND, at((second - 60).max(0)))).collect()
         };
         assert_eq!(walls(-60), (-60..3).map(at).collect::<Vec<_>>());
@@ -179,17 +179,19 @@ mod tests {
     #[test]
     fn what_must_not_be_shown_is_not_shown_also_where_its_time_is_unsure() {
         let at = |second: i64| Ms(1_000_000_000).plus(second * SECOND);
-        let when = |late_ms| When {
+        let when = |late_ms| Visibility {
             begins: at(0),
             ends: at(1000),
             forbidden: Interval::new(at(100), at(200)).into(),
             looked: at(0),
             late_ms,
         };
-        let shown = |when: When| -> Vec<i64> { (0..300).filter(|s| when.judge(at(*s)) == Judgement::Shown).collect() };
+        let shown = |when: Visibility| -> Vec<i64> {
+            (0..300).filter(|s| when.judge(at(*s)) == VisibilityVerdict::Shown).collect()
+        };
         assert_eq!(shown(when(None)), (0..100).chain(260..300).collect::<Vec<_>>());
         assert_eq!(shown(when(Some(-10 * SECOND))), (0..100).chain(210..300).collect::<Vec<_>>());
-        assert_eq!(when(None).judge(at(1000)), Judgement::Late);
-        assert_eq!(when(None).judge(at(-10)), Judgement::Early);
+        assert_eq!(when(None).judge(at(1000)), VisibilityVerdict::Late);
+        assert_eq!(when(None).judge(at(-10)), VisibilityVerdict::Early);
     }
 }

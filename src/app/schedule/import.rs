@@ -267,7 +267,7 @@ fn with_opt_outs(failure: Failure, count: usize) -> Failure {
 
 /// What is to be read.
 #[derive(Clone, Debug)]
-pub(super) struct Inputs {
+pub(super) struct ScheduleInputs {
     name: String,
     source: Place,
     halls: Option<PathBuf>,
@@ -281,7 +281,7 @@ pub(super) struct Inputs {
     cache: Arc<Cache>,
 }
 
-fn inputs(request: &ImportRequest, name: String, source: Place, row: Option<&EventRow>) -> Result<Inputs> {
+fn inputs(request: &ImportRequest, name: String, source: Place, row: Option<&EventRow>) -> Result<ScheduleInputs> {
     let absolute = |path: &Path| {
         std::path::absolute(path)
             .map_err(|e| Failure::new(Kind::Usage, format!("bad path {}", path.display())).because(e))
@@ -301,7 +301,7 @@ fn inputs(request: &ImportRequest, name: String, source: Place, row: Option<&Eve
             Failure::new(Kind::Usage, "schedule.xml cannot come from standard input").hint("name a file or an address")
         );
     }
-    Ok(Inputs {
+    Ok(ScheduleInputs {
         name,
         source,
         halls,
@@ -314,7 +314,7 @@ fn inputs(request: &ImportRequest, name: String, source: Place, row: Option<&Eve
     })
 }
 
-impl Inputs {
+impl ScheduleInputs {
     /// What a known event was imported from.
     pub(super) fn remembered(name: &str, row: &EventRow, cache: &Arc<Cache>) -> Result<Self> {
         let request = ImportRequest::default();
@@ -333,7 +333,7 @@ fn system_zone() -> Tz {
 }
 
 /// Fetches and reads everything. `window`: which dates of long series are read.
-pub(super) async fn gather(inputs: &Inputs, window: Interval) -> Gathered {
+pub(super) async fn gather(inputs: &ScheduleInputs, window: Interval) -> Gathered {
     let name = inputs.name.clone();
     match read_xml(inputs).await {
         Ok(programme) => {
@@ -346,7 +346,7 @@ pub(super) async fn gather(inputs: &Inputs, window: Interval) -> Gathered {
     }
 }
 
-async fn gather_with(inputs: &Inputs, xml: Result<Option<Programme>>, window: Interval) -> Result<Prepared> {
+async fn gather_with(inputs: &ScheduleInputs, xml: Result<Option<Programme>>, window: Interval) -> Result<Prepared> {
     let halls_file = match &inputs.halls {
         Some(path) => Some(read_halls(path).await?),
         None => None,
@@ -409,7 +409,7 @@ async fn gather_with(inputs: &Inputs, xml: Result<Option<Programme>>, window: In
 }
 
 /// Fetches and reads the event's schedule.xml or schedule.json, if it has one.
-async fn read_xml(inputs: &Inputs) -> Result<Option<Programme>> {
+async fn read_xml(inputs: &ScheduleInputs) -> Result<Option<Programme>> {
     let Some(place) = &inputs.xml else { return Ok(None) };
     let bytes =
         fetch::fetch_again(place, schedule_xml::MAX_BYTES, &inputs.cache).await.map_err(|e| fetch_failure(&e))?;

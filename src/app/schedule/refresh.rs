@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::opt_outs::apply_opt_outs;
 use crate::app::schedule::import::{
-    ApplyOptions, Gathered, ImportReport, Inputs, Outcome, apply, gather, same_places, series_window,
+    ApplyOptions, Gathered, ImportReport, Outcome, ScheduleInputs, apply, gather, same_places, series_window,
 };
 use crate::app::support::blocking::Reader;
 use crate::app::support::env::Env;
@@ -86,7 +86,7 @@ impl Fetched {
 ///
 /// `cache`: what the same caller fetched before; a server is asked whether that has changed.
 pub async fn fetch(event: Remembered, cache: &Arc<Cache>) -> Fetched {
-    let gathered = match Inputs::remembered(&event.name, &event.row, cache) {
+    let gathered = match ScheduleInputs::remembered(&event.name, &event.row, cache) {
         Ok(inputs) => gather(&inputs, event.window).await,
         Err(e) => Gathered { name: event.name.clone(), programme: None, prepared: Err(e) },
     };

@@ -11,12 +11,12 @@ use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
 /// Wakes who waits for a change in a folder. It watches also between two waits: what is written while somebody looks is not
 /// missed.
 #[derive(Debug, Default)]
-pub(in crate::app) struct Wake {
+pub(in crate::app) struct DirWatch {
     folder: Option<PathBuf>,
     watch: Option<OwnedFd>,
 }
 
-impl Wake {
+impl DirWatch {
     /// Waits until a file of the folder was written to, begun or closed since the last time; at most this long. Where there
     /// is no folder yet, or its file system tells of no changes, there is nothing to wait for but the time. True: look
     /// again, also where it is the first time, since nobody watched before.
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn what_is_written_between_two_waits_wakes() {
-        let (dir, mut wake) = (tempfile::tempdir().expect("dir"), Wake::default());
+        let (dir, mut wake) = (tempfile::tempdir().expect("dir"), DirWatch::default());
         assert!(!wake.wait(None, Duration::ZERO));
         assert!(!wake.wait(Some(&dir.path().join("not there")), Duration::ZERO));
         assert!(wake.wait(Some(dir.path()), Duration::ZERO), "nobody watched before");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::app::support::clock::{Clock, SystemClock};
 use crate::domain::settings::Settings;
-use crate::media::studio::{Ffmpeg, Studio};
+use crate::media::engine::{Ffmpeg, MediaEngine};
 
 /// Where the data is, what is set, what time it is.
 #[derive(Clone, Debug)]
@@ -17,13 +17,13 @@ pub struct Env {
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// What looks at media and joins it.
-    pub studio: Arc<dyn Studio>,
+    pub engine: Arc<dyn MediaEngine>,
 }
 
 impl Env {
     /// With the system's clock and with ffmpeg.
     #[must_use]
     pub fn real(data_dir: PathBuf, settings: Settings) -> Self {
-        Self { data_dir, settings, clock: Arc::new(SystemClock), studio: Arc::new(Ffmpeg) }
+        Self { data_dir, settings, clock: Arc::new(SystemClock), engine: Arc::new(Ffmpeg) }
     }
 }

@@ -11,8 +11,8 @@ use crate::app::support::failure::{Failure, Kind, Result};
 pub const FILE_NAME: &str = "daemon.lock";
 
 /// So often, and this far apart, a lock is tried that somebody holds: those who only look let go of it at once.
-const TRIES: u32 = 5;
-const TRY_AGAIN: Duration = Duration::from_millis(20);
+const MAX_ATTEMPTS: u32 = 5;
+const RETRY_DELAY: Duration = Duration::from_millis(20);
 
 /// Held while it lives; the system lets go of it however the process ends.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct DaemonLock {
 /// `Busy` when a daemon runs there.
 pub fn take(data_dir: &Path) -> Result<DaemonLock> {
     // A moment, a few times over: nobody tells when the one that holds it lets go.
-    take_waiting(data_dir, || std::thread::sleep(TRY_AGAIN))
+    take_waiting(data_dir, || std::thread::sleep(RETRY_DELAY))
 }
 
 /// As [`take`]; `wait` is what is done between two tries.
@@ -43,7 +43,7 @@ fn take_waiting(data_dir: &Path, wait: impl Fn()) -> Result<DaemonLock> {
     let locked = loop {
         match file.try_lock() {
             // `status` and `list` hold it for an instant to see whether somebody does.
-            Err(TryLockError::WouldBlock) if tries < TRIES => {
+            Err(TryLockError::WouldBlock) if tries < MAX_ATTEMPTS => {
                 tries += 1;
                 wait();
             }
@@ -112,6 +112,6 @@ mod tests {
         // Who holds it for longer is no looker.
         look.try_lock_shared().expect("free");
         let busy = take_waiting(dir.path(), || tries.set(tries.get() + 1)).expect_err("held");
-        assert_eq!((busy.kind, tries.get()), (Kind::Busy, 2 + TRIES));
+        assert_eq!((busy.kind, tries.get()), (Kind::Busy, 2 + MAX_ATTEMPTS));
     }
 }

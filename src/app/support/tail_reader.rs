@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::Connection as Db;
 
-use crate::app::support::dir_watch::Wake;
+use crate::app::support::dir_watch::DirWatch;
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
 use crate::catalog::{open_reader, segments};
@@ -21,11 +21,11 @@ use crate::domain::time::Ms;
 const BLOCK: usize = 8 << 10;
 
 /// A change that nobody tells of is noticed after this time.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A file that is being written, to its end.
 #[derive(Debug)]
-pub(in crate::app) struct Growing {
+pub(in crate::app) struct TailReader {
     db: Db,
     segment: SegmentId,
     pub path: PathBuf,
@@ -36,12 +36,12 @@ pub(in crate::app) struct Growing {
     /// It has given all that was there once.
     pub waited: bool,
     closed: bool,
-    wake: Wake,
+    wake: DirWatch,
     env: Env,
     until: Ms,
 }
 
-impl Growing {
+impl TailReader {
     /// A segment's file, which need not be there yet. After `until` nothing more is waited for: a recorder that died closes
     /// no segment.
     ///
@@ -56,7 +56,7 @@ impl Growing {
             stop: Arc::default(),
             waited: false,
             closed: false,
-            wake: Wake::default(),
+            wake: DirWatch::default(),
             env: env.clone(),
             until,
         })
@@ -82,7 +82,7 @@ impl Growing {
                     self.closed = self.env.clock.now() > self.until
                         || segments::segment(&self.db, self.segment)?.is_none_or(|s| s.closed.is_some());
                     if !self.closed {
-                        self.wake.wait(self.path.parent(), LOOK_AGAIN);
+                        self.wake.wait(self.path.parent(), POLL_INTERVAL);
                     }
                 }
                 read => {

@@ -58,19 +58,30 @@ fn a_hole_keeps_the_timeline_and_a_jump_begins_another() {
 
 #[test]
 fn a_span_without_a_mark_lies_beside_its_neighbour() {
-    let parts = [WHOLE[0], ClockRange { from_byte: 500, to_byte: None, shift_ms: 2000, start_ms: 3000 }];
+    let clock_ranges = [WHOLE[0], ClockRange { from_byte: 500, to_byte: None, shift_ms: 2000, start_ms: 3000 }];
     let mut spans = [span(0, 1000), span(3000, 4000)];
-    anchor(&mut spans, &[(500, 1000), (1000, 4000)], &parts, &marks(&[(90_000, 1000)]), 1000);
+    anchor(&mut spans, &[(500, 1000), (1000, 4000)], &clock_ranges, &marks(&[(90_000, 1000)]), 1000);
     assert_eq!(spans[1].wall().end, Ms(90_000));
     assert_eq!(spans[0].wall().end, spans[1].wall().start, "another clock: directly before");
 }
 
 #[test]
 fn resets_cut_the_file_into_parts_that_rise() {
-    let place =
-        |stream, dts: i64, pos| Place { stream, pts_ms: Some(dts), dts_ms: Some(dts), duration_ms: 40, pos: Some(pos) };
-    let stream =
-        |index, kind| Stream { index, kind, codec: "x".into(), has_extradata: true, has_format: true, cover: false };
+    let place = |stream, dts: i64, pos| PacketPlace {
+        stream,
+        pts_ms: Some(dts),
+        dts_ms: Some(dts),
+        duration_ms: 40,
+        pos: Some(pos),
+    };
+    let stream = |index, kind| ProbedStream {
+        index,
+        kind,
+        codec: "x".into(),
+        has_extradata: true,
+        has_format: true,
+        cover: false,
+    };
     let found = Probe {
         streams: vec![stream(0, TrackKind::Video), stream(1, TrackKind::Audio)],
         places: vec![
@@ -86,17 +97,17 @@ fn resets_cut_the_file_into_parts_that_rise() {
         ],
         ..Probe::default()
     };
-    let parts = parts(Path::new("/nonexistent"), &found, &wanted(&found));
-    assert_eq!(parts.len(), 2);
-    assert_eq!((parts[0].from_byte, parts[0].to_byte, parts[0].shift_ms), (0, Some(40), 0));
-    assert_eq!((parts[1].from_byte, parts[1].to_byte), (40, None));
-    assert_eq!(50 + parts[1].shift_ms, 10_040 + 2 * HOLE_MS);
-    assert_eq!(parts[1].start_ms, 50 + parts[1].shift_ms);
+    let clock_ranges = clock_ranges(Path::new("/nonexistent"), &found, &wanted(&found));
+    assert_eq!(clock_ranges.len(), 2);
+    assert_eq!((clock_ranges[0].from_byte, clock_ranges[0].to_byte, clock_ranges[0].shift_ms), (0, Some(40), 0));
+    assert_eq!((clock_ranges[1].from_byte, clock_ranges[1].to_byte), (40, None));
+    assert_eq!(50 + clock_ranges[1].shift_ms, 10_040 + 2 * HOLE_MS);
+    assert_eq!(clock_ranges[1].start_ms, 50 + clock_ranges[1].shift_ms);
 }
 
 #[test]
 fn edges_hold_the_first_and_last_minute_without_holes_in_a_track() {
-    let mut edges = Edges::default();
+    let mut edges = EdgePackets::default();
     for n in 0..6000_i64 {
         // Pictures out of order, as with B frames.
         let pts_ms = 40 * (n + [2, 0, -1, -1][(n % 4) as usize]);

@@ -56,7 +56,7 @@ fn every_packet_of_pictures_and_sound_is_in_exactly_one_piece() {
     edges.push(bytes.len() as u64);
     let mut counted = vec![0; bytes.len() / PACKET];
     for pair in edges.windows(2) {
-        let mut piece = Piece::new(&scan, pair[0], pair[1]);
+        let mut piece = TsSlice::new(&scan, pair[0], pair[1]);
         for (nth, packet) in bytes.chunks_exact(PACKET).enumerate() {
             let at = (nth * PACKET) as u64;
             if at >= pair[0] && !piece.is_over(at) && piece.has(at, packet) {
@@ -107,7 +107,7 @@ proptest! {
             bytes[at] = 0x47;
         }
         let scan = scan(&bytes, step);
-        let mut piece = Piece::new(&scan, 0, bytes.len() as u64);
+        let mut piece = TsSlice::new(&scan, 0, bytes.len() as u64);
         for (nth, packet) in bytes.chunks(PACKET).enumerate() {
             piece.has((nth * PACKET) as u64, packet);
         }

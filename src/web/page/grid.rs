@@ -18,10 +18,10 @@ use crate::domain::ids::EventId;
 use crate::domain::talk::TalkState;
 use crate::domain::time::{HOUR, MINUTE, Ms};
 use crate::web::asset::{COLUMNS, ROW_MINUTES, ROWS};
-use crate::web::site::Site;
+use crate::web::state::WebState;
 
 /// One day of one event.
-pub(super) fn grid(db: &Db, site: &Site, view: &View) -> Result<Markup> {
+pub(super) fn grid(db: &Db, site: &WebState, view: &View) -> Result<Markup> {
     let env = &site.env;
     let now = env.clock.now();
     let events = schedule::events(db)?;

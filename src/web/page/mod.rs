@@ -1,6 +1,6 @@
 //! The pages, as HTML: the grid of halls and hours, and one talk.
 //!
-//! A page is made of parts, each an element with an id; [`super::live`] sends a part again when it has
+//! A page is made of parts, each an element with an id; [`super::events`] sends a part again when it has
 //! changed. Everything that strangers wrote goes through maud, which escapes it.
 
 mod bar;
@@ -17,7 +17,7 @@ use rusqlite::Connection as Db;
 use serde::Deserialize;
 
 use super::api::status_of;
-use super::site::Site;
+use super::state::WebState;
 use crate::app::daemon::status::Status;
 use crate::app::library::report;
 use crate::app::support::failure::{Failure, Kind, Result};
@@ -31,7 +31,7 @@ pub(super) struct View {
 }
 
 /// The parts of a page that are read from the catalog: id and HTML.
-pub(super) fn slow_parts(db: &Db, site: &Site, view: &View) -> Result<Vec<(&'static str, String)>> {
+pub(super) fn slow_parts(db: &Db, site: &WebState, view: &View) -> Result<Vec<(&'static str, String)>> {
     Ok(match view.talk {
         Some(id) => {
             let view = one(db, site, id)?;
@@ -50,7 +50,7 @@ pub(super) fn now_part(status: &Status) -> String {
 }
 
 /// The talks of a day, by hall and hour.
-pub(super) async fn index(State(site): State<Arc<Site>>, Query(view): Query<View>) -> Response {
+pub(super) async fn index(State(site): State<Arc<WebState>>, Query(view): Query<View>) -> Response {
     let live = address(&view);
     let result = site.read(move |db, site| grid::grid(db, site, &view)).await;
     let now = now::now(&site.status());
@@ -58,8 +58,8 @@ pub(super) async fn index(State(site): State<Arc<Site>>, Query(view): Query<View
 }
 
 /// Everything about one talk.
-pub(super) async fn talk(State(site): State<Arc<Site>>, Path(id): Path<i64>) -> Response {
-    let read = move |db: &Db, site: &Site| {
+pub(super) async fn talk(State(site): State<Arc<WebState>>, Path(id): Path<i64>) -> Response {
+    let read = move |db: &Db, site: &WebState| {
         let view = one(db, site, id)?;
         let (part, details) = (talk_part::talk(db, site, &view)?, talk_part::details(db, site, &view)?);
         Ok((view.talk.title.clone(), view.talk.opted_out, part, details))
@@ -97,7 +97,7 @@ pub(super) async fn nothing_here() -> Response {
     respond(Err(Failure::new(Kind::NotFound, "there is no such page")))
 }
 
-fn one(db: &Db, site: &Site, id: i64) -> Result<report::TalkView> {
+fn one(db: &Db, site: &WebState, id: i64) -> Result<report::TalkView> {
     report::by_id(db, &site.env, id)
 }
 

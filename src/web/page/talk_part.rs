@@ -12,13 +12,13 @@ use crate::app::support::humanize::{clean, length, percent, size};
 use crate::catalog::{assembly_queue, schedule_changes, seams};
 use crate::domain::talk::TalkStatus;
 use crate::domain::time::Ms;
-use crate::web::site::Site;
+use crate::web::state::WebState;
 
 /// So many lines of the source programs are shown.
 const LOG_LINES: usize = 40;
 
 /// What a talk is and how it goes: what is above the player.
-pub(super) fn talk(db: &Db, site: &Site, view: &TalkView) -> Result<Markup> {
+pub(super) fn talk(db: &Db, site: &WebState, view: &TalkView) -> Result<Markup> {
     let zone = view.event.zone;
     let slot = view.talk.slot;
     let clock = |at: Ms| at.in_zone(zone).format("%H:%M:%S").to_string();
@@ -50,7 +50,7 @@ pub(super) fn talk(db: &Db, site: &Site, view: &TalkView) -> Result<Markup> {
 }
 
 /// What it was recorded in and what went wrong: below the player.
-pub(super) fn details(db: &Db, site: &Site, view: &TalkView) -> Result<Markup> {
+pub(super) fn details(db: &Db, site: &WebState, view: &TalkView) -> Result<Markup> {
     let clock = |at: Ms| at.in_zone(view.event.zone).format("%H:%M:%S").to_string();
     Ok(html! {
         @if !view.report.gaps.is_empty() { (gaps(view, &clock)) }
@@ -63,7 +63,7 @@ pub(super) fn details(db: &Db, site: &Site, view: &TalkView) -> Result<Markup> {
 }
 
 /// The joined file; else why there is none.
-fn file(db: &Db, site: &Site, view: &TalkView) -> Result<Markup> {
+fn file(db: &Db, site: &WebState, view: &TalkView) -> Result<Markup> {
     if view.talk.opted_out {
         return Ok(html! { p.quiet { "This talk is opted out of recording: nothing of it is shown." } });
     }
@@ -155,7 +155,7 @@ fn failed(view: &TalkView, clock: &dyn Fn(Ms) -> String) -> Markup {
     }
 }
 
-fn log(site: &Site, view: &TalkView, clock: &dyn Fn(Ms) -> String) -> Markup {
+fn log(site: &WebState, view: &TalkView, clock: &dyn Fn(Ms) -> String) -> Markup {
     let hall = format!("{}/{}", view.event.slug, view.hall.slug);
     let lines = source_log::lines(&site.env.data_dir, &hall, view.window, LOG_LINES);
     html! {

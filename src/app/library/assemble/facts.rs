@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::{TALKS, file_prefix};
-use crate::app::library::index::{Looked, arrivals, index_file, index_segment};
+use crate::app::library::index::{IndexOutcome, arrivals, index_file, index_segment};
 use crate::app::library::optout;
 use crate::app::library::report::{self, TalkView};
 use crate::app::support::blocking::{Reader, media, media_failure, read};
@@ -27,7 +27,7 @@ use crate::plan::assembly::{AssemblyInputs, EditList, plan};
 use crate::plan::wanted::forbidden_slots;
 
 /// What the catalog knows around one talk.
-pub(super) struct Facts {
+pub(super) struct TalkInputs {
     /// Which change put the talk on the list, as of before the rest was read: what changes later keeps it there.
     pub(super) stamp: Option<i64>,
     pub(super) view: TalkView,
@@ -35,7 +35,7 @@ pub(super) struct Facts {
     pub(super) forbidden: IntervalSet,
 }
 
-impl Facts {
+impl TalkInputs {
     pub(super) fn read(db: &Connection, env: &Env, talk: TalkId) -> Result<Self> {
         let stamp = assembly_queue::stamp(db, talk)?;
         let view = report::by_id(db, env, talk.0)?;
@@ -133,9 +133,9 @@ impl Facts {
 }
 
 /// Reads the facts; segments that nobody looked at yet, or only another version of this program, are indexed first.
-pub(super) async fn gather(env: &Env, reader: &Reader, writer: &Writer, talk: TalkId) -> Result<Facts> {
+pub(super) async fn gather(env: &Env, reader: &Reader, writer: &Writer, talk: TalkId) -> Result<TalkInputs> {
     let env_for = env.clone();
-    let facts = read(reader, move |db| Facts::read(db, &env_for, talk)).await?;
+    let facts = read(reader, move |db| TalkInputs::read(db, &env_for, talk)).await?;
     optout::release(env, writer, &facts.view.segments, &facts.view.talk, facts.view.window, &facts.forbidden).await?;
     let unchecked: Vec<_> = facts
         .view
@@ -161,18 +161,18 @@ pub(super) async fn gather(env: &Env, reader: &Reader, writer: &Writer, talk: Ta
         }
     }
     for segment in unchecked {
-        if let Looked::NotNow(why) = index_segment(env, reader, writer, segment).await? {
+        if let IndexOutcome::NotNow(why) = index_segment(env, reader, writer, segment).await? {
             tracing::warn!("segment {segment} cannot be looked at now, the talk is joined without it: {why}");
         }
     }
     let env_for = env.clone();
-    read(reader, move |db| Facts::read(db, &env_for, talk)).await
+    read(reader, move |db| TalkInputs::read(db, &env_for, talk)).await
 }
 
 /// The tape may go on in a segment that holds the end of this talk: for the next talk, whose window
 /// began before this one's ended, or because the server allows one connection only. What is in the file
 /// by now is enough; the file of the talk is not made to wait for hours.
-pub(super) async fn look_into_open(env: &Env, reader: &Reader, facts: &mut Facts) -> Result<()> {
+pub(super) async fn look_into_open(env: &Env, reader: &Reader, facts: &mut TalkInputs) -> Result<()> {
     let window = facts.view.window;
     let reaches = |s: &&mut Segment| s.verdict == Verdict::Open && s.at.start < window.end && s.at.end >= window.end;
     for segment in facts.view.segments.iter_mut().filter(reaches) {
@@ -193,7 +193,7 @@ pub(super) async fn look_into_open(env: &Env, reader: &Reader, facts: &mut Facts
 pub(super) async fn look_closer(
     env: &Env,
     writer: &Writer,
-    facts: &mut Facts,
+    facts: &mut TalkInputs,
 ) -> std::result::Result<EditList, MediaError> {
     /// What is seen may lead to other seams; then what these want is read.
     const ROUNDS: usize = 6;
@@ -216,8 +216,8 @@ pub(super) async fn look_closer(
             };
             let (path, known) = (env.data_dir.join(&segment.path), index.clone());
             let job = {
-                let (path, studio) = (path.clone(), Arc::clone(&env.studio));
-                move |cancel: &_| studio.windows(&path, &known, &stretches, cancel)
+                let (path, engine) = (path.clone(), Arc::clone(&env.engine));
+                move |cancel: &_| engine.windows(&path, &known, &stretches, cancel)
             };
             let found = media(job).await.map_err(|e| match e {
                 // Its index says that there is media in it.

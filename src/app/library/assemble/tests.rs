@@ -51,7 +51,7 @@ impl Site {
             data_dir: dir.path().to_owned(),
             settings: Settings::default(),
             clock: Arc::new(clock.clone()),
-            studio: Arc::new(crate::media::studio::Ffmpeg),
+            engine: Arc::new(crate::media::engine::Ffmpeg),
         };
         let stream = Recipe::new(Format::MpegTs).video_kbit(100).seconds(24.0).bytes();
         Self { env, reader, writer, clock, stream, _dir: dir }

@@ -80,7 +80,7 @@ impl Bench {
     fn start_and(&self, mut then: impl FnMut() + Send + 'static) -> Watching {
         let (env, (give, given)) = (self.env(), mpsc::channel());
         let thread = std::thread::spawn(move || {
-            remux(&env, 7, From::Start, &mut |bytes: &[u8]| {
+            remux(&env, 7, StartAt::Start, &mut |bytes: &[u8]| {
                 then();
                 give.send(bytes.to_vec()).expect("somebody watches");
                 Ok(())

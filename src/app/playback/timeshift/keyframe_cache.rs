@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::transmux::{IDLE, Remakes};
+use super::transmux::{MAX_IDLE, TransmuxCache};
 use crate::app::support::env::Env;
 use crate::domain::ids::SegmentId;
 use crate::domain::segment::Segment;
@@ -15,22 +15,22 @@ use crate::media::mpegts::Scan;
 
 /// Segments whose cuts are remembered; of more, those that were looked at last. A cut takes 48 bytes, and one a second of
 /// four days makes 17 MB.
-const REMEMBERED: usize = 4096;
+const MAX_SEGMENTS: usize = 4096;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 1 << 20;
 
 /// The cuts of segments, as far as these have been written.
 #[derive(Debug, Default)]
-pub struct Scans {
-    known: Mutex<Known>,
+pub struct KeyframeCache {
+    known: Mutex<ScanCache>,
     /// What is not MPEG-TS, made anew; `None`: it is passed over.
-    pub(super) remakes: Option<Remakes>,
+    pub(super) transmuxes: Option<TransmuxCache>,
 }
 
 /// What is known of a segment.
 #[derive(Debug, Default)]
-pub(super) struct Looked {
+pub(super) struct ScannedSegment {
     /// Where it may be cut.
     pub scan: Scan,
     /// Wall time of its first cut, once that is decided.
@@ -38,14 +38,14 @@ pub(super) struct Looked {
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    all: HashMap<SegmentId, (u64, Arc<Mutex<Looked>>)>,
+struct ScanCache {
+    all: HashMap<SegmentId, (u64, Arc<Mutex<ScannedSegment>>)>,
     /// Counts looks, which tells the one that was longest ago.
     looks: u64,
 }
 
-impl Known {
-    fn of(&mut self, segment: SegmentId, remembered: usize) -> Arc<Mutex<Looked>> {
+impl ScanCache {
+    fn of(&mut self, segment: SegmentId, remembered: usize) -> Arc<Mutex<ScannedSegment>> {
         self.looks += 1;
         if self.all.len() >= remembered
             && !self.all.contains_key(&segment)
@@ -59,24 +59,29 @@ impl Known {
     }
 }
 
-impl Scans {
+impl KeyframeCache {
     /// For browsers: other containers than MPEG-TS are made into what they play, while somebody watches.
     #[must_use]
     pub fn for_browsers() -> Self {
-        Self { remakes: Some(Remakes::default()), ..Self::default() }
+        Self { transmuxes: Some(TransmuxCache::default()), ..Self::default() }
     }
 
     /// Lets go what was made for those who have stopped watching. To be called every few seconds.
     pub fn tidy(&self, env: &Env) {
-        if let Some(remakes) = &self.remakes {
-            remakes.tidy(env, IDLE);
+        if let Some(transmuxes) = &self.transmuxes {
+            transmuxes.tidy(env, MAX_IDLE);
         }
     }
 
     /// Looks at a segment as far as it has been written. `None`: its file cannot be read; the gap and its cause are told
     /// elsewhere.
-    pub(super) fn look<T>(&self, data_dir: &Path, segment: &Segment, then: impl FnOnce(&mut Looked) -> T) -> Option<T> {
-        let looked = self.known.lock().unwrap_or_else(PoisonError::into_inner).of(segment.id, REMEMBERED);
+    pub(super) fn look<T>(
+        &self,
+        data_dir: &Path,
+        segment: &Segment,
+        then: impl FnOnce(&mut ScannedSegment) -> T,
+    ) -> Option<T> {
+        let looked = self.known.lock().unwrap_or_else(PoisonError::into_inner).of(segment.id, MAX_SEGMENTS);
         let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
         go_on(&mut looked.scan, &data_dir.join(&segment.path)).ok()?;
         Some(then(&mut looked))
@@ -104,7 +109,7 @@ mod tests {
 
     #[test]
     fn what_was_looked_at_longest_ago_is_forgotten_and_nothing_else() {
-        let mut known = Known::default();
+        let mut known = ScanCache::default();
         let kept: Vec<_> = (0..3).map(|n| known.of(SegmentId(n), 3)).collect();
         let _ = known.of(SegmentId(0), 3);
         let _ = known.of(SegmentId(9), 3);

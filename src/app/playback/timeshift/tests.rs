@@ -20,7 +20,7 @@ struct Hall {
     db: Db,
     env: Env,
     clock: TestClock,
-    scans: Scans,
+    scans: KeyframeCache,
 }
 
 impl Hall {
@@ -44,7 +44,7 @@ impl Hall {
         // Whatever this machine's disk is.
         settings.disk.reserve_bytes = 0;
         let env = Env { clock: Arc::new(clock.clone()), ..Env::real(dir.path().to_owned(), settings) };
-        Self { dir, db, env, clock, scans: Scans::for_browsers() }
+        Self { dir, db, env, clock, scans: KeyframeCache::for_browsers() }
     }
 
     fn over() -> Self {
@@ -82,16 +82,16 @@ impl Hall {
         self.clock.step(to.since(self.env.clock.now()));
     }
 
-    fn shift(&self) -> Shift {
-        shift(&self.db, &self.env, &self.scans, 1).expect("works")
+    fn shift(&self) -> TalkPlaylist {
+        talk_playlist(&self.db, &self.env, &self.scans, 1).expect("works")
     }
 
     /// What can be watched when everything is ready.
-    fn ready(&self) -> Shift {
+    fn ready(&self) -> TalkPlaylist {
         wait_for("all to be ready", PATIENCE, || Some(self.shift()).filter(|shift| !shift.catching_up))
     }
 
-    fn bytes(&self, shift: &Shift, chunk: &PlaylistEntry) -> Vec<u8> {
+    fn bytes(&self, shift: &TalkPlaylist, chunk: &PlaylistEntry) -> Vec<u8> {
         let mut piece = open(&self.env, &self.scans, shift, chunk).expect("works");
         std::iter::from_fn(|| piece.block().expect("works")).flatten().collect()
     }
@@ -129,13 +129,13 @@ fn what_is_not_mpeg_ts_is_cut_into_pieces_that_play() {
         hall.segment(2, container, 11, Some(14), &second);
         let shift = hall.ready();
         assert!(shift.ended && shift.obstacle.is_none(), "{format:?}: {shift:?}");
-        assert_eq!(matches!(shift.form, Some(Form::WebM(_))), webm, "{format:?}");
-        let listed: Vec<_> = shift.chunks.iter().map(|c| (c.segment.0, c.breaks)).collect();
+        assert_eq!(matches!(shift.form, Some(TargetFormat::WebM(_))), webm, "{format:?}");
+        let listed: Vec<_> = shift.entries.iter().map(|c| (c.segment.0, c.breaks)).collect();
         assert_eq!(listed, [(1, false), (1, false), (2, true)], "{format:?}");
-        assert!((seconds(&shift.chunks) - 9.0).abs() < 0.4, "{format:?}: {:?}", shift.chunks);
-        let begins = shift.chunks[2].wall.since(START);
+        assert!((seconds(&shift.entries) - 9.0).abs() < 0.4, "{format:?}: {:?}", shift.entries);
+        let begins = shift.entries[2].wall.since(START);
         assert!((begins - 11_000).abs() < 500, "{format:?}: {begins}");
-        let played: usize = shift.chunks.iter().map(|chunk| decoded(&hall.bytes(&shift, chunk))).sum();
+        let played: usize = shift.entries.iter().map(|chunk| decoded(&hall.bytes(&shift, chunk))).sum();
         let recorded = decoded(&first) + decoded(&second);
         // Decoders drop or add a frame of sound where a piece begins.
         assert!(
@@ -159,7 +159,7 @@ fn what_no_browser_plays_says_so() {
     let hall = Hall::over();
     hall.segment(1, Container::Flv, 0, Some(4), b"FLV\x01\x05\0\0\0\x09\0\0\0\0 and then nothing of it");
     let shift = hall.ready();
-    assert!(shift.chunks.is_empty() && shift.obstacle.is_none() && shift.ended, "{shift:?}");
+    assert!(shift.entries.is_empty() && shift.obstacle.is_none() && shift.ended, "{shift:?}");
 }
 
 #[test]
@@ -170,11 +170,11 @@ fn containers_that_become_one_form_are_shown_in_one_list_and_others_are_gaps() {
     hall.segment(2, Container::Flv, 10, Some(14), &bytes(Format::Flv));
     hall.segment(3, Container::WebM, 20, Some(24), &bytes(Format::WebM));
     hall.segment(4, Container::MpegTs, 30, Some(34), &bytes(Format::MpegTs));
-    let shown: Vec<_> = hall.ready().chunks.iter().map(|c| c.segment.0).collect();
+    let shown: Vec<_> = hall.ready().entries.iter().map(|c| c.segment.0).collect();
     assert_eq!(shown, [2, 4]);
     // `watch` gives MPEG-TS only: the rest is piped.
-    let for_players = shift(&hall.db, &hall.env, &Scans::default(), 1).expect("works");
-    assert_eq!(for_players.chunks.iter().map(|c| c.segment.0).collect::<Vec<_>>(), [4]);
+    let for_players = talk_playlist(&hall.db, &hall.env, &KeyframeCache::default(), 1).expect("works");
+    assert_eq!(for_players.entries.iter().map(|c| c.segment.0).collect::<Vec<_>>(), [4]);
 }
 
 #[test]
@@ -201,26 +201,26 @@ fn a_list_grows_with_the_recording_and_what_was_told_stays() {
             let wanted = second as f64 - 4.0;
             let shift = wait_for("what was recorded to be listed", PATIENCE, || {
                 let shift = hall.shift();
-                assert!(shift.chunks.starts_with(&before), "{before:?} became {:?}", shift.chunks);
-                Some(shift).filter(|shift| seconds(&shift.chunks) >= wanted)
+                assert!(shift.entries.starts_with(&before), "{before:?} became {:?}", shift.entries);
+                Some(shift).filter(|shift| seconds(&shift.entries) >= wanted)
             });
             assert!(!shift.ended);
-            before = shift.chunks;
+            before = shift.entries;
         }
         hall.close(1, 16);
         hall.set_clock(START.plus(HOUR));
         let shift = hall.ready();
-        assert!(shift.chunks.starts_with(&before) && shift.ended, "{before:?} became {:?}", shift.chunks);
-        assert!((seconds(&shift.chunks) - 20.0).abs() < 0.3, "{:?}", shift.chunks);
+        assert!(shift.entries.starts_with(&before) && shift.ended, "{before:?} became {:?}", shift.entries);
+        assert!((seconds(&shift.entries) - 20.0).abs() < 0.3, "{:?}", shift.entries);
         // By 4 s eight had come: what was there at once was made before.
-        let begins = shift.chunks[0].wall.since(START);
+        let begins = shift.entries[0].wall.since(START);
         assert!((-5000..=-3000).contains(&begins), "{format:?}: {begins}");
         // Let go and made again it is the same.
-        hall.scans.remakes.as_ref().expect("there").tidy(&hall.env, Duration::ZERO);
+        hall.scans.transmuxes.as_ref().expect("there").tidy(&hall.env, Duration::ZERO);
         assert!(hall.shift().catching_up);
         let again = hall.ready();
-        assert_eq!(again.chunks, shift.chunks);
-        assert!(decoded(&hall.bytes(&again, &again.chunks[1])) >= 100);
+        assert_eq!(again.entries, shift.entries);
+        assert!(decoded(&hall.bytes(&again, &again.entries[1])) >= 100);
     }
 }
 
@@ -231,15 +231,17 @@ fn nothing_of_an_opted_out_neighbour_is_listed_or_served_in_another_form() {
         // 10 s of each.
         hall.segment(1, container, 590, Some(610), &Recipe::new(format).seconds(20.0).bytes());
         let shift = hall.ready();
-        let length = seconds(&shift.chunks);
-        assert!((7.5..=10.5).contains(&length), "{format:?}: {:?}", shift.chunks);
-        let last = *shift.chunks.last().expect("pieces");
+        let length = seconds(&shift.entries);
+        assert!((7.5..=10.5).contains(&length), "{format:?}: {:?}", shift.entries);
+        let last = *shift.entries.last().expect("pieces");
         for bytes in [last.to..last.to + 50_000, last.from..last.to + 50_000, last.from + 1..last.to] {
-            let refused = chunk(&hall.db, &hall.env, &hall.scans, 1, SegmentId(1), bytes).expect_err("not listed");
+            let refused =
+                entry_bytes(&hall.db, &hall.env, &hall.scans, 1, SegmentId(1), bytes).expect_err("not listed");
             assert_eq!(refused.kind, Kind::NotFound);
         }
-        assert!(chunk(&hall.db, &hall.env, &hall.scans, 1, SegmentId(1), last.from..last.to).is_ok());
-        let refused = chunk(&hall.db, &hall.env, &hall.scans, 2, SegmentId(1), last.from..last.to).expect_err("hidden");
+        assert!(entry_bytes(&hall.db, &hall.env, &hall.scans, 1, SegmentId(1), last.from..last.to).is_ok());
+        let refused =
+            entry_bytes(&hall.db, &hall.env, &hall.scans, 2, SegmentId(1), last.from..last.to).expect_err("hidden");
         assert_eq!(refused.kind, Kind::NotFound);
     }
 }
@@ -255,16 +257,16 @@ fn a_talk_whose_fragments_were_pruned_plays_what_is_left() {
         // Another encoder: the same pictures once more are left out.
         let other = Recipe::new(format).video_kbit(900).seconds(8.0).bytes();
         hall.segment(3, container, 30, Some(38), &other);
-        assert_eq!(hall.ready().chunks.iter().filter(|c| c.segment.0 == 2).count(), 1);
+        assert_eq!(hall.ready().entries.iter().filter(|c| c.segment.0 == 2).count(), 1);
         hall.db.execute("UPDATE segment SET verdict = 'pruned' WHERE id = 2", ()).expect("works");
         std::fs::remove_file(hall.dir.path().join(format!("2.{}", container.extension()))).expect("works");
         let shift = hall.ready();
-        let listed: Vec<_> = shift.chunks.iter().map(|c| (c.segment.0, c.breaks)).collect();
+        let listed: Vec<_> = shift.entries.iter().map(|c| (c.segment.0, c.breaks)).collect();
         assert_eq!(listed, [(1, false), (1, false), (3, true), (3, false)]);
         assert!(shift.ended);
-        let played: Vec<usize> = shift.chunks.iter().map(|chunk| decoded(&hall.bytes(&shift, chunk))).collect();
+        let played: Vec<usize> = shift.entries.iter().map(|chunk| decoded(&hall.bytes(&shift, chunk))).collect();
         assert!(played.iter().sum::<usize>().abs_diff(400) <= 2, "{format:?}: {played:?}");
-        assert!(chunk(&hall.db, &hall.env, &hall.scans, 1, SegmentId(2), 0..tiny.len() as u64).is_err());
+        assert!(entry_bytes(&hall.db, &hall.env, &hall.scans, 1, SegmentId(2), 0..tiny.len() as u64).is_err());
     }
 }
 
@@ -275,12 +277,12 @@ fn only_so_many_are_made_at_once_and_what_nobody_watches_makes_way() {
     for (id, bytes) in (1..=12).zip(bytes.iter().cycle()) {
         hall.segment(id, Container::Flv, id * 10, Some(id * 10 + 2), bytes);
     }
-    assert_eq!(hall.ready().chunks.len(), 12);
+    assert_eq!(hall.ready().entries.len(), 12);
     // With too little space for the tapes nothing is made, and what there is goes.
     let mut env = hall.env.clone();
     env.settings.disk.reserve_bytes = u64::MAX;
     hall.scans.tidy(&env);
-    let shift = shift(&hall.db, &env, &hall.scans, 1).expect("works");
-    assert!(shift.chunks.is_empty() && shift.catching_up, "{shift:?}");
-    wait_until("it to be there again", PATIENCE, || hall.shift().chunks.len() == 12);
+    let shift = talk_playlist(&hall.db, &env, &hall.scans, 1).expect("works");
+    assert!(shift.entries.is_empty() && shift.catching_up, "{shift:?}");
+    wait_until("it to be there again", PATIENCE, || hall.shift().entries.len() == 12);
 }

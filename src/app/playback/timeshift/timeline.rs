@@ -35,7 +35,7 @@ pub(super) fn begin(segment: &Segment, cuts: &[Cut], marks: &[Mark]) -> Option<M
 
 /// What was found in a file so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen<'a> {
+pub(super) struct ScanProgress<'a> {
     /// Where it may be cut, in order.
     pub cuts: &'a [Cut],
     /// Where its media ends for now, in the clock of the last cut, ticks.
@@ -44,14 +44,14 @@ pub(super) struct Seen<'a> {
     pub bytes: u64,
 }
 
-impl<'a> From<&'a Scan> for Seen<'a> {
+impl<'a> From<&'a Scan> for ScanProgress<'a> {
     fn from(scan: &'a Scan) -> Self {
         Self { cuts: scan.cuts(), end_ticks: scan.end_ticks(), bytes: scan.taken() }
     }
 }
 
 /// `begin`: wall time of the first cut, when it is decided.
-pub(super) fn strip(segment: &Segment, seen: Seen<'_>, begin: Option<Ms>) -> SegmentTimeline {
+pub(super) fn of_segment(segment: &Segment, seen: ScanProgress<'_>, begin: Option<Ms>) -> SegmentTimeline {
     let us = |ticks: i64| ticks * 1_000_000 / TICKS;
     let mut keys = Vec::new();
     if let (Some(begin), Some(first)) = (begin, seen.cuts.first()) {

@@ -10,63 +10,63 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::piece::PieceBytes;
-use super::timeline::{self, Seen};
+use super::slice_bytes::SliceBytes;
+use super::timeline::{self, ScanProgress};
 use crate::app::support::env::Env;
 use crate::app::support::free_space::free_bytes;
 use crate::domain::ids::SegmentId;
 use crate::domain::segment::{Container, Segment};
 use crate::domain::time::Ms;
 use crate::media::mpegts::{Scan, TICKS};
-use crate::media::remake::{Form, Webm};
+use crate::media::transmux::{TargetFormat, Webm};
 use crate::plan::timeshift::SegmentTimeline;
 
 /// So many are made at the same time, each by an ffmpeg of low priority. One of a segment that is being recorded is made
 /// for as long as somebody watches.
-const MAKERS: usize = 6;
+const MAX_WORKERS: usize = 6;
 
 /// So many are kept; of more, those that were asked for last. Each is a descriptor.
-const KEPT: usize = 128;
+const MAX_ENTRIES: usize = 128;
 
 /// All of them together take no more than this on the disk, bytes: about two days of a talk's usual half Mbit a second.
-const ROOM: u64 = 4 << 30;
+const MAX_CACHE_BYTES: u64 = 4 << 30;
 
 /// Nothing is made where so much more than the reserve is not free, bytes: what is made here must not be what brings the
 /// recorder to its reserve.
-const MARGIN: u64 = 1 << 30;
+const MIN_FREE_BYTES: u64 = 1 << 30;
 
 /// One that nobody has asked for in so long goes.
-pub(super) const IDLE: Duration = Duration::from_secs(300);
+pub(super) const MAX_IDLE: Duration = Duration::from_secs(300);
 
 /// One that somebody has asked for within this time does not make way for another: a player asks every few seconds.
-const IN_USE: Duration = Duration::from_secs(30);
+const KEEP_IN_USE: Duration = Duration::from_secs(30);
 
 /// The remade segments.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Remakes(Arc<Mutex<All>>);
+pub(super) struct TransmuxCache(Arc<Mutex<Entries>>);
 
-type All = HashMap<SegmentId, Kept>;
+type Entries = HashMap<SegmentId, CacheEntry>;
 
 /// One whose making broke off is begun again after this time, once: the segment may go on for hours.
-const TRY_AGAIN: Duration = Duration::from_secs(30);
+const RETRY_DELAY: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
-struct Kept {
+struct CacheEntry {
     asked: Instant,
     /// It was begun for the second time.
     again: bool,
-    remake: Arc<Remake>,
+    transmux_job: Arc<Transmux>,
 }
 
-impl Drop for Kept {
+impl Drop for CacheEntry {
     fn drop(&mut self) {
-        self.remake.stop.store(true, Ordering::Relaxed);
+        self.transmux_job.stop.store(true, Ordering::Relaxed);
     }
 }
 
 /// One segment in its new form.
 #[derive(Debug)]
-struct Remake {
+struct Transmux {
     /// Nobody wants it any more.
     stop: Arc<AtomicBool>,
     /// All that was recorded went in, once.
@@ -79,10 +79,10 @@ struct Remake {
 #[derive(Debug)]
 struct State {
     /// What it becomes, or why browsers do not play it; `None` while that is not known.
-    form: Option<Result<Form, String>>,
+    form: Option<Result<TargetFormat, String>>,
     /// A time of the segment's clock, milliseconds, and when that was.
     clock: Option<(i64, Ms)>,
-    media: Media,
+    media: TransmuxedMedia,
     file: File,
     /// Nothing more comes.
     done: bool,
@@ -91,16 +91,18 @@ struct State {
 }
 
 #[derive(Debug)]
-enum Media {
+enum TransmuxedMedia {
     MpegTs(Box<Scan>),
     WebM(Webm),
 }
 
 impl State {
-    fn seen(&self) -> Seen<'_> {
+    fn seen(&self) -> ScanProgress<'_> {
         match &self.media {
-            Media::MpegTs(scan) => (&**scan).into(),
-            Media::WebM(webm) => Seen { cuts: webm.cuts(), end_ticks: webm.end_ticks(), bytes: webm.written() },
+            TransmuxedMedia::MpegTs(scan) => (&**scan).into(),
+            TransmuxedMedia::WebM(webm) => {
+                ScanProgress { cuts: webm.cuts(), end_ticks: webm.end_ticks(), bytes: webm.written() }
+            }
         }
     }
 
@@ -117,7 +119,7 @@ impl State {
 
 /// What can be said of a segment.
 #[derive(Debug)]
-pub(super) enum Remade {
+pub(super) enum Playable {
     /// Nothing yet.
     Unknown,
     /// Why browsers do not play it.
@@ -127,31 +129,31 @@ pub(super) enum Remade {
     /// What of it can be played, and as what.
     As {
         /// What it becomes.
-        form: Form,
+        form: TargetFormat,
         /// Where it can be cut; closed when all of it is there.
-        strip: SegmentTimeline,
+        timeline: SegmentTimeline,
         /// As much of it is there as was recorded.
         is_ready: bool,
     },
 }
 
-impl Remakes {
+impl TransmuxCache {
     /// How far a segment has come; asking for it has it made.
-    pub fn look(&self, env: &Env, segment: &Segment) -> Remade {
-        let Some(remake) = self.of(env, segment) else { return Remade::Unknown };
-        let state = remake.state();
+    pub fn look(&self, env: &Env, segment: &Segment) -> Playable {
+        let Some(transmux_job) = self.of(env, segment) else { return Playable::Unknown };
+        let state = transmux_job.state();
         match (&state.form, state.done) {
-            (None, false) => Remade::Unknown,
-            (None, true) => Remade::Nothing,
-            (Some(Err(obstacle)), _) => Remade::Obstacle(obstacle.clone()),
+            (None, false) => Playable::Unknown,
+            (None, true) => Playable::Nothing,
+            (Some(Err(obstacle)), _) => Playable::Obstacle(obstacle.clone()),
             (Some(Ok(form)), done) => {
-                let mut strip = timeline::strip(segment, state.seen(), state.begin());
-                strip.closed = strip.closed.filter(|_| done);
+                let mut timeline = timeline::of_segment(segment, state.seen(), state.begin());
+                timeline.closed = timeline.closed.filter(|_| done);
                 if matches!(segment.container, Container::Mp3 | Container::Adts) {
-                    by_the_wall(&mut strip);
+                    by_the_wall(&mut timeline);
                 }
-                let is_ready = done || (segment.closed.is_none() && remake.fed.load(Ordering::Relaxed));
-                Remade::As { form: form.clone(), strip, is_ready }
+                let is_ready = done || (segment.closed.is_none() && transmux_job.fed.load(Ordering::Relaxed));
+                Playable::As { form: form.clone(), timeline, is_ready }
             }
         }
     }
@@ -160,16 +162,16 @@ impl Remakes {
     ///
     /// # Errors
     /// When its file cannot be opened again.
-    pub fn open(&self, env: &Env, segment: &Segment, from: u64, to: u64) -> io::Result<Option<PieceBytes>> {
-        let Some(remake) = self.of(env, segment) else { return Ok(None) };
-        let state = remake.state();
+    pub fn open(&self, env: &Env, segment: &Segment, from: u64, to: u64) -> io::Result<Option<SliceBytes>> {
+        let Some(transmux_job) = self.of(env, segment) else { return Ok(None) };
+        let state = transmux_job.state();
         if state.seen().bytes < to {
             return Ok(None);
         }
         let file = state.file.try_clone()?;
         Ok(Some(match &state.media {
-            Media::MpegTs(scan) => PieceBytes::of_mpegts(file, scan, from, to),
-            Media::WebM(webm) => PieceBytes::of_bytes(file, webm.head().to_vec(), from, to),
+            TransmuxedMedia::MpegTs(scan) => SliceBytes::of_mpegts(file, scan, from, to),
+            TransmuxedMedia::WebM(webm) => SliceBytes::of_bytes(file, webm.head().to_vec(), from, to),
         }))
     }
 
@@ -182,30 +184,33 @@ impl Remakes {
         all.retain(|_, kept| kept.asked.elapsed() < idle);
     }
 
-    fn of(&self, env: &Env, segment: &Segment) -> Option<Arc<Remake>> {
+    fn of(&self, env: &Env, segment: &Segment) -> Option<Arc<Transmux>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut again = false;
         if let Some(kept) = all.get_mut(&segment.id) {
             kept.asked = Instant::now();
-            let broke = kept.remake.state().broke;
-            again = segment.closed.is_none() && !kept.again && broke.is_some_and(|at| at.elapsed() > TRY_AGAIN);
+            let broke = kept.transmux_job.state().broke;
+            again = segment.closed.is_none() && !kept.again && broke.is_some_and(|at| at.elapsed() > RETRY_DELAY);
             if !again {
-                return Some(Arc::clone(&kept.remake));
+                return Some(Arc::clone(&kept.transmux_job));
             }
             all.remove(&segment.id);
         }
-        let making = |kept: &Kept| !kept.remake.state().done;
-        let full = all.len() >= KEPT;
-        if full || all.values().filter(|kept| making(kept)).count() >= MAKERS {
+        let making = |kept: &CacheEntry| !kept.transmux_job.state().done;
+        let full = all.len() >= MAX_ENTRIES;
+        if full || all.values().filter(|kept| making(kept)).count() >= MAX_WORKERS {
             make_way(&mut all, |kept| full || making(kept)).then_some(())?;
         }
-        if is_short(env, MARGIN) {
+        if is_short(env, MIN_FREE_BYTES) {
             return None;
         }
         match worker::start(env, segment, Arc::downgrade(&self.0)) {
-            Ok(remake) => {
-                all.insert(segment.id, Kept { asked: Instant::now(), again, remake: Arc::clone(&remake) });
-                Some(remake)
+            Ok(transmux_job) => {
+                all.insert(
+                    segment.id,
+                    CacheEntry { asked: Instant::now(), again, transmux_job: Arc::clone(&transmux_job) },
+                );
+                Some(transmux_job)
             }
             Err(e) => {
                 tracing::warn!("{} cannot be made ready for the page: {e}", segment.path.display());
@@ -218,9 +223,9 @@ impl Remakes {
     fn has_room(&self, env: &Env, bytes: u64) -> bool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let taken: u64 = all.values().map(|kept| kept.remake.written.load(Ordering::Relaxed)).sum();
-            if taken + bytes <= ROOM {
-                return !is_short(env, MARGIN);
+            let taken: u64 = all.values().map(|kept| kept.transmux_job.written.load(Ordering::Relaxed)).sum();
+            if taken + bytes <= MAX_CACHE_BYTES {
+                return !is_short(env, MIN_FREE_BYTES);
             }
             if !make_way(&mut all, |_| true) {
                 return false;
@@ -230,18 +235,20 @@ impl Remakes {
 }
 
 /// Lets go the one of these that was asked for longest ago, if that is long enough.
-fn make_way(all: &mut HashMap<SegmentId, Kept>, which: impl Fn(&Kept) -> bool) -> bool {
+fn make_way(all: &mut HashMap<SegmentId, CacheEntry>, which: impl Fn(&CacheEntry) -> bool) -> bool {
     let oldest = all.iter().filter(|(_, kept)| which(kept)).min_by_key(|(_, kept)| kept.asked);
-    let Some(id) = oldest.filter(|(_, kept)| kept.asked.elapsed() > IN_USE).map(|(id, _)| *id) else { return false };
+    let Some(id) = oldest.filter(|(_, kept)| kept.asked.elapsed() > KEEP_IN_USE).map(|(id, _)| *id) else {
+        return false;
+    };
     all.remove(&id).is_some()
 }
 
 /// Gives a strip the wall's clock: without a container each connection counts from 0, and two silences at the same place
 /// in two of them are not one.
-fn by_the_wall(strip: &mut SegmentTimeline) {
-    let Some(by_us) = strip.keys.first().map(|key| key.wall.0 * 1000 - key.media_us) else { return };
-    strip.end_us += by_us;
-    for key in &mut strip.keys {
+fn by_the_wall(timeline: &mut SegmentTimeline) {
+    let Some(by_us) = timeline.keys.first().map(|key| key.wall.0 * 1000 - key.media_us) else { return };
+    timeline.end_us += by_us;
+    for key in &mut timeline.keys {
         key.media_us += by_us;
         key.jump = key.jump.map(|end| end + by_us);
     }
@@ -251,7 +258,7 @@ fn is_short(env: &Env, margin: u64) -> bool {
     free_bytes(&env.data_dir).is_some_and(|free| free < env.settings.disk.reserve_bytes.saturating_add(margin))
 }
 
-impl Remake {
+impl Transmux {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -72,7 +72,7 @@ fn restarted() -> Scan {
 fn a_clock_that_is_set_goes_on_by_the_wall() {
     let scan = restarted();
     let closed = segment(Some(OPENED.plus(20 * SECOND)), Vec::new());
-    let strip = strip(&closed, (&scan).into(), Some(OPENED));
+    let strip = of_segment(&closed, (&scan).into(), Some(OPENED));
     assert_eq!(strip.keys.iter().filter(|k| k.jump.is_some()).count(), 1, "{strip:?}");
     let seconds: Vec<f64> = strip.keys.iter().map(|k| k.wall.since(OPENED) as f64 / 1000.0).collect();
     assert_eq!(seconds.len(), 20, "{seconds:?}");
@@ -93,9 +93,9 @@ fn what_is_known_later_is_told_beside() {
     let first = scan.cuts()[0].ticks * 1000 / TICKS;
     let span = MediaSpan { media_start_ms: first, media_end_ms: first + 9000, offset_ms: OPENED.0 - first - 7000 };
     let looked_into = segment(Some(OPENED.plus(20 * SECOND)), vec![span]);
-    let after = strip(&looked_into, (&scan).into(), Some(OPENED));
+    let after = of_segment(&looked_into, (&scan).into(), Some(OPENED));
     assert_eq!(after.late_ms, -7000);
-    let before = strip(&segment(Some(OPENED.plus(20 * SECOND)), Vec::new()), (&scan).into(), Some(OPENED));
+    let before = of_segment(&segment(Some(OPENED.plus(20 * SECOND)), Vec::new()), (&scan).into(), Some(OPENED));
     assert_eq!(after.keys, before.keys);
 }
 

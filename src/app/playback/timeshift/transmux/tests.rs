@@ -37,22 +37,24 @@ fn what_is_closed_counts_as_growing_until_all_of_it_is_made() {
     let mut scan = Scan::default();
     scan.feed(&Recipe::new(Format::MpegTs).seconds(4.0).bytes());
     let file = tempfile::tempfile().expect("works");
-    let (form, clock) = (Some(Ok(Form::MpegTs)), Some((0, opened)));
-    let state = State { form, clock, media: Media::MpegTs(Box::new(scan)), file, done: false, broke: None };
-    let remake = Arc::new(Remake {
+    let (form, clock) = (Some(Ok(TargetFormat::MpegTs)), Some((0, opened)));
+    let state = State { form, clock, media: TransmuxedMedia::MpegTs(Box::new(scan)), file, done: false, broke: None };
+    let transmux_job = Arc::new(Transmux {
         stop: Arc::default(),
         fed: AtomicBool::new(true),
         written: AtomicU64::new(0),
         state: state.into(),
     });
-    let remakes = Remakes::default();
-    let kept = Kept { asked: Instant::now(), again: false, remake: Arc::clone(&remake) };
-    remakes.0.lock().expect("works").insert(segment.id, kept);
+    let transmuxes = TransmuxCache::default();
+    let kept = CacheEntry { asked: Instant::now(), again: false, transmux_job: Arc::clone(&transmux_job) };
+    transmuxes.0.lock().expect("works").insert(segment.id, kept);
     for done in [false, true] {
-        remake.state().done = done;
-        let Remade::As { strip, is_ready, .. } = remakes.look(&env, &segment) else { panic!("something is there") };
-        assert_eq!((strip.closed.is_some(), is_ready, strip.keys.len()), (done, done, 4));
+        transmux_job.state().done = done;
+        let Playable::As { timeline, is_ready, .. } = transmuxes.look(&env, &segment) else {
+            panic!("something is there")
+        };
+        assert_eq!((timeline.closed.is_some(), is_ready, timeline.keys.len()), (done, done, 4));
     }
-    remakes.tidy(&env, Duration::ZERO);
-    assert!(remake.stop.load(Ordering::Relaxed), "its ffmpeg ends too");
+    transmuxes.tidy(&env, Duration::ZERO);
+    assert!(transmux_job.stop.load(Ordering::Relaxed), "its ffmpeg ends too");
 }

@@ -8,17 +8,17 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::{All, Media, Remake, Remakes, State};
+use super::{Entries, State, Transmux, TransmuxCache, TransmuxedMedia};
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
-use crate::app::support::tail_reader::Growing;
+use crate::app::support::tail_reader::TailReader;
 use crate::catalog::{marks, open_reader, segments};
 use crate::domain::ids::SegmentId;
 use crate::domain::segment::{Container, Segment};
 use crate::domain::time::Ms;
 use crate::media::CancellationToken;
 use crate::media::demux::Demux;
-use crate::media::remake::{Form, Opening, Webm, opening, to_mpegts};
+use crate::media::transmux::{ProbedHead, TargetFormat, Webm, probe_head, to_mpegts};
 
 use super::super::timeline::DECIDE_MS;
 
@@ -29,22 +29,35 @@ const BLOCK: usize = 64 << 10;
 const STEP: u64 = 8 << 20;
 
 /// Marks are looked for, and room is, this often.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Begins to make a segment anew.
-pub(super) fn start(env: &Env, segment: &Segment, share: Weak<Mutex<All>>) -> io::Result<Arc<Remake>> {
+pub(super) fn start(env: &Env, segment: &Segment, share: Weak<Mutex<Entries>>) -> io::Result<Arc<Transmux>> {
     let file = nameless(env, segment.id)?;
     let writer = file.try_clone()?;
-    let state = State { form: None, clock: None, media: Media::MpegTs(Box::default()), file, done: false, broke: None };
-    let remake = Arc::new(Remake {
+    let state = State {
+        form: None,
+        clock: None,
+        media: TransmuxedMedia::MpegTs(Box::default()),
+        file,
+        done: false,
+        broke: None,
+    };
+    let transmux_job = Arc::new(Transmux {
         stop: Arc::default(),
         fed: AtomicBool::new(false),
         written: AtomicU64::new(0),
         state: state.into(),
     });
-    let maker = Maker { env: env.clone(), segment: segment.clone(), remake: Arc::clone(&remake), share, file: writer };
+    let maker = TransmuxWorker {
+        env: env.clone(),
+        segment: segment.clone(),
+        transmux_job: Arc::clone(&transmux_job),
+        share,
+        file: writer,
+    };
     Builder::new().name("remake".to_owned()).spawn(move || maker.run())?;
-    Ok(remake)
+    Ok(transmux_job)
 }
 
 /// A file on the disk of the recordings that nobody finds, and that is gone when it is closed, however the process ends.
@@ -57,61 +70,61 @@ fn nameless(env: &Env, segment: SegmentId) -> io::Result<File> {
     Ok(file)
 }
 
-struct Done(Arc<Remake>);
+struct WorkerGuard(Arc<Transmux>);
 
-impl Drop for Done {
+impl Drop for WorkerGuard {
     fn drop(&mut self) {
         self.0.state().done = true;
     }
 }
 
-struct Maker {
+struct TransmuxWorker {
     env: Env,
     segment: Segment,
-    remake: Arc<Remake>,
+    transmux_job: Arc<Transmux>,
     /// Does not keep them: when they go, this one ends.
-    share: Weak<Mutex<All>>,
+    share: Weak<Mutex<Entries>>,
     file: File,
 }
 
-impl Maker {
+impl TransmuxWorker {
     fn run(mut self) {
         // Also where this thread fails.
-        let _done = Done(Arc::clone(&self.remake));
+        let _done = WorkerGuard(Arc::clone(&self.transmux_job));
         if let Err(e) = self.make()
             && !self.is_unwanted()
         {
             tracing::warn!("{} is not made ready for the page as a whole: {e}", self.segment.path.display());
-            self.remake.state().broke = Some(Instant::now());
+            self.transmux_job.state().broke = Some(Instant::now());
         }
     }
 
     fn make(&mut self) -> Result<()> {
-        let Some((opening, wall)) = self.opening()? else { return Ok(()) };
-        let form = opening.form.clone();
+        let Some((probed, wall)) = self.probe_head()? else { return Ok(()) };
+        let form = probed.target_format.clone();
         {
-            let mut state = self.remake.state();
-            let first = self.segment.opened.min(wall.minus(opening.end_ms - opening.first_ms));
-            state.clock = Some((opening.first_ms, first));
-            if matches!(form, Ok(Form::WebM(_))) {
-                state.media = Media::WebM(Webm::default());
+            let mut state = self.transmux_job.state();
+            let first = self.segment.opened.min(wall.minus(probed.end_ms - probed.first_ms));
+            state.clock = Some((probed.first_ms, first));
+            if matches!(form, Ok(TargetFormat::WebM(_))) {
+                state.media = TransmuxedMedia::WebM(Webm::default());
             }
             state.form = Some(form.clone());
         }
         match form {
-            Ok(Form::MpegTs) => self.mpegts(),
-            Ok(Form::WebM(_)) => self.webm(),
+            Ok(TargetFormat::MpegTs) => self.mpegts(),
+            Ok(TargetFormat::WebM(_)) => self.webm(),
             Err(_) => Ok(()),
         }
     }
 
     fn is_unwanted(&self) -> bool {
-        self.remake.stop.load(Ordering::Relaxed)
+        self.transmux_job.stop.load(Ordering::Relaxed)
     }
 
     /// What the first seconds say, and by when they had come: a server that sends the last minute at once has sent it by
     /// then, and bytes come late but never early. That stays so, and with it the list of what can be watched.
-    fn opening(&self) -> Result<Option<(Opening, Ms)>> {
+    fn probe_head(&self) -> Result<Option<(ProbedHead, Ms)>> {
         let cannot = |e| Failure::new(Kind::Failed, "a segment cannot be looked into").because(e);
         let db = open_reader(&self.env.data_dir)?;
         let path = self.env.data_dir.join(&self.segment.path);
@@ -127,12 +140,12 @@ impl Maker {
                 (None, Some(closed)) => (marks.last().map_or(closed, |m| m.at.min(closed)), u64::MAX),
                 (None, None) => {
                     // The recorder writes marks every few seconds, and tells nobody but the catalog.
-                    std::thread::sleep(LOOK_AGAIN);
+                    std::thread::sleep(POLL_INTERVAL);
                     continue;
                 }
             };
-            match opening(&path, adts, bytes, &CancellationToken::new()).map_err(cannot)? {
-                Some(opening) => return Ok(Some((opening, at))),
+            match probe_head(&path, adts, bytes, &CancellationToken::new()).map_err(cannot)? {
+                Some(probe_head) => return Ok(Some((probe_head, at))),
                 None if bytes == u64::MAX => return Ok(None),
                 None => looked = bytes.max(1),
             }
@@ -152,7 +165,7 @@ impl Maker {
                     if let Err(e) = self.write(&block[..read], &mut room) {
                         break Err(e);
                     }
-                    if let Media::MpegTs(scan) = &mut self.remake.state().media {
+                    if let TransmuxedMedia::MpegTs(scan) = &mut self.transmux_job.state().media {
                         scan.feed(&block[..read]);
                     }
                 }
@@ -188,9 +201,9 @@ impl Maker {
 
     fn packet(&mut self, demux: &Demux, packet: crate::media::demux::Demuxed, room: &mut u64) -> Result<()> {
         // A list never names what is not in the file yet: a piece is listed when the next one has begun, or all is done.
-        let bytes = match &mut self.remake.state().media {
-            Media::WebM(webm) => webm.take(demux, packet),
-            Media::MpegTs(_) => Ok(Vec::new()),
+        let bytes = match &mut self.transmux_job.state().media {
+            TransmuxedMedia::WebM(webm) => webm.take(demux, packet),
+            TransmuxedMedia::MpegTs(_) => Ok(Vec::new()),
         };
         let failed = |e: io::Error| Failure::new(Kind::Failed, "a stream cannot be written").because(e);
         self.write(&bytes.map_err(failed)?, room)
@@ -201,13 +214,13 @@ impl Maker {
         let stopped = || Failure::new(Kind::Failed, "nobody watches it any more");
         while *room < bytes.len() as u64 {
             let Some(all) = self.share.upgrade() else { return Err(stopped()) };
-            if Remakes(all).has_room(&self.env, STEP) {
+            if TransmuxCache(all).has_room(&self.env, STEP) {
                 *room += STEP;
                 // A heap of what is still to be written would make the tapes wait for the disk.
                 let _ = self.file.sync_data();
             } else {
                 // Room comes when others are let go or files are deleted, which nobody tells; a thread of its own waits.
-                std::thread::sleep(LOOK_AGAIN);
+                std::thread::sleep(POLL_INTERVAL);
             }
             if self.is_unwanted() {
                 return Err(stopped());
@@ -217,19 +230,19 @@ impl Maker {
             return Err(stopped());
         }
         *room -= bytes.len() as u64;
-        self.remake.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.transmux_job.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.file.write_all(bytes).map_err(|e| Failure::new(Kind::Failed, "the disk does not take it").because(e))
     }
 
     /// Has a thread write the recording into a pipe as it grows.
     fn feed(&self, mut pipe: ChildStdin) -> Result<(Arc<AtomicBool>, JoinHandle<bool>)> {
         // The recorder and this page are one process: a segment that it does not close is still being recorded.
-        let mut file = Growing::open(&self.env, &self.segment, Ms(i64::MAX))?;
-        file.stop = Arc::clone(&self.remake.stop);
-        let (stop, remake) = (Arc::clone(&self.remake.stop), Arc::clone(&self.remake));
+        let mut file = TailReader::open(&self.env, &self.segment, Ms(i64::MAX))?;
+        file.stop = Arc::clone(&self.transmux_job.stop);
+        let (stop, transmux_job) = (Arc::clone(&self.transmux_job.stop), Arc::clone(&self.transmux_job));
         let feeder = Builder::new().name("feeder".to_owned()).spawn(move || {
             while let Ok(Some(block)) = file.next() {
-                remake.fed.fetch_or(file.waited, Ordering::Relaxed);
+                transmux_job.fed.fetch_or(file.waited, Ordering::Relaxed);
                 // A pipe that is closed: ffmpeg has ended, or is not wanted any more.
                 if pipe.write_all(&block).is_err() {
                     break;

@@ -5,11 +5,11 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::domain::media::{Track, TrackKind};
-use crate::media::mpegts::whole_ends;
+use crate::media::mpegts::complete_tail;
 use crate::media::{MediaError, Result};
 
 /// So many bytes are looked at: more than any two pictures have.
-const MOST: u64 = 4 << 20;
+const TAIL_BYTES: u64 = 4 << 20;
 
 /// Marks the tracks of an MPEG-TS file of so many bytes. Of several tracks of a kind it is not known which stream
 /// is whose, so that nothing is said of them.
@@ -18,7 +18,7 @@ const MOST: u64 = 4 << 20;
 /// When the file cannot be read.
 pub(super) fn mark(tracks: &mut [Track], path: &Path, bytes: u64) -> Result<()> {
     let end = last_bytes(path, bytes).map_err(|source| MediaError::File { path: path.to_owned(), source })?;
-    let ends = whole_ends(&end);
+    let ends = complete_tail(&end);
     for (kind, whole) in [(TrackKind::Video, ends.pictures), (TrackKind::Audio, ends.sound)] {
         let mut of_kind = tracks.iter_mut().filter(|t| t.kind == kind);
         if let (Some(only), None) = (of_kind.next(), of_kind.next()) {
@@ -30,8 +30,8 @@ pub(super) fn mark(tracks: &mut [Track], path: &Path, bytes: u64) -> Result<()> 
 
 fn last_bytes(path: &Path, bytes: u64) -> std::io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(bytes.saturating_sub(MOST)))?;
+    file.seek(SeekFrom::Start(bytes.saturating_sub(TAIL_BYTES)))?;
     let mut out = Vec::new();
-    file.take(bytes.min(MOST)).read_to_end(&mut out)?;
+    file.take(bytes.min(TAIL_BYTES)).read_to_end(&mut out)?;
     Ok(out)
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::join::{Job, Joined};
+use super::join::{JoinJob, Joined};
 use super::unheld::{Unheld, unheld};
 use super::{CancellationToken, Result, index, join};
 use crate::domain::media::{MediaIndex, PacketWindow};
@@ -11,14 +11,13 @@ use crate::domain::segment::Mark;
 
 /// What makes indexes and assemblies. A trait, so that a simulation can do without ffmpeg. All functions
 /// block.
-pub trait Studio: Send + Sync + fmt::Debug {
-    /// What is in a segment's file; `marks` say when its bytes came, `lenders` are earlier files of its stream, the
+pub trait MediaEngine: Send + Sync + fmt::Debug {
+    /// What is in a segment's file; `marks` say when its bytes came, `donors` are earlier files of its stream, the
     /// last one first.
     ///
     /// # Errors
     /// As [`index::index`].
-    fn index(&self, path: &Path, marks: &[Mark], lenders: &[PathBuf], cancel: &CancellationToken)
-    -> Result<MediaIndex>;
+    fn index(&self, path: &Path, marks: &[Mark], donors: &[PathBuf], cancel: &CancellationToken) -> Result<MediaIndex>;
 
     /// Packets from the middle of a segment that was indexed.
     ///
@@ -36,7 +35,7 @@ pub trait Studio: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// As [`join::join`].
-    fn join(&self, job: &Job, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined>;
+    fn join(&self, job: &JoinJob, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined>;
 
     /// Which packets of a segment that was indexed stand in none of these joined files.
     ///
@@ -49,15 +48,9 @@ pub trait Studio: Send + Sync + fmt::Debug {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ffmpeg;
 
-impl Studio for Ffmpeg {
-    fn index(
-        &self,
-        path: &Path,
-        marks: &[Mark],
-        lenders: &[PathBuf],
-        cancel: &CancellationToken,
-    ) -> Result<MediaIndex> {
-        index::index(path, marks, lenders, cancel)
+impl MediaEngine for Ffmpeg {
+    fn index(&self, path: &Path, marks: &[Mark], donors: &[PathBuf], cancel: &CancellationToken) -> Result<MediaIndex> {
+        index::index(path, marks, donors, cancel)
     }
 
     fn windows(
@@ -70,7 +63,7 @@ impl Studio for Ffmpeg {
         index::windows(path, index, stretches, cancel)
     }
 
-    fn join(&self, job: &Job, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined> {
+    fn join(&self, job: &JoinJob, progress: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined> {
         join::join(job, progress, cancel)
     }
 

@@ -4,11 +4,11 @@
 //! packet is filled up with stuffing, unless it happens to fit (once in 184 times). Layout: ISO/IEC 13818-1,
 //! 2.4.3.4 and 2.4.3.6.
 
-use super::{Head, PACKET};
+use super::{PACKET, PacketHeader};
 
 /// Which of its streams a file surely ends whole. Of several streams of one kind nothing is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WholeEnds {
+pub struct CompleteTail {
     /// The last picture is whole.
     pub pictures: bool,
     /// The last stretch of sound is whole.
@@ -35,7 +35,7 @@ impl Last {
 
 /// Looks at the last bytes of a file; they should be so many that each stream begins something in them.
 #[must_use]
-pub fn whole_ends(end: &[u8]) -> WholeEnds {
+pub fn complete_tail(end: &[u8]) -> CompleteTail {
     let mut lasts: Vec<Last> = Vec::new();
     let mut at = 0;
     while let Some(packet) = end.get(at..at + PACKET) {
@@ -45,7 +45,7 @@ pub fn whole_ends(end: &[u8]) -> WholeEnds {
             continue;
         }
         at += PACKET;
-        let head = Head::of(packet);
+        let head = PacketHeader::of(packet);
         let payload = head.payload(packet);
         if head.starts {
             let known = lasts.iter().position(|l| l.pid == head.pid);
@@ -71,7 +71,7 @@ pub fn whole_ends(end: &[u8]) -> WholeEnds {
         let mut of_kind = lasts.iter().filter(|l| of_kind(l.stream_id));
         of_kind.next().is_some_and(|only| only.is_whole()) && of_kind.next().is_none()
     };
-    WholeEnds {
+    CompleteTail {
         pictures: is_whole(|id| (0xe0..=0xef).contains(&id)),
         // AC-3 is a private stream.
         sound: is_whole(|id| (0xc0..=0xdf).contains(&id) || id == 0xbd),
@@ -136,7 +136,7 @@ mod tests {
         let starts = packet(256, true, &begin(0xe0, 0, 184));
         let goes_on = packet(256, false, &[7; 184]);
         let ends = |last: usize| packet(256, false, &vec![7; last]);
-        let pictures = |parts: &[&[u8]]| whole_ends(&parts.concat()).pictures;
+        let pictures = |parts: &[&[u8]]| complete_tail(&parts.concat()).pictures;
         assert!(pictures(&[&starts, &goes_on, &ends(100)]));
         assert!(pictures(&[&starts, &goes_on, &ends(183)]), "one byte is filled up");
         assert!(pictures(&[&starts, &goes_on, &ends(100), &[0x47; 90]]), "half a packet is not read");
@@ -158,10 +158,10 @@ mod tests {
     #[test]
     fn sound_says_how_long_it_is() {
         let starts = packet(257, true, &begin(0xc0, 362, 184));
-        let sound = |parts: &[&[u8]]| whole_ends(&parts.concat()).sound;
+        let sound = |parts: &[&[u8]]| complete_tail(&parts.concat()).sound;
         assert!(sound(&[&starts, &packet(257, false, &[7; 184])]));
         assert!(!sound(&[&starts, &packet(257, false, &[7; 183])]));
         assert!(!sound(&[&starts]));
-        assert_eq!(whole_ends(&[]), WholeEnds::default());
+        assert_eq!(complete_tail(&[]), CompleteTail::default());
     }
 }

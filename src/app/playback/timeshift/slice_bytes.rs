@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use crate::media::mpegts::{Packets, Piece, Scan};
+use crate::media::mpegts::{PacketSync, Scan, TsSlice};
 
 /// Bytes read at once. Each client that reads slowly makes so many wait in memory, whatever a chunk's length.
 const BLOCK: usize = 64 << 10;
 
 /// A chunk: what it must begin with (the tables of its programme, the head of its WebM), then its bytes.
-pub struct PieceBytes {
+pub struct SliceBytes {
     file: File,
     /// The next byte to be read.
     at: u64,
@@ -24,21 +24,21 @@ pub struct PieceBytes {
 /// What of the file belongs to it.
 enum What {
     /// The packets that the piece has, in MPEG-TS.
-    Packets(Piece, Packets),
+    Packets(TsSlice, PacketSync),
     /// All bytes before this one.
     Until(u64),
 }
 
-impl fmt::Debug for PieceBytes {
+impl fmt::Debug for SliceBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PieceBytes").field("over", &self.over).finish_non_exhaustive()
     }
 }
 
-impl PieceBytes {
+impl SliceBytes {
     /// The piece between two bytes of a scanned file.
     pub(super) fn of_mpegts(file: File, scan: &Scan, from: u64, to: u64) -> Self {
-        let what = What::Packets(Piece::new(scan, from, to), Packets::from_byte(from));
+        let what = What::Packets(TsSlice::new(scan, from, to), PacketSync::from_byte(from));
         Self { file, at: from, what, head: scan.tables(), over: false }
     }
 

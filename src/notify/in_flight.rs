@@ -9,9 +9,9 @@ pub(super) struct Count(Arc<AtomicUsize>);
 
 impl Count {
     /// One more, until what this gives is dropped.
-    pub(super) fn one_more(&self) -> UnderWay {
+    pub(super) fn one_more(&self) -> InFlight {
         self.0.fetch_add(1, Ordering::SeqCst);
-        UnderWay(self.clone())
+        InFlight(self.clone())
     }
 
     pub(super) fn left(&self) -> usize {
@@ -21,9 +21,9 @@ impl Count {
 
 /// Something is on its way as long as this lives.
 #[derive(Debug)]
-pub struct UnderWay(Count);
+pub struct InFlight(Count);
 
-impl Drop for UnderWay {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::SeqCst);
     }

@@ -4,36 +4,36 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use crate::media::mpegts::{Params, is_without_pictures};
+use crate::media::mpegts::{ParameterSets, lacks_keyframe};
 use crate::media::{CancellationToken, MediaError, Result};
 
 /// Looked at of the file that borrows: its tables and its first picture are there.
-const BEGIN: u64 = 4 << 20;
+const HEAD_BYTES: u64 = 4 << 20;
 
 /// Looked at of the end of a file that may lend: key pictures are some seconds apart.
-const END: u64 = 16 << 20;
+const TAIL_BYTES: u64 = 16 << 20;
 
-/// What to read a file of MPEG-TS behind so that its pictures are known, from the first of `lenders` that has it. Empty
+/// What to read a file of MPEG-TS behind so that its pictures are known, from the first of `donors` that has it. Empty
 /// where none has, or the file has no pictures. A lender that cannot be read has none.
 ///
 /// # Errors
 /// When the file itself cannot be read, or when cancelled.
-pub(super) fn borrow(path: &Path, lenders: &[PathBuf], cancel: &CancellationToken) -> Result<Vec<u8>> {
-    if lenders.is_empty() {
+pub(super) fn borrow(path: &Path, donors: &[PathBuf], cancel: &CancellationToken) -> Result<Vec<u8>> {
+    if donors.is_empty() {
         return Ok(Vec::new());
     }
-    let begin = read(path, |_| 0, BEGIN).map_err(|source| MediaError::File { path: path.to_owned(), source })?;
-    if is_without_pictures(&begin) {
+    let begin = read(path, |_| 0, HEAD_BYTES).map_err(|source| MediaError::File { path: path.to_owned(), source })?;
+    if lacks_keyframe(&begin) {
         return Ok(Vec::new());
     }
-    for lender in lenders {
+    for donor in donors {
         if cancel.is_cancelled() {
             return Err(MediaError::Cancelled);
         }
-        let Ok(end) = read(lender, |bytes| bytes.saturating_sub(END), END) else { continue };
+        let Ok(end) = read(donor, |bytes| bytes.saturating_sub(TAIL_BYTES), TAIL_BYTES) else { continue };
         // One of other parameters ends the search: what is before it is older still.
-        if let Some(params) = Params::last(&end) {
-            return Ok(params.lent_to(&begin).unwrap_or_default());
+        if let Some(params) = ParameterSets::last(&end) {
+            return Ok(params.prefix_for(&begin).unwrap_or_default());
         }
     }
     Ok(Vec::new())

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{ChildStdin, ChildStdout};
 
 use super::child::{self, Child};
-use super::demux::{Demux, Demuxed, Pick};
+use super::demux::{Demux, Demuxed, TrackSelection};
 use super::live_mux::LiveMux;
 use super::mpegts::{Cut, TICKS};
 use super::mux::Block;
@@ -17,7 +17,7 @@ use crate::domain::media::{ClockRange, Packet, TrackKind};
 
 /// What a recording is turned into.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum TargetFormat {
     /// MPEG-TS.
     MpegTs,
     /// WebM, and the type that a browser is told: `video/webm; codecs="vp8,vorbis"`.
@@ -26,9 +26,9 @@ pub enum Form {
 
 /// What the first bytes of a recording say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opening {
+pub struct ProbedHead {
     /// What browsers play it as; or why they do not.
-    pub form: std::result::Result<Form, String>,
+    pub target_format: std::result::Result<TargetFormat, String>,
     /// Presentation time of the first packet, milliseconds.
     pub first_ms: i64,
     /// Where the media of these bytes ends, milliseconds.
@@ -36,7 +36,7 @@ pub struct Opening {
 }
 
 /// Two pieces of WebM begin at least so far apart, milliseconds: each key picture may begin one, and each block of sound.
-const APART_MS: i64 = 500;
+const MIN_SLICE_MS: i64 = 500;
 
 /// A step of the clock that is larger than this is another clock. Milliseconds.
 const JUMP_MS: i64 = 10_000;
@@ -45,11 +45,11 @@ const JUMP_MS: i64 = 10_000;
 ///
 /// # Errors
 /// When ffmpeg is missing, cannot be started or dies, the file cannot be read, or on cancellation.
-pub fn opening(path: &Path, adts: bool, bytes: u64, cancel: &CancellationToken) -> Result<Option<Opening>> {
+pub fn probe_head(path: &Path, adts: bool, bytes: u64, cancel: &CancellationToken) -> Result<Option<ProbedHead>> {
     let unreadable = |source| MediaError::File { path: path.to_owned(), source };
     if adts {
         let part = ClockRange { from_byte: 0, to_byte: Some(bytes), shift_ms: 0, start_ms: 0 };
-        return match Demux::open(path, "aac", &[Pick { stream: 0, adts: true }], &[part], &[], cancel) {
+        return match Demux::open(path, "aac", &[TrackSelection { stream: 0, adts: true }], &[part], &[], cancel) {
             Ok(mut demux) => read_opening(&mut demux),
             Err(MediaError::Content { .. }) => Ok(None),
             Err(e) => Err(e),
@@ -67,7 +67,7 @@ pub fn opening(path: &Path, adts: bool, bytes: u64, cancel: &CancellationToken) 
     found
 }
 
-fn read_opening(demux: &mut Demux) -> Result<Option<Opening>> {
+fn read_opening(demux: &mut Demux) -> Result<Option<ProbedHead>> {
     let mut times: Option<Times> = None;
     while let Some(Demuxed { packet, .. }) = demux.next_packet()? {
         if packet.track == lead(demux) {
@@ -75,8 +75,12 @@ fn read_opening(demux: &mut Demux) -> Result<Option<Opening>> {
         }
     }
     let tracks: Vec<_> = demux.entries().map(|t| (t.codec(), t.private())).collect();
-    let form = form(&tracks);
-    Ok(times.map(|times| Opening { form, first_ms: times.first_ms, end_ms: times.first_ms + times.length_ms }))
+    let target_format = target_format(&tracks);
+    Ok(times.map(|times| ProbedHead {
+        target_format,
+        first_ms: times.first_ms,
+        end_ms: times.first_ms + times.length_ms,
+    }))
 }
 
 /// How much media packets hold: where the clock is set, it goes on right after what was before.
@@ -108,7 +112,7 @@ fn lead(demux: &Demux) -> u32 {
 }
 
 /// What tracks of these codecs, by Matroska's names, are turned into.
-fn form(tracks: &[(String, &[u8])]) -> std::result::Result<Form, String> {
+fn target_format(tracks: &[(String, &[u8])]) -> std::result::Result<TargetFormat, String> {
     let mut names = Vec::new();
     let (mut in_ts, mut in_webm) = (true, true);
     for (codec, private) in tracks {
@@ -129,8 +133,8 @@ fn form(tracks: &[(String, &[u8])]) -> std::result::Result<Form, String> {
         names.push(name);
     }
     match (in_ts, in_webm) {
-        (true, _) => Ok(Form::MpegTs),
-        (_, true) => Ok(Form::WebM(format!("video/webm; codecs=\"{}\"", names.join(",")))),
+        (true, _) => Ok(TargetFormat::MpegTs),
+        (_, true) => Ok(TargetFormat::WebM(format!("video/webm; codecs=\"{}\"", names.join(",")))),
         _ => {
             let names: Vec<_> = tracks.iter().map(|(codec, _)| spoken(codec)).collect();
             Err(format!("browsers do not play {} together", names.join(" and ")))
@@ -253,7 +257,8 @@ impl Webm {
                 self.step_ms = step;
             }
             self.last_ms = Some(pts_ms);
-            if key && (self.jumped.is_some() || last_cut.is_none_or(|last| ticks(pts_ms) >= last + ticks(APART_MS))) {
+            if key && (self.jumped.is_some() || last_cut.is_none_or(|last| ticks(pts_ms) >= last + ticks(MIN_SLICE_MS)))
+            {
                 mux.cut();
                 let jump = self.jumped.take().map(ticks);
                 self.cuts.push(Cut { byte: self.written, ticks: ticks(pts_ms), jump, hash });

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{MAX_EDGE_PACKETS, picks_of};
+use super::{MAX_EDGE_PACKETS, selection_of};
 use crate::domain::media::{MediaIndex, Packet, PacketWindow, Track};
 use crate::media::demux::{Demux, Demuxed};
 use crate::media::{CancellationToken, Result};
@@ -18,9 +18,9 @@ pub fn windows(
     stretches: &[(i64, i64)],
     cancel: &CancellationToken,
 ) -> Result<Vec<PacketWindow>> {
-    let mut gathered: Vec<Gathered> =
-        stretches.iter().map(|(from, to)| Gathered::new(*from, *to, index.tracks.len())).collect();
-    let mut demux = Demux::open(path, &index.format, &picks_of(index), &index.clock_ranges, &index.prefix, cancel)?;
+    let mut gathered: Vec<WindowBuilder> =
+        stretches.iter().map(|(from, to)| WindowBuilder::new(*from, *to, index.tracks.len())).collect();
+    let mut demux = Demux::open(path, &index.format, &selection_of(index), &index.clock_ranges, &index.prefix, cancel)?;
     while let Some(Demuxed { mut packet, ordinal, .. }) = demux.next_packet()? {
         let Some(known) = index.tracks.get(packet.track as usize - 1) else { continue };
         if packet.duration_ms == 0 {
@@ -29,7 +29,7 @@ pub fn windows(
         for window in &mut gathered {
             window.take(packet, ordinal);
         }
-        if gathered.iter().all(Gathered::is_full) {
+        if gathered.iter().all(WindowBuilder::is_full) {
             break;
         }
     }
@@ -38,7 +38,7 @@ pub fn windows(
 
 /// A window while packets pass.
 #[derive(Debug)]
-struct Gathered {
+struct WindowBuilder {
     window: PacketWindow,
     /// Of each track: how many packets lie before the window is known.
     begun: Vec<bool>,
@@ -46,7 +46,7 @@ struct Gathered {
     past: Vec<bool>,
 }
 
-impl Gathered {
+impl WindowBuilder {
     fn new(from_ms: i64, to_ms: i64, tracks: usize) -> Self {
         let window = PacketWindow { from_ms, to_ms, before: vec![0; tracks], packets: Vec::new() };
         Self { window, begun: vec![false; tracks], past: vec![false; tracks] }
@@ -116,7 +116,7 @@ mod tests {
                 }
             });
         let mut ordinals = [0, 0];
-        let mut gathered = Gathered::new(4000, 6000, 2);
+        let mut gathered = WindowBuilder::new(4000, 6000, 2);
         for packet in packets {
             let ordinal = &mut ordinals[packet.track as usize - 1];
             gathered.take(packet, *ordinal);

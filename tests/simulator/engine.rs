@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use streamrip::domain::media::{MediaIndex, Packet, PacketWindow};
 use streamrip::domain::segment::Mark;
 use streamrip::domain::time::Ms;
-use streamrip::media::join::{Job, Joined, publish};
-use streamrip::media::studio::Studio;
+use streamrip::media::engine::MediaEngine;
+use streamrip::media::join::{JoinJob, Joined, publish};
 use streamrip::media::unheld::Unheld;
 use streamrip::media::{CancellationToken, MediaError, Result};
 use streamrip::plan::edit_filter::EditFilter;
@@ -28,7 +28,7 @@ pub struct SimStudio {
     pub period_ms: i64,
 }
 
-impl Studio for SimStudio {
+impl MediaEngine for SimStudio {
     fn index(&self, path: &Path, marks: &[Mark], _: &[PathBuf], _: &CancellationToken) -> Result<MediaIndex> {
         let bytes = read(path)?;
         Ok(indexer::index(&bytes, marks, marks.first().map_or(Ms(0), |m| m.at), self.period_ms))
@@ -55,7 +55,7 @@ impl Studio for SimStudio {
         Ok(windows.collect())
     }
 
-    fn join(&self, job: &Job, _: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined> {
+    fn join(&self, job: &JoinJob, _: &mut dyn FnMut(u64), cancel: &CancellationToken) -> Result<Joined> {
         let mut presenter = Presenter::new(&job.plan);
         let ((), bytes, sha256) = publish(&job.target, cancel, |mut file, temp| {
             let at = |source| MediaError::File { path: temp.to_owned(), source };

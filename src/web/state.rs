@@ -6,25 +6,25 @@ use rusqlite::Connection as Db;
 use tokio::sync::watch;
 
 use crate::app::daemon::status::Status;
-use crate::app::playback::timeshift::Scans;
+use crate::app::playback::timeshift::KeyframeCache;
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
 use crate::catalog::open_reader;
 
 /// Connections to the catalog that are kept for the next request.
-const KEPT: usize = 4;
+const MAX_IDLE_CONNECTIONS: usize = 4;
 
 /// What the handlers share.
 #[derive(Debug)]
-pub(super) struct Site {
+pub(super) struct WebState {
     pub env: Env,
-    pub scans: Scans,
+    pub scans: KeyframeCache,
     status: watch::Receiver<Status>,
     idle: Mutex<Vec<Db>>,
 }
 
-impl Site {
-    pub(super) fn new(env: Env, scans: Scans, status: watch::Receiver<Status>) -> Self {
+impl WebState {
+    pub(super) fn new(env: Env, scans: KeyframeCache, status: watch::Receiver<Status>) -> Self {
         Self { env, scans, status, idle: Mutex::default() }
     }
 
@@ -51,7 +51,7 @@ impl Site {
             };
             let result = job(&db, &site);
             let mut idle = site.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if result.is_ok() && idle.len() < KEPT {
+            if result.is_ok() && idle.len() < MAX_IDLE_CONNECTIONS {
                 idle.push(db);
             }
             result

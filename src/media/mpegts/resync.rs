@@ -8,14 +8,14 @@ const SYNC: u8 = 0x47;
 /// Cuts bytes into packets as they come. A packet is one where the next one begins right after it: what is inside a
 /// packet may look like the first byte of one, and a packet of which bytes are missing is none.
 #[derive(Clone, Debug, Default)]
-pub struct Packets {
+pub struct PacketSync {
     /// What is no whole packet yet, or one after which nothing came yet.
     rest: Vec<u8>,
     /// Where `rest` begins in the file.
     at: u64,
 }
 
-impl Packets {
+impl PacketSync {
     /// Of a file from this byte on.
     #[must_use]
     pub fn from_byte(at: u64) -> Self {
@@ -61,7 +61,7 @@ mod tests {
         torn.truncate(PACKET - 10);
         let bytes = [packet(1), packet(1), torn, vec![0xff; 3], packet(3), packet(4)].concat();
         for step in [1, 7, PACKET, 4000] {
-            let (mut packets, mut found) = (Packets::default(), Vec::new());
+            let (mut packets, mut found) = (PacketSync::default(), Vec::new());
             for piece in bytes.chunks(step) {
                 packets.feed(piece, |at, packet| found.push((at, packet[1])));
             }

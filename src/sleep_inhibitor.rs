@@ -16,17 +16,17 @@ use crate::domain::text::{one_line, shortened};
 const WHAT: [&str; 2] = ["sleep:idle", "idle"];
 
 /// Where nothing was granted, or there is nobody to ask, it is asked again after this time.
-const AGAIN: Duration = Duration::from_secs(600);
+const RETRY_INTERVAL: Duration = Duration::from_secs(600);
 
 /// A lock that was held for longer was granted; that it ended is no refusal.
-const GRANTED: Duration = Duration::from_secs(5);
+const GRANT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// So much of a complaint is read, bytes.
 const COMPLAINT: u64 = 500;
 
 /// The lock, or the wish for one.
 #[derive(Debug)]
-pub struct Awake {
+pub struct SleepInhibitor {
     /// The program, and what it is told first.
     words: Vec<OsString>,
     held: Option<(Child, Instant)>,
@@ -36,13 +36,13 @@ pub struct Awake {
     told: bool,
 }
 
-impl Default for Awake {
+impl Default for SleepInhibitor {
     fn default() -> Self {
         Self::asking(vec!["systemd-inhibit".into()])
     }
 }
 
-impl Awake {
+impl SleepInhibitor {
     fn asking(words: Vec<OsString>) -> Self {
         Self { words, held: None, next: 0, not_before: None, told: false }
     }
@@ -58,7 +58,7 @@ impl Awake {
             if matches!(child.try_wait(), Ok(None)) {
                 return;
             }
-            let granted = since.elapsed() >= GRANTED;
+            let granted = since.elapsed() >= GRANT_TIMEOUT;
             let why = complaint(child).await;
             self.held = None;
             self.next = if granted { 0 } else { self.next + 1 };
@@ -92,7 +92,7 @@ impl Awake {
 
     fn give_up(&mut self, why: &str) {
         self.next = 0;
-        self.not_before = Some(Instant::now() + AGAIN);
+        self.not_before = Some(Instant::now() + RETRY_INTERVAL);
         if !std::mem::replace(&mut self.told, true) {
             tracing::info!("nothing keeps this machine from sleeping while it should record: {why}");
         }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     /// Keeps it awake until `calls` of them were made.
-    async fn until(awake: &mut Awake, dir: &Path, count: usize) {
+    async fn until(awake: &mut SleepInhibitor, dir: &Path, count: usize) {
         let deadline = Instant::now() + streamrip_lab::PATIENCE;
         while calls(dir).len() < count {
             assert!(Instant::now() < deadline, "called {:?}", calls(dir));
@@ -152,7 +152,7 @@ mod tests {
     #[tokio::test]
     async fn the_lock_is_held_as_long_as_it_is_wanted() {
         let dir = tempfile::tempdir().expect("a folder");
-        let mut awake = Awake::asking(stand_in(dir.path(), "nothing"));
+        let mut awake = SleepInhibitor::asking(stand_in(dir.path(), "nothing"));
         awake.keep(false).await;
         assert!(awake.held.is_none());
         until(&mut awake, dir.path(), 1).await;
@@ -168,7 +168,7 @@ mod tests {
     #[tokio::test]
     async fn where_sleep_may_not_be_forbidden_the_machine_is_at_least_not_idle() {
         let dir = tempfile::tempdir().expect("a folder");
-        let mut awake = Awake::asking(stand_in(dir.path(), "--what=sleep*"));
+        let mut awake = SleepInhibitor::asking(stand_in(dir.path(), "--what=sleep*"));
         until(&mut awake, dir.path(), 2).await;
         let call = calls(dir.path()).remove(1);
         assert!(call.starts_with("--what=idle ") && runs(&call), "{call}");
@@ -177,13 +177,13 @@ mod tests {
 
     #[tokio::test]
     async fn where_it_cannot_be_had_that_is_told_once_and_stops_nothing() {
-        let mut awake = Awake::asking(vec!["/nonexistent/systemd-inhibit".into()]);
+        let mut awake = SleepInhibitor::asking(vec!["/nonexistent/systemd-inhibit".into()]);
         awake.keep(true).await;
         assert!(awake.told && awake.held.is_none() && awake.not_before.is_some());
         awake.keep(true).await;
 
         let dir = tempfile::tempdir().expect("a folder");
-        let mut awake = Awake::asking(stand_in(dir.path(), "*"));
+        let mut awake = SleepInhibitor::asking(stand_in(dir.path(), "*"));
         until(&mut awake, dir.path(), 2).await;
         let deadline = Instant::now() + streamrip_lab::PATIENCE;
         while !awake.told {

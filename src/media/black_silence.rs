@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::child::{self, input};
-use super::probe::{Place, probe};
+use super::probe::{PacketPlace, probe};
 use super::{CancellationToken, Result};
 use crate::domain::media::{ClockRange, TrackKind};
 
@@ -54,7 +54,7 @@ pub fn look(path: &Path, cancel: &CancellationToken) -> Result<Sample> {
     Ok(Sample { silent: silent.transpose()?, black: black.transpose()?, tracks, media_ms })
 }
 
-fn length_ms(places: &[Place], stream: u32) -> i64 {
+fn length_ms(places: &[PacketPlace], stream: u32) -> i64 {
     let of_stream = || places.iter().filter(|p| p.stream == stream);
     let start = of_stream().filter_map(|p| p.pts_ms).min();
     let end = of_stream().filter_map(|p| Some(p.pts_ms?.saturating_add(p.duration_ms))).max();

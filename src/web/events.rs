@@ -13,19 +13,19 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::page::{self, View};
-use super::site::Site;
+use super::state::WebState;
 
 /// What changes slowly is looked at this often, and no oftener than it takes ten times as long to look.
-const LOOK: Duration = Duration::from_secs(3);
+const POLL_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Without news the page hears this often that the daemon is there.
-const ALIVE: Duration = Duration::from_secs(2);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Between two looks at what changes all the time.
 const TICK: Duration = Duration::from_secs(1);
 
-struct Reader {
-    site: Arc<Site>,
+struct EventStream {
+    site: Arc<WebState>,
     view: View,
     sent: HashMap<&'static str, String>,
     waiting: Vec<Event>,
@@ -33,8 +33,8 @@ struct Reader {
 }
 
 /// Server-sent events: `part` with an element's id and its new content.
-pub(super) async fn events(State(site): State<Arc<Site>>, Query(view): Query<View>) -> impl IntoResponse {
-    let reader = Reader { site, view, sent: HashMap::new(), waiting: Vec::new(), next_look: Instant::now() };
+pub(super) async fn events(State(site): State<Arc<WebState>>, Query(view): Query<View>) -> impl IntoResponse {
+    let reader = EventStream { site, view, sent: HashMap::new(), waiting: Vec::new(), next_look: Instant::now() };
     let news = stream::unfold(reader, |mut reader| async move {
         loop {
             if let Some(event) = reader.waiting.pop() {
@@ -46,12 +46,12 @@ pub(super) async fn events(State(site): State<Arc<Site>>, Query(view): Query<Vie
             }
         }
     });
-    let alive = KeepAlive::new().interval(ALIVE).event(Event::default().event("alive").data(""));
+    let alive = KeepAlive::new().interval(KEEPALIVE_INTERVAL).event(Event::default().event("alive").data(""));
     // A proxy (nginx) would keep news back until it has a page full.
     ([("x-accel-buffering", "no")], Sse::new(news).keep_alive(alive))
 }
 
-impl Reader {
+impl EventStream {
     async fn look(&mut self) {
         let mut parts = vec![("now", page::now_part(&self.site.status()))];
         if self.next_look <= Instant::now() {
@@ -61,7 +61,7 @@ impl Reader {
                 Ok(slow) => parts.extend(slow),
                 Err(failure) => tracing::debug!("the page cannot be brought up to date: {failure}"),
             }
-            self.next_look = Instant::now() + LOOK.max(began.elapsed() * 10);
+            self.next_look = Instant::now() + POLL_INTERVAL.max(began.elapsed() * 10);
         }
         for (id, html) in parts {
             if self.sent.get(id) == Some(&html) {

@@ -99,7 +99,7 @@ pub fn begin(db: &Connection, data_dir: &Path, now: Ms) -> Result<i64> {
 
 /// How a segment is taken over.
 #[derive(Clone, Debug)]
-pub struct Taken {
+pub struct CopiedSegment {
     /// See [`begin`].
     pub merge: i64,
     /// Our hall.
@@ -117,7 +117,7 @@ pub struct Taken {
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn insert(db: &Connection, foreign: &Foreign, taken: &Taken, now: Ms) -> Result<SegmentId> {
+pub fn insert(db: &Connection, foreign: &Foreign, taken: &CopiedSegment, now: Ms) -> Result<SegmentId> {
     let shift = |ms: i64| ms.saturating_add(taken.clock_ms);
     let s = &foreign.segment;
     let connection = foreign.connection.as_ref().map(|c| insert_connection(db, c, s, taken)).transpose()?;
@@ -164,7 +164,7 @@ pub fn insert(db: &Connection, foreign: &Foreign, taken: &Taken, now: Ms) -> Res
     Ok(id)
 }
 
-fn insert_connection(db: &Connection, c: &ForeignConnection, segment: &Segment, taken: &Taken) -> Result<i64> {
+fn insert_connection(db: &Connection, c: &ForeignConnection, segment: &Segment, taken: &CopiedSegment) -> Result<i64> {
     let shift = |ms: i64| ms.saturating_add(taken.clock_ms);
     let run: Option<i64> = match &c.run {
         Some((uuid, version, pid, started, beat, stopped)) => {

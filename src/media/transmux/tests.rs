@@ -8,20 +8,20 @@ fn file(format: Format, seconds: f64) -> tempfile::NamedTempFile {
     file
 }
 
-fn opened(format: Format, bytes: u64) -> Opening {
+fn opened(format: Format, bytes: u64) -> ProbedHead {
     let file = file(format, 4.0);
-    let found = opening(file.path(), format == Format::Adts, bytes, &CancellationToken::new());
+    let found = probe_head(file.path(), format == Format::Adts, bytes, &CancellationToken::new());
     found.expect("works").unwrap_or_else(|| panic!("{format:?}: nothing found"))
 }
 
 #[test]
 fn what_browsers_play_is_known_by_its_first_seconds() {
-    let webm = |codecs: &str| Ok(Form::WebM(format!("video/webm; codecs=\"{codecs}\"")));
-    for (format, form) in [
-        (Format::Flv, Ok(Form::MpegTs)),
-        (Format::Mp4, Ok(Form::MpegTs)),
-        (Format::Mp3, Ok(Form::MpegTs)),
-        (Format::Adts, Ok(Form::MpegTs)),
+    let webm = |codecs: &str| Ok(TargetFormat::WebM(format!("video/webm; codecs=\"{codecs}\"")));
+    for (format, target_format) in [
+        (Format::Flv, Ok(TargetFormat::MpegTs)),
+        (Format::Mp4, Ok(TargetFormat::MpegTs)),
+        (Format::Mp3, Ok(TargetFormat::MpegTs)),
+        (Format::Adts, Ok(TargetFormat::MpegTs)),
         (Format::WebM, webm("vp8,vorbis")),
         (Format::Vp9, webm("vp9,opus")),
         (Format::Opus, webm("opus")),
@@ -29,9 +29,9 @@ fn what_browsers_play_is_known_by_its_first_seconds() {
         (Format::Ogg, Err("browsers do not play Theora".to_owned())),
         (Format::Asf, Err("browsers do not play Windows Media, Flash or another old video".to_owned())),
     ] {
-        let opening = opened(format, u64::MAX);
-        assert_eq!(opening.form, form, "{format:?}");
-        let length = opening.end_ms - opening.first_ms;
+        let probe_head = opened(format, u64::MAX);
+        assert_eq!(probe_head.target_format, target_format, "{format:?}");
+        let length = probe_head.end_ms - probe_head.first_ms;
         assert!((3800..=4200).contains(&length), "{format:?}: {length} ms");
     }
 }
@@ -39,9 +39,15 @@ fn what_browsers_play_is_known_by_its_first_seconds() {
 #[test]
 fn codecs_are_told_as_browsers_want_to_hear_them() {
     let track = |codec: &str, private: &'static [u8]| (codec.to_owned(), private);
-    for (tracks, form) in [
-        (vec![track("V_AV1", &[0x81, 0x08, 0x0c])], Ok(Form::WebM("video/webm; codecs=\"av01.0.08M.08\"".to_owned()))),
-        (vec![track("V_AV1", &[0x81, 0x2d, 0xc0])], Ok(Form::WebM("video/webm; codecs=\"av01.1.13H.10\"".to_owned()))),
+    for (tracks, target_format) in [
+        (
+            vec![track("V_AV1", &[0x81, 0x08, 0x0c])],
+            Ok(TargetFormat::WebM("video/webm; codecs=\"av01.0.08M.08\"".to_owned())),
+        ),
+        (
+            vec![track("V_AV1", &[0x81, 0x2d, 0xc0])],
+            Ok(TargetFormat::WebM("video/webm; codecs=\"av01.1.13H.10\"".to_owned())),
+        ),
         (
             vec![track("V_MPEG4/ISO/AVC", &[]), track("A_VORBIS", &[])],
             Err("browsers do not play H.264 and VORBIS together".to_owned()),
@@ -51,7 +57,7 @@ fn codecs_are_told_as_browsers_want_to_hear_them() {
             Err("browsers do not play MPEG audio layer 2".to_owned()),
         ),
     ] {
-        assert_eq!(super::form(&tracks), form);
+        assert_eq!(super::target_format(&tracks), target_format);
     }
 }
 

@@ -4,7 +4,7 @@
 //! after half a second) has pictures of which nobody can make packets. Read behind the beginning of the last key
 //! picture before it, it is whole. Layout: ISO/IEC 13818-1, 2.4.3.6, and the codecs' own.
 
-use super::{Head, PACKET, Packets, Stream, TICKS, WRAP, map_pid, pts, streams};
+use super::{PACKET, PacketHeader, PacketSync, TICKS, TsStream, WRAP, map_pid, pts, streams};
 
 /// What is lent is shown so long before the first picture of the file that borrows, ticks, so that the two can be
 /// told apart.
@@ -18,21 +18,21 @@ const PADDING: u8 = 0xbe;
 
 /// The beginning of a key picture, with the tables that say what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Params {
+pub struct ParameterSets {
     pat: Vec<u8>,
     pmt: Vec<u8>,
-    streams: Vec<Stream>,
-    lead: Stream,
+    streams: Vec<TsStream>,
+    lead: TsStream,
     /// Packets up to the first slice, which says which of the sets it is for, and the one after that.
     packets: Vec<Vec<u8>>,
 }
 
-impl Params {
+impl ParameterSets {
     /// Those of the last key picture in these bytes of a file; `None` where there are no pictures, or no key one with
     /// its sets.
     #[must_use]
     pub fn last(bytes: &[u8]) -> Option<Self> {
-        let mut seen = Seen::default();
+        let mut seen = TableScan::default();
         let mut found = None;
         // Of the picture that is looked at: what begins it, and whether its sets and a slice were there.
         let mut gathered: Vec<Vec<u8>> = Vec::new();
@@ -66,8 +66,8 @@ impl Params {
     /// Bytes to read a file behind that begins with `bytes`: then it begins with a picture that is none of its own,
     /// [`BEFORE_TICKS`] before its first one. `None` where it has no pictures of this stream, or is of another one.
     #[must_use]
-    pub fn lent_to(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let (mut seen, mut first) = (Seen::default(), None);
+    pub fn prefix_for(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let (mut seen, mut first) = (TableScan::default(), None);
         seen.read(bytes, |_, head, packet| {
             if first.is_none() && head.pid == self.lead.pid && head.starts {
                 first = decoded(head.payload(packet));
@@ -96,32 +96,32 @@ impl Params {
 
 /// True where these bytes are surely of a programme without pictures, so that nothing can be lent.
 #[must_use]
-pub fn is_without_pictures(bytes: &[u8]) -> bool {
-    let mut seen = Seen::default();
+pub fn lacks_keyframe(bytes: &[u8]) -> bool {
+    let mut seen = TableScan::default();
     seen.read(bytes, |_, _, _| ());
     seen.pmt.is_some() && seen.lead().is_none()
 }
 
 /// The tables, as far as they were seen.
 #[derive(Default)]
-struct Seen {
+struct TableScan {
     pat: Option<Vec<u8>>,
     pmt: Option<Vec<u8>>,
     map_pid: Option<u16>,
-    streams: Vec<Stream>,
+    streams: Vec<TsStream>,
 }
 
-impl Seen {
+impl TableScan {
     /// The stream of pictures.
-    fn lead(&self) -> Option<Stream> {
+    fn lead(&self) -> Option<TsStream> {
         self.streams.iter().copied().find(|s| s.is_video())
     }
 
     /// Reads packet after packet.
-    fn read(&mut self, bytes: &[u8], mut take: impl FnMut(&Self, &Head, &[u8])) {
-        let mut packets = Packets::default();
+    fn read(&mut self, bytes: &[u8], mut take: impl FnMut(&Self, &PacketHeader, &[u8])) {
+        let mut packets = PacketSync::default();
         let mut one = |packet: &[u8]| {
-            let head = Head::of(packet);
+            let head = PacketHeader::of(packet);
             if head.pid == 0 && head.starts {
                 if let Some(map_pid) = map_pid(head.payload(packet)) {
                     (self.map_pid, self.pat) = (Some(map_pid), Some(packet.to_vec()));
@@ -143,7 +143,7 @@ impl Seen {
 fn contents(kind: u8, packets: &[Vec<u8>]) -> (bool, bool) {
     let mut bytes = Vec::new();
     for packet in packets {
-        bytes.extend_from_slice(Head::of(packet).payload(packet));
+        bytes.extend_from_slice(PacketHeader::of(packet).payload(packet));
     }
     let body = bytes.get(8).and_then(|length| bytes.get(9 + usize::from(*length)..)).unwrap_or_default();
     let (mut sets, mut slice) = (false, false);
@@ -175,7 +175,7 @@ fn decoded(payload: &[u8]) -> Option<i64> {
 
 /// Sets when what begins in a packet is shown and decoded. `None` where it does not say that.
 fn set_time(packet: &mut [u8], ticks: i64) -> Option<()> {
-    let head = Head::of(packet);
+    let head = PacketHeader::of(packet);
     decoded(head.payload(packet))?;
     let payload = packet.get_mut(head.payload_at..)?;
     let fields: &[usize] = if payload[7] & 0x40 == 0 { &[9] } else { &[9, 14] };
@@ -230,22 +230,22 @@ mod tests {
 
     #[test]
     fn the_last_key_picture_lends_to_what_is_of_the_same_stream() {
-        let lender = file(0x1b, &[&KEY, &OTHER, &KEY, &OTHER]);
-        let params = Params::last(&lender).expect("a key picture");
+        let donor = file(0x1b, &[&KEY, &OTHER, &KEY, &OTHER]);
+        let params = ParameterSets::last(&donor).expect("a key picture");
         assert_eq!(params.packets.len(), 1, "the picture after it is none of it");
         let borrower = file(0x1b, &[&OTHER, &OTHER]);
-        let prefix = params.lent_to(&borrower).expect("lent");
+        let prefix = params.prefix_for(&borrower).expect("lent");
         assert_eq!(prefix.len(), 4 * PACKET, "two tables, the picture, and the end of it");
-        let first = Head::of(&prefix[2 * PACKET..]);
+        let first = PacketHeader::of(&prefix[2 * PACKET..]);
         let first = first.payload(&prefix[2 * PACKET..3 * PACKET]);
         assert_eq!((pts(first), decoded(first)), (Some(WRAP - BEFORE_TICKS), Some(WRAP - BEFORE_TICKS)));
         // Without tables of its own it is not known to be another.
-        assert_eq!(params.lent_to(&borrower[2 * PACKET..]), Some(prefix));
-        assert_eq!(params.lent_to(&file(0x24, &[&OTHER])), None);
-        assert_eq!(params.lent_to(&tables(0x1b)), None, "no pictures");
-        assert_eq!(params.lent_to(b"<html>"), None);
+        assert_eq!(params.prefix_for(&borrower[2 * PACKET..]), Some(prefix));
+        assert_eq!(params.prefix_for(&file(0x24, &[&OTHER])), None);
+        assert_eq!(params.prefix_for(&tables(0x1b)), None, "no pictures");
+        assert_eq!(params.prefix_for(b"<html>"), None);
         let untimed: Vec<u8> = tables(0x1b).into_iter().chain(unit(0x100, false, &OTHER)).collect();
-        assert_eq!(params.lent_to(&untimed), None);
+        assert_eq!(params.prefix_for(&untimed), None);
     }
 
     #[test]
@@ -259,10 +259,10 @@ mod tests {
             // Torn: more of the picture may have been to come.
             (0x1b, &[&KEY]),
         ] {
-            assert_eq!(Params::last(&file(kind, units)), None, "{kind} {units:?}");
+            assert_eq!(ParameterSets::last(&file(kind, units)), None, "{kind} {units:?}");
         }
-        assert!(is_without_pictures(&file(0x0f, &[&KEY])) && !is_without_pictures(&file(0x1b, &[&KEY])));
-        assert!(!is_without_pictures(b"nothing is known"));
+        assert!(lacks_keyframe(&file(0x0f, &[&KEY])) && !lacks_keyframe(&file(0x1b, &[&KEY])));
+        assert!(!lacks_keyframe(b"nothing is known"));
     }
 
     proptest! {
@@ -279,9 +279,9 @@ mod tests {
         fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..600), kind: u8) {
             let broken: Vec<u8> = tables(kind).into_iter().chain([0x47, 0x41, 0, 0x30]).chain(bytes.clone()).chain([0x47]).collect();
             for bytes in [&bytes, &broken] {
-                let _ = Params::last(bytes);
-                let _ = is_without_pictures(bytes);
-                let _ = Params::last(&file(0x1b, &[&KEY, &OTHER])).expect("params").lent_to(bytes);
+                let _ = ParameterSets::last(bytes);
+                let _ = lacks_keyframe(bytes);
+                let _ = ParameterSets::last(&file(0x1b, &[&KEY, &OTHER])).expect("params").prefix_for(bytes);
             }
         }
     }
