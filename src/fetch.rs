@@ -33,9 +33,9 @@ pub enum FetchError {
     /// A file that cannot be read.
     #[error("cannot read {path}: {why}")]
     File {
-        /// The file.
+        /// Path of the schedule file, as the user named it.
         path: PathBuf,
-        /// Why.
+        /// Error text of the operating system.
         why: String,
     },
     /// Standard input failed.
@@ -44,9 +44,9 @@ pub enum FetchError {
     /// More than the limit.
     #[error("{place} is larger than {max} bytes")]
     TooLarge {
-        /// Which.
+        /// Address or path of what was fetched; passwords are redacted.
         place: String,
-        /// The limit.
+        /// Size limit in bytes.
         max: usize,
     },
     /// An answer that is not 200.
@@ -62,7 +62,7 @@ pub enum FetchError {
     NoTls {
         /// Without password.
         url: String,
-        /// Why.
+        /// Error text of the HTTP client; passwords are redacted.
         why: String,
     },
     /// No answer at all.

@@ -12,6 +12,7 @@
 //!   read what people write, [`fetch`] gets it, [`catalog`] is the database, [`source`] turns a stream into
 //!   bytes that end, [`media`] looks into files and joins them, [`notify`] calls people, [`awake`] keeps the machine from sleeping. [`tape`] alone stands on another one: it
 //!   drives sources and turns their bytes into files.
+//! - [`durable`]: names of files that survive a power cut. Uses nothing, and whoever writes files uses it.
 //! - [`app`]: the use cases, in rooms of which each uses only those below it. It joins the adapters and follows the plans.
 //! - [`web`]: the page, and the same as JSON: it shows what the use cases say. [`cli`]: parses and prints. Neither
 //!   decides anything.
@@ -36,6 +37,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod durable;
 pub mod fetch;
 pub mod ical;
 pub mod media;

@@ -94,7 +94,7 @@ impl SleepInhibitor {
         self.next = 0;
         self.not_before = Some(Instant::now() + RETRY_INTERVAL);
         if !std::mem::replace(&mut self.told, true) {
-            tracing::info!("nothing keeps this machine from sleeping while it should record: {why}");
+            tracing::info!("cannot prevent this machine from sleeping during recordings: {why}");
         }
     }
 }

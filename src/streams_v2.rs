@@ -16,7 +16,7 @@ const MAX_ROOMS: usize = 1000;
 /// Why it is no such list.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum StreamsError {
-    /// No JSON.
+    /// The text is not valid JSON.
     #[error("it is no JSON: {0}")]
     Json(String),
     /// JSON of something else.

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer, and what it may use of the crate besides itself.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
+    ("durable", &[]),
     ("domain", &[]),
     ("plan", &["domain"]),
     ("ical", &["domain", "plan"]),
@@ -14,15 +15,16 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("streams_v2", &["domain", "plan"]),
     ("config", &["domain", "plan"]),
     ("fetch", &["domain", "plan"]),
-    ("catalog", &["domain", "plan"]),
+    ("catalog", &["durable", "domain", "plan"]),
     ("source", &["domain", "plan"]),
-    ("media", &["domain", "plan"]),
+    ("media", &["durable", "domain", "plan"]),
     ("notify", &["domain", "plan"]),
     ("sleep_inhibitor", &["domain"]),
     ("tape", &["domain", "plan", "source"]),
     (
         "app",
         &[
+            "durable",
             "domain",
             "plan",
             "ical",
@@ -221,6 +223,20 @@ fn a_use_tree_is_taken_apart() {
     let module: Vec<String> = ["m", "n", "o"].map(str::to_owned).to_vec();
     let found: Vec<String> = paths_in(&module, &lines).iter().map(|p| p.join("::")).collect();
     assert_eq!(found, ["m::n::a", "m::n::b::self", "m::n::b::C", "e::f", "m::g::H", "m::n::g::H"]);
+}
+
+#[test]
+fn only_one_module_syncs_folders() {
+    for (name, lines) in code() {
+        let text: String = lines.join(" ").split_whitespace().collect();
+        let by_hand =
+            text.contains("File::open(dir)") && text.contains(".sync_all()") || text.contains("dir.sync_all()");
+        // A segment's folders are made and synced by their descriptors.
+        assert!(
+            !by_hand || ["durable.rs", "tape/disk.rs"].contains(&name.as_str()),
+            "src/{name} syncs a folder by hand"
+        );
+    }
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn a_disk_that_is_full_for_a_while_is_told_and_costs_nothing() {
     let Some(mut bench) = Bench::start(SETTINGS, 50) else { return };
     // The reserve is there for what is on the air: below it joining waits, taping goes on.
     bench.disk.fill_but(6 << 20);
-    wait_until("status to tell of the reserve", PATIENCE, || bench.status_says("disk-full: less than the reserve"));
+    wait_until("status to tell of the reserve", PATIENCE, || bench.status_says("less than disk.reserve"));
     assert!(!bench.status_says("cannot be written"));
     let before = bench.on_disk();
     wait_until("the file to grow below the reserve", PATIENCE, || bench.on_disk() > before + 100_000);

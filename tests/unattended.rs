@@ -380,7 +380,7 @@ fn a_joined_file_that_no_catalog_knows_is_taken_in_at_the_start_and_not_replaced
     fs::write(&segments[0], &bytes[..bytes.len() / 3 / 188 * 188]).expect("written");
     streamrip.ok(&["import", &file]);
     let said = run();
-    assert!(said.contains("1 joined file(s) that the catalog did not know taken in"), "{said}");
+    assert!(said.contains("1 joined file(s) found that were not in the catalog; added"), "{said}");
     assert_eq!(joined(), before);
     let path = streamrip.data_dir().join(before.0.expect("a path"));
     assert!(fs::metadata(path).expect("its file").len() > bytes.len() as u64 / 2);

@@ -38,7 +38,7 @@ pub fn figures() -> Vec<Figure> {
         assert_eq!(recover(&env, &mut db, &CancellationToken::new()).expect("recovered"), Recovery::default());
     });
     let looked = median(RUNS, nothing, |()| {
-        let request = VerifyRequest { fast: true, repair: false };
+        let request = VerifyRequest { fast: true, repair: false, deep: false };
         let done = verify(&env, request, &mut |_, _| ()).expect("verified");
         assert!(done.is_sound() && done.segments == 100_000, "{done:?}");
     });

@@ -15,7 +15,7 @@ use crate::plan::prune::JoinOutcome;
 /// The file made for a talk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assembly {
-    /// Row id.
+    /// Primary key of the row.
     pub id: AssemblyId,
     /// Relative to the data directory.
     pub path: PathBuf,
@@ -98,7 +98,7 @@ pub fn prune(db: &Connection, assembly: AssemblyId, reason: &str, now: Ms) -> Re
 /// The end of a talk's file that was deleted on purpose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrunedAssembly {
-    /// When.
+    /// Time of deletion (wall clock).
     pub at: Ms,
     /// Why, for people.
     pub reason: String,
@@ -123,7 +123,7 @@ pub fn pruned(db: &Connection, talk: TalkId) -> Result<Option<PrunedAssembly>> {
 /// A new assembly and what it was made of.
 #[derive(Clone, Debug)]
 pub struct NewAssembly {
-    /// Whose.
+    /// Talk whose recording the file is.
     pub talk: TalkId,
     /// Relative to the data directory.
     pub path: PathBuf,
@@ -148,7 +148,7 @@ pub struct NewAssembly {
 /// One segment that an assembly used or left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Which.
+    /// Segment that was considered for the file.
     pub segment: SegmentId,
     /// Place in the assembly, milliseconds from its start; `None`: left out.
     pub place: Option<(i64, i64)>,
@@ -156,7 +156,7 @@ pub struct Part {
     pub wall: Option<Interval>,
     /// Nothing of it would be missed if it were deleted: it is in the assembly, or has nothing to give.
     pub redundant: bool,
-    /// For people.
+    /// Explanation in words: which packets were used, or why none were.
     pub note: String,
 }
 

@@ -54,16 +54,16 @@ impl fmt::Display for Occasion {
     }
 }
 
-/// One backup.
+/// One backup file of the catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backup {
-    /// Where.
+    /// Path of the backup file.
     pub path: PathBuf,
     /// When it was made.
     pub at: Ms,
-    /// Why.
+    /// What the backup was made for.
     pub occasion: Occasion,
-    /// Size.
+    /// Size of the file in bytes.
     pub bytes: u64,
 }
 
@@ -173,9 +173,7 @@ pub fn put_back(data_dir: &Path, from: &Path, at: Ms) -> Result<RestoredCatalog>
 
 /// Gives a synced file its name.
 pub(super) fn named(temp: &Path, path: &Path) -> Result<()> {
-    fs::rename(temp, path).map_err(|e| io_error(path, e))?;
-    let folder = path.parent().unwrap_or(path);
-    File::open(folder).and_then(|dir| dir.sync_all()).map_err(|e| io_error(folder, e))
+    crate::durable::rename(temp, path).map_err(|e| io_error(path, e))
 }
 
 /// Refuses a damaged database.

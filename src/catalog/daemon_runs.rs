@@ -71,7 +71,7 @@ pub fn alive(db: &Connection, event: EventId, within: Interval, now: Ms, living:
 /// One life of a daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DaemonRun {
-    /// Its row.
+    /// Primary key of the row.
     pub id: i64,
     /// When it began.
     pub started: Ms,
@@ -79,7 +79,7 @@ pub struct DaemonRun {
     pub heartbeat: Ms,
     /// When it ended as it should.
     pub stopped: Option<Ms>,
-    /// Process id.
+    /// Process id of the daemon.
     pub pid: u32,
 }
 

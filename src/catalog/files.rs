@@ -13,7 +13,7 @@ use crate::plan::verify::{Claim, Expected};
 /// Whose file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// A segment.
+    /// A recorded segment.
     Segment(SegmentId),
     /// The assembly of a talk.
     Assembly(AssemblyId, TalkId),
@@ -22,7 +22,7 @@ pub enum Owner {
 /// One file that the catalog names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileRow {
-    /// Whose.
+    /// Segment or assembly that the file belongs to.
     pub owner: Owner,
     /// Relative to the data directory.
     pub path: PathBuf,

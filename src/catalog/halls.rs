@@ -145,7 +145,7 @@ pub(super) fn read_request(text: &str) -> StreamRequest {
         odd |= value.as_str().is_none_or(|value| request.add_header(name, value).is_err());
     }
     if odd {
-        tracing::warn!("a stream's headers in the catalog are not all usable");
+        tracing::warn!("some stored request headers of a stream are invalid and are not sent");
     }
     request
 }

@@ -24,7 +24,7 @@ const MAX_SLUG: usize = 60;
 /// What an event's row says of its schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventRow {
-    /// IANA name.
+    /// Time zone of the event (IANA name).
     pub zone: Tz,
     /// Absolute path or URL; `None`: standard input.
     pub source: Option<String>,
@@ -32,7 +32,7 @@ pub struct EventRow {
     pub halls_file: Option<String>,
     /// Absolute path or URL.
     pub schedule_xml: Option<String>,
-    /// `--tz`.
+    /// Time zone given with `--tz`, which overrides the calendar's.
     pub zone_option: Option<Tz>,
     /// Milliseconds.
     pub pre_padding_ms: Option<i64>,
@@ -45,9 +45,9 @@ pub struct EventRow {
 /// An event as the catalog has it, for a comparison with a new schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// Row id.
+    /// Primary key of the event.
     pub id: EventId,
-    /// Its row.
+    /// Stored row of the event.
     pub row: EventRow,
     /// Why its last refresh was not applied.
     pub refresh_problem: Option<String>,
@@ -166,9 +166,9 @@ pub struct Import<'a> {
     pub known: Option<&'a Known>,
     /// The event as it is to be.
     pub row: &'a EventRow,
-    /// Its halls.
+    /// Halls as planned from the halls file and the schedule.
     pub halls: &'a HallPlan,
-    /// Its talks.
+    /// Differences between the stored talks and the new schedule.
     pub diff: &'a Diff,
     /// SHA-256 of the calendar.
     pub digest: [u8; 32],

@@ -53,7 +53,7 @@ pub fn of_segment(db: &Connection, segment: SegmentId) -> Result<Vec<Mark>> {
         let blob = row.get_ref(0)?.as_blob().map_err(|e| CatalogError::Value(format!("marks: {e}")));
         match blob.and_then(decode) {
             Ok(marks) => out.extend(marks),
-            Err(e) => tracing::warn!("segment {segment}: some of its marks are lost: {e}"),
+            Err(e) => tracing::warn!("segment {segment}: some of its arrival times cannot be read: {e}"),
         }
     }
     Ok(out)

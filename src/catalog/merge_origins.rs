@@ -14,7 +14,7 @@ use crate::domain::time::Ms;
 /// Everything of a segment that is taken over, in the other's clock.
 #[derive(Clone, Debug)]
 pub struct Foreign {
-    /// Its row.
+    /// The segment's row in the other catalog.
     pub segment: Segment,
     /// What is in it.
     pub index: MediaIndex,
@@ -102,7 +102,7 @@ pub fn begin(db: &Connection, data_dir: &Path, now: Ms) -> Result<i64> {
 pub struct CopiedSegment {
     /// See [`begin`].
     pub merge: i64,
-    /// Our hall.
+    /// Hall of this catalog that the segment is filed under.
     pub hall: HallId,
     /// Where its file goes, relative to our data directory.
     pub path: PathBuf,

@@ -41,15 +41,15 @@ pub enum CatalogError {
     /// The directory or file cannot be made or read.
     #[error("cannot open the catalog {path}: {source}")]
     Io {
-        /// The file.
+        /// Path of the catalog file.
         path: PathBuf,
-        /// Why.
+        /// Error of the operating system.
         source: std::io::Error,
     },
     /// Written by a newer streamrip.
     #[error("the catalog {path} has version {found}; this streamrip knows versions up to {known}")]
     Newer {
-        /// The file.
+        /// Path of the catalog file.
         path: PathBuf,
         /// Its version.
         found: i64,
@@ -59,7 +59,7 @@ pub enum CatalogError {
     /// Another recorder's, of an older streamrip: it is not ours to bring up to date.
     #[error("the catalog {path} has version {found}, an older one than ours")]
     Older {
-        /// The file.
+        /// Path of the catalog file.
         path: PathBuf,
         /// Its version.
         found: i64,
@@ -67,7 +67,7 @@ pub enum CatalogError {
     /// Not a database, or a damaged one.
     #[error("the catalog {path} is damaged or is not a catalog: {source}")]
     Corrupt {
-        /// The file.
+        /// Path of the catalog file.
         path: PathBuf,
         /// SQLite's word.
         source: rusqlite::Error,

@@ -8,6 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use super::schema_version::{migrations, named, newest, version};
 use super::{CatalogError, FILE_NAME, Result, backup};
 use crate::domain::time::Ms;
+use crate::durable::sync_folder;
 
 /// File name of SQLite's write-ahead log beside the catalog.
 const WAL_NAME: &str = "catalog.db-wal";
@@ -129,12 +130,6 @@ pub fn open_in_memory() -> Result<Connection> {
     Ok(db)
 }
 
-/// Makes sure of the names in a folder.
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    std::fs::File::open(folder)?.sync_all()
-}
-
 fn configure(db: &Connection) -> rusqlite::Result<()> {
     db.busy_timeout(BUSY_TIMEOUT)?;
     db.pragma_update(None, "foreign_keys", true)?;
@@ -192,7 +187,8 @@ mod tests {
         rows.collect::<rusqlite::Result<_>>().expect("read")
     }
 
-    /// And what its columns are: `ALTER TABLE` leaves the words of a table's SQL as they happen to be.
+    /// Columns of all tables. They are compared instead of the stored SQL text, because `ALTER TABLE` keeps the wording
+    /// of the original statement.
     fn columns(db: &Connection) -> Vec<(String, String, String, bool, Option<String>)> {
         let mut query = db
             .prepare(

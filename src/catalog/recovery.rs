@@ -46,7 +46,7 @@ pub fn close_after_crash(db: &Db, now: Ms) -> Result<()> {
 /// A segment whose row says that it is being written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenSegment {
-    /// Row id.
+    /// Primary key of the segment.
     pub id: SegmentId,
     /// Path as it is stored: not checked yet.
     pub path: String,

@@ -88,7 +88,7 @@ pub fn halls(db: &Connection) -> Result<Vec<Hall>> {
                 };
                 streams.entry(hall).or_default().push(Stream { id: StreamId(id), url });
             }
-            Err(e) => tracing::warn!("stream {id} of the catalog is left out: {e}"),
+            Err(e) => tracing::warn!("stream {id} of the catalog is ignored: {e}"),
         }
     }
     let mut query = db.prepare_cached(
@@ -296,9 +296,9 @@ pub fn event_by_name(db: &Connection, name: &str) -> Result<Option<EventId>> {
 pub struct Snapshot {
     /// See [`schedule_version`].
     pub version: i64,
-    /// All events.
+    /// All events of the catalog.
     pub events: Vec<Event>,
-    /// All halls.
+    /// All halls of the catalog.
     pub halls: Vec<Hall>,
     /// Talks, by start.
     pub talks: Vec<Talk>,

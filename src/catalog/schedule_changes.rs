@@ -15,7 +15,7 @@ pub struct ChangeRow {
     pub kind: String,
     /// What it was.
     pub before: Option<String>,
-    /// What it is.
+    /// New value; `None` where the talk was removed.
     pub after: Option<String>,
 }
 

@@ -18,7 +18,7 @@ use crate::domain::time::Ms;
 pub struct NewConnection {
     /// Named by the tape.
     pub uuid: Uuid,
-    /// Whose.
+    /// Hall that is recorded.
     pub hall: HallId,
     /// To which stream.
     pub stream: StreamId,
@@ -28,7 +28,7 @@ pub struct NewConnection {
     pub source: &'static str,
     /// Process id and start time of the child.
     pub process: Option<(u32, u64)>,
-    /// When.
+    /// Time of opening (wall clock).
     pub at: Ms,
 }
 
@@ -161,7 +161,7 @@ pub struct ClosedSegment {
     pub verdict: Verdict,
     /// Why it ended.
     pub reason: EndReason,
-    /// When.
+    /// Time of closing (wall clock).
     pub at: Ms,
 }
 
@@ -314,6 +314,17 @@ pub fn before(db: &Connection, segment: SegmentId) -> Result<Vec<PathBuf>> {
         out.push(super::relative_path(row.get(0)?)?);
     }
     Ok(out)
+}
+
+/// The name of the source that a segment came from; `None`: it was adopted from disk.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn source_of(db: &Connection, segment: SegmentId) -> Result<Option<String>> {
+    let mut query = db.prepare_cached(
+        "SELECT source FROM connection JOIN segment ON connection.id = segment.connection_id WHERE segment.id = ?1",
+    )?;
+    Ok(query.query_row([segment.0], |row| row.get(0)).optional()?)
 }
 
 /// One segment by its id.

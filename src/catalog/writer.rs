@@ -139,7 +139,7 @@ fn commit(db: &mut Connection, batch: &mut [Queued]) -> Result<Vec<Result<()>>> 
         // tell of themselves. What the job did is rolled back, so nothing half done is seen afterwards.
         let result = catch_unwind(AssertUnwindSafe(|| (queued.job)(&savepoint))).unwrap_or_else(|panic| {
             let text = words_of(panic.as_ref());
-            tracing::error!("catalog: a job ended in an internal error: {text}");
+            tracing::error!("catalog: internal error in a write: {text}");
             Err(CatalogError::Panicked(text))
         });
         match result {

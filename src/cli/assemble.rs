@@ -29,7 +29,7 @@ pub struct AssembleArgs {
     /// Print what each file would be made of
     #[arg(long)]
     dry_run: bool,
-    /// Print JSON
+    /// Print as JSON
     #[arg(long)]
     json: bool,
 }

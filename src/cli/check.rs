@@ -22,7 +22,7 @@ pub struct CheckArgs {
     /// Only this event
     #[arg(long)]
     event: Option<String>,
-    /// Print JSON
+    /// Print as JSON
     #[arg(long)]
     json: bool,
 }

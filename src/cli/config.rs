@@ -13,7 +13,7 @@ use crate::config::settings::{self, Loaded};
 /// Options of `config`.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
-    /// Print JSON
+    /// Print as JSON
     #[arg(long)]
     json: bool,
 }

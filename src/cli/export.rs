@@ -22,7 +22,7 @@ pub enum Format {
     M3u,
     /// A list of all talks, each with its file where it has one
     Json,
-    /// Likewise, as a table with a head (RFC 4180)
+    /// A table with a header row, as CSV (RFC 4180)
     Csv,
 }
 
@@ -54,7 +54,7 @@ pub fn run(env: &Env, args: &ExportArgs, out: &mut dyn Write) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// One talk.
+/// One talk as a row of the table.
 #[derive(Clone, Debug, Default)]
 struct Row {
     id: i64,

@@ -26,7 +26,7 @@ pub struct HallsArgs {
     /// Only halls of this event
     #[arg(long, value_name = "NAME")]
     event: Option<String>,
-    /// Print JSON
+    /// Print as JSON
     #[arg(long)]
     json: bool,
 }
@@ -52,7 +52,7 @@ enum HallsCommand {
         /// Say what would be set, and set nothing
         #[arg(long)]
         dry_run: bool,
-        /// Print JSON
+        /// Print as JSON
         #[arg(long)]
         json: bool,
     },
@@ -69,7 +69,7 @@ enum HallsCommand {
         /// The event, where several have such a hall
         #[arg(long, value_name = "NAME")]
         event: Option<String>,
-        /// Print JSON
+        /// Print as JSON
         #[arg(long)]
         json: bool,
     },

@@ -45,7 +45,7 @@ pub struct ImportArgs {
     /// Import it even if it removes most talks, takes streams away, or looks like another event's
     #[arg(long)]
     force: bool,
-    /// Print JSON
+    /// Print as JSON
     #[arg(long)]
     json: bool,
 }

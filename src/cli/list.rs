@@ -33,7 +33,7 @@ pub struct ListArgs {
     /// Show each gap: from, to, seconds, cause
     #[arg(long)]
     gaps: bool,
-    /// Print JSON
+    /// Print as JSON
     #[arg(long)]
     json: bool,
 }
@@ -129,7 +129,7 @@ fn print_day(day: &[&TalkView], gaps: bool, out: &mut dyn Write) -> std::io::Res
                     "      gap {} - {}  {seconds:9.1} s  {}",
                     time(gap.at.start),
                     time(gap.at.end),
-                    gap.cause
+                    gap.words()
                 )?;
             }
         }

@@ -23,7 +23,7 @@ pub struct MergeArgs {
     /// Print what would be taken over
     #[arg(long)]
     dry_run: bool,
-    /// Print JSON
+    /// Print as JSON
     #[arg(long)]
     json: bool,
 }

@@ -181,7 +181,7 @@ async fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode> {
 /// The data directory as an absolute path.
 fn data_dir(given: Option<PathBuf>) -> Result<PathBuf> {
     let no_home = |e: String| {
-        Failure::new(Kind::Usage, "cannot tell where the data belongs").because(e).hint("name it with --data-dir")
+        Failure::new(Kind::Usage, "no data directory is known").because(e).hint("give one with --data-dir DIR")
     };
     let dir = match given {
         Some(dir) if dir.as_os_str().is_empty() => return Err(no_home("--data-dir is empty".to_owned())),

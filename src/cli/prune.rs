@@ -24,7 +24,7 @@ pub struct PruneArgs {
     /// Delete what was recorded of talks that turned out to be opted out, instead of fragments
     #[arg(long)]
     opted_out: bool,
-    /// Print JSON
+    /// Print as JSON
     #[arg(long)]
     json: bool,
 }

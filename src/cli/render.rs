@@ -131,7 +131,7 @@ impl Table {
         Self { columns: columns.to_vec(), rows: Vec::new(), elastic }
     }
 
-    /// Adds a row.
+    /// Appends one row; cells are given from left to right.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().map(|c| clean(&c)).collect());
     }

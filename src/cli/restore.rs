@@ -22,7 +22,7 @@ pub struct RestoreArgs {
     /// List the backups instead
     #[arg(long)]
     list: bool,
-    /// Print JSON
+    /// Print as JSON
     #[arg(long)]
     json: bool,
 }

@@ -90,6 +90,11 @@ fn access(env: &Env) -> Access {
 pub(super) fn finish(outcome: Outcome, out: &mut dyn Write) -> Result<ExitCode> {
     let printed = match outcome {
         Outcome::Stopped => writeln!(out, "stopped; every file is closed and in the catalog"),
+        Outcome::Behind => writeln!(
+            out,
+            "stopped; every file is closed, but the catalog did not take its last rows: make space on its disk; the next \
+             start brings them in"
+        ),
         Outcome::Complete => writeln!(out, "done: all talks are complete"),
         Outcome::Incomplete(n) => {
             writeln!(out, "done: {} not complete; see streamrip list --gaps", render::count(n, "talk"))
@@ -98,6 +103,7 @@ pub(super) fn finish(outcome: Outcome, out: &mut dyn Write) -> Result<ExitCode> 
     printed.map_err(super::printing)?;
     Ok(match outcome {
         Outcome::Incomplete(_) => ExitCode::from(Kind::Incomplete as u8),
+        Outcome::Behind => ExitCode::from(Kind::Catalog as u8),
         Outcome::Stopped | Outcome::Complete => ExitCode::SUCCESS,
     })
 }
@@ -124,7 +130,7 @@ pub(super) async fn stop_signal() {
     tell.recv().await;
     tokio::spawn(async move {
         tell.recv().await;
-        tracing::error!("told twice to stop: ending at once");
+        tracing::error!("second signal received: stopping immediately");
         std::process::exit(130);
     });
 }

@@ -21,7 +21,7 @@ use crate::domain::time::Ms;
 pub struct ShowArgs {
     /// Id, UID, or a unique piece of the title
     talk: String,
-    /// Print JSON
+    /// Print as JSON
     #[arg(long)]
     json: bool,
 }
@@ -98,7 +98,7 @@ fn print(
                 time(gap.at.start),
                 time(gap.at.end),
                 length(gap.at.len_ms()),
-                gap.cause
+                gap.words()
             )?;
         }
     }
@@ -126,7 +126,7 @@ fn print(
     }
     let failed: Vec<_> = view.connections.iter().filter(|c| c.bytes == 0 && c.closed.is_some()).collect();
     if !failed.is_empty() {
-        writeln!(out, "\nConnections that brought nothing: {}", failed.len())?;
+        writeln!(out, "\nConnections without data: {}", failed.len())?;
         for c in failed.iter().rev().take(5).rev() {
             let why = c.end.map_or_else(|| "unknown".to_owned(), |r| r.to_string());
             let detail = c.detail.as_deref().map(|d| format!("  {}", clean(d))).unwrap_or_default();

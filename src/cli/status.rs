@@ -15,7 +15,7 @@ use crate::app::support::humanize::clock;
 /// Options of `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Print JSON
+    /// Print as JSON
     #[arg(long)]
     json: bool,
 }

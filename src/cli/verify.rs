@@ -20,11 +20,14 @@ pub struct VerifyArgs {
     /// Look only whether files are there and have the right size; do not read them
     #[arg(long)]
     fast: bool,
+    /// Also decode each joined talk at its begin, its end and its seams. Slow
+    #[arg(long, conflicts_with = "fast")]
+    deep: bool,
     /// Write into the catalog what the disk shows: unknown files, lost and found ones, missing sums.
     /// Deletes nothing. Not while a daemon runs
     #[arg(long)]
     repair: bool,
-    /// Print JSON
+    /// Print as JSON
     #[arg(long)]
     json: bool,
 }
@@ -39,7 +42,7 @@ pub async fn run(env: &Env, args: &VerifyArgs, out: &mut dyn Write) -> Result<Ex
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = bars().add(ProgressBar::new(0).with_style(style).with_message("verifying"));
     let (env, shown) = (env.clone(), bar.clone());
-    let request = VerifyRequest { fast: args.fast, repair: args.repair };
+    let request = VerifyRequest { fast: args.fast, repair: args.repair, deep: args.deep };
     let verified = tokio::task::spawn_blocking(move || {
         verify(&env, request, &mut |done, total| {
             shown.set_length(total);

@@ -45,11 +45,11 @@ pub struct WatchArgs {
 /// Programs that play.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Player {
-    /// mpv
+    /// Play with mpv
     Mpv,
-    /// VLC
+    /// Play with VLC
     Vlc,
-    /// MPlayer
+    /// Play with MPlayer
     Mplayer,
 }
 

@@ -21,7 +21,7 @@ use crate::domain::text::one_line;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("line {line}, column {column}: {message}")]
 pub struct HallsFileError {
-    /// From 1.
+    /// Line number, counted from 1.
     pub line: usize,
     /// In characters, from 1.
     pub column: usize,

@@ -21,21 +21,21 @@ pub enum SettingsError {
     /// The file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// Which.
+        /// Path of the settings file.
         path: PathBuf,
-        /// Why.
+        /// Error of the operating system.
         source: std::io::Error,
     },
     /// Something in it is wrong.
     #[error("{path}:{line}:{column}: {message}")]
     Wrong {
-        /// Which file.
+        /// Path of the settings file.
         path: PathBuf,
-        /// From 1.
+        /// Line number, counted from 1.
         line: usize,
         /// From 1, in characters.
         column: usize,
-        /// What.
+        /// What is wrong in the line, and what is allowed.
         message: String,
     },
 }
@@ -43,7 +43,7 @@ pub enum SettingsError {
 /// Settings with the place each came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
-    /// In force.
+    /// Settings in force: the file's values over the defaults.
     pub settings: Settings,
     /// The file that was read, if there is one.
     pub file: Option<PathBuf>,

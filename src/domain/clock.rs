@@ -6,7 +6,7 @@ use super::time::Ms;
 
 /// The wall clock. Slots are wall time; timeouts are monotonic time and use tokio's timers.
 pub trait Clock: Send + Sync + fmt::Debug {
-    /// Now.
+    /// Wall-clock time, milliseconds since the Unix epoch (UTC).
     fn now(&self) -> Ms;
 
     /// How long the machine has slept since some fixed instant, milliseconds: what tells a sleep from a

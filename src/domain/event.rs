@@ -7,7 +7,7 @@ use super::ids::EventId;
 /// A conference, as the catalog knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Row id.
+    /// Primary key of the event.
     pub id: EventId,
     /// As in `--event`.
     pub name: String,
@@ -25,7 +25,7 @@ pub struct Event {
     pub zone_option: Option<Tz>,
     /// From its halls file; `None`: the setting. Milliseconds.
     pub pre_padding_ms: Option<i64>,
-    /// Likewise.
+    /// Padding after each talk of this event, milliseconds; `None`: the setting applies.
     pub post_padding_ms: Option<i64>,
     /// Why the last refresh was not applied.
     pub refresh_problem: Option<String>,

@@ -113,9 +113,9 @@ impl Lacks {
 /// A part of a slot that no recorded media covers, or not with all of its tracks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// From, to.
+    /// Interval of wall time that is missing.
     pub at: Interval,
-    /// Why.
+    /// Cause of the gap.
     pub cause: GapCause,
     /// What is not there.
     pub lacks: Lacks,
@@ -126,5 +126,15 @@ impl Gap {
     #[must_use]
     pub fn of_all(at: Interval, cause: GapCause) -> Self {
         Self { at, cause, lacks: Lacks::All }
+    }
+
+    /// The cause, and where not everything is missing, what is.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self.lacks {
+            Lacks::All => self.cause.to_string(),
+            Lacks::Video => format!("{} (only the video)", self.cause),
+            Lacks::Audio => format!("{} (only the audio)", self.cause),
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::stream_url::StreamUrl;
 /// A room with streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hall {
-    /// Row id.
+    /// Primary key of the hall.
     pub id: HallId,
     /// The conference it belongs to.
     pub event: EventId,
@@ -35,7 +35,7 @@ pub struct Hall {
 /// One URL of a hall.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stream {
-    /// Row id.
+    /// Primary key of the stream.
     pub id: StreamId,
     /// Where it is.
     pub url: StreamUrl,

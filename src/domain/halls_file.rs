@@ -77,7 +77,7 @@ impl std::str::FromStr for HallField {
 /// One `[[hall]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HallEntry {
-    /// Its name.
+    /// Name of the hall.
     pub name: String,
     /// Other names, as schedules write them.
     pub aliases: Vec<String>,

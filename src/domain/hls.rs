@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use url::Url;
 
+use super::pts::{PTS_HZ, PTS_WRAP};
 use super::time::Ms;
 
 /// Which rendition of a stream is recorded.
@@ -83,7 +84,7 @@ pub struct Variant {
 /// One rendition of sound.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AudioRendition {
-    /// Its group.
+    /// GROUP-ID attribute.
     pub group: String,
     /// Its playlist; `None`: it is inside the variant.
     pub url: Option<Url>,
@@ -158,7 +159,7 @@ fn last_part(url: &Url) -> &str {
 pub struct ByteRange {
     /// The first one.
     pub offset: u64,
-    /// How many.
+    /// Number of bytes.
     pub length: u64,
 }
 
@@ -218,15 +219,13 @@ impl Key {
 #[must_use]
 pub fn packed_audio_timestamp(segment: &[u8]) -> Option<f64> {
     const OWNER: &[u8] = b"com.apple.streaming.transportStreamTimestamp\0";
-    const TICKS: f64 = 90_000.0;
-    const WRAP: u64 = 1 << 33;
     if !segment.starts_with(b"ID3") {
         return None;
     }
     let at = segment.windows(OWNER.len()).position(|bytes| bytes == OWNER)? + OWNER.len();
-    let ticks = u64::from_be_bytes(segment.get(at..at + 8)?.try_into().ok()?) % WRAP;
-    let seconds = ticks as f64 / TICKS;
-    Some(if ticks >= WRAP - 60 * 90_000 { seconds - WRAP as f64 / TICKS } else { seconds })
+    let ticks = u64::from_be_bytes(segment.get(at..at + 8)?.try_into().ok()?).cast_signed().rem_euclid(PTS_WRAP);
+    let ticks = if ticks >= PTS_WRAP - 60 * PTS_HZ { ticks - PTS_WRAP } else { ticks };
+    Some(ticks as f64 / PTS_HZ as f64)
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use super::time::Ms;
 /// What a track carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TrackKind {
-    /// Pictures.
+    /// Video frames.
     Video,
-    /// Sound.
+    /// Audio frames.
     Audio,
     /// Subtitles and the rest: not carried into assemblies.
     Other,
@@ -142,7 +142,7 @@ pub struct PacketWindow {
 /// A stretch of bytes whose timestamps belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockRange {
-    /// First byte.
+    /// Offset of the first byte.
     pub from_byte: u64,
     /// First byte after; `None`: the end of the file.
     pub to_byte: Option<u64>,

@@ -72,7 +72,7 @@ impl Topic {
 /// One message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    /// About what.
+    /// What the message is about.
     pub topic: Topic,
     /// Beginning, end, or news.
     pub phase: Phase,
@@ -101,7 +101,7 @@ impl Message {
 /// What became of a talk.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TalkNews {
-    /// Its id.
+    /// Primary key of the talk.
     pub id: TalkId,
     /// Its title, as the schedule has it.
     pub title: String,

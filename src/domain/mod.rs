@@ -17,6 +17,7 @@ pub mod name;
 pub mod offer;
 pub mod presence;
 pub mod programme;
+pub mod pts;
 pub mod redirect_policy;
 pub mod schedule;
 pub mod segment;

@@ -53,7 +53,7 @@ pub struct Offer {
     pub tech: Tech,
     /// Lines of its picture; `None`: sound only.
     pub lines: Option<u32>,
-    /// Where.
+    /// Address of the stream.
     pub url: StreamUrl,
 }
 

@@ -34,7 +34,7 @@ pub struct Entry {
     pub speakers: Vec<String>,
     /// It must not be recorded.
     pub opted_out: bool,
-    /// Its page.
+    /// Address of its page.
     pub url: Option<String>,
     /// Its page where it comes from (C3 hub).
     pub origin_url: Option<String>,
@@ -54,7 +54,7 @@ pub enum EntryStart {
     Day(NaiveDate),
     /// At that time on the clock there.
     Local(NaiveDateTime),
-    /// Then.
+    /// At that instant.
     Instant(Ms),
 }
 
@@ -90,7 +90,7 @@ impl EntryStart {
 /// A `<day>`, as far as it tells when its entries begin.
 #[derive(Clone, Debug, Default)]
 pub struct Day {
-    /// `date`.
+    /// Attribute `date`.
     pub date: Option<NaiveDate>,
     /// `start`, where it has an offset.
     pub start: Option<DateTime<chrono::FixedOffset>>,

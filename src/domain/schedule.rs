@@ -111,7 +111,7 @@ pub struct TalkLink {
 /// Something odd in a schedule that did not stop it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// What sort.
+    /// Kind of warning.
     pub kind: WarningKind,
     /// The talk, by UID or title, where it is about one.
     pub talk: Option<String>,

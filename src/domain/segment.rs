@@ -135,11 +135,11 @@ impl FromStr for EndReason {
 pub enum Container {
     /// MPEG transport stream.
     MpegTs,
-    /// Matroska.
+    /// Matroska (EBML DocType `matroska`).
     Matroska,
-    /// WebM.
+    /// WebM (EBML DocType `webm`).
     WebM,
-    /// Ogg.
+    /// Ogg (RFC 3533).
     Ogg,
     /// Windows Media.
     Asf,
@@ -155,7 +155,7 @@ pub enum Container {
     MpegPs,
     /// FLAC without a container.
     Flac,
-    /// WAV.
+    /// RIFF WAVE audio.
     Wav,
     /// None of the above.
     Unknown,
@@ -269,7 +269,7 @@ impl FromStr for Verdict {
 /// "By this wall time, this many bytes of the segment had arrived."
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// Wall time.
+    /// Arrival of the byte before `offset`, wall clock.
     pub at: Ms,
     /// Bytes from the start of the segment.
     pub offset: u64,
@@ -278,11 +278,11 @@ pub struct Mark {
 /// A segment, as the catalog knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Row id.
+    /// Primary key of the segment.
     pub id: SegmentId,
-    /// The same on every machine.
+    /// UUID of the segment; equal in all catalogs that it is merged into.
     pub uuid: Uuid,
-    /// Whose.
+    /// Hall that was recorded.
     pub hall: HallId,
     /// From which connection; `None`: adopted from disk.
     pub connection: Option<ConnectionId>,
@@ -356,9 +356,9 @@ const CLOCK_SLACK_MS: i64 = 10_000;
 /// One life of a source on a stream, as the catalog knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionRecord {
-    /// Row id.
+    /// Primary key of the connection.
     pub id: ConnectionId,
-    /// Whose.
+    /// Hall that was recorded.
     pub hall: HallId,
     /// On which stream.
     pub stream: Option<StreamId>,

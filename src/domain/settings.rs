@@ -12,25 +12,25 @@ use super::time::{HOUR, MINUTE, SECOND};
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Settings {
-    /// `[record]`
+    /// Section `[record]`
     pub record: Record,
     /// `[assemble]`
     pub assemble: Assemble,
-    /// `[prune]`
+    /// Section `[prune]`
     pub prune: Prune,
-    /// `[list]`
+    /// Section `[list]`
     pub list: List,
-    /// `[disk]`
+    /// Section `[disk]`
     pub disk: Disk,
-    /// `[refresh]`
+    /// Section `[refresh]`
     pub refresh: Refresh,
-    /// `[web]`
+    /// Section `[web]`
     pub web: Web,
-    /// `[notify]`
+    /// Section `[notify]`
     pub notify: Notify,
 }
 
-/// Taping.
+/// Settings of recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The source of halls that name none.
@@ -94,7 +94,7 @@ impl FromStr for AssemblyContainer {
     }
 }
 
-/// Joining.
+/// Settings of joining.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assemble {
     /// What joined files are.
@@ -178,7 +178,7 @@ impl Default for List {
     }
 }
 
-/// Space.
+/// Settings of free disk space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
     /// Kept free: below it assembly pauses and what may be pruned is pruned.
@@ -209,7 +209,7 @@ impl Default for Refresh {
     }
 }
 
-/// The page.
+/// Settings of the web page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Web {
     /// Where it listens; `None`: there is none.

@@ -35,19 +35,19 @@ impl Sniff {
 pub enum NotMedia {
     /// Nothing at all.
     Empty,
-    /// A web page.
+    /// An HTML page.
     Html,
     /// A list of addresses (M3U, PLS, HLS).
     Playlist,
     /// A Windows Media redirect file: the stream itself is behind `mmsh://`.
     AsxRedirect,
-    /// Other XML.
+    /// XML of another kind.
     Xml,
-    /// JSON.
+    /// A JSON text.
     Json,
-    /// Other text.
+    /// Text of another kind.
     Text,
-    /// A picture.
+    /// A still image (JPEG, PNG, GIF).
     Picture,
 }
 

@@ -11,15 +11,15 @@ use super::time::Ms;
 pub struct Talk {
     /// Row id: what the user types.
     pub id: TalkId,
-    /// Conference.
+    /// Event that the talk belongs to.
     pub event: EventId,
-    /// Where.
+    /// Hall in which it takes place.
     pub hall: HallId,
     /// What makes it the same talk at the next import: UID and recurrence id, or hall, start and title.
     pub match_key: String,
     /// UID of the calendar, where it has one.
     pub uid: Option<String>,
-    /// Title.
+    /// Title of the talk.
     pub title: String,
     /// Speakers, in order.
     pub speakers: Vec<String>,

@@ -11,7 +11,7 @@ use crate::domain::text::{one_line, shortened};
 /// Where a schedule, a schedule.xml or a halls file is.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Place {
-    /// `-`.
+    /// `-`: the schedule is read from standard input.
     StandardInput,
     /// A file, by its absolute path.
     File(PathBuf),

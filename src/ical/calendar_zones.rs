@@ -41,14 +41,14 @@ pub struct CalendarZones<'a> {
 pub struct Place<'a> {
     /// UID or title.
     pub talk: &'a str,
-    /// From 1.
+    /// Line of the file, from 1.
     pub line: usize,
 }
 
 /// A moment with the zone it was written in.
 #[derive(Clone, Debug)]
 pub struct Moment {
-    /// As written.
+    /// The time as written.
     pub written: WrittenTime,
     /// UTC for one in UTC.
     pub zone: Zone,

@@ -15,7 +15,7 @@ use crate::domain::text::{one_line, paragraphs, shortened};
 /// What a property of a VEVENT is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
-    /// UID.
+    /// Property UID.
     Uid,
     /// SUMMARY, as text of one line.
     Summary,
@@ -29,27 +29,27 @@ pub enum Key {
     AltDescription,
     /// STATUS, in capitals.
     Status,
-    /// URL.
+    /// Property URL.
     Url,
     /// TZID as a property of its own.
     Zone,
-    /// DTSTART.
+    /// Property DTSTART.
     Start,
-    /// DTEND.
+    /// Property DTEND.
     End,
-    /// DURATION.
+    /// Property DURATION.
     Duration,
     /// RECURRENCE-ID; `flag`: RANGE=THISANDFUTURE.
     RecurrenceId,
-    /// RRULE.
+    /// Property RRULE.
     Rule,
-    /// RDATE.
+    /// Property RDATE.
     Date,
-    /// EXDATE.
+    /// Property EXDATE.
     Except,
-    /// EXRULE.
+    /// Property EXRULE.
     ExceptRule,
-    /// SEQUENCE.
+    /// Property SEQUENCE.
     Sequence,
     /// LAST-MODIFIED.
     Modified,
@@ -83,7 +83,7 @@ impl Key {
 /// One property of a VEVENT. Kept small: a calendar of empty entries must not cost a multiple of its length.
 #[derive(Clone, Debug)]
 pub struct Field {
-    /// Which one.
+    /// Which property it is.
     pub key: Key,
     /// See [`Key::RecurrenceId`].
     pub flag: bool,

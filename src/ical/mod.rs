@@ -108,7 +108,7 @@ pub enum CalendarError {
         talk: String,
         /// Where it stands.
         line: usize,
-        /// What to do.
+        /// What the user can do about it.
         fix: String,
     },
 }

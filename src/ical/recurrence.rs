@@ -32,7 +32,7 @@ pub struct Wanted {
     pub from: NaiveDateTime,
     /// Last instant, exclusive.
     pub until: NaiveDateTime,
-    /// Most dates.
+    /// Most dates to give.
     pub max: usize,
 }
 

@@ -8,15 +8,15 @@ use crate::domain::text::shortened;
 /// FREQ, from the coarsest to the finest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Frequency {
-    /// Each year.
+    /// Once each year.
     Yearly,
-    /// Each month.
+    /// Once each month.
     Monthly,
-    /// Each week.
+    /// Once each week.
     Weekly,
-    /// Each day.
+    /// Once each day.
     Daily,
-    /// Each hour.
+    /// Once each hour.
     Hourly,
     /// Each minute.
     Minutely,
@@ -24,7 +24,7 @@ pub enum Frequency {
     Secondly,
 }
 
-/// UNTIL.
+/// Part UNTIL of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
     /// An instant in UTC.
@@ -36,7 +36,7 @@ pub enum Until {
 /// A recurrence rule (RFC 5545, 3.3.10). Lists are empty where the rule has no such part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// FREQ.
+    /// Part FREQ of a rule.
     pub frequency: Frequency,
     /// INTERVAL, at least 1.
     pub interval: u32,
@@ -56,11 +56,11 @@ pub struct Rule {
     pub month_days: Vec<i32>,
     /// BYDAY: the number (0: every one) and the weekday.
     pub days: Vec<(i32, Weekday)>,
-    /// BYHOUR.
+    /// Part BYHOUR of a rule.
     pub hours: Vec<i32>,
-    /// BYMINUTE.
+    /// Part BYMINUTE of a rule.
     pub minutes: Vec<i32>,
-    /// BYSECOND.
+    /// Part BYSECOND of a rule.
     pub seconds: Vec<i32>,
     /// BYSETPOS, 1 to 366 or -366 to -1.
     pub positions: Vec<i32>,

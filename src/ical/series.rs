@@ -37,7 +37,7 @@ pub struct Date {
 /// Whether a VEVENT of its own changes a date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// None does.
+    /// No VEVENT changes it.
     None,
     /// That one stands for it: its place in the calendar.
     By(usize),
@@ -48,7 +48,7 @@ pub enum Change {
 /// A series as it was read.
 #[derive(Debug, Default)]
 pub struct Series {
-    /// Rising.
+    /// Dates in rising order.
     pub dates: Vec<Date>,
     /// For people, without line.
     pub notes: Vec<String>,
@@ -59,7 +59,7 @@ pub struct Series {
 /// All that the dates of a VEVENT depend on.
 #[derive(Debug)]
 pub struct SeriesReader<'r, 'z, 'a> {
-    /// The VEVENT.
+    /// The VEVENT that recurs.
     pub event: &'r RawEvent,
     /// Its DTSTART.
     pub start: &'r Moment,

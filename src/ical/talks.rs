@@ -448,7 +448,7 @@ impl<'a> Reader<'a> {
 /// When a VEVENT is.
 #[derive(Clone)]
 struct Timed {
-    /// UTC.
+    /// The start, in UTC.
     start: NaiveDateTime,
     zone: Zone,
     length: Length,

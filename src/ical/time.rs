@@ -5,11 +5,11 @@ use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
 /// A moment as a calendar writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WrittenTime {
-    /// A day.
+    /// A date without a time (VALUE=DATE).
     Date(NaiveDate),
     /// A local time: its zone stands elsewhere.
     Local(NaiveDateTime),
-    /// UTC.
+    /// A time in UTC (suffix Z).
     Utc(NaiveDateTime),
 }
 

@@ -51,24 +51,24 @@ impl WallClock for Offset {
 /// STANDARD or DAYLIGHT, as written.
 #[derive(Clone, Debug, Default)]
 pub struct Observance {
-    /// DTSTART.
+    /// DTSTART of the observance, local time.
     pub start: Option<NaiveDateTime>,
     /// TZOFFSETFROM, seconds.
     pub from: Option<i32>,
     /// TZOFFSETTO, seconds.
     pub to: Option<i32>,
-    /// RRULE.
+    /// Property RRULE of the observance.
     pub rules: Vec<String>,
-    /// RDATE.
+    /// Property RDATE of the observance.
     pub dates: Vec<WrittenTime>,
 }
 
 /// Years of a calendar's times, both inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Years {
-    /// First.
+    /// The first year.
     pub first: i32,
-    /// Last.
+    /// The last year.
     pub last: i32,
 }
 

@@ -36,8 +36,8 @@ pub fn spawn(program: &'static str, args: &[OsString]) -> Result<(Child, ChildSt
     start(program, args, Stdio::null()).map(|(child, _, stdout)| (child, stdout))
 }
 
-/// The same with its standard input as a pipe too. Both must be worked at by different threads: it does not read while
-/// nobody takes what it writes.
+/// Starts a program as [`spawn`] does, with its standard input as a pipe too. Write and read on different threads: the
+/// program stops reading while its output is not taken.
 ///
 /// # Errors
 /// As [`spawn`].
@@ -105,7 +105,7 @@ fn start(program: &'static str, args: &[OsString], stdin: Stdio) -> Result<(Chil
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(fail(io::Error::other("no pipe")));
     };
-    // Owned at once: if there is no thread to be had, dropping it ends the child.
+    // Owned at once: if cannot start a thread, dropping it ends the child.
     let mut child = Child { inner: child, stderr: None };
     let reader = std::thread::Builder::new().name("stderr".to_owned()).spawn(move || tail(stderr)).map_err(fail)?;
     child.stderr = Some(reader);

@@ -28,7 +28,7 @@ pub struct Undecodable {
     pub track: u32,
     /// From here, milliseconds from the start of the file.
     pub from_ms: i64,
-    /// To here.
+    /// End of the range, milliseconds.
     pub to_ms: i64,
 }
 

@@ -31,7 +31,7 @@ pub struct TrackSelection {
     pub adts: bool,
 }
 
-/// One packet.
+/// One demultiplexed packet with its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Demuxed {
     /// What plans know of it. `track` counts the picks from 1; times are in the segment's own clock.
@@ -40,7 +40,7 @@ pub struct Demuxed {
     pub ordinal: u64,
     /// Samples to drop at its end, nanoseconds (Opus).
     pub discard_padding_ns: Option<i64>,
-    /// Its bytes.
+    /// Payload of the packet.
     pub payload: Vec<u8>,
 }
 
@@ -413,7 +413,7 @@ impl Demux {
 #[derive(Clone, Copy, Debug, Default)]
 struct BlockInfo {
     key: Option<bool>,
-    /// In ticks.
+    /// Duration from BlockDuration, in ticks of the file's TimestampScale.
     duration: Option<u64>,
     padding_ns: Option<i64>,
 }

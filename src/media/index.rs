@@ -15,6 +15,7 @@ use super::probe::{PacketPlace, Probe, ProbedStream, probe};
 use super::{CancellationToken, MediaError, Result};
 use crate::domain::media::{ClockRange, EDGE_MS, MediaIndex, MediaSpan, Packet, Track, TrackKind};
 use crate::domain::segment::Mark;
+use crate::plan::anchor::Anchor;
 use crate::plan::stretches::TrackStretches;
 
 pub use packet_windows::windows;
@@ -427,11 +428,9 @@ fn arrivals(
     out
 }
 
-/// Sets each span's offset to the smallest (arrival - media time) that the marks show. The smallest,
-/// since a server that sends the last ten seconds at once, or a network that pauses, only makes media
-/// arrive later than it was made.
+/// Sets each span's offset to the wall time of media time 0 that the marks show (see [`Anchor`]).
 fn anchor(spans: &mut [MediaSpan], arrivals: &[(u64, i64)], clock_ranges: &[ClockRange], marks: &[Mark], bytes: u64) {
-    let mut samples: Vec<Option<i64>> = vec![None; spans.len()];
+    let mut anchors = vec![Anchor::default(); spans.len()];
     let mut next = arrivals.iter().peekable();
     // The span that the last arrived media belongs to, and how far it reached.
     let mut reached: Option<(usize, i64)> = None;
@@ -449,10 +448,10 @@ fn anchor(spans: &mut [MediaSpan], arrivals: &[(u64, i64)], clock_ranges: &[Cloc
             };
         }
         if let Some((span, end)) = reached {
-            let sample = mark.at.0.saturating_sub(end);
-            samples[span] = Some(samples[span].map_or(sample, |s: i64| s.min(sample)));
+            anchors[span].observe(mark.at, end);
         }
     }
+    let mut samples: Vec<Option<i64>> = anchors.iter().map(|anchor| anchor.zero().map(|zero| zero.0)).collect();
     // A span that no mark fell into lies beside its neighbour: on the same clock where it has the same,
     // else directly before or after it.
     // Parts lie two holes apart, so that one of them is room for codec delays.

@@ -14,7 +14,7 @@ use crate::domain::media::TrackKind;
 /// What is in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inspected {
-    /// Its size.
+    /// Size of the file in bytes.
     pub bytes: u64,
     /// SHA-256 of it.
     pub sha256: [u8; 32],

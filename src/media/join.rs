@@ -29,7 +29,7 @@ pub const TEMP_SUFFIX: &str = ".part";
 /// What a plan is carried out on.
 #[derive(Clone, Debug)]
 pub struct JoinJob {
-    /// The plan.
+    /// The edit list to carry out.
     pub plan: EditList,
     /// Where the segments of its pieces are, with what is known of them.
     pub sources: HashMap<SegmentId, (PathBuf, MediaIndex)>,
@@ -184,7 +184,7 @@ pub fn publish_checked<T>(
     let (bytes, sha256) = check(&temp, &made)?;
     std::fs::rename(&temp, target).map_err(at(target))?;
     guard.keep();
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))?;
+    crate::durable::sync_folder(dir).map_err(at(dir))?;
     Ok((made, bytes, sha256))
 }
 

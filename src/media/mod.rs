@@ -41,17 +41,17 @@ pub enum MediaError {
     /// It is there and could not be started.
     #[error("cannot start {program}: {source}")]
     Spawn {
-        /// Which.
+        /// Name of the program.
         program: &'static str,
-        /// Why.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     File {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// ffmpeg could not make packets of the content.
@@ -65,15 +65,15 @@ pub enum MediaError {
     /// ffmpeg or ffprobe was killed, or crashed: that says nothing about the content. Try again later.
     #[error("{program} died ({how})")]
     Died {
-        /// Which.
+        /// Name of the program.
         program: &'static str,
-        /// Of what.
+        /// Signal or exit status that ended it.
         how: String,
     },
     /// The file is not the one that was indexed: index it again.
     #[error("{path} does not match its index: {detail}")]
     Stale {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
         /// What differs.
         detail: String,
@@ -81,7 +81,7 @@ pub enum MediaError {
     /// A finished file is not what was written into it: it cannot be relied on.
     #[error("{path} is unsound: {detail}")]
     Unsound {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong with it.
         detail: String,

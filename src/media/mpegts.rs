@@ -14,6 +14,9 @@ use std::fmt;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
+use crate::domain::pts::{PTS_HZ, PTS_WRAP, nearest};
+use crate::plan::anchor::CLOCK_JUMP_MS;
+
 pub use parameter_sets::{BEFORE_TICKS, ParameterSets, lacks_keyframe};
 pub use resync::PacketSync;
 pub use tail::{CompleteTail, complete_tail};
@@ -22,13 +25,13 @@ pub use tail::{CompleteTail, complete_tail};
 pub const PACKET: usize = 188;
 
 /// Ticks of the clock in a second.
-pub const TICKS: i64 = 90_000;
+pub const TICKS: i64 = PTS_HZ;
 
 /// The clock has 33 bits.
-const WRAP: i64 = 1 << 33;
+const WRAP: i64 = PTS_WRAP;
 
 /// A step of the clock that is larger than this is another clock. Ticks.
-const JUMP: i64 = 10 * TICKS;
+const JUMP: i64 = CLOCK_JUMP_MS * TICKS / 1000;
 
 /// A stream that began nothing in so many bytes after a cut is not waited for.
 const SLACK: u64 = 4 << 20;
@@ -232,11 +235,8 @@ impl Scan {
             self.end = raw;
             return raw;
         };
-        let mut step = (raw - last).rem_euclid(WRAP);
-        if step > WRAP / 2 {
-            step -= WRAP;
-        }
-        let ticks = last + step;
+        let ticks = nearest(raw, last);
+        let step = ticks - last;
         self.last = Some(ticks);
         if step.abs() > JUMP {
             self.jumped = self.jumped.or(Some(self.end));

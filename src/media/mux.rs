@@ -30,7 +30,7 @@ pub struct FileInfo {
     pub title: String,
     /// Names and values.
     pub tags: Vec<(String, String)>,
-    /// In order.
+    /// Chapter marks in order of time.
     pub chapters: Vec<Chapter>,
     /// Wall time of its start.
     pub starts: Option<Ms>,
@@ -49,7 +49,7 @@ pub struct Block {
     pub key: bool,
     /// Samples to drop at its end, nanoseconds.
     pub discard_padding_ns: Option<i64>,
-    /// Its bytes.
+    /// Payload of the block.
     pub payload: Vec<u8>,
 }
 

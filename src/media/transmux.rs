@@ -14,11 +14,12 @@ use super::mux::Block;
 use super::track::TrackEntry;
 use super::{CancellationToken, MediaError, Result};
 use crate::domain::media::{ClockRange, Packet, TrackKind};
+use crate::plan::anchor::{CLOCK_JUMP_MS, PacketSteps, is_jump};
 
 /// What a recording is turned into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetFormat {
-    /// MPEG-TS.
+    /// MPEG transport stream (ISO 13818-1).
     MpegTs,
     /// WebM, and the type that a browser is told: `video/webm; codecs="vp8,vorbis"`.
     WebM(String),
@@ -37,9 +38,6 @@ pub struct ProbedHead {
 
 /// Two pieces of WebM begin at least so far apart, milliseconds: each key picture may begin one, and each block of sound.
 const MIN_SLICE_MS: i64 = 500;
-
-/// A step of the clock that is larger than this is another clock. Milliseconds.
-const JUMP_MS: i64 = 10_000;
 
 /// Looks at the first `bytes` of a recording. `adts`: it is AAC without a container. `None`: there is no media in them.
 ///
@@ -87,7 +85,7 @@ fn read_opening(demux: &mut Demux) -> Result<Option<ProbedHead>> {
 #[derive(Debug)]
 struct Times {
     first_ms: i64,
-    last_ms: i64,
+    steps: PacketSteps,
     /// From the first one to the last.
     at_ms: i64,
     length_ms: i64,
@@ -95,13 +93,11 @@ struct Times {
 
 impl Times {
     fn begin(pts_ms: i64) -> Self {
-        Self { first_ms: pts_ms, last_ms: pts_ms, at_ms: 0, length_ms: 0 }
+        Self { first_ms: pts_ms, steps: PacketSteps::default(), at_ms: 0, length_ms: 0 }
     }
 
     fn take(&mut self, pts_ms: i64, duration_ms: i64) {
-        let step = pts_ms - self.last_ms;
-        self.last_ms = pts_ms;
-        self.at_ms += if step.abs() > JUMP_MS { 0 } else { step };
+        self.at_ms += self.steps.step(pts_ms);
         self.length_ms = self.length_ms.max(self.at_ms + duration_ms.max(0));
     }
 }
@@ -248,12 +244,12 @@ impl Webm {
         let last_cut = self.cuts.last().map(|cut| cut.ticks);
         if leads {
             let step = self.last_ms.map_or(0, |last| pts_ms - last);
-            if last_cut.is_some() && step.abs() > JUMP_MS {
+            if last_cut.is_some() && is_jump(step) {
                 // A cut follows at the next key picture, which need not be this one.
                 self.jumped.get_or_insert(self.end_ms);
                 self.end_ms = pts_ms;
             }
-            if (1..JUMP_MS).contains(&step) && (self.step_ms == 0 || step < self.step_ms) {
+            if (1..CLOCK_JUMP_MS).contains(&step) && (self.step_ms == 0 || step < self.step_ms) {
                 self.step_ms = step;
             }
             self.last_ms = Some(pts_ms);

@@ -72,7 +72,7 @@ type Sent = (Message, InFlight);
 /// The hook has taken a joined file. It counts as under way until this is dropped: after it was written down.
 #[derive(Debug)]
 pub struct HookAccepted {
-    /// Which.
+    /// Assembly whose file the hook has accepted.
     pub assembly: AssemblyId,
     _under_way: InFlight,
 }
@@ -91,7 +91,7 @@ impl Dispatcher {
     /// reconciled; `taken` hears of each joined file that the hook has taken. The thread ends when the process does.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// When cannot start a thread.
     pub fn start(
         settings: &Notify,
         sender: &Sender,
@@ -156,7 +156,7 @@ impl Dispatcher {
         for channel in &self.channels {
             if let Err(e) = channel.try_send((message.clone(), self.messages.one_more())) {
                 let why = if matches!(e, TrySendError::Full(_)) { "too many wait" } else { "nobody sends any more" };
-                tracing::warn!("a message is lost, {why}: {}", message.text);
+                tracing::warn!("message dropped, {why}: {}", message.text);
             }
         }
         self.hand_over(message);
@@ -168,7 +168,10 @@ impl Dispatcher {
         if let Some(hook) = self.hook.as_ref().filter(|_| has_file)
             && hook.send((message.clone(), self.files.one_more())).is_err()
         {
-            tracing::warn!("nobody runs the hook any more; it gets this at the next start: {}", message.text);
+            tracing::warn!(
+                "the notification thread has ended; notify.on_talk_done is called at the next start: {}",
+                message.text
+            );
         }
     }
 
@@ -234,7 +237,7 @@ async fn deliver(how: Channel, mut queue: mpsc::Receiver<Sent>, sender: Sender) 
         }
         let message = together(&waiting);
         if let Err(why) = how.send(&message, &sender).await {
-            tracing::error!("{}: {why}; not told: {}", how.name(), message.text);
+            tracing::error!("{}: {why}; message not delivered: {}", how.name(), message.text);
         }
         drop(under_way);
     }

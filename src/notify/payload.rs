@@ -35,7 +35,8 @@ pub fn json(message: &Message, sender: &Sender) -> Value {
     out
 }
 
-/// The same for the environment of a command. Values hold what strangers wrote, and no NUL.
+/// Environment variables of a command: the fields of the JSON payload as `STREAMRIP_*` names and their values. Values
+/// contain text from strangers; NUL bytes are removed.
 pub(super) fn variables(message: &Message, sender: &Sender) -> Vec<(&'static str, String)> {
     let mut out = vec![
         ("STREAMRIP_TOPIC", message.topic.as_str().to_owned()),

@@ -21,7 +21,7 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(1800);
 /// Why a request failed, without the address: that may be a secret.
 #[derive(Debug)]
 pub(super) struct DeliveryError {
-    /// For people.
+    /// Error text for the log.
     pub why: String,
     /// The server has understood, and will not have it.
     pub for_good: bool,
@@ -57,7 +57,7 @@ fn reason(e: &reqwest::Error) -> String {
     shortened(&one_line(&text), 200)
 }
 
-/// One try.
+/// Sends one request without retrying.
 pub(super) async fn once(url: &str, body: &Value) -> Result<(), DeliveryError> {
     let passing = |why| DeliveryError { why, for_good: false };
     let request = client(url).map_err(passing)?.post(url).header("content-type", "application/json");

@@ -21,9 +21,9 @@ pub const REFRESH_MS: i64 = 6 * MINUTE;
 /// A hall that is to be taped now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HallFact {
-    /// Which.
+    /// Hall that is recorded.
     pub hall: HallId,
-    /// Its name.
+    /// Name of the hall.
     pub name: String,
     /// Name of its event.
     pub event: String,

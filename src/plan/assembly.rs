@@ -25,7 +25,7 @@ use crate::domain::time::Ms;
 /// What a plan is made from.
 #[derive(Clone, Debug)]
 pub struct AssemblyInputs<'a> {
-    /// The talk.
+    /// The talk that is assembled.
     pub talk: &'a Talk,
     /// Name of its event.
     pub event: &'a str,
@@ -74,7 +74,7 @@ pub struct TrackClip {
 pub struct Clip {
     /// The segment.
     pub segment: SegmentId,
-    /// Per track.
+    /// What is used of each track.
     pub tracks: Vec<TrackClip>,
     /// Added to the segment's clock to get the assembly's, milliseconds.
     pub shift_ms: i64,
@@ -121,7 +121,7 @@ impl fmt::Display for MissingMedia {
 /// A segment that touches the window and is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectedSegment {
-    /// Which.
+    /// Segment that is not used.
     pub segment: SegmentId,
     /// Why, for people.
     pub reason: String,
@@ -134,7 +134,7 @@ pub struct RejectedSegment {
 pub struct Chapter {
     /// Where in the assembly, milliseconds.
     pub at_ms: i64,
-    /// Its name.
+    /// Title that players show.
     pub title: String,
 }
 
@@ -143,7 +143,7 @@ pub struct Chapter {
 pub struct EditList {
     /// Title of the file.
     pub title: String,
-    /// Tracks.
+    /// Tracks of the output file.
     pub tracks: Vec<OutTrack>,
     /// A segment that has all the tracks: their heads are taken from it.
     pub template: Option<SegmentId>,
@@ -156,7 +156,7 @@ pub struct EditList {
     /// Packets from the middle of segments that would show a seam better: segment, from, to, in its own clock.
     /// With them as windows of its index, the plan should be made anew.
     pub wanted: Vec<(SegmentId, i64, i64)>,
-    /// In order.
+    /// Chapter marks in order of time.
     pub chapters: Vec<Chapter>,
     /// Names and values of tags.
     pub tags: Vec<(String, String)>,

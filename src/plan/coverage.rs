@@ -36,7 +36,7 @@ const EDGE_MS: i64 = 100;
 /// Everything that is known around one talk.
 #[derive(Clone, Copy, Debug)]
 pub struct TalkFacts<'a> {
-    /// The talk.
+    /// The talk that is reported on.
     pub talk: &'a Talk,
     /// Its slot with padding.
     pub window: Interval,

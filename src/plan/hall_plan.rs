@@ -24,7 +24,7 @@ pub enum StreamOrigin {
     Command,
     /// The halls file.
     HallsFile,
-    /// A VEVENT.
+    /// Named by a VEVENT of the schedule.
     Schedule,
 }
 
@@ -54,9 +54,9 @@ impl FromStr for StreamOrigin {
 /// A hall as the catalog has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownHall {
-    /// Row id.
+    /// Primary key of the hall.
     pub id: HallId,
-    /// Name.
+    /// Name of the hall.
     pub name: String,
     /// Other names, sorted.
     pub aliases: Vec<String>,
@@ -75,7 +75,7 @@ pub struct KnownHall {
 /// A stream in use as the catalog has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownStream {
-    /// Row id.
+    /// Primary key of the stream.
     pub id: StreamId,
     /// Whole address.
     pub url: String,
@@ -88,7 +88,7 @@ pub struct KnownStream {
 pub struct PlannedHall {
     /// Its row, where it has one.
     pub known: Option<HallId>,
-    /// Name.
+    /// Name of the hall.
     pub name: String,
     /// Other names, sorted.
     pub aliases: Vec<String>,

@@ -39,7 +39,7 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// Bytes came.
+    /// Records that bytes arrived at `now`, milliseconds of the monotonic clock.
     pub fn arrived(&mut self, now: i64) {
         let silence = self.last.map_or(0, |last| (now - last).max(0));
         self.last = Some(now);
@@ -54,7 +54,7 @@ impl Arrivals {
         *longest = (*longest).max(u32::try_from(silence).unwrap_or(u32::MAX));
     }
 
-    /// The same stream on another connection: the time between the two says nothing.
+    /// State for a new connection to the same stream: the pause between the two connections is not counted as silence.
     #[must_use]
     pub fn reconnected(mut self) -> Self {
         self.last = None;

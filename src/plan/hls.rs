@@ -24,13 +24,14 @@ const BEHIND_MS: i64 = 120 * SECOND;
 /// Between two readings of a playlist, at least. Milliseconds.
 const RELOAD_MIN_MS: i64 = 200;
 
-/// And at most. Milliseconds.
+/// Longest delay between two reloads of a playlist, milliseconds.
 const RELOAD_MAX_MS: i64 = 6 * SECOND;
 
 /// A server may fail for so long in any case. Milliseconds.
 const PATIENCE_MIN_MS: i64 = 6 * SECOND;
 
-/// And not for longer: a tape calls a stall of HLS after 30 s. Milliseconds.
+/// Longest outage of a server that is tolerated, milliseconds. It is below the 30 s after which a tape ends a stalled
+/// HLS connection.
 const PATIENCE_MAX_MS: i64 = 28 * SECOND;
 
 /// Sound that stands apart may bring nothing for so long in any case, and its playlist may be missing for as long at most.

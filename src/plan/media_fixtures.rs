@@ -29,7 +29,7 @@ pub(crate) fn original(seconds: i64, content: Content, video: bool) -> Vec<Packe
 /// Where packets repeat.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Content {
-    /// Nowhere.
+    /// Every packet is unique.
     Unique,
     /// Everywhere between these times.
     Still(i64, i64),

@@ -3,7 +3,9 @@
 //! reasons.
 
 pub mod alarms;
+pub mod anchor;
 pub mod assembly;
+pub mod backdating;
 pub mod backoff;
 pub mod clock_watch;
 pub mod coverage;
@@ -29,6 +31,7 @@ pub mod rate_limit;
 pub mod reconcile;
 pub mod refresh_guard;
 pub mod retention;
+pub mod same_hall;
 pub mod schedule_diff;
 pub mod schedule_warnings;
 pub mod seam;

@@ -9,7 +9,7 @@ use crate::domain::time::{MINUTE, SECOND};
 /// What is told of a talk and its file.
 #[derive(Clone, Copy, Debug)]
 pub struct Film<'a> {
-    /// The talk.
+    /// The talk that is described.
     pub talk: &'a Talk,
     /// Name of its event.
     pub event: &'a str,

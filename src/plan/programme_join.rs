@@ -28,7 +28,7 @@ pub enum By {
 }
 
 impl By {
-    /// For people.
+    /// The sign, for people.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -19,7 +19,7 @@ pub struct Candidate<'a> {
 /// What a talk's assembly did with a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TalkUse {
-    /// The talk.
+    /// Talk that the segment belongs to.
     pub talk: TalkId,
     /// Its slot with padding: what lies outside all of them is in no assembly.
     pub window: Interval,

@@ -24,18 +24,18 @@ pub enum Step {
     Start(WantedTape),
     /// Tell a running tape of another end or other handovers.
     Retarget {
-        /// Whose.
+        /// Hall whose tape changes.
         hall: HallId,
-        /// New end.
+        /// New end of the recording.
         until: Ms,
         /// New handovers.
         boundaries: Vec<Ms>,
     },
     /// End a tape at once.
     Stop {
-        /// Whose.
+        /// Hall whose tape stops.
         hall: HallId,
-        /// Why.
+        /// Reason that is recorded with the connection.
         reason: EndReason,
     },
 }

@@ -31,7 +31,7 @@ impl Objections {
 /// Talks to come that would lose the streams of their hall.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LostHall {
-    /// For people.
+    /// The reason, for people.
     pub reason: String,
     /// Which talks.
     pub talks: Vec<TalkId>,
@@ -123,7 +123,7 @@ pub fn hold_halls(diff: &mut Diff, known: &[KnownTalk], halls: &HallPlan, lost: 
 /// An event of the catalog, as far as it is needed to recognise it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownEvent {
-    /// Name.
+    /// Name of the event.
     pub name: String,
     /// UIDs of its talks.
     pub uids: HashSet<String>,

@@ -30,7 +30,7 @@ pub struct OldSegment<'a> {
 /// The file of a talk, as a segment sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TalkFile {
-    /// Which.
+    /// Assembly that the file belongs to.
     pub assembly: AssemblyId,
     /// When it was made.
     pub made: Ms,
@@ -68,11 +68,11 @@ pub fn segment_may_go(old: &OldSegment<'_>, keep_ms: i64, now: Ms) -> bool {
 /// The file of a talk that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OldFile {
-    /// Which.
+    /// Assembly that the file belongs to.
     pub assembly: AssemblyId,
     /// When it was made.
     pub made: Ms,
-    /// Its size.
+    /// Size of the file in bytes.
     pub bytes: u64,
     /// It is about to be made anew, or waits for the user's hook, so it does not go yet; its size counts.
     pub changes: bool,

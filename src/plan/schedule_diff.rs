@@ -18,17 +18,17 @@ use crate::domain::time::Ms;
 /// A talk of the schedule as the catalog has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownTalk {
-    /// Row id.
+    /// Primary key of the talk.
     pub id: TalkId,
     /// See [`TalkRow::match_key`].
     pub match_key: String,
-    /// UID.
+    /// UID of the talk in the calendar.
     pub uid: Option<String>,
-    /// Where.
+    /// Hall of the talk.
     pub hall: HallId,
-    /// Title.
+    /// Title of the talk.
     pub title: String,
-    /// Speakers.
+    /// Names of the speakers.
     pub speakers: Vec<String>,
     /// As scheduled, without the user's extension.
     pub slot: Interval,
@@ -36,7 +36,7 @@ pub struct KnownTalk {
     pub status: TalkStatus,
     /// Must not be recorded.
     pub opted_out: bool,
-    /// Its page.
+    /// Address of the talk's web page.
     pub page_url: Option<String>,
 }
 
@@ -45,13 +45,13 @@ pub struct KnownTalk {
 pub struct TalkRow {
     /// `uid:` with UID and recurrence id where that is unique, else `slot:` with hall, start and title.
     pub match_key: String,
-    /// UID.
+    /// UID of the talk in the calendar.
     pub uid: Option<String>,
     /// Place in [`HallPlan::halls`].
     pub hall: usize,
-    /// Title.
+    /// Title of the talk.
     pub title: String,
-    /// Speakers.
+    /// Names of the speakers.
     pub speakers: Vec<String>,
     /// As scheduled.
     pub slot: Interval,
@@ -59,7 +59,7 @@ pub struct TalkRow {
     pub status: TalkStatus,
     /// Must not be recorded.
     pub opted_out: bool,
-    /// Its page.
+    /// Address of the talk's web page.
     pub page_url: Option<String>,
 }
 
@@ -80,7 +80,7 @@ macro_rules! change_kinds {
 }
 
 change_kinds! {
-    /// New.
+    /// The talk is new in the schedule.
     Added = "added",
     /// Another time or length.
     Moved = "moved",
@@ -104,7 +104,7 @@ change_kinds! {
     Speakers = "speakers",
     /// Another page.
     Page = "page",
-    /// The same talk with another UID.
+    /// The UID changed; hall, time and title identify the talk.
     Uid = "uid",
 }
 
@@ -117,7 +117,7 @@ impl fmt::Display for ChangeKind {
 /// One change of one talk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Sort.
+    /// Kind of change.
     pub kind: ChangeKind,
     /// What it was, for people.
     pub before: Option<String>,

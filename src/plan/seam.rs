@@ -46,7 +46,7 @@ pub enum Method {
     Clock,
     /// By the times of arrival.
     Arrival,
-    /// Not at all.
+    /// Nothing showed how the segments meet.
     None,
 }
 
@@ -100,7 +100,8 @@ pub struct Seam {
 
 /// Clocks of arrival that differ by less than this may be equal clocks.
 const CLOCK_MS: i64 = 2000;
-/// And by less than this where the times of the second follow those of the first.
+/// Clock offsets of two segments may differ by less than this, milliseconds, where the second one's timestamps continue
+/// the first one's: an encoder that is too slow drifts from the wall clock.
 const DRIFT_MS: i64 = 30_000;
 /// Equal clocks differ by at most this: Matroska's rounding, and guesses at the start of a dump.
 const SAME_CLOCK_MS: i64 = 50;

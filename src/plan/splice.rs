@@ -9,15 +9,13 @@ use std::collections::{HashSet, VecDeque};
 
 use crate::domain::media::Packet;
 use crate::domain::time::SECOND;
+use crate::plan::anchor::{CLOCK_JUMP_MS, is_jump};
 
 /// Packets of this time are remembered, milliseconds: so far a server reaches back.
 const REMEMBERED_MS: i64 = 90 * SECOND;
 
 /// A connection may begin so long before all that is remembered, where that is little. Milliseconds.
 const BEFORE_MS: i64 = 20 * SECOND;
-
-/// A step of the clock inside a segment that is larger than this is another clock, or a gap. Milliseconds.
-const JUMP_MS: i64 = 10 * SECOND;
 
 /// A packet that begins so soon after the last one is its next one. Milliseconds.
 const NEXT_MS: i64 = 300;
@@ -73,7 +71,7 @@ impl Splice {
         let at = packet.pts_ms;
         let id = (packet.track, at, packet.hash);
         if let (Mode::Flow { .. }, Some(last)) = (self.mode, self.last_ms)
-            && (at - last).abs() > JUMP_MS
+            && is_jump(at - last)
         {
             self.mode = Mode::Key;
         }
@@ -98,7 +96,7 @@ impl Splice {
             if self.known.contains(&id) || at <= last - NEXT_MS * 10 {
                 return None;
             }
-            self.mode = if at - last <= JUMP_MS { Mode::Flow { from_ms: i64::MIN } } else { Mode::Key };
+            self.mode = if at - last <= CLOCK_JUMP_MS { Mode::Flow { from_ms: i64::MIN } } else { Mode::Key };
         }
         if self.mode == Mode::Key {
             if again || !(leads && packet.key) {

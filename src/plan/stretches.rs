@@ -39,20 +39,21 @@ impl TrackStretches {
         }
     }
 
-    /// Usual distance between packets, milliseconds: the median; 0 where there are not two.
-    fn packet_ms(&self) -> i64 {
+    /// So much of each hundred distances between packets is no longer than this, milliseconds; 0 where there are not two.
+    fn step_ms(&self, percent: usize) -> i64 {
         let mut times = self.times.clone();
         times.sort_unstable();
         let mut steps: Vec<i64> = times.windows(2).map(|w| w[1] - w[0]).filter(|step| *step > 0).collect();
         steps.sort_unstable();
-        steps.get(steps.len() / 2).copied().unwrap_or_default()
+        steps.get(steps.len() * percent / 100).copied().unwrap_or_default()
     }
 
     /// The stretches, by time.
     #[must_use]
     pub fn finish(&self, track: u32, kind: TrackKind) -> Vec<TrackStretch> {
-        let packet_ms = self.packet_ms();
-        let hole_ms = if kind == TrackKind::Video { HOLE_MS.max(SLOW_FRAMES * packet_ms) } else { HOLE_MS };
+        let packet_ms = self.step_ms(50);
+        // Of a screen that is shown, frames come when something changes: long pauses are usual there.
+        let hole_ms = if kind == TrackKind::Video { HOLE_MS.max(SLOW_FRAMES * self.step_ms(95)) } else { HOLE_MS };
         let mut sorted = self.found.clone();
         sorted.sort_unstable();
         let mut out: Vec<TrackStretch> = Vec::new();

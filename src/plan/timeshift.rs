@@ -22,7 +22,7 @@ const OTHER_CLOCK_MS: i64 = 120 * SECOND;
 /// A place in a segment where a chunk may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncPoint {
-    /// First byte.
+    /// Offset of the first byte of the keyframe's packet.
     pub byte: u64,
     /// Presentation time in the segment's clock, in microseconds: milliseconds would not tell pictures apart.
     pub media_us: i64,
@@ -48,7 +48,7 @@ impl SyncPoint {
 /// A segment as far as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentTimeline {
-    /// Which.
+    /// Segment that is described.
     pub segment: SegmentId,
     /// When its first byte came.
     pub opened: Ms,
@@ -70,7 +70,7 @@ pub struct SegmentTimeline {
 pub struct PlaylistEntry {
     /// Of which segment.
     pub segment: SegmentId,
-    /// First byte.
+    /// Offset of the first byte.
     pub from: u64,
     /// First byte after.
     pub to: u64,
@@ -163,8 +163,9 @@ pub fn is_over<'a>(timelines: impl IntoIterator<Item = &'a SegmentTimeline>, wit
     is_past(timelines.into_iter().any(|s| s.closed.is_none()), within, now)
 }
 
-/// The same where it is known whether such a segment `grows`. One that does is not waited for much longer: a recorder that
-/// died closes none, and one that lives may be in the next talk.
+/// True where nothing more will come, given whether a segment `grows` that could hold more. A growing segment is waited
+/// for no longer than `CONTINUATION_WAIT_MS` after the end: a recorder that died closes none, and one that runs may
+/// already record the next talk.
 #[must_use]
 pub fn is_past(grows: bool, within: Interval, now: Ms) -> bool {
     now.since(within.end) > CONTINUATION_WAIT_MS || (now >= within.end && !grows)

@@ -58,6 +58,10 @@ pub enum Fault {
     HalfMade,
     /// A file or folder that cannot be read.
     Unreadable,
+    /// A joined file does not parse to its end, or a track of it holds no media.
+    NoMedia,
+    /// A joined file presents less than the catalog says, or places of it cannot be decoded.
+    Unsound,
     /// SQLite finds the database damaged.
     Database,
     /// A row refers to one that is not there.
@@ -77,6 +81,8 @@ impl fmt::Display for Fault {
             Self::Unknown => "unknown-file",
             Self::HalfMade => "half-made",
             Self::Unreadable => "unreadable",
+            Self::NoMedia => "no-media",
+            Self::Unsound => "unsound",
             Self::Database => "database",
             Self::ForeignKey => "foreign-key",
         })

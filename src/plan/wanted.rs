@@ -13,7 +13,7 @@ use crate::domain::time::Ms;
 /// One uninterrupted recording that a hall needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedTape {
-    /// Where.
+    /// Hall that is to be recorded.
     pub hall: HallId,
     /// The union of the windows that touch.
     pub window: Interval,

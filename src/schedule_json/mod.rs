@@ -33,9 +33,9 @@ pub enum ScheduleJsonError {
     /// Not JSON, or cut off.
     #[error("line {line}, column {column}: {what}")]
     NotJson {
-        /// From 1.
+        /// Counted from 1.
         line: usize,
-        /// From 1.
+        /// Counted from 1.
         column: usize,
         /// The parser's words.
         what: String,

@@ -28,7 +28,7 @@ pub enum ScheduleXmlError {
     /// More than [`MAX_TALKS`].
     #[error("it has more than 100,000 talks")]
     TooManyTalks,
-    /// No bytes.
+    /// The file has no bytes.
     #[error("it is empty")]
     Empty,
     /// Neither UTF-8 nor readable as such.
@@ -37,9 +37,9 @@ pub enum ScheduleXmlError {
     /// Not well-formed.
     #[error("line {line}, column {column}: {what}")]
     NotXml {
-        /// From 1.
+        /// Line number, counted from 1.
         line: u32,
-        /// From 1.
+        /// Column number, counted from 1.
         column: u32,
         /// The parser's words.
         what: String,

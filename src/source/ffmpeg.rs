@@ -22,7 +22,7 @@ const PROTOCOLS: &str =
 /// Debian's package.
 const PACKAGE: &str = "ffmpeg";
 
-/// The source.
+/// Source that records with the ffmpeg program.
 #[derive(Clone, Debug)]
 pub struct FfmpegSource {
     program: PathBuf,
@@ -32,7 +32,7 @@ pub struct FfmpegSource {
 }
 
 impl FfmpegSource {
-    /// Of `PATH`.
+    /// Uses the ffmpeg that is found in `PATH`.
     #[must_use]
     pub fn new(log: Arc<dyn LineLog>) -> Self {
         Self::at("ffmpeg", log)

@@ -38,7 +38,7 @@ const QUEUE_ITEMS: usize = 32;
 /// A tape that throws away what it has read does so right after it has stopped us.
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The source.
+/// Source that records HLS (RFC 8216) without an external program.
 #[derive(Debug)]
 pub struct Hls {
     log: Arc<dyn LineLog>,

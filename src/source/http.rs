@@ -37,7 +37,7 @@ use crate::domain::stream_url::{StreamUrl, redact_text};
 /// So much is still taken after a stop: what a socket holds. A server that sends a file is faster than we are.
 const AFTER_STOP: usize = 4 << 20;
 
-/// The source.
+/// Source that records HTTP and Icecast streams without an external program.
 #[derive(Clone, Debug)]
 pub struct Http {
     client: Arc<Client>,

@@ -78,7 +78,7 @@ pub struct SourceEnd {
 pub struct OpenRequest {
     /// Whose tape asks: what one hall has taken, another has not.
     pub hall: HallId,
-    /// The stream.
+    /// Address of the stream.
     pub url: StreamUrl,
     /// Marks the source's lines in the log.
     pub label: String,

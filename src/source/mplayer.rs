@@ -15,7 +15,7 @@ use crate::domain::stream_url::StreamUrl;
 /// the block with what follows and writes it: a hole that shows as decoding errors (3 of 8 stops, measured).
 const BLOCK_BYTES: usize = 4096;
 
-/// The source.
+/// Source that records with the mplayer program.
 #[derive(Clone, Debug)]
 pub struct Mplayer {
     program: PathBuf,
@@ -23,7 +23,7 @@ pub struct Mplayer {
 }
 
 impl Mplayer {
-    /// Of `PATH`.
+    /// Uses the mplayer that is found in `PATH`.
     #[must_use]
     pub fn new(log: Arc<dyn LineLog>) -> Self {
         Self::at("mplayer", log)

@@ -84,7 +84,7 @@ pub(super) struct ConnectionStats {
     pub bytes: u64,
     pub first_byte: Option<Instant>,
     pub last_byte: Option<Instant>,
-    /// Likewise, of what passed for media: not of a page, though it comes again with every try.
+    /// Arrival of the last byte that passed for media. Error pages do not count, though each retry returns one.
     pub last_media: Option<Instant>,
     /// Since when media is recognised: the first byte's arrival.
     pub media_since: Option<Instant>,
@@ -149,7 +149,7 @@ impl Connection {
     /// Waits for its last byte.
     pub async fn over(&mut self) -> ConnectionEnd {
         (&mut self.over).await.unwrap_or_else(|_| {
-            tracing::error!("a connection's task failed");
+            tracing::error!("internal error: a connection's task failed");
             ConnectionEnd { reason: EndReason::SourceFailed, detail: Some("internal error".to_owned()), good: None }
         })
     }

@@ -88,37 +88,6 @@ pub fn make_dirs(data_dir: &Path, path: &Path) -> io::Result<File> {
     Ok(dir)
 }
 
-/// Gives a file below `data_dir` another name (both relative to it), so that the new name survives a power
-/// cut; the old one is gone then.
-///
-/// # Errors
-/// When it is not there, or the disk says no.
-pub fn rename(data_dir: &Path, from: &Path, to: &Path) -> io::Result<()> {
-    std::fs::rename(data_dir.join(from), data_dir.join(to))?;
-    sync_folder(data_dir, to)?;
-    sync_folder(data_dir, from)
-}
-
-/// Gives a file below `data_dir` a second name that survives a power cut. A second name that it has already
-/// is no fault.
-///
-/// # Errors
-/// When the file is not there, another one has that name, or the disk says no.
-pub fn hard_link(data_dir: &Path, from: &Path, to: &Path) -> io::Result<()> {
-    use std::os::unix::fs::MetadataExt as _;
-    let id = |path: &Path| data_dir.join(path).symlink_metadata().map(|m| (m.dev(), m.ino()));
-    match std::fs::hard_link(data_dir.join(from), data_dir.join(to)) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists || id(from)? != id(to)? => return Err(e),
-        _ => {}
-    }
-    sync_folder(data_dir, to)
-}
-
-fn sync_folder(data_dir: &Path, path: &Path) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    File::open(data_dir.join(folder))?.sync_all()
-}
-
 struct RealFile(File);
 
 impl DiskFile for RealFile {

@@ -18,7 +18,7 @@ pub enum TapeEvent {
     ConnectionOpened {
         /// The connection.
         connection: Uuid,
-        /// Whose.
+        /// Hall that is recorded.
         hall: HallId,
         /// To which stream.
         stream: StreamId,
@@ -33,7 +33,7 @@ pub enum TapeEvent {
     FirstByte {
         /// The connection.
         connection: Uuid,
-        /// When.
+        /// Time of the event (wall clock).
         at: Ms,
     },
     /// A file is about to be made: the row first, then the file.
@@ -42,7 +42,7 @@ pub enum TapeEvent {
         segment: Uuid,
         /// From which connection.
         connection: Uuid,
-        /// Whose.
+        /// Hall that is recorded.
         hall: HallId,
         /// Relative to the data directory.
         path: PathBuf,
@@ -55,11 +55,11 @@ pub enum TapeEvent {
     Progress {
         /// The segment.
         segment: Uuid,
-        /// New marks.
+        /// Marks that were added since the last event.
         marks: Vec<Mark>,
         /// Bytes in the file by now.
         bytes: u64,
-        /// Now.
+        /// Time of the event (wall clock).
         at: Ms,
     },
     /// The file is complete and synced.
@@ -80,7 +80,7 @@ pub enum TapeEvent {
         not_media: bool,
         /// Why it ended.
         reason: EndReason,
-        /// When.
+        /// Time of the event (wall clock).
         at: Ms,
     },
     /// The connection is over and its process was waited for.
@@ -93,7 +93,7 @@ pub enum TapeEvent {
         reason: EndReason,
         /// The source's own words, without passwords.
         detail: Option<String>,
-        /// When.
+        /// Time of the event (wall clock).
         at: Ms,
     },
     /// Trouble with the machine rather than with a stream: the disk is full, or works again.
@@ -102,7 +102,7 @@ pub enum TapeEvent {
         hall: HallId,
         /// True when it begins, false when writing works again.
         full: bool,
-        /// When.
+        /// Time of the event (wall clock).
         at: Ms,
     },
 }

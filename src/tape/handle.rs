@@ -26,7 +26,7 @@ use crate::source::Sources;
 /// What to tape, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TapeOrder {
-    /// Whose.
+    /// Hall that is recorded.
     pub hall: HallId,
     /// For messages.
     pub hall_name: String,
@@ -58,7 +58,7 @@ pub struct TapeOrder {
 /// What a tape needs.
 #[derive(Clone, Debug)]
 pub struct TapeDeps {
-    /// Wall time.
+    /// Source of wall-clock and monotonic time.
     pub clock: Arc<dyn Clock>,
     /// Where its events go.
     pub sink: Arc<dyn TapeSink>,
@@ -66,13 +66,13 @@ pub struct TapeDeps {
     pub sources: Sources,
     /// Files go below it.
     pub data_dir: PathBuf,
-    /// Timeouts.
+    /// Timeouts and other settings of recording.
     pub record: Record,
     /// The file system.
     pub disk: Arc<dyn Disk>,
     /// So much may wait for the disk, per connection.
     pub buffer_bytes: usize,
-    /// And so much of all connections, of all tapes that were given the same.
+    /// Limit for unwritten bytes of all tapes that share this budget.
     pub memory: Arc<Budget>,
     /// Files are numbered from here on, so that two lanes of a hall never ask for the same name.
     pub first_number: u32,
@@ -109,7 +109,7 @@ pub enum TapeState {
     NoStream,
     /// A connection is open, and no byte has come yet.
     Connecting,
-    /// Bytes come.
+    /// Bytes are arriving.
     Taping,
     /// Waiting until then for the next try.
     Waiting(Ms),

@@ -401,7 +401,7 @@ impl Writer {
             at: self.at,
         });
         if timeout(ROW_TIMEOUT, answer).await.is_err() {
-            tracing::warn!("the catalog does not answer; {} is written all the same", path.display());
+            tracing::warn!("the catalog does not respond; {} is recorded without waiting for it", path.display());
         }
         path
     }
@@ -439,7 +439,7 @@ impl Writer {
             self.send(TapeEvent::DiskFull { hall: self.owner.hall, full: false, at: self.store.clock.now() });
         }
         if newly_broken {
-            tracing::error!("{lost} bytes were lost: the disk did not take them");
+            tracing::error!("{lost} bytes were lost: the disk was full or too slow");
             self.shared.broken.cancel();
         }
     }

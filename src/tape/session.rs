@@ -400,7 +400,7 @@ impl Session {
         if !self.closing.is_empty() {
             let hall = self.order.hall_name.as_str();
             if self.store.full.load(Ordering::Relaxed) && reason != EndReason::Shutdown {
-                tracing::warn!(hall, "{hall}: what the full disk does not take waits in memory for some minutes");
+                tracing::warn!(hall, "{hall}: the disk is full; unwritten data is kept in memory for up to 5 minutes");
             } else {
                 tracing::error!(hall, "{hall}: a file could not be closed in time; it will be recovered");
             }

@@ -144,7 +144,7 @@ const HEADERS: [(&str, &str); 6] = [
     ("cache-control", "no-cache"),
 ];
 
-/// Adds them.
+/// Adds the security headers to every response.
 pub(super) async fn headers(request: Request, next: Next) -> Response {
     let mut answer = next.run(request).await;
     for (name, value) in HEADERS {

@@ -53,12 +53,12 @@ const MAX_READERS: usize = 4;
 /// An address that is taken is no failure: it is logged and tried again, for taping must not depend on it.
 ///
 /// # Errors
-/// When `access` does not allow this address (`Usage`), or there is no thread to be had.
+/// When `access` does not allow this address (`Usage`), or cannot start a thread.
 pub fn start(env: Env, listen: SocketAddr, access: Access, status: watch::Receiver<Status>) -> Result<()> {
     access.check(listen)?;
     in_thread(move || async move {
         let Some(listener) = bind(listen, &mut status.clone()).await else { return };
-        tracing::info!("the page: http://{}/", listener.local_addr().unwrap_or(listen));
+        tracing::info!("web page: http://{}/", listener.local_addr().unwrap_or(listen));
         let site = WebState::new(env, KeyframeCache::for_browsers(), status.clone());
         serve(site, access, listener, status).await;
     })
@@ -68,7 +68,7 @@ pub fn start(env: Env, listen: SocketAddr, access: Access, status: watch::Receiv
 /// [`start`] does.
 ///
 /// # Errors
-/// When there is no thread to be had, or the listener cannot be used.
+/// When cannot start a thread, or the listener cannot be used.
 pub fn start_on(env: Env, listener: std::net::TcpListener, status: watch::Receiver<Status>) -> Result<()> {
     let access = Access::default();
     let failed = |e: std::io::Error| Failure::new(Kind::Failed, "cannot start the page").because(e);

@@ -93,7 +93,7 @@ pub(super) async fn chunk(State(site): State<Arc<WebState>>, Path((id, name)): P
         numbers.next().is_none().then_some((SegmentId(i64::try_from(segment).ok()?), from..to))
     })();
     let Some((segment, bytes)) = parsed else {
-        return api::refuse(&Failure::new(Kind::NotFound, "there is no such piece of this talk"));
+        return api::refuse(&Failure::new(Kind::NotFound, "this talk has no such media segment"));
     };
     let began = Instant::now();
     loop {
@@ -169,7 +169,7 @@ pub(super) async fn timeline(State(site): State<Arc<WebState>>, Path(id): Path<i
                 "start": gap.at.start.rfc3339(zone),
                 "end": gap.at.end.rfc3339(zone),
                 "seconds": gap.at.len_ms() as f64 / 1000.0,
-                "cause": gap.cause.to_string(),
+                "cause": gap.words(),
             })
         })
         .collect();

@@ -139,7 +139,32 @@ fn judge(sim: &Sim, view: &TalkView) {
             is_all_there(sim, view, &plan, &whole);
         }
     }
+    if !sim.set_back {
+        says_what_it_shows(sim, view, &whole);
+    }
     assert!(whole.len() == joined.len() || sim.set_back, "frames stand twice in {}", assembly.path.display());
+}
+
+/// What is said of a talk is the length of the distinct frames of its slot that its file has.
+fn says_what_it_shows(sim: &Sim, view: &TalkView, file: &BTreeSet<Frame>) {
+    let period = sim.world.period_ms;
+    let servers = sim.world.lock();
+    let mut walls: BTreeMap<(u8, i64), Ms> = BTreeMap::new();
+    for life in servers.lives() {
+        let hall = u8::try_from(life.hall).expect("a few halls");
+        walls.extend(life.frames.iter().map(|(frame, wall)| ((hall, *frame), *wall)));
+    }
+    let in_slot = |frame: &&Frame| walls.get(&(frame.0 / 2, frame.1)).is_some_and(|at| view.talk.slot.contains(*at));
+    let shown_ms = i64::try_from(file.iter().filter(in_slot).count()).expect("some") * period;
+    let said_ms = view.report.recorded_ms;
+    // Where segments lie on the wall is known to a second or so at each end of the slot.
+    let tolerance = 2 * (2 * period + 1500);
+    assert!(
+        (said_ms - shown_ms).abs() <= tolerance,
+        "talk {}: {said_ms} ms are said and {shown_ms} ms are shown: {:#?}",
+        view.talk.id,
+        view.report.gaps
+    );
 }
 
 /// Segments that only talks need which are opted out must not be shown.

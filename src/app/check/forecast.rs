@@ -14,7 +14,7 @@ use crate::plan::wanted::Wanted;
 /// What one hall needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Need {
-    /// Its name.
+    /// Name of the hall.
     pub hall: String,
     /// What is still to record, milliseconds.
     pub ms: i64,

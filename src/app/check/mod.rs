@@ -64,12 +64,12 @@ impl Level {
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How good.
+    /// Whether the check passed.
     pub level: Level,
     /// What was looked at: `program`, `stream`, `hall`, `disk`, `overlap`, `clock`, `schedule`, `soon`,
     /// `mirror`, `forecast`, `refresh`, `notify`.
     pub kind: &'static str,
-    /// Which one.
+    /// What was checked, such as a hall's name or an address.
     pub what: String,
     /// What was found, and what to do.
     pub message: String,

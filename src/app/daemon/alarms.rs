@@ -58,7 +58,7 @@ pub(super) fn post(
     taken: mpsc::UnboundedSender<HookAccepted>,
 ) -> Dispatcher {
     Dispatcher::start(&env.settings.notify, &sender(env), age, taken).unwrap_or_else(|e| {
-        tracing::error!("nobody will be told of anything: {e}");
+        tracing::error!("notifications are off, because their thread cannot be started: {e}");
         Dispatcher::default()
     })
 }
@@ -68,7 +68,9 @@ pub(super) async fn note(writer: Writer, clock: Arc<dyn Clock>, mut taken: mpsc:
     while let Some(file) = taken.recv().await {
         let (assembly, now) = (file.assembly, clock.now());
         if let Err(e) = writer.call(move |db| assemblies::told(db, assembly, now)).await {
-            tracing::warn!("that the hook has taken a file is not written down, it gets it again: {e}");
+            tracing::warn!(
+                "cannot record that notify.on_talk_done accepted a file; it will be called again for it: {e}"
+            );
         }
         drop(file);
     }
@@ -228,7 +230,7 @@ impl AlarmTask {
         let env = self.env.clone();
         let view = match read(&self.reader, move |db| report::by_id(db, &env, done.talk.0)).await {
             Ok(view) => view,
-            Err(e) => return tracing::warn!("talk {}: nobody is told that it is done: {e}", done.talk),
+            Err(e) => return tracing::warn!("talk {}: no notification is sent for its finished file: {e}", done.talk),
         };
         // A talk that was over before this daemon began was not missed by it.
         let missed = view.report.state == TalkState::Missed && view.window.end > self.started;

@@ -4,9 +4,11 @@ use std::fmt;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::app::library::last_facts::{Fact, LastFacts};
 use crate::catalog::segments::{self, ClosedSegment, NewConnection};
 use crate::catalog::writer::Writer;
 use crate::domain::segment::Verdict;
+use crate::domain::time::Ms;
 use crate::tape::events::{TapeEvent, TapeSink};
 
 /// Writes the events of all tapes.
@@ -15,6 +17,8 @@ pub struct CatalogSink {
     writer: Writer,
     daemon_run: Option<i64>,
     closed: mpsc::UnboundedSender<uuid::Uuid>,
+    /// Where causes wait that the catalog has not taken; `None`: only in memory.
+    facts: Option<LastFacts>,
 }
 
 impl fmt::Debug for CatalogSink {
@@ -28,7 +32,13 @@ impl CatalogSink {
     /// are looked at soon.
     #[must_use]
     pub fn new(writer: Writer, daemon_run: Option<i64>, closed: mpsc::UnboundedSender<uuid::Uuid>) -> Self {
-        Self { writer, daemon_run, closed }
+        Self { writer, daemon_run, closed, facts: None }
+    }
+
+    /// With a file that keeps what the catalog has not taken when the daemon ends.
+    #[must_use]
+    pub fn keeping(self, facts: LastFacts) -> Self {
+        Self { facts: Some(facts), ..self }
     }
 }
 
@@ -41,18 +51,42 @@ impl TapeSink for CatalogSink {
             _ => None,
         };
         let closed = self.closed.clone();
+        let waits = self.facts.clone().zip(fact_of(&event)).map(|(facts, (fact, at))| {
+            let number = facts.note(fact, at);
+            (facts, number)
+        });
         let written = self.writer.send(move |db| write(db, &event, daemon_run));
         tokio::spawn(async move {
             match (written.await, closed_segment) {
                 (Ok(()), Some(segment)) => drop(closed.send(segment)),
                 (Ok(()), None) => {}
-                (Err(e), _) => tracing::error!("the catalog did not take what a tape told: {e}"),
+                (Err(e), _) => tracing::error!("cannot write a recording's progress to the catalog: {e}"),
+            }
+            if let Some((facts, number)) = waits {
+                facts.settle(number);
             }
             // Also after a failure: a tape must not wait for a row that will never be.
             let _ = done.send(());
         });
         answer
     }
+}
+
+/// What of an event explains gaps, and when it happened. Segments are recovered from their files.
+fn fact_of(event: &TapeEvent) -> Option<(Fact, Ms)> {
+    Some(match event {
+        TapeEvent::ConnectionOpened { connection, hall, stream, source, at, .. } => {
+            let source = (*source).to_owned();
+            (Fact::Opened { connection: *connection, hall: hall.0, stream: stream.0, source, at_ms: at.0 }, *at)
+        }
+        TapeEvent::FirstByte { connection, at } => (Fact::FirstByte { connection: *connection, at_ms: at.0 }, *at),
+        TapeEvent::ConnectionClosed { connection, bytes, reason, detail, at } => {
+            let (reason, detail) = (reason.to_string(), detail.clone());
+            (Fact::Closed { connection: *connection, bytes: *bytes, reason, detail, at_ms: at.0 }, *at)
+        }
+        TapeEvent::DiskFull { hall, full, at } => (Fact::DiskFull { hall: hall.0, full: *full, at_ms: at.0 }, *at),
+        TapeEvent::SegmentOpened { .. } | TapeEvent::Progress { .. } | TapeEvent::SegmentClosed { .. } => return None,
+    })
 }
 
 fn write(db: &rusqlite::Connection, event: &TapeEvent, daemon_run: Option<i64>) -> crate::catalog::Result<()> {

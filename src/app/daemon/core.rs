@@ -58,13 +58,13 @@ struct State {
 /// What a tape is doing, for people.
 #[derive(Clone, Debug)]
 pub struct TapeView {
-    /// Where.
+    /// Hall that is recorded.
     pub hall: Hall,
     /// Of which event.
     pub event: Option<Event>,
-    /// Until when.
+    /// End of the recording (wall clock).
     pub until: Ms,
-    /// For whom.
+    /// Talks that are recorded.
     pub talks: Vec<TalkId>,
     /// What it says of itself.
     pub status: TapeStatus,
@@ -106,7 +106,7 @@ impl Core {
         *self.reconciled.borrow()
     }
 
-    /// Likewise, for those who must not keep this alive: the instant of each reconciliation.
+    /// Receiver of the instant of each reconciliation, for observers that must not keep the daemon's core alive.
     #[must_use]
     pub fn reconciliations(&self) -> watch::Receiver<Instant> {
         self.reconciled.subscribe()
@@ -170,7 +170,7 @@ impl Core {
             // What is known stays in force: a catalog that cannot be read must not stop a tape.
             Ok(Err(e)) => {
                 if !std::mem::replace(&mut state.read_failed, true) {
-                    tracing::error!("cannot read the schedule, the known one stays in force: {e}");
+                    tracing::error!("cannot read the schedule, the previous plan stays in force: {e}");
                 }
                 None
             }
@@ -185,7 +185,7 @@ impl Core {
             if !first && plans_alike(&state.schedule, &fresh) {
                 tracing::debug!("the schedule's version changed, and nothing of what is taped");
             } else if !first {
-                tracing::info!("the schedule changed: planned anew");
+                tracing::info!("the schedule changed: recordings replanned");
             }
             state.schedule = Arc::new(fresh);
         } else if !due {
@@ -211,7 +211,7 @@ impl Core {
                     return;
                 };
                 tracing::info!(
-                    "{}: taping until {}",
+                    "{}: recording until {}",
                     order.hall_name,
                     clock_time(order.until, self.env.clock.now(), &order)
                 );
@@ -224,7 +224,7 @@ impl Core {
                 let Some(taping) = state.tapes.get_mut(&hall) else { return };
                 if until != taping.order.until {
                     tracing::info!(
-                        "{}: taping until {} now",
+                        "{}: recording now until {}",
                         taping.order.hall_name,
                         clock_time(until, self.env.clock.now(), &taping.order)
                     );
@@ -236,7 +236,11 @@ impl Core {
             }
             Step::Stop { hall, reason } => {
                 let Some(taping) = state.tapes.get(&hall) else { return };
-                tracing::info!("{}: stopped ({reason})", taping.order.hall_name);
+                let why = match reason {
+                    EndReason::Unwanted => "no talk is to be recorded there any more".to_owned(),
+                    other => other.to_string(),
+                };
+                tracing::info!("{}: recording stopped: {why}", taping.order.hall_name);
                 taping.handle.stop(reason);
             }
         }
@@ -257,7 +261,7 @@ impl Core {
             }
             let redundancy = self.redundancy(&schedule, *hall);
             if order != taping.order || redundancy != taping.redundancy {
-                tracing::info!("{}: its streams changed", order.hall_name);
+                tracing::info!("{}: its list of streams changed", order.hall_name);
                 (taping.order, taping.redundancy) = (order, redundancy);
                 taping.handle.retarget(taping.order.clone(), redundancy);
             }

@@ -18,6 +18,7 @@ use super::supervisor::Supervisor;
 use super::systemd::Notifier;
 use super::ticker::Ticker;
 use super::worker::{self, CurrentJob, Worker};
+use crate::app::library::last_facts::LastFacts;
 use crate::app::library::report::{self, Selection, TalkView};
 use crate::app::library::{backup, recover};
 use crate::app::schedule::refresh;
@@ -28,6 +29,7 @@ use crate::app::support::{free_space, symlink_guard};
 use crate::catalog::daemon_runs::DaemonRun;
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, assemblies, assembly_queue, daemon_runs, schedule_changes};
+use crate::domain::clock::Clock;
 use crate::domain::ids::{AssemblyId, EventId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::segment::EndReason;
@@ -55,6 +57,8 @@ pub struct RunOptions {
 pub enum Outcome {
     /// It was told to stop.
     Stopped,
+    /// It ended, and the catalog did not take its last rows.
+    Behind,
     /// All talks are past and complete.
     Complete,
     /// All talks are past; so many are partial or missed.
@@ -80,6 +84,9 @@ const FREE_SPACE_INTERVAL: Duration = Duration::from_secs(2);
 /// What is queued for the catalog at the end has this long to get there.
 const CATALOG_DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Between two looks at whether the catalog is behind.
+const KEEP: Duration = Duration::from_secs(1);
+
 /// Messages about the last talk have this long to be delivered, where the daemon ends because all is done.
 const NOTIFY_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -96,6 +103,7 @@ const STATUS: &str = "status";
 const MESSAGES: &str = "messages";
 /// Writes the heartbeat.
 const HEARTBEAT: &str = "heartbeat";
+const LAST_FACTS: &str = "last facts";
 /// Keeps the machine from sleeping.
 const SLEEP_INHIBITOR: &str = "sleep inhibitor";
 
@@ -126,9 +134,10 @@ pub async fn run(
         Writer::start(db).map_err(|e| Failure::new(Kind::Failed, "cannot start the catalog's writer").because(e))?;
 
     let (closed, closed_segments) = mpsc::unbounded_channel();
+    let facts = LastFacts::open(&env.data_dir, Some(run_id));
     let deps = TapeDeps::new(
         Arc::clone(&env.clock),
-        Arc::new(CatalogSink::new(writer.clone(), Some(run_id), closed)),
+        Arc::new(CatalogSink::new(writer.clone(), Some(run_id), closed).keeping(facts.clone())),
         Sources::programs(&source_log(env)),
         env.data_dir.clone(),
         env.settings.record.clone(),
@@ -165,6 +174,7 @@ pub async fn run(
         // Nobody reads them: a talk's file counts as not expected once its message is dropped.
         drop(done_talks);
     }
+    parts.start(LAST_FACTS, keep(facts.clone(), Arc::clone(&env.clock)));
     parts.start(HEARTBEAT, beat(Heartbeat::new(writer.clone(), run_id, Arc::clone(&env.clock))));
     if env.settings.record.keep_awake {
         parts.start(SLEEP_INHIBITOR, stay_awake(Arc::clone(&core), env.clone()));
@@ -206,11 +216,19 @@ pub async fn run(
     let _ = std::fs::remove_file(env.data_dir.join(status::FILE_NAME));
     let stopped = env.clock.now();
     let last = writer.send(move |db| daemon_runs::end(db, run_id, stopped));
-    if tokio::time::timeout(CATALOG_DRAIN_TIMEOUT, last).await.is_err() {
-        tracing::error!("the catalog did not take the last rows in time; the next start recovers them from the files");
+    let is_behind = tokio::time::timeout(CATALOG_DRAIN_TIMEOUT, last).await.is_err();
+    parts.stop(LAST_FACTS, NOTIFY_STOP_TIMEOUT).await;
+    facts.keep_all(stopped);
+    if is_behind {
+        tracing::error!(
+            "the last rows were not written to the catalog in time; the next start recovers them from the files"
+        );
     } else {
         drop((core, writer));
         let _ = tokio::time::timeout(CATALOG_DRAIN_TIMEOUT, tokio::task::spawn_blocking(move || thread.join())).await;
+    }
+    if is_behind {
+        return Ok(Outcome::Behind);
     }
     if !finished {
         return Ok(Outcome::Stopped);
@@ -227,6 +245,16 @@ pub async fn run(
     })
     .await?;
     Ok(if missing == 0 { Outcome::Complete } else { Outcome::Incomplete(missing) })
+}
+
+/// Sees to it that what the catalog does not take now is not lost.
+async fn keep(facts: LastFacts, clock: Arc<dyn Clock>) {
+    let mut every = tokio::time::interval(KEEP);
+    loop {
+        every.tick().await;
+        let (facts, now) = (facts.clone(), clock.now());
+        let _ = tokio::task::spawn_blocking(move || facts.keep(now)).await;
+    }
 }
 
 /// Delivers the messages that wait, for `deadline` at most, and logs what is left.
@@ -299,7 +327,7 @@ fn source_log(env: &Env) -> Arc<dyn LineLog> {
     match FileLog::open(&env.data_dir.join(SOURCE_LOG), Arc::clone(&env.clock)) {
         Ok(log) => Arc::new(log),
         Err(e) => {
-            tracing::warn!("the lines of mplayer and ffmpeg are not kept: {SOURCE_LOG}: {e}");
+            tracing::warn!("cannot keep the log of mplayer and ffmpeg: {SOURCE_LOG}: {e}");
             Arc::new(NoLog)
         }
     }
@@ -329,7 +357,7 @@ async fn add_refresh(ticker: &Ticker, env: &Env, writer: &Writer, reader: &Arc<M
         )
         .await
         .map_err(|e| {
-            Failure::new(Kind::Usage, format!("refresh.cron: {expression:?} is no cron expression"))
+            Failure::new(Kind::Usage, format!("refresh.cron: {expression:?} is not a cron expression"))
                 .because(e)
                 .hint("six fields: second minute hour day month weekday, UTC; \"0 */5 * * * *\" is every five minutes, \"\" is never")
         })

@@ -9,6 +9,7 @@ use super::core::Core;
 use crate::app::schedule::refresh::is_current;
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
+use crate::app::support::humanize::size;
 use crate::app::support::{free_space, lock};
 use crate::domain::clock::Clock;
 use crate::domain::stream_url::redact_text;
@@ -39,7 +40,7 @@ pub struct Status {
     pub started_at: Option<String>,
     /// When this was written.
     pub written_at: Option<String>,
-    /// Likewise, milliseconds since the epoch.
+    /// Time of writing in milliseconds since the Unix epoch.
     pub written_ms: i64,
     /// The tapes that run.
     pub tapes: Vec<Tape>,
@@ -57,12 +58,12 @@ pub struct Status {
     pub problems: Vec<String>,
 }
 
-/// One tape.
+/// State of one running tape.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tape {
-    /// Event.
+    /// Name of the event.
     pub event: String,
-    /// Hall.
+    /// Name of the hall.
     pub hall: String,
     /// Ids of the talks that are on now.
     pub talks: Vec<i64>,
@@ -70,7 +71,7 @@ pub struct Tape {
     pub titles: Vec<String>,
     /// Since when the tape runs.
     pub since: String,
-    /// Until when.
+    /// End of the recording, RFC 3339.
     pub until: String,
     /// What comes: of all its lanes together.
     #[serde(flatten)]
@@ -102,8 +103,8 @@ pub struct Flow {
 }
 
 impl Status {
-    /// The same, with what its age says on top: a daemon that hangs, and one that has not got so far, say nothing
-    /// themselves.
+    /// Warnings of the status file plus those that follow from its age: a daemon that hangs, or that never started its
+    /// loop, writes none itself.
     #[must_use]
     pub fn seen_at(mut self, now: Ms) -> Self {
         let age = now.since(Ms(self.written_ms));
@@ -140,13 +141,13 @@ impl Flow {
 pub struct Next {
     /// When taping begins.
     pub at: String,
-    /// Event.
+    /// Name of the event.
     pub event: String,
-    /// Hall.
+    /// Name of the hall.
     pub hall: String,
     /// Id of the talk.
     pub talk: i64,
-    /// Its title.
+    /// Title of the talk.
     pub title: String,
 }
 
@@ -221,10 +222,12 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
             .problems
             .push("disk-full: a recording cannot be written; it goes on by itself when there is space".to_owned());
     }
-    if status.disk_free.is_some_and(|free| free < status.disk_reserve) {
-        status
-            .problems
-            .push("disk-full: less than the reserve is free; joining pauses until there is space".to_owned());
+    if let Some(free) = status.disk_free.filter(|free| *free < status.disk_reserve) {
+        status.problems.push(format!(
+            "disk-full: {} free, less than disk.reserve ({}); joining is paused until there is space",
+            size(free),
+            size(status.disk_reserve)
+        ));
     }
     // Without a stream there is no tape that could say so.
     for hall in schedule.halls.iter().filter(|h| h.streams.is_empty()) {

@@ -35,7 +35,7 @@ impl Notifier {
         match connect(&name) {
             Ok(socket) => Self { socket: Some(socket), watchdog },
             Err(e) => {
-                tracing::warn!("systemd cannot be told anything: {}: {e}", name.display());
+                tracing::warn!("cannot notify systemd: {}: {e}", name.display());
                 Self::default()
             }
         }
@@ -69,7 +69,7 @@ impl Notifier {
             if works {
                 self.send("WATCHDOG=1");
             } else if !starving {
-                tracing::error!("nothing is reconciled any more: systemd will start the daemon anew");
+                tracing::error!("the schedule has not been evaluated for too long: systemd will restart the daemon");
             }
             starving = !works;
             // Twice as often as is asked for, and never so seldom that the state above is an old one.

@@ -89,7 +89,7 @@ impl Ticker {
                 continue;
             }
             last_mended = Some(Instant::now());
-            tracing::warn!("the tick stopped (was the clock set?): put in anew");
+            tracing::warn!("the one-second timer stopped (was the clock set?); it was restarted");
             if let Some(old) = self.tick.take() {
                 let _ = timeout(CALL_TIMEOUT, self.scheduler.remove(&old)).await;
             }

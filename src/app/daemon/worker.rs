@@ -19,6 +19,7 @@ use crate::app::support::blocking::read;
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::free_space;
+use crate::app::support::humanize::size;
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, assembly_queue, incidents, segments};
@@ -69,7 +70,7 @@ struct FailedSegment {
 /// A talk that the worker is done with, until something of it changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JoinedTalk {
-    /// Which.
+    /// Talk that was joined.
     pub talk: TalkId,
     /// Its file was made just now; else there is nothing to make one of.
     pub made: bool,
@@ -125,8 +126,8 @@ impl Worker {
     pub(super) async fn run(mut self) {
         match self.take_in().await {
             Ok(0) => {}
-            Ok(n) => tracing::warn!("{n} joined file(s) that the catalog did not know taken in"),
-            Err(e) => tracing::error!("looking for joined files that the catalog does not know: {e}"),
+            Ok(n) => tracing::warn!("{n} joined file(s) found that were not in the catalog; added"),
+            Err(e) => tracing::error!("cannot search for joined files that are not in the catalog: {e}"),
         }
         loop {
             if let Err(e) = self.round().await {
@@ -223,7 +224,7 @@ impl Worker {
     fn put_off(&mut self, segment: SegmentId, why: &str) {
         let tries = self.hard.get(&segment).map_or(1, |hard| hard.tries.saturating_add(1));
         let wait = MAX_RETRY_DELAY.min(POLL_INTERVAL * 2_u32.saturating_pow(tries.min(16)));
-        tracing::warn!("segment {segment} cannot be looked at now, again in {} s: {why}", wait.as_secs());
+        tracing::warn!("segment {segment} cannot be indexed now, retrying in {} s: {why}", wait.as_secs());
         self.hard.insert(segment, FailedSegment { tries, again: Instant::now() + wait });
     }
 
@@ -233,15 +234,20 @@ impl Worker {
 
     /// True where joining must wait for space. Says so once, and prunes what may go.
     async fn is_disk_low(&mut self) -> Result<bool> {
-        let low =
-            free_space::free_bytes(&self.env.data_dir).is_some_and(|free| free < self.env.settings.disk.reserve_bytes);
+        let reserve = self.env.settings.disk.reserve_bytes;
+        let free = free_space::free_bytes(&self.env.data_dir).unwrap_or(u64::MAX);
+        let low = free < reserve;
         if low != std::mem::replace(&mut self.disk_low, low) {
             if low {
-                tracing::error!("disk-full: less than the reserve is free: joining waits, recording goes on");
+                tracing::error!(
+                    "disk-full: {} free, less than disk.reserve ({}): joining is paused, recording continues",
+                    size(free),
+                    size(reserve)
+                );
                 prune::prune(&self.env, &self.reader, &self.writer, PruneRequest::default()).await?;
                 self.retain().await?;
             } else {
-                tracing::info!("there is space on the disk again: joining goes on");
+                tracing::info!("the disk has free space again: joining continues");
             }
         }
         Ok(low)
@@ -266,7 +272,7 @@ impl Worker {
             }
             Ok(other) => tracing::debug!("talk {}: {other:?}", talk.id),
             Err(e) => {
-                tracing::error!("talk {} {:?} cannot be joined now: {e}", talk.id, talk.title);
+                tracing::error!("talk {} {:?} cannot be joined: {e}", talk.id, talk.title);
                 let (id, problem) = (talk.id, e.to_string());
                 self.writer.call(move |db| assembly_queue::failed(db, id, &problem, now)).await?;
             }

@@ -29,8 +29,8 @@ use crate::media::{CancellationToken, probe};
 /// be read.
 const FIRST_BYTES: u64 = 64 << 10;
 
-/// And no more than what comes in so many milliseconds: of a slow stream the former are minutes, and of a
-/// short file all of it, which would then seem to have come before it was asked for.
+/// Limit in milliseconds for the first bytes of a file. Of a slow stream the byte limit alone would be minutes, and of
+/// a short file all of it, which would then appear to have arrived before the connection was opened.
 const FIRST_MS: u64 = 300;
 
 /// No segment is longer than this: a file that was written to later was copied, or touched.

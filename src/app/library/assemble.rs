@@ -24,9 +24,10 @@ use crate::domain::ids::{SegmentId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::name::{MAX_FILE_NAME, slug};
 use crate::domain::talk::{Talk, TalkStatus};
+use crate::durable;
 use crate::media::{MediaError, join};
 use crate::plan::assembly::EditList;
-use crate::tape::disk::{hard_link, make_dirs, rename};
+use crate::tape::disk::make_dirs;
 
 /// The folder of the assemblies in the data directory.
 pub const TALKS: &str = "talks";
@@ -358,9 +359,10 @@ async fn take_name(
     inputs: [u8; 32],
 ) -> std::result::Result<(), JoinStop> {
     if old.path != path {
-        hard_link(&env.data_dir, &old.path, path)
+        let (from, to) = (env.data_dir.join(&old.path), env.data_dir.join(path));
+        durable::hard_link(&from, &to)
             // File systems without second names have no better way.
-            .or_else(|_| rename(&env.data_dir, &old.path, path))
+            .or_else(|_| durable::rename(&from, &to))
             .map_err(|e| Failure::new(Kind::Failed, format!("cannot rename {}", old.path.display())).because(e))?;
     }
     let (id, named) = (old.id, path.to_owned());

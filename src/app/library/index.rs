@@ -17,6 +17,7 @@ use crate::domain::media::MediaIndex;
 use crate::domain::segment::{Mark, Segment, Verdict};
 use crate::domain::time::Ms;
 use crate::media::MediaError;
+use crate::plan::backdating::bounded;
 use crate::plan::clock_watch::{stepped, unstepped};
 
 /// Indexes one closed segment: spans, packets at its edges and verdict go into the catalog. A segment
@@ -60,6 +61,8 @@ pub(crate) struct Arrivals {
     /// Earlier files of the same stream, the last one first.
     donors: Vec<PathBuf>,
     steps: Vec<ClockStep>,
+    /// It came over one connection of a server that should be live, not in pieces that are listed and dated.
+    is_one_stream: bool,
 }
 
 /// Reads when a segment's bytes came, and what came before.
@@ -70,7 +73,8 @@ pub(crate) fn arrivals(db: &Connection, segment: SegmentId) -> Result<Arrivals> 
     // All of them: a clock is set a few times in its life, and a segment's place is only being found out.
     let always = Interval::new(Ms(i64::MIN), Ms(i64::MAX));
     let (marks, donors) = (marks::of_segment(db, segment)?, segments::before(db, segment)?);
-    Ok(Arrivals { marks, donors, steps: incidents::clock_steps(db, always)? })
+    let is_one_stream = segments::source_of(db, segment)?.is_some_and(|source| source != "hls" && source != "ffmpeg");
+    Ok(Arrivals { marks, donors, steps: incidents::clock_steps(db, always)?, is_one_stream })
 }
 
 /// The index of a segment's file, made anew.
@@ -82,17 +86,20 @@ pub(crate) async fn index_file(
     segment: &Segment,
     arrivals: Arrivals,
 ) -> std::result::Result<MediaIndex, MediaError> {
-    let Arrivals { mut marks, donors, steps } = arrivals;
+    let Arrivals { mut marks, donors, steps, is_one_stream } = arrivals;
     if marks.is_empty() {
         let end = segment.closed.unwrap_or(segment.at.end).min(segment.at.end.max(segment.opened));
         marks = vec![Mark { at: segment.opened, offset: 1 }, Mark { at: end, offset: segment.bytes }];
     }
     let path = env.data_dir.join(&segment.path);
     let donors: Vec<PathBuf> = donors.into_iter().map(|donor| env.data_dir.join(donor)).collect();
-    let engine = Arc::clone(&env.engine);
+    let (engine, opened) = (Arc::clone(&env.engine), segment.opened);
     media(move |cancel| {
         let (marks, passed) = unstepped(&marks, &steps);
         let mut index = engine.index(&path, &marks, &donors, cancel)?;
+        if is_one_stream {
+            index.spans = bounded(index.spans, opened);
+        }
         index.spans = stepped(index.spans, &passed);
         Ok(index)
     })

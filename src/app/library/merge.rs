@@ -22,7 +22,7 @@ use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, media_index, segments};
 use crate::domain::event::Event;
-use crate::domain::hall::{Hall, fold_name};
+use crate::domain::hall::Hall;
 use crate::domain::ids::{HallId, TalkId};
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::media::MediaIndex;
@@ -30,6 +30,7 @@ use crate::domain::name::slug;
 use crate::domain::segment::Segment;
 use crate::domain::time::HOUR;
 use crate::plan::merge::{AirTimes, agreed, take};
+use crate::plan::same_hall::{self, HallFacts, SameHall};
 use crate::plan::wanted::{forbidden_slots, window_of};
 use crate::tape::disk::make_dirs;
 
@@ -96,18 +97,33 @@ pub fn plan(env: &Env, ours: &Db, other_dir: &Path) -> Result<Merge> {
     let (events, other_events) = (schedule::events(ours)?, schedule::events(&other)?);
     let (halls, other_halls) = (schedule::halls(ours)?, schedule::halls(&other)?);
     let mut merge = Merge::default();
-    let mut common = 0;
+    let (mut common, mut matched) = (0, 0);
+    let mut doubtful: Vec<String> = Vec::new();
     for event in &events {
         let Some(theirs) = other_events.iter().find(|e| e.name == event.name || e.slug == event.slug) else { continue };
         common += 1;
         for hall in halls.iter().filter(|h| h.event == event.id) {
-            let of_event = other_halls.iter().filter(|h| h.event == theirs.id);
-            match find_hall(hall, of_event) {
-                Some(other_hall) => hall_plan(env, ours, &other, (event, hall), other_hall.id, &mut merge)?,
-                None => merge.notes.push(format!("{}: the other recorder has no hall {:?}", event.name, hall.name)),
+            let of_event: Vec<&Hall> = other_halls.iter().filter(|h| h.event == theirs.id).collect();
+            let known = of_event.iter().map(|h| hall_facts(&other, h)).collect::<Result<Vec<_>>>()?;
+            match same_hall::find(&hall_facts(ours, hall)?, &known) {
+                SameHall::Found(n) => {
+                    matched += 1;
+                    hall_plan(env, ours, &other, (event, hall), of_event[n].id, &mut merge)?;
+                }
+                SameHall::None => {
+                    merge.notes.push(format!("{}: the other recorder has no hall {:?}", event.name, hall.name));
+                }
+                SameHall::Doubtful(why) => {
+                    doubtful.push(format!("{}, hall {:?}: nothing is taken: {why}", event.name, hall.name));
+                }
             }
         }
     }
+    if matched == 0 && !doubtful.is_empty() {
+        return Err(Failure::new(Kind::NotFound, doubtful.join("; "))
+            .hint("import the same calendar on both machines, or give the hall the same stream address on both"));
+    }
+    merge.notes.extend(doubtful);
     if common == 0 {
         let names = |events: &[Event]| events.iter().map(|e| e.name.clone()).collect::<Vec<_>>().join(", ");
         let message =
@@ -119,13 +135,14 @@ pub fn plan(env: &Env, ours: &Db, other_dir: &Path) -> Result<Merge> {
     Ok(merge)
 }
 
-/// The hall of that name, or with an alias in common.
-fn find_hall<'a>(hall: &Hall, mut others: impl Iterator<Item = &'a Hall> + Clone) -> Option<&'a Hall> {
-    let names =
-        |h: &Hall| -> Vec<String> { std::iter::once(&h.name).chain(&h.aliases).map(|name| fold_name(name)).collect() };
-    let ours = names(hall);
-    let by_name = others.clone().find(|o| fold_name(&o.name) == ours[0]);
-    by_name.or_else(|| others.find(|o| names(o).iter().any(|name| ours.contains(name))))
+/// What tells a hall from others on another machine.
+fn hall_facts(db: &Db, hall: &Hall) -> Result<HallFacts> {
+    let talks = schedule::talks(db, TalkFilter { hall: Some(hall.id), ..TalkFilter::default() })?;
+    Ok(HallFacts {
+        names: std::iter::once(&hall.name).chain(&hall.aliases).cloned().collect(),
+        streams: schedule::stream_urls(db, hall.id)?.into_values().collect(),
+        uids: talks.into_iter().filter(|t| t.uid.is_some()).map(|t| t.match_key).collect(),
+    })
 }
 
 /// What fills the gaps of one hall.
@@ -345,9 +362,7 @@ fn temp(path: &Path) -> PathBuf {
 }
 
 fn name(data_dir: &Path, path: &Path) -> std::io::Result<()> {
-    std::fs::rename(data_dir.join(temp(path)), data_dir.join(path))?;
-    let folder = data_dir.join(path);
-    File::open(folder.parent().unwrap_or(data_dir))?.sync_all()
+    crate::durable::rename(&data_dir.join(temp(path)), &data_dir.join(path))
 }
 
 /// Copies a file under a temporary name, syncs it, and makes sure that it is what its row says.
@@ -385,7 +400,7 @@ fn copy(
         target.sync_all().map_err(|e| failed("cannot write it", e))?;
         let found: [u8; 32] = hash.finalize().into();
         if copied != bytes || Some(found) != sha256 {
-            return Err(Failure::new(Kind::Failed, "the file is not what the other catalog says of it: not taken"));
+            return Err(Failure::new(Kind::Failed, "the file differs from its row in the other catalog; not copied"));
         }
         Ok(())
     };
@@ -412,7 +427,7 @@ fn lock(data_dir: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => {
-            Err(Failure::new(Kind::Busy, "another merge is at work on this data directory"))
+            Err(Failure::new(Kind::Busy, "another merge is running on this data directory"))
         }
         Err(std::fs::TryLockError::Error(e)) => {
             Err(Failure::new(Kind::Failed, format!("cannot lock {LOCK}")).because(e))

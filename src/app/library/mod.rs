@@ -5,6 +5,7 @@ pub mod assemble;
 pub mod backup;
 pub mod index;
 pub mod json;
+pub mod last_facts;
 pub mod merge;
 pub mod optout;
 pub mod prune;
@@ -13,5 +14,7 @@ pub mod report;
 pub mod retention;
 mod sidecar;
 mod talk_files;
+#[cfg(test)]
+mod truth_tests;
 mod unheld;
 pub mod verify;

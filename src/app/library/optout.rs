@@ -16,8 +16,9 @@ use crate::domain::name::MAX_FILE_NAME;
 use crate::domain::segment::{Segment, Verdict};
 use crate::domain::talk::Talk;
 use crate::domain::time::HOUR;
+use crate::durable;
 use crate::plan::wanted::{forbidden_slots, window_of};
-use crate::tape::disk::{make_dirs, rename};
+use crate::tape::disk::make_dirs;
 
 /// The folder for assemblies of opted-out talks in the data directory.
 pub const QUARANTINE: &str = "quarantine";
@@ -51,7 +52,7 @@ pub async fn quarantine(env: &Env, reader: &Reader, writer: &Writer, talk: TalkI
     files.retain(|path| !path.starts_with(QUARANTINE));
     let now = env.clock.now();
     if !ids.is_empty() {
-        tracing::info!("talk {talk} is opted out: {} segment(s) put aside", ids.len());
+        tracing::info!("talk {talk} is opted out: {} segment(s) moved to quarantine", ids.len());
         writer
             .call(move |db| {
                 ids.iter().try_for_each(|id| segments::set_verdict(db, *id, Verdict::Quarantined, REASON, now))
@@ -74,7 +75,7 @@ pub async fn quarantine(env: &Env, reader: &Reader, writer: &Writer, talk: TalkI
                     .await?;
             }
             Err(e) => {
-                let what = format!("{} of an opted-out talk cannot be put aside", path.display());
+                let what = format!("{} of an opted-out talk cannot be moved to quarantine/", path.display());
                 result = Err(Failure::new(Kind::Failed, what).because(e));
             }
         }
@@ -103,7 +104,7 @@ fn put_aside(env: &Env, path: &Path, talk: TalkId) -> std::io::Result<PathBuf> {
         let short: String = stem.chars().take(room).collect();
         aside = Path::new(QUARANTINE).join(format!("{short}-{n}.{extension}"));
     }
-    rename(&env.data_dir, path, &aside)?;
+    durable::rename(&env.data_dir.join(path), &env.data_dir.join(&aside))?;
     Ok(aside)
 }
 

@@ -77,7 +77,7 @@ async fn a_file_that_cannot_be_put_aside_is_tried_again() {
     let opt_out = |db: &rusqlite::Connection| Ok(db.execute("UPDATE talk SET opted_out = 1 WHERE id = 7", [])?);
     site.writer.call(opt_out).await.expect("written");
     let failure = assemble().await.expect_err("it cannot");
-    assert!(failure.message.contains("put aside"), "{failure}");
+    assert!(failure.message.contains("quarantine"), "{failure}");
     assert!(
         site.query(|db| crate::catalog::assembly_queue::stamp(db, TalkId(7)).expect("read")).is_some(),
         "on the list"

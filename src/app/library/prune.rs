@@ -28,9 +28,9 @@ pub struct Pruned {
     pub segment: Option<SegmentId>,
     /// Relative to the data directory.
     pub path: PathBuf,
-    /// Size.
+    /// Size of the file in bytes.
     pub bytes: u64,
-    /// Why.
+    /// Why it may be deleted.
     pub reason: String,
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection as Db, TransactionBehavior};
 
 use crate::app::library::adopt::{adopt, stopped};
+use crate::app::library::last_facts;
 use crate::app::library::merge;
 use crate::app::support::contents::read_for_good;
 use crate::app::support::env::Env;
@@ -79,6 +80,12 @@ impl Recovery {
 pub fn recover(env: &Env, db: &mut Db, cancel: &CancellationToken) -> Result<Recovery> {
     let now = env.clock.now();
     let mut done = Recovery { ended: end_survivors(db)?, ..Recovery::default() };
+    let kept = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let brought = last_facts::bring_in(&kept, &env.data_dir)?;
+    kept.commit()?;
+    if brought > 0 {
+        tracing::info!("{brought} fact(s) that the catalog could not take were brought in");
+    }
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     recovery::close_after_crash(&tx, now)?;
     done.closed = close_open(&tx, env, now, cancel)?;

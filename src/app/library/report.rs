@@ -12,7 +12,7 @@ use crate::catalog::assemblies::{self, Assembly, Part, PrunedAssembly};
 use crate::catalog::schedule::{self, TalkFilter};
 use crate::catalog::{assembly_queue, daemon_runs, incidents, merge_origins, seams, segments};
 use crate::domain::event::Event;
-use crate::domain::gap::GapCause;
+use crate::domain::gap::{Gap, GapCause};
 use crate::domain::hall::Hall;
 use crate::domain::ids::{EventId, HallId, SegmentId, StreamId, TalkId};
 use crate::domain::interval::{Interval, IntervalSet};
@@ -28,16 +28,19 @@ use crate::source::child::start_ticks;
 /// Everything about one talk.
 #[derive(Clone, Debug)]
 pub struct TalkView {
-    /// The talk.
+    /// The talk as scheduled.
     pub talk: Talk,
-    /// Its event.
+    /// Event of the talk.
     pub event: Event,
-    /// Its hall.
+    /// Hall of the talk.
     pub hall: Hall,
     /// Its slot with padding.
     pub window: Interval,
     /// What became of it.
     pub report: TalkReport,
+    /// Gaps of what its segments hold, whatever its file presents: what a join starts from. A file must not be out of date
+    /// because something was found in it.
+    pub segment_gaps: Vec<Gap>,
     /// Segments of its hall that touch its window, by start.
     pub segments: Vec<Segment>,
     /// Connections of its hall in its window, by opening.
@@ -313,7 +316,10 @@ impl<'a> Reader<'a> {
             forbidden: &forbidden,
             file: file.as_ref(),
         };
-        let report = report(&facts, self.now, self.env.settings.list.complete_tolerance_ms);
+        let tolerance_ms = self.env.settings.list.complete_tolerance_ms;
+        let of_segments = file.as_ref().map(|_| report(&TalkFacts { file: None, ..facts }, self.now, tolerance_ms));
+        let report = report(&facts, self.now, tolerance_ms);
+        let segment_gaps = of_segments.map_or_else(|| report.gaps.clone(), |of_segments| of_segments.gaps);
         let assembly = assemblies::current(self.db, talk.id)?;
         let pruned = if assembly.is_none() { assemblies::pruned(self.db, talk.id)? } else { None };
         connections.retain(|c| c.closed.is_none_or(|closed| closed >= window.start));
@@ -323,6 +329,7 @@ impl<'a> Reader<'a> {
             hall,
             window,
             report,
+            segment_gaps,
             segments: found,
             connections,
             streams: urls,

@@ -16,10 +16,10 @@ use crate::app::support::env::Env;
 use crate::app::support::failure::Result;
 use crate::domain::ids::TalkId;
 use crate::domain::settings::SidecarFormat;
+use crate::durable;
 use crate::media::MediaError;
 use crate::media::join::publish;
 use crate::plan::nfo::{Film, MARK, nfo};
-use crate::tape::disk::rename;
 
 /// The mark in JSON: name and value.
 const MADE_BY: (&str, &str) = ("made_by", "streamrip");
@@ -61,7 +61,7 @@ pub(super) async fn refresh(env: &Env, reader: &Reader, talk: TalkId) {
         return;
     }
     if let Err(e) = write(env, reader, talk).await {
-        tracing::warn!("talk {talk}: what tells of its file cannot be written beside it: {e}");
+        tracing::warn!("talk {talk}: cannot write the sidecar files (.nfo, .info.json) of its file: {e}");
     }
 }
 
@@ -83,7 +83,7 @@ async fn write(env: &Env, reader: &Reader, talk: TalkId) -> Result<()> {
                 return Ok(());
             }
             if !is_ours(&path) {
-                tracing::info!("{} does not bear the mark of streamrip: it stays as it is", path.display());
+                tracing::info!("{} was not written by streamrip and is left unchanged", path.display());
                 return Ok(());
             }
             publish(&path, cancel, |mut file, temp| {
@@ -120,7 +120,7 @@ fn content(db: &Connection, view: &TalkView, format: SidecarFormat) -> Result<St
 pub(super) fn follow(env: &Env, from: &Path, to: &Path) {
     let ours = |path: &Path| is_ours(&env.data_dir.join(path));
     for (from, to) in beside(from).zip(beside(to)).filter(|(from, to)| from != to && ours(from) && ours(to)) {
-        match rename(&env.data_dir, &from, &to) {
+        match durable::rename(&env.data_dir.join(&from), &env.data_dir.join(&to)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 tracing::warn!("{} keeps its name: {e}", from.display());
             }

@@ -17,7 +17,8 @@ fn names(site: &Site) -> Vec<String> {
 }
 
 fn problems(site: &Site) -> Vec<String> {
-    let verified = verify(&site.env, VerifyRequest { fast: true, repair: false }, &mut |_, _| {}).expect("verified");
+    let verified =
+        verify(&site.env, VerifyRequest { fast: true, repair: false, deep: false }, &mut |_, _| {}).expect("verified");
     let about_talks = verified.problems.iter().filter(|p| p.path.as_ref().is_some_and(|p| !p.starts_with("segments")));
     about_talks.map(|p| format!("{} {}", p.fault, p.path.as_ref().expect("a path").display())).collect()
 }

@@ -3,6 +3,8 @@
 //! and looks afterwards. It never deletes a file, and never replaces a sum.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
@@ -17,28 +19,36 @@ use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::lock;
 use crate::app::support::walk::Tree;
 use crate::catalog::files::{self, FileRow, Owner};
-use crate::catalog::{self, incidents};
-use crate::media::CancellationToken;
+use crate::catalog::{self, assemblies, incidents};
+use crate::domain::interval::Interval;
+use crate::domain::media::TrackKind;
+use crate::domain::time::Ms;
+use crate::media::ebml::id;
+use crate::media::inspect::inspect;
 use crate::media::join::TEMP_SUFFIX;
+use crate::media::{CancellationToken, MediaError, decode_check};
+use crate::plan::presented::PresentedSpan;
 use crate::plan::verify::{Expected, Fault, FileOnDisk, judge, worth_reading};
 
-/// What to do.
+/// Options of one verification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VerifyRequest {
     /// Do not read the files, only look at their sizes.
     pub fast: bool,
     /// Write into the catalog what can be learnt from the disk.
     pub repair: bool,
+    /// Decode the joined files at their begin, their end and their seams.
+    pub deep: bool,
 }
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What.
+    /// Kind of mismatch found.
     pub fault: Fault,
     /// Relative to the data directory; `None`: it is of the catalog itself.
     pub path: Option<PathBuf>,
-    /// Whose file.
+    /// Row that names the file; `None` for a file without a row.
     pub owner: Option<Owner>,
     /// For people, with what to do where something can be done.
     pub message: String,
@@ -143,7 +153,10 @@ fn known_files(
                 None => {
                     seen += row.claim.bytes;
                     progress(seen.min(total), total);
-                    continue;
+                    match joined_file(env, db, &row, request)? {
+                        Some(wrong) => wrong,
+                        None => continue,
+                    }
                 }
             },
             Err(e) => (Fault::Unreadable, format!("it cannot be read: {e}")),
@@ -162,6 +175,66 @@ fn half_merged(env: &Env, path: &Path) -> bool {
     let mut temp = env.data_dir.join(path).into_os_string();
     temp.push(merge::TEMP_SUFFIX);
     Path::new(&temp).exists() && !env.data_dir.join(path).exists()
+}
+
+/// What a joined file lacks that is what was joined, by its sum: media (it may have been made by a version that did not
+/// look), and with `deep` also places that cannot be decoded.
+fn joined_file(env: &Env, db: &Connection, row: &FileRow, request: VerifyRequest) -> Result<Option<(Fault, String)>> {
+    const ANEW: &str = "streamrip assemble --force makes it anew";
+    let Owner::Assembly(id, _) = row.owner else { return Ok(None) };
+    let path = env.data_dir.join(&row.path);
+    if request.fast || !is_matroska(&path) {
+        return Ok(None);
+    }
+    let cancel = CancellationToken::new();
+    let found = match inspect(&path, &mut |_, _| (), &cancel) {
+        Ok(found) => found,
+        Err(MediaError::Unsound { detail, .. }) => return Ok(Some((Fault::NoMedia, format!("{detail}; {ANEW}")))),
+        // It was read a moment ago.
+        Err(e) => return Ok(Some((Fault::Unreadable, e.to_string()))),
+    };
+    if found.tracks.iter().all(|track| track.packets == 0) {
+        return Ok(Some((Fault::NoMedia, format!("there is no media in it; {ANEW}"))));
+    }
+    let presented = assemblies::presented(db, id)?;
+    let is_there = |span: &PresentedSpan| {
+        let track = found.tracks.iter().find(|t| t.number == u64::from(span.track));
+        track.is_some_and(|t| t.packets > 0 && span.out_start_ms <= t.last_ms)
+    };
+    if let Some(span) = presented.iter().find(|span| !is_there(span)) {
+        let at = span.out_start_ms as f64 / 1000.0;
+        let why = format!("track {} should have media from {at:.1} s on and has none; {ANEW}", span.track);
+        return Ok(Some((Fault::Unsound, why)));
+    }
+    if !request.deep {
+        return Ok(None);
+    }
+    // One that nobody placed on the wall clock is looked at as a whole.
+    let whole = found.tracks.iter().filter(|t| t.kind != TrackKind::Other && t.packets > 0).map(|t| PresentedSpan {
+        track: u32::try_from(t.number).unwrap_or_default(),
+        kind: t.kind,
+        out_start_ms: t.first_ms,
+        out_end_ms: t.last_ms,
+        wall: Interval::new(Ms(0), Ms(0)),
+    });
+    let presented = if presented.is_empty() { whole.collect() } else { presented };
+    let seams: Vec<i64> = presented.iter().map(|span| span.out_start_ms).collect();
+    let places = decode_check::places(&presented, &seams);
+    Ok(match decode_check::undecodable(&path, &presented, &places, &cancel) {
+        Ok(bad) => bad.first().map(|bad| {
+            let (from, to) = (bad.from_ms as f64 / 1000.0, bad.to_ms as f64 / 1000.0);
+            let why = format!("nothing of track {} can be decoded from {from:.1} to {to:.1} s", bad.track);
+            (Fault::Unsound, why)
+        }),
+        Err(e) => Some((Fault::Unreadable, format!("it cannot be decoded now: {e}"))),
+    })
+}
+
+/// True where a file begins as a Matroska file does.
+fn is_matroska(path: &Path) -> bool {
+    let mut head = [0; 4];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && u32::from_be_bytes(head) == id::EBML
 }
 
 /// A look at a row's file; reads it only where that says more.
@@ -204,6 +277,7 @@ fn describe(fault: Fault, row: &FileRow, found: Option<FileOnDisk>) -> String {
         Fault::LeftOpen => "a daemon died while it was written; the next run, or --repair, closes it".to_owned(),
         Fault::Returned => "it was lost and is there again; --repair takes it in".to_owned(),
         Fault::Undeleted => "it should be deleted and is there; streamrip prune deletes it".to_owned(),
+        Fault::NoMedia | Fault::Unsound => fault.to_string(),
         Fault::Unknown | Fault::HalfMade | Fault::Unreadable | Fault::Database | Fault::ForeignKey => fault.to_string(),
     }
 }

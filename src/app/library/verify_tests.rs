@@ -85,7 +85,7 @@ impl Place {
     }
 
     fn verify(&self, fast: bool, repair: bool) -> Verified {
-        verify(&self.env, VerifyRequest { fast, repair }, &mut |_, _| ()).expect("verified")
+        verify(&self.env, VerifyRequest { fast, repair, deep: false }, &mut |_, _| ()).expect("verified")
     }
 
     fn faults(&self, fast: bool) -> Vec<(Fault, String)> {
@@ -176,7 +176,8 @@ fn beside_a_daemon_open_segments_are_fine_and_repair_is_refused() {
     assert_eq!(place.faults(false), [(Fault::LeftOpen, path.clone())]);
     let daemon = lock::take(place.dir.path()).expect("free");
     assert_eq!(place.faults(false), []);
-    let refused = verify(&place.env, VerifyRequest { fast: true, repair: true }, &mut |_, _| ()).expect_err("refused");
+    let refused = verify(&place.env, VerifyRequest { fast: true, repair: true, deep: false }, &mut |_, _| ())
+        .expect_err("refused");
     assert_eq!(refused.kind, Kind::Busy);
     drop(daemon);
     assert_eq!(place.verify(true, true).kind(), None);
@@ -204,7 +205,7 @@ fn damage_and_dangling_references_of_the_database_are_found() {
     let from = bytes.len() / 3;
     bytes[from..from + 8192].fill(0xa5);
     std::fs::write(&file, bytes).expect("written");
-    match verify(&place.env, VerifyRequest { fast: true, repair: false }, &mut |_, _| ()) {
+    match verify(&place.env, VerifyRequest { fast: true, repair: false, deep: false }, &mut |_, _| ()) {
         Ok(done) => assert_eq!(done.kind(), Some(Kind::Catalog), "{done:?}"),
         Err(failure) => assert_eq!(failure.kind, Kind::Catalog, "{failure}"),
     }

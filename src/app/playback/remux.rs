@@ -27,6 +27,7 @@ use crate::media::CancellationToken;
 use crate::media::demux::{Demux, Demuxed};
 use crate::media::live_mux::LiveMux;
 use crate::media::mux::Block;
+use crate::plan::anchor::REPEAT_ARRIVAL_MS;
 use crate::plan::splice::Splice;
 use crate::plan::timeshift::{CONTINUATION_WAIT_MS, is_past};
 
@@ -44,9 +45,6 @@ const REPEAT_MS: i64 = 30 * SECOND;
 
 /// So many of the last bytes are looked for where a connection begins, to go on after them.
 const MATCH_BYTES: usize = 1024;
-
-/// Whatever a server sends again has come by this time after the first byte, milliseconds.
-const LIVE_BURST_MS: i64 = 4 * SECOND;
 
 /// So many of the first bytes of a connection may be there already.
 const MAX_REPEATED_BYTES: usize = 1 << 20;
@@ -184,7 +182,7 @@ impl Remux {
         when: &mut Visibility,
         out: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<PacketOutcome> {
-        let cannot = |e| Failure::new(Kind::Failed, "a segment cannot be taken apart").because(e);
+        let cannot = |e| Failure::new(Kind::Failed, "ffmpeg cannot demultiplex a segment").because(e);
         let (mut demux, mut pipe) = Demux::fed(&file.path, &CancellationToken::new()).map_err(cannot)?;
         let stop = Arc::clone(&file.stop);
         let feeder = std::thread::Builder::new().name("feeder".to_owned()).spawn(move || {
@@ -196,7 +194,7 @@ impl Remux {
             }
             file.is_whole()
         });
-        let feeder = feeder.map_err(|e| Failure::new(Kind::Failed, "there is no thread to be had").because(e))?;
+        let feeder = feeder.map_err(|e| Failure::new(Kind::Failed, "cannot start a thread").because(e))?;
         self.splice.segment();
         let mut given = PtsClock::new(begins);
         let result = loop {
@@ -309,7 +307,7 @@ impl Remux {
                     first.extend_from_slice(&block);
                     *by = wall;
                     let found = find_last(first, &self.tail);
-                    let may_come = !file.waited || self.env.clock.now().since(segment.opened) < LIVE_BURST_MS;
+                    let may_come = !file.waited || self.env.clock.now().since(segment.opened) < REPEAT_ARRIVAL_MS;
                     if found.is_none() && first.len() < MAX_REPEATED_BYTES && may_come {
                         continue;
                     }

@@ -1,5 +1,6 @@
 //! Watching a talk while it is recorded: what of it can be played already, and the bytes of each piece.
 
+mod joined;
 mod keyframe_cache;
 mod slice_bytes;
 mod timeline;
@@ -17,7 +18,7 @@ use crate::catalog::marks;
 use crate::catalog::schedule::{TalkFilter, talks};
 use crate::catalog::segments::segments_of_hall;
 use crate::domain::ids::SegmentId;
-use crate::domain::interval::IntervalSet;
+use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::segment::{Container, Segment, Verdict};
 use crate::domain::time::{HOUR, MINUTE, Ms, SECOND};
 use crate::media::mpegts::TsStream;
@@ -39,7 +40,7 @@ const SCAN_DELAY_MS: i64 = 10 * SECOND;
 /// What of a talk can be watched.
 #[derive(Clone, Debug)]
 pub struct TalkPlaylist {
-    /// The talk.
+    /// The talk and what the catalog knows of it.
     pub view: TalkView,
     /// Its pieces so far.
     pub entries: Vec<PlaylistEntry>,
@@ -59,28 +60,63 @@ pub struct TalkPlaylist {
     segments: Vec<Segment>,
 }
 
-/// What of a talk can be watched now.
+impl TalkPlaylist {
+    fn nothing(view: TalkView) -> Self {
+        Self {
+            view,
+            entries: Vec::new(),
+            ended: false,
+            streams: Vec::new(),
+            form: None,
+            types: Vec::new(),
+            catching_up: false,
+            obstacle: None,
+            segments: Vec::new(),
+        }
+    }
+}
+
+/// What of a talk can be watched now: of its file where the talk is over and has one, else of its segments.
 ///
 /// # Errors
 /// When the catalog cannot be read, or there is no such talk.
 pub fn talk_playlist(db: &Db, env: &Env, scans: &KeyframeCache, id: i64) -> Result<TalkPlaylist> {
     let view = report::by_id(db, env, id)?;
-    let now = env.clock.now();
-    let mut shift = TalkPlaylist {
-        view,
-        entries: Vec::new(),
-        ended: false,
-        streams: Vec::new(),
-        form: None,
-        types: Vec::new(),
-        catching_up: false,
-        obstacle: None,
-        segments: Vec::new(),
-    };
-    let view = &shift.view;
     if view.talk.opted_out {
         return Err(hidden());
     }
+    match shift_of_file(db, env, scans, &view)? {
+        Some(shift) => Ok(shift),
+        None => shift_of_segments(db, env, scans, view),
+    }
+}
+
+/// What of a talk's file can be watched; `None` where there is none, or no browser plays it.
+fn shift_of_file(db: &Db, env: &Env, scans: &KeyframeCache, view: &TalkView) -> Result<Option<TalkPlaylist>> {
+    let Some(file) = joined::of(db, env, view)? else { return Ok(None) };
+    let Some(transmuxes) = &scans.transmuxes else { return Ok(None) };
+    let mut shift = TalkPlaylist { segments: vec![file.segment.clone()], ..TalkPlaylist::nothing(view.clone()) };
+    match transmuxes.look(env, &file.segment) {
+        Playable::As { form, mut timeline, is_ready } => {
+            file.place(&mut timeline);
+            if let TargetFormat::WebM(kind) = &form {
+                shift.types.push((file.segment.id, kind.clone()));
+            }
+            let all = Interval::new(Ms(0), Ms(i64::MAX / 2));
+            shift.entries = playlist_entries(&[timeline], all, &IntervalSet::new(), env.clock.now());
+            (shift.form, shift.catching_up, shift.ended) = (Some(form), !is_ready, is_ready);
+        }
+        Playable::Unknown => shift.catching_up = true,
+        Playable::Obstacle(_) | Playable::Nothing => return Ok(None),
+    }
+    Ok(Some(shift))
+}
+
+/// What of a talk's segments can be watched.
+fn shift_of_segments(db: &Db, env: &Env, scans: &KeyframeCache, view: TalkView) -> Result<TalkPlaylist> {
+    let now = env.clock.now();
+    let mut shift = TalkPlaylist::nothing(view);
+    let view = &shift.view;
     let segments = near(db, view)?;
     let (mut timelines, mut ready, mut obstacle) = (Vec::new(), true, None);
     for segment in &segments {
@@ -195,10 +231,21 @@ pub fn entry_bytes(
     segment: SegmentId,
     bytes: std::ops::Range<u64>,
 ) -> Result<SliceBytes> {
-    let shift = talk_playlist(db, env, scans, id)?;
+    let view = report::by_id(db, env, id)?;
+    if view.talk.opted_out {
+        return Err(hidden());
+    }
+    // A player that began while the talk was recorded goes on with the segments.
+    let shift = if joined::is_one(segment) {
+        shift_of_file(db, env, scans, &view)?.ok_or_else(no_piece)?
+    } else {
+        shift_of_segments(db, env, scans, view)?
+    };
     match shift.entries.iter().find(|c| (c.segment, c.from, c.to) == (segment, bytes.start, bytes.end)) {
         Some(listed) => open(env, scans, &shift, listed),
-        None if shift.catching_up => Err(Failure::new(Kind::Busy, "this piece is not ready yet")),
+        None if shift.catching_up => {
+            Err(Failure::new(Kind::Busy, "this media segment is not ready yet; retry in a moment"))
+        }
         None => Err(no_piece()),
     }
 }
@@ -222,7 +269,7 @@ pub fn open(env: &Env, scans: &KeyframeCache, shift: &TalkPlaylist, chunk: &Play
 }
 
 fn no_piece() -> Failure {
-    Failure::new(Kind::NotFound, "there is no such piece of this talk")
+    Failure::new(Kind::NotFound, "this talk has no such media segment")
 }
 
 /// Where a gap of the slot lies in what is played, which has none: seconds from the first chunk's start.

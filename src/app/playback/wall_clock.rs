@@ -12,9 +12,10 @@ use crate::app::support::failure::{Failure, Kind, Result};
 use crate::catalog::{marks, segments};
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::segment::{Mark, Segment};
-use crate::domain::time::{MINUTE, Ms, SECOND};
+use crate::domain::time::{Ms, SECOND};
 use crate::media::CancellationToken;
 use crate::media::demux::Demux;
+use crate::plan::anchor::{BACKLOG_LIMIT_MS, DECIDE_MS, PacketSteps, first_packet};
 
 /// A beginning may be so much earlier than asked for, milliseconds: it is a key picture's.
 const KEYFRAME_SLACK_MS: i64 = 3 * SECOND;
@@ -23,37 +24,23 @@ const KEYFRAME_SLACK_MS: i64 = 3 * SECOND;
 /// What must not be shown is not shown so long before and after.
 const UNINDEXED_MARGIN_MS: i64 = 60 * SECOND;
 
-/// A step of a segment's clock that is larger than this is another clock. Milliseconds.
-const JUMP_MS: i64 = 10 * SECOND;
-
-/// So long after a segment's first byte it is known how far it reaches back: a server that sends the last minute at once has
-/// sent it by then. Milliseconds.
-const BURST_DECISION_MS: i64 = 3 * SECOND;
-
-/// What a server still sends at once after this time is not waited for. Milliseconds.
-const MAX_BURST_MS: i64 = MINUTE;
-
 /// Wall time of a segment's packets.
 pub(super) struct PtsClock {
-    /// A time of the segment's clock and the wall's.
-    clock: Option<(i64, Ms)>,
-    begins: Ms,
+    steps: PacketSteps,
+    /// Wall time of the last packet.
+    wall: Ms,
 }
 
 impl PtsClock {
     /// `begins`: of its first packet.
     pub fn new(begins: Ms) -> Self {
-        Self { clock: None, begins }
+        Self { steps: PacketSteps::default(), wall: begins }
     }
 
     /// Of its next packet, which was made before `now`, since it was read.
     pub fn wall(&mut self, pts_ms: i64, now: Ms) -> Ms {
-        let (last, wall) = self.clock.unwrap_or((pts_ms, self.begins));
-        let step = pts_ms - last;
-        // Where the clock was set, right after what was before.
-        let wall = if step.abs() > JUMP_MS { wall } else { wall.plus(step) }.min(now);
-        self.clock = Some((pts_ms, wall));
-        wall
+        self.wall = self.wall.plus(self.steps.step(pts_ms)).min(now);
+        self.wall
     }
 }
 
@@ -66,7 +53,7 @@ impl PtsClock {
 /// When the catalog cannot be read, or ffmpeg cannot be started.
 pub(super) fn estimate_start(env: &Env, db: &Db, segment: &Segment, exact: bool) -> Result<Ms> {
     let path = env.data_dir.join(&segment.path);
-    let (mut begins, mut after) = (segment.opened, BURST_DECISION_MS);
+    let (mut begins, mut after) = (segment.opened, DECIDE_MS);
     loop {
         if segments::segment(db, segment.id)?.is_none_or(|s| s.closed.is_none()) {
             // What is waited for is the time itself: what has come by then says how much was held. At most so long, also where
@@ -89,13 +76,13 @@ pub(super) fn estimate_start(env: &Env, db: &Db, segment: &Segment, exact: bool)
         let earlier = marks[..nth.unwrap_or(marks.len())].last().filter(|m| by.at.since(m.at) > 2 * SECOND);
         let before = begins;
         for mark in made.map_or_else(|| earlier.into_iter().chain([&by]).copied().collect(), |made| vec![*made]) {
-            begins = begins.min(mark.at.minus(media_ms(&path, mark.offset)?));
+            begins = first_packet(begins, [(mark.at, media_ms(&path, mark.offset)?)]);
         }
         // More has come at once since the last look, and more may follow.
         let goes_on = before.since(begins) > SECOND && by.offset < file.len();
         after *= 2;
         let is_there = now.closed.is_some() || env.clock.now().since(segment.opened) > after;
-        if !goes_on || after > MAX_BURST_MS || !(exact || is_there) {
+        if !goes_on || after > BACKLOG_LIMIT_MS || !(exact || is_there) {
             return Ok(begins);
         }
     }
@@ -103,13 +90,13 @@ pub(super) fn estimate_start(env: &Env, db: &Db, segment: &Segment, exact: bool)
 
 /// Length of what is in a file's first bytes, milliseconds.
 fn media_ms(path: &Path, bytes: u64) -> Result<i64> {
-    let cannot = |e| Failure::new(Kind::Failed, "a segment cannot be taken apart").because(e);
+    let cannot = |e| Failure::new(Kind::Failed, "ffmpeg cannot demultiplex a segment").because(e);
     let (mut demux, mut pipe) = Demux::fed(path, &CancellationToken::new()).map_err(cannot)?;
     let failed = |e: io::Error| Failure::new(Kind::Failed, "a segment cannot be read").because(e);
     let mut file = File::open(path).map_err(failed)?.take(bytes);
     // A pipe that is closed: ffmpeg has ended.
     let feeder = std::thread::Builder::new().name("feeder".to_owned()).spawn(move || io::copy(&mut file, &mut pipe));
-    let feeder = feeder.map_err(|e| Failure::new(Kind::Failed, "there is no thread to be had").because(e))?;
+    let feeder = feeder.map_err(|e| Failure::new(Kind::Failed, "cannot start a thread").because(e))?;
     let mut given = PtsClock::new(Ms(0));
     let mut end = Ms(0);
     // What can be seen of a torn or odd file has been seen.

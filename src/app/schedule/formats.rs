@@ -14,7 +14,7 @@ use crate::schedule_xml;
 /// A source that was read.
 #[derive(Clone, Debug)]
 pub(super) struct ReadSource {
-    /// Its talks.
+    /// The talks of the source.
     pub schedule: Schedule,
     /// What was read, where it is a schedule.xml or schedule.json: it says itself who must not be recorded.
     pub programme: Option<Programme>,

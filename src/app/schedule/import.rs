@@ -90,7 +90,7 @@ pub struct ImportReport {
     pub dry_run: bool,
     /// Talks of the schedule.
     pub talks: usize,
-    /// New ones.
+    /// Number of talks that are new.
     pub added: usize,
     /// Those with a change.
     pub changed: usize,
@@ -109,11 +109,11 @@ pub struct ImportReport {
 /// One change of one talk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportedChange {
-    /// Sort.
+    /// Kind of change, as in the JSON output.
     pub kind: ChangeKind,
     /// Its id; `None`: it has none yet (`--dry-run`).
     pub talk: Option<TalkId>,
-    /// UID.
+    /// UID of the talk in the calendar.
     pub uid: Option<String>,
     /// Title, the new one.
     pub title: String,
@@ -121,7 +121,7 @@ pub struct ReportedChange {
     pub hall: String,
     /// What it was.
     pub before: Option<String>,
-    /// What it is.
+    /// New value; `None` where the talk was removed.
     pub after: Option<String>,
 }
 
@@ -178,8 +178,8 @@ async fn prepare(env: &Env, db: &Connection, request: &ImportRequest) -> Result<
             None => source.stem().unwrap_or_default(),
         };
         if name.is_empty() || name.chars().count() > MAX_EVENT_NAME {
-            return Err(Failure::new(Kind::Usage, format!("cannot tell the event's name from {source}"))
-                .hint(format!("name it with --event NAME, {MAX_EVENT_NAME} characters at most")));
+            return Err(Failure::new(Kind::Usage, format!("no event name can be derived from {source}"))
+                .hint(format!("give one with --event NAME, at most {MAX_EVENT_NAME} characters")));
         }
         let row = catalog_import::known(db, &name)?.map(|known| known.row);
         inputs(request, name, source, row.as_ref())?
@@ -430,7 +430,7 @@ async fn read_halls(path: &Path) -> Result<HallsFile> {
         Failure { message: format!("halls file: {}", failure.message), ..failure }
     })?;
     let wrong = |message: String| {
-        Failure::new(Kind::BadInput, message).hint("mend it there and import again; nothing was changed")
+        Failure::new(Kind::BadInput, message).hint("correct the file and import again; nothing was changed")
     };
     let text = String::from_utf8(bytes).map_err(|e| {
         wrong(format!("halls file {}: not UTF-8 at byte {}", path.display(), e.utf8_error().valid_up_to()))

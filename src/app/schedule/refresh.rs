@@ -29,9 +29,9 @@ const AFTER_THE_END: i64 = 24 * HOUR;
 /// An event whose schedule can be read again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remembered {
-    /// Row id.
+    /// Primary key of the event.
     pub id: EventId,
-    /// Name.
+    /// Name of the event.
     pub name: String,
     /// Which dates of long series are read.
     pub window: Interval,

@@ -26,10 +26,7 @@ pub(in crate::app) struct Content {
 /// wrote it was killed, and what is read may still be in memory only. A power cut would make the row untrue.
 /// `cancel` ends it.
 pub(in crate::app) fn read_for_good(path: &Path, cancel: &CancellationToken) -> std::io::Result<Content> {
-    File::open(path)?.sync_all()?;
-    if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
-    }
+    crate::durable::sync_file(path)?;
     read_until(path, cancel)
 }
 

@@ -12,9 +12,9 @@ use crate::media::engine::{Ffmpeg, MediaEngine};
 pub struct Env {
     /// Absolute path of the data directory: `catalog.db`, `segments/`, `talks/`, `log/`.
     pub data_dir: PathBuf,
-    /// In force.
+    /// Settings in force.
     pub settings: Settings,
-    /// Time.
+    /// Source of wall-clock and monotonic time.
     pub clock: Arc<dyn Clock>,
     /// What looks at media and joins it.
     pub engine: Arc<dyn MediaEngine>,

@@ -50,13 +50,13 @@ impl Kind {
 /// A failure with its cause and a hint.
 #[derive(Debug)]
 pub struct Failure {
-    /// Sort.
+    /// Kind of failure; decides the exit code.
     pub kind: Kind,
     /// What is wrong, and where.
     pub message: String,
     /// Why, where another error says so.
     pub cause: Option<String>,
-    /// What to do.
+    /// What the user can do about it.
     pub hint: Option<String>,
 }
 
@@ -67,7 +67,7 @@ impl Failure {
         Self { kind, message: message.into(), cause: None, hint: None }
     }
 
-    /// Adds why.
+    /// Appends the cause to the message, after a colon.
     #[must_use]
     pub fn because(mut self, cause: impl fmt::Display) -> Self {
         self.cause = Some(cause.to_string());

@@ -15,7 +15,8 @@ use crate::plan::seam::{self, Method, RecordingOrder, Seam, SeamKind, SeamSearch
 /// A second segment that reaches back before the first by more than this is taken first instead.
 const REACH_BACK_MS: i64 = 100;
 
-/// And by more than this, a rounding of Matroska's times, where equal packets show how far it does.
+/// Limit for a segment that reaches back before the previous one, milliseconds, where equal packets give the exact
+/// amount: the rounding of Matroska timestamps.
 const EXACT_BACK_MS: i64 = 4;
 
 /// Connections to one stream run beside each other for no longer than a handover takes (20 s, and 5 s to

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::{SAME_CLOCK_MS, TrackEdge};
 
-/// And by so little where nothing is guessed.
+/// Tolerance for rounded timestamps, milliseconds, where no duration is estimated.
 const ROUNDING_MS: i64 = 4;
 /// Equal packets that are not unique must agree with the arrival times so well.
 const REPEATED_MS: i64 = 3000;

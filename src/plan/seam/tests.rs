@@ -55,7 +55,7 @@ proptest! {
         }
     }
 
-    /// The same where each dump counts from zero and anchors are off: only the packets tell.
+    /// Dumps whose timestamps start at zero and whose wall-clock anchors are wrong: only the packets show the seam.
     #[test]
     fn without_a_common_clock_the_shift_is_computed(
         a_from in 0_i64..60, a_len in 5_i64..40, overlap in 200_i64..5_000, b_len in 1_i64..40, late in -8_000_i64..30_000, torn: bool,

@@ -53,7 +53,8 @@ impl Feed {
         Self { items, current: Bytes::new(), given: 0, hints, resume_state, variant, muxed: None, due: None }
     }
 
-    /// The same for bytes that are put together with others; `given`: how much of that the tape was given.
+    /// Feed of a rendition that ffmpeg multiplexes with another one. `given` counts the multiplexed bytes that the tape
+    /// has received; hints use that count, since this feed's own bytes are not the recorded ones.
     #[must_use]
     pub fn muxed(self, given: &Arc<AtomicU64>) -> Self {
         Self { muxed: Some(given.clone()), ..self }

@@ -64,7 +64,7 @@ pub struct AbandonedRendition {
     /// What was taken of it last.
     last: Option<SegmentRef>,
     at: Instant,
-    /// In a row.
+    /// Number of times in a row that it was given up.
     times: u32,
 }
 
@@ -122,7 +122,8 @@ impl ResumeState {
         self.missing_for() >= LOST_TIMEOUT
     }
 
-    /// The same, and for how long it could not be had.
+    /// How long the rendition of the last segment has been unavailable. To be called each time it is; the first call
+    /// starts the clock.
     #[must_use]
     pub fn missing_for(&self) -> Duration {
         let (mut memory, now) = (self.lock(), Instant::now());

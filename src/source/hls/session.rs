@@ -30,8 +30,9 @@ use crate::source::{OpenRequest, SourceEnd};
 /// A chunk that failed so often is left out, if a later one can be had.
 const MAX_ATTEMPTS: u32 = 4;
 
-/// So too one that failed twice and for so long, as where the server takes the request and says nothing: a tape
-/// calls a stall after 30 s, and then nobody would remember.
+/// A segment that failed at least twice is skipped after this time, if a later one is available. It covers servers that
+/// accept a request and send nothing; it must be shorter than the 30 s after which a tape ends a stalled HLS
+/// connection, since a new connection starts counting again.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// So much time a later chunk has for its first byte, to show that it is not the server.
@@ -40,7 +41,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 /// While the server fails it is asked at least this often.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// And at most this often.
+/// Shortest delay between two requests while the server fails.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 
 /// So many of its first bytes say whether a chunk is packed audio.
@@ -56,7 +57,7 @@ enum StreamPart {
     All,
     /// The picture, whose sound has another playlist.
     Video,
-    /// That sound.
+    /// The audio rendition (EXT-X-MEDIA) of a stream whose variants contain video only.
     Audio,
 }
 
@@ -230,7 +231,7 @@ impl PlaylistClient {
                 }
                 self.wait(&known, trouble.is_some()).await;
                 if self.audio_is_back().await {
-                    return Ok(done("its sound can be had again: both get a file of their own"));
+                    return Ok(done("the audio is available again: video and audio continue in a new file"));
                 }
                 trouble = match self.reload(&mut known).await {
                     Ok(Reload::Same) => {
@@ -244,13 +245,13 @@ impl PlaylistClient {
                 continue;
             };
             if self.needs_new_file(&segment, point) {
-                return Ok(done("another format begins: it gets a file of its own"));
+                return Ok(done("the format changes: it continues in a new file"));
             }
             if point.reset {
                 (self.progress, self.ahead) = (None, None);
             }
             if let Some(Key::Other(name)) = &segment.key {
-                let detail = format!("the stream is encrypted by {name}, which cannot be taken off");
+                let detail = format!("the stream is encrypted by {name}, which is not supported");
                 return Err(FetchFailure { reason: EndReason::SourceFailed, detail });
             }
             match self.fetch_segment(&segment, point.is_again(), known.dated).await {
@@ -322,7 +323,7 @@ impl PlaylistClient {
         if start.reset {
             self.say(&format!("the encoder began anew at segment {}", segment.sequence));
         } else if start.missed > 0 {
-            self.say(&format!("{} segments before {} were no longer to be had", start.missed, segment.sequence));
+            self.say(&format!("{} segments before {} were no longer available", start.missed, segment.sequence));
         }
     }
 
@@ -361,7 +362,7 @@ impl PlaylistClient {
             }
             self.resume.audio.give_up();
             let silent =
-                || FetchFailure { reason: EndReason::Stalled, detail: "nothing new has come for long".to_owned() };
+                || FetchFailure { reason: EndReason::Stalled, detail: "no new media segment for too long".to_owned() };
             return Err(failure.cloned().unwrap_or_else(silent));
         }
         let over = self.is_over(&known.playlist);
@@ -433,7 +434,7 @@ struct Ahead {
 }
 
 fn other_playlist() -> SourceEnd {
-    done("the stream has another playlist now: it gets a connection of its own")
+    done("the stream has a new playlist: reconnecting")
 }
 
 /// True for the begin of HTML, XML or JSON, with which some servers answer in place of an error; no media begins so.
@@ -442,7 +443,7 @@ fn is_text(bytes: &[u8]) -> bool {
 }
 
 fn nobody_reads() -> FetchFailure {
-    FetchFailure { reason: EndReason::SourceFailed, detail: "nobody reads it any more".to_owned() }
+    FetchFailure { reason: EndReason::SourceFailed, detail: "the recording has ended".to_owned() }
 }
 
 fn done(why: &str) -> SourceEnd {

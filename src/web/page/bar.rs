@@ -34,7 +34,7 @@ pub(super) fn bar(view: &TalkView) -> Markup {
                 @let (x, width) = piece(gap.at, LEAST);
                 rect.gap x=(x) y="0" width=(width) height="10" {
                     title {
-                        (clock(gap.at.start)) " to " (clock(gap.at.end)) ", " (length(gap.at.len_ms())) ": " (gap.cause)
+                        (clock(gap.at.start)) " to " (clock(gap.at.end)) ", " (length(gap.at.len_ms())) ": " (gap.words())
                     }
                 }
             }

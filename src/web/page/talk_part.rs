@@ -102,7 +102,7 @@ fn gaps(view: &TalkView, clock: &dyn Fn(Ms) -> String) -> Markup {
         div.scroll { table {
             thead { tr { th { "From" } th { "To" } th.n { "Length" } th { "Cause" } } }
             tbody { @for gap in &view.report.gaps {
-                tr { td { (clock(gap.at.start)) } td { (clock(gap.at.end)) } td.n { (length(gap.at.len_ms())) } td { (gap.cause) } }
+                tr { td { (clock(gap.at.start)) } td { (clock(gap.at.end)) } td.n { (length(gap.at.len_ms())) } td { (gap.words()) } }
             } }
         } }
     }
@@ -143,7 +143,7 @@ fn failed(view: &TalkView, clock: &dyn Fn(Ms) -> String) -> Markup {
     html! {
         @if !failed.is_empty() {
             details #failed {
-                summary { "Connections that brought nothing (" (failed.len()) ")" }
+                summary { "Connections without data (" (failed.len()) ")" }
                 ul { @for c in failed.iter().rev().take(LOG_LINES).rev() {
                     li {
                         (clock(c.opened)) " " (c.end.map_or_else(|| "unknown".to_owned(), |r| r.to_string()))
@@ -161,7 +161,7 @@ fn log(site: &WebState, view: &TalkView, clock: &dyn Fn(Ms) -> String) -> Markup
     html! {
         @if !lines.is_empty() {
             details #log {
-                summary { "What the sources said" }
+                summary { "Log of the recording programs" }
                 pre { @for (at, line) in &lines { (clock(*at)) " " (clean(line)) "\n" } }
             }
         }

@@ -62,7 +62,7 @@ impl TalkInputs {
             zone: self.view.event.zone,
             window,
             segments: self.view.segments.iter().map(|s| (s, self.indexes.get(&s.id))).collect(),
-            gaps: &self.view.report.gaps,
+            gaps: &self.view.segment_gaps,
             chapters: env.settings.assemble.chapters,
         })
     }
@@ -102,14 +102,16 @@ impl TalkInputs {
         Ok(if taken(&path)? { folder.join(format!("{name}{id}.{extension}")) } else { path })
     }
 
-    /// True where a segment that an assembly used is not there any more and not in the new plan.
+    /// True where the old file holds media that the new one would not have: a segment that it used is not in the new plan,
+    /// and is gone, or was left out although it has media of its own.
     pub(super) fn lost_any(&self, parts: &[Part], plan: &EditList) -> bool {
         parts.iter().filter(|part| part.place.is_some()).any(|part| {
             let used = plan.clips.iter().any(|clip| clip.segment == part.segment);
             let there = self.view.segments.iter().any(|s| {
                 s.id == part.segment && matches!(s.verdict, Verdict::Media | Verdict::Open | Verdict::Unchecked)
             });
-            !used && !there
+            let left_out = plan.rejected.iter().any(|r| r.segment == part.segment && !r.redundant);
+            !used && (!there || left_out)
         })
     }
 

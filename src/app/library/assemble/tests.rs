@@ -33,6 +33,11 @@ pub(in crate::app) struct Site {
 impl Site {
     /// A talk of 20 s without padding, and nothing recorded.
     pub(in crate::app) fn new() -> Self {
+        Self::of(Recipe::new(Format::MpegTs).video_kbit(100).seconds(24.0).bytes())
+    }
+
+    /// A talk of 20 s of this stream of 24 s, whose first byte is made 2 s before it.
+    pub(in crate::app) fn of(stream: Vec<u8>) -> Self {
         let dir = tempfile::tempdir().expect("dir");
         let db = catalog::open_writer(dir.path()).expect("catalog");
         db.execute_batch(&format!(
@@ -53,7 +58,6 @@ impl Site {
             clock: Arc::new(clock.clone()),
             engine: Arc::new(crate::media::engine::Ffmpeg),
         };
-        let stream = Recipe::new(Format::MpegTs).video_kbit(100).seconds(24.0).bytes();
         Self { env, reader, writer, clock, stream, _dir: dir }
     }
 

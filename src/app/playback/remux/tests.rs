@@ -76,7 +76,7 @@ impl Bench {
         self.start_and(|| ())
     }
 
-    /// The same; `then` is done by the thread that watches, at each piece.
+    /// Starts watching as `start` does; `then` is called by the watching thread before each write.
     fn start_and(&self, mut then: impl FnMut() + Send + 'static) -> Watching {
         let (env, (give, given)) = (self.env(), mpsc::channel());
         let thread = std::thread::spawn(move || {

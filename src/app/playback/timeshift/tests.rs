@@ -6,6 +6,8 @@ use std::time::Duration;
 use streamrip_lab::{Format, PATIENCE, Recipe, wait_for, wait_until};
 
 use super::*;
+use crate::app::library::assemble::tests::Site;
+use crate::app::library::assemble::{AssembleOutcome, assemble_talk, no_progress};
 use crate::app::support::clock::TestClock;
 use crate::catalog::open_writer;
 use crate::domain::segment::Mark;
@@ -285,4 +287,40 @@ fn only_so_many_are_made_at_once_and_what_nobody_watches_makes_way() {
     let shift = talk_playlist(&hall.db, &env, &hall.scans, 1).expect("works");
     assert!(shift.entries.is_empty() && shift.catching_up, "{shift:?}");
     wait_until("it to be there again", PATIENCE, || hall.shift().entries.len() == 12);
+}
+
+#[tokio::test]
+async fn a_talk_that_is_over_plays_its_joined_file_also_without_its_segments() {
+    let mut site = Site::new();
+    site.env.settings.disk.reserve_bytes = 0;
+    site.tape(-2.0, 9.0).await;
+    site.tape(12.0, 22.0).await;
+    let talk = crate::domain::ids::TalkId(7);
+    let made = assemble_talk(&site.env, &site.reader, &site.writer, talk, false, no_progress()).await;
+    let Ok(AssembleOutcome::Made { duration_ms, .. }) = made else { panic!("not made: {made:?}") };
+    site.clock.step(HOUR);
+    std::fs::remove_dir_all(site.env.data_dir.join("segments")).expect("deleted");
+    let scans = KeyframeCache::for_browsers();
+    let shift = wait_for("all to be ready", PATIENCE, || {
+        let shift = site.query(|db| talk_playlist(db, &site.env, &scans, 7)).expect("works");
+        Some(shift).filter(|shift| !shift.catching_up)
+    });
+    assert!(shift.ended && shift.obstacle.is_none());
+    assert!(
+        (seconds(&shift.entries) - duration_ms as f64 / 1000.0).abs() < 1.5,
+        "{} of {duration_ms}",
+        seconds(&shift.entries)
+    );
+    assert!(shift.entries.iter().all(|c| joined::is_one(c.segment)));
+    // What stands behind the gap is shown at the time it was made.
+    let last = shift.entries.last().expect("some");
+    let end = last.wall.plus(last.length_us / 1000).since(START);
+    assert!((18_500..21_500).contains(&end), "{end}");
+    let first = shift.entries[0];
+    let piece = site.query(|db| entry_bytes(db, &site.env, &scans, 7, first.segment, first.from..first.to));
+    let bytes: Vec<u8> = {
+        let mut piece = piece.expect("there");
+        std::iter::from_fn(|| piece.block().expect("works")).flatten().collect()
+    };
+    assert!(decoded(&bytes) > 50);
 }

@@ -1,13 +1,10 @@
 //! A segment as the plan wants it: where it may be cut, and when that was.
 
 use crate::domain::segment::{Mark, Segment};
-use crate::domain::time::{Ms, SECOND};
+use crate::domain::time::Ms;
 use crate::media::mpegts::{Cut, Scan, TICKS};
+use crate::plan::anchor::{DECIDE_MS, first_packet};
 use crate::plan::timeshift::{SegmentTimeline, SyncPoint};
-
-/// So long after a segment's first byte its wall time is decided: a server that sends the last minute at once has sent it
-/// by then. Milliseconds.
-pub(super) const DECIDE_MS: i64 = 3 * SECOND;
 
 /// Wall time of the first cut, by when bytes came; `None` while that may change.
 ///
@@ -24,13 +21,12 @@ pub(super) fn begin(segment: &Segment, cuts: &[Cut], marks: &[Mark]) -> Option<M
     if !is_sure && segment.closed.is_none() {
         return None;
     }
-    // As everywhere: bytes come late and never early.
-    let by_marks = marks.iter().filter_map(|mark| {
+    let arrived = marks.iter().filter_map(|mark| {
         let first_clock = cuts.iter().enumerate().take_while(|(nth, cut)| *nth == 0 || cut.jump.is_none());
         let here = first_clock.map(|(_, cut)| cut).take_while(|cut| cut.byte < mark.offset).last()?;
-        Some(mark.at.minus((here.ticks - first.ticks) * 1000 / TICKS))
+        Some((mark.at, (here.ticks - first.ticks) * 1000 / TICKS))
     });
-    Some(by_marks.fold(segment.opened, Ms::min))
+    Some(first_packet(segment.opened, arrived))
 }
 
 /// What was found in a file so far.

@@ -15,6 +15,7 @@ use super::timeline::{self, ScanProgress};
 use crate::app::support::env::Env;
 use crate::app::support::free_space::free_bytes;
 use crate::domain::ids::SegmentId;
+use crate::domain::pts::nearest;
 use crate::domain::segment::{Container, Segment};
 use crate::domain::time::Ms;
 use crate::media::mpegts::{Scan, TICKS};
@@ -109,11 +110,9 @@ impl State {
     /// Wall time of the first cut.
     fn begin(&self) -> Option<Ms> {
         let ((media_ms, wall), first) = self.clock.zip(self.seen().cuts.first())?;
-        // The clock of MPEG-TS has 33 bits.
-        const WRAP: i64 = 1 << 33;
-        let step = (first.ticks - media_ms * (TICKS / 1000)).rem_euclid(WRAP);
-        let step = if step > WRAP / 2 { step - WRAP } else { step };
-        Some(wall.plus(step * 1000 / TICKS))
+        // ffmpeg gives the first cut a timestamp of 33 bits.
+        let known = media_ms * (TICKS / 1000);
+        Some(wall.plus((nearest(first.ticks, known) - known) * 1000 / TICKS))
     }
 }
 
@@ -213,7 +212,7 @@ impl TransmuxCache {
                 Some(transmux_job)
             }
             Err(e) => {
-                tracing::warn!("{} cannot be made ready for the page: {e}", segment.path.display());
+                tracing::warn!("{} cannot be converted for the web page: {e}", segment.path.display());
                 None
             }
         }

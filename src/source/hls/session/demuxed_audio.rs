@@ -181,7 +181,7 @@ impl Mux {
         }
     }
 
-    /// The same for what both are put together in: where anything comes, the sound can be read.
+    /// Passes on the multiplexed stream of both renditions. Any output at all shows that the audio is readable.
     async fn give_both(&self, mut bytes: impl AsyncRead + Unpin) {
         let mut first = [0; 1024];
         if let Ok(n @ 1..) = bytes.read(&mut first).await {

@@ -96,11 +96,11 @@ impl PlaylistClient {
             };
             let Some(progress) = &mut self.progress else { return Ok(()) };
             if progress.received == 0 && segment.key.is_none() && is_text(&piece) {
-                return Err(no_media("a web page or JSON came instead of a chunk"));
+                return Err(no_media("the server sent a web page or JSON instead of a media segment"));
             }
             progress.received += piece.len() as u64;
             if progress.received > MAX_SEGMENT_BYTES {
-                return Err(no_media("a chunk without end"));
+                return Err(no_media("a media segment is too large"));
             }
             let bytes = match &mut progress.cipher {
                 Some(cipher) => cipher.push(&piece).into(),
@@ -113,12 +113,16 @@ impl PlaylistClient {
         }
         let Some(progress) = &mut self.progress else { return Ok(()) };
         if progress.received == 0 || segment.range.is_some_and(|range| progress.received < range.length) {
-            return Err(FetchFailure { reason: EndReason::Network, detail: "the chunk is cut short".to_owned() });
+            return Err(FetchFailure {
+                reason: EndReason::Network,
+                detail: "the media segment is cut short".to_owned(),
+            });
         }
         if let Some(cipher) = progress.cipher.take() {
             match cipher.finish() {
                 Some(rest) => self.hand_on(segment, rest.into()).await?,
-                None => self.say(&format!("chunk {}: its padding is wrong; is it the right key?", segment.sequence)),
+                None => self
+                    .say(&format!("segment {}: wrong padding after decryption; is the key right?", segment.sequence)),
             }
         }
         if self.holds(segment) {

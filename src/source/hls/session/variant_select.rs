@@ -21,7 +21,7 @@ const REFUSALS: u32 = 2;
 /// Sound that is done without is asked for so often.
 const AUDIO_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// And so long, in which the picture waits.
+/// Time limit for one check whether the audio is back; the video waits for it.
 const AUDIO_RETRY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The newest playlist.
@@ -63,8 +63,10 @@ impl PlaylistClient {
                 return Ok(SelectedMedia::Muxed(self.known(url, playlist, at)));
             }
             Some(AnyPlaylist::Master(master)) if depth + 1 < MAX_DEPTH => master,
-            Some(AnyPlaylist::Master(_)) => return Err(no_media("a playlist of playlists of playlists")),
-            None => return Err(no_media("no HLS playlist came")),
+            Some(AnyPlaylist::Master(_)) => {
+                return Err(no_media("a multivariant playlist inside a multivariant playlist"));
+            }
+            None => return Err(no_media("the server sent no HLS playlist")),
         };
         let mut choices: VecDeque<VariantChoice> = hls::rank_variants(&master, self.ask.quality).into();
         let had = self.resume.video.variant();
@@ -93,7 +95,7 @@ impl PlaylistClient {
             if was_had && !self.resume.video.is_lost() {
                 return Err(failed);
             }
-            self.say(&format!("a variant cannot be had: {}", failed.detail));
+            self.say(&format!("a variant is unavailable: {}", failed.detail));
         }
         Err(failed)
     }
@@ -114,9 +116,12 @@ impl PlaylistClient {
                 if is_back {
                     return Ok(SelectedMedia::Demuxed(video, known));
                 }
-                FetchFailure { reason: EndReason::Stalled, detail: "it brings nothing new that can be had".to_owned() }
+                FetchFailure {
+                    reason: EndReason::Stalled,
+                    detail: "it lists no new segment that can be fetched".to_owned(),
+                }
             }
-            Ok(SelectedMedia::Demuxed(..)) => no_media("the playlist of its sound is none of chunks"),
+            Ok(SelectedMedia::Demuxed(..)) => no_media("the playlist of the audio rendition is no media playlist"),
             Err(failure) => failure,
         };
         if self.part_of_stream == StreamPart::Video {
@@ -131,7 +136,7 @@ impl PlaylistClient {
         if missing_ms < hls::audio_playlist_wait_ms(&video.playlist) {
             return Err(failure);
         }
-        self.say(&format!("its sound cannot be had, the picture goes on without: {}", failure.detail));
+        self.say(&format!("the audio is unavailable, recording video only: {}", failure.detail));
         self.without = Some((audio, Instant::now()));
         Ok(SelectedMedia::Muxed(video))
     }
@@ -213,7 +218,7 @@ impl PlaylistClient {
                 *known = self.known(known.url.clone(), playlist, at);
                 Ok(Reload::Same)
             }
-            _ => Err(no_media("the playlist is none any more")),
+            _ => Err(no_media("the address no longer leads to a playlist")),
         }
     }
 

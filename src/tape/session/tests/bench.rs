@@ -14,7 +14,7 @@ pub(super) enum Step {
     Bytes(Vec<u8>),
     /// Gives nothing for so long.
     Silence(u64),
-    /// Likewise, and does not hear that it is to stop.
+    /// Sends nothing for this time, milliseconds, and ignores the request to stop.
     Deaf(u64),
     /// Ends with this.
     End(SourceEnd),

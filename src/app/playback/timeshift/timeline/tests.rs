@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::media::MediaSpan;
 use crate::domain::segment::Verdict;
+use crate::domain::time::SECOND;
 use crate::plan::fixtures;
 use crate::plan::timeshift::{PlaylistEntry, playlist_entries};
 

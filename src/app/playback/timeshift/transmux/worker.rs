@@ -19,8 +19,7 @@ use crate::domain::time::Ms;
 use crate::media::CancellationToken;
 use crate::media::demux::Demux;
 use crate::media::transmux::{ProbedHead, TargetFormat, Webm, probe_head, to_mpegts};
-
-use super::super::timeline::DECIDE_MS;
+use crate::plan::anchor::{DECIDE_MS, first_packet};
 
 /// Bytes read at once.
 const BLOCK: usize = 64 << 10;
@@ -94,7 +93,7 @@ impl TransmuxWorker {
         if let Err(e) = self.make()
             && !self.is_unwanted()
         {
-            tracing::warn!("{} is not made ready for the page as a whole: {e}", self.segment.path.display());
+            tracing::warn!("{} is only partly converted for the web page: {e}", self.segment.path.display());
             self.transmux_job.state().broke = Some(Instant::now());
         }
     }
@@ -104,7 +103,7 @@ impl TransmuxWorker {
         let form = probed.target_format.clone();
         {
             let mut state = self.transmux_job.state();
-            let first = self.segment.opened.min(wall.minus(probed.end_ms - probed.first_ms));
+            let first = first_packet(self.segment.opened, [(wall, probed.end_ms - probed.first_ms)]);
             state.clock = Some((probed.first_ms, first));
             if matches!(form, Ok(TargetFormat::WebM(_))) {
                 state.media = TransmuxedMedia::WebM(Webm::default());
@@ -125,7 +124,7 @@ impl TransmuxWorker {
     /// What the first seconds say, and by when they had come: a server that sends the last minute at once has sent it by
     /// then, and bytes come late but never early. That stays so, and with it the list of what can be watched.
     fn probe_head(&self) -> Result<Option<(ProbedHead, Ms)>> {
-        let cannot = |e| Failure::new(Kind::Failed, "a segment cannot be looked into").because(e);
+        let cannot = |e| Failure::new(Kind::Failed, "cannot read the beginning of a segment").because(e);
         let db = open_reader(&self.env.data_dir)?;
         let path = self.env.data_dir.join(&self.segment.path);
         let adts = self.segment.container == Container::Adts;
@@ -191,7 +190,7 @@ impl TransmuxWorker {
                 }
                 Ok(None) => break Ok(()),
                 // What can be seen of a torn or odd file has been seen.
-                Err(e) => break Err(Failure::new(Kind::Failed, "a segment cannot be taken apart").because(e)),
+                Err(e) => break Err(Failure::new(Kind::Failed, "ffmpeg cannot demultiplex a segment").because(e)),
             }
         };
         stop.store(true, Ordering::Relaxed);
@@ -211,7 +210,7 @@ impl TransmuxWorker {
 
     /// Writes, and waits where there is no room.
     fn write(&mut self, bytes: &[u8], room: &mut u64) -> Result<()> {
-        let stopped = || Failure::new(Kind::Failed, "nobody watches it any more");
+        let stopped = || Failure::new(Kind::Failed, "the viewer has disconnected");
         while *room < bytes.len() as u64 {
             let Some(all) = self.share.upgrade() else { return Err(stopped()) };
             if TransmuxCache(all).has_room(&self.env, STEP) {
@@ -231,7 +230,7 @@ impl TransmuxWorker {
         }
         *room -= bytes.len() as u64;
         self.transmux_job.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        self.file.write_all(bytes).map_err(|e| Failure::new(Kind::Failed, "the disk does not take it").because(e))
+        self.file.write_all(bytes).map_err(|e| Failure::new(Kind::Failed, "cannot write to the disk").because(e))
     }
 
     /// Has a thread write the recording into a pipe as it grows.
@@ -250,7 +249,7 @@ impl TransmuxWorker {
             }
             file.is_whole()
         });
-        let feeder = feeder.map_err(|e| Failure::new(Kind::Failed, "there is no thread to be had").because(e))?;
+        let feeder = feeder.map_err(|e| Failure::new(Kind::Failed, "cannot start a thread").because(e))?;
         Ok((stop, feeder))
     }
 }
@@ -259,9 +258,9 @@ impl TransmuxWorker {
 fn whole(made: Result<()>, feeder: JoinHandle<bool>) -> Result<()> {
     let all_went_in = feeder.join().unwrap_or(false);
     made?;
-    if all_went_in { Ok(()) } else { Err(Failure::new(Kind::Failed, "ffmpeg ended before the recording did")) }
+    if all_went_in { Ok(()) } else { Err(Failure::new(Kind::Failed, "ffmpeg ended before the end of the recording")) }
 }
 
 fn cannot_start(e: crate::media::MediaError) -> Failure {
-    Failure::new(Kind::Failed, "a segment cannot be taken apart").because(e)
+    Failure::new(Kind::Failed, "ffmpeg cannot demultiplex a segment").because(e)
 }
