@@ -1,5 +1,6 @@
 //! Assemblies: the one file made for each talk.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -104,20 +105,76 @@ pub struct PrunedAssembly {
     pub reason: String,
 }
 
-/// When and why the last file of a talk was pruned; `None`: there is one, there was none, or it went otherwise.
+/// Why a file stays that another one took the place of, where the talk has another place or time now.
+pub const STAYS_MOVED: &str = "the talk was moved; the file stays";
+
+/// Why a file stays that another one took the place of, where it holds what was pruned since.
+pub const STAYS_ONLY_COPY: &str = "replaced; the file stays, for it has what was pruned since";
+
+/// A file of a talk that stayed when another one took its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EarlierFile {
+    /// As it was made.
+    pub file: Assembly,
+    /// Since when it is not the talk's file any more.
+    pub replaced: Ms,
+    /// Why it stayed, for people.
+    pub reason: String,
+}
+
+/// The files of one talk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// The talk's file; `None`: it has none.
+    pub current: Option<Assembly>,
+    /// When and why the last file was deleted on purpose; `None`: there is one, there was none, or it went otherwise.
+    pub pruned: Option<PrunedAssembly>,
+    /// Files that stayed beside it, oldest first.
+    pub earlier: Vec<EarlierFile>,
+}
+
+/// The files of all talks, or of one. A talk that never had a file has no entry.
 ///
 /// # Errors
-/// When SQLite cannot answer.
-pub fn pruned(db: &Connection, talk: TalkId) -> Result<Option<PrunedAssembly>> {
-    let mut query = db.prepare_cached(
-        "SELECT gone_ms, coalesce(gone_reason, '') FROM assembly WHERE talk_id = ?1 ORDER BY gone_ms IS NULL DESC, id DESC LIMIT 1",
-    )?;
-    let row =
-        query.query_row([talk.0], |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, String>(1)?))).optional()?;
-    Ok(row.and_then(|(at, reason)| {
-        let reason = reason.strip_prefix("pruned: ")?.to_owned();
-        Some(PrunedAssembly { at: Ms(at?), reason })
-    }))
+/// When SQLite cannot answer, or a path leads out of the data directory.
+pub fn files(db: &Connection, talk: Option<TalkId>) -> Result<HashMap<TalkId, Files>> {
+    // Two statements rather than one with an optional condition, so that the one for a talk uses its index.
+    let condition = if talk.is_some() { "talk_id = ?1" } else { "?1 IS NULL" };
+    let sql = format!(
+        "SELECT id, path, bytes, sha256, duration_ms, made_ms, inputs, talk_id, gone_ms, coalesce(gone_reason, '')
+         FROM assembly WHERE {condition} ORDER BY id"
+    );
+    let mut query = db.prepare_cached(&sql)?;
+    let mut rows = query.query([talk.map(|t| t.0)])?;
+    let mut out: HashMap<TalkId, Files> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let (talk, file) = read(row)?;
+        let files = out.entry(talk).or_default();
+        let (gone, reason) = (row.get::<_, Option<i64>>(8)?.map(Ms), row.get::<_, String>(9)?);
+        let Some(replaced) = gone else {
+            files.current = Some(file);
+            continue;
+        };
+        // Rows come by id: what the newest of them says counts.
+        let pruned = reason.strip_prefix("pruned: ").map(str::to_owned);
+        files.pruned = pruned.map(|reason| PrunedAssembly { at: replaced, reason });
+        if reason == STAYS_MOVED || reason == STAYS_ONLY_COPY {
+            files.earlier.push(EarlierFile { file, replaced, reason });
+        }
+    }
+    for files in out.values_mut() {
+        if files.current.is_some() {
+            files.pruned = None;
+        }
+        // A talk that was moved away and back has its first name again, with another file.
+        let names: Vec<_> = files.earlier.iter().map(|e| (e.file.id, e.file.path.clone())).collect();
+        let current = files.current.as_ref().map(|c| c.path.clone());
+        files.earlier.retain(|e| {
+            current.as_ref() != Some(&e.file.path)
+                && !names.iter().any(|(id, path)| *id > e.file.id && *path == e.file.path)
+        });
+    }
+    Ok(out)
 }
 
 /// A new assembly and what it was made of.

@@ -84,7 +84,10 @@ pub fn set_paddings(db: &Connection, record: &Record) -> Result<()> {
 }
 
 /// The paddings that [`set_paddings`] stored, or the program's defaults; what else is in the result means nothing.
-fn paddings(db: &Connection) -> Result<Record> {
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn paddings(db: &Connection) -> Result<Record> {
     let (before, after): (Option<i64>, Option<i64>) = db
         .prepare_cached("SELECT pre_padding_ms, post_padding_ms FROM meta")?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;

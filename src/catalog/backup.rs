@@ -171,6 +171,34 @@ pub fn put_back(data_dir: &Path, from: &Path, at: Ms) -> Result<RestoredCatalog>
     Ok(RestoredCatalog { aside })
 }
 
+/// Moves a catalog that cannot be used out of the way, with its log, as `catalog.damaged-<time>.db`. Its new path; `None`:
+/// there was none.
+///
+/// # Errors
+/// When it cannot be renamed.
+pub fn set_aside(data_dir: &Path, at: Ms) -> Result<Option<PathBuf>> {
+    let path = data_dir.join(FILE_NAME);
+    let aside = data_dir.join(format!("catalog.damaged-{}Z.db", at.to_utc().format(TIME)));
+    let companion = |of: &Path, what: &str| {
+        let mut name = of.as_os_str().to_owned();
+        name.push(what);
+        PathBuf::from(name)
+    };
+    let mut moved = false;
+    for what in ["", "-wal"] {
+        match fs::rename(companion(&path, what), companion(&aside, what)) {
+            Ok(()) => moved |= what.is_empty(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(io_error(&path, e)),
+        }
+    }
+    match fs::remove_file(companion(&path, "-shm")) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error(&path, e)),
+        _ => {}
+    }
+    Ok(moved.then_some(aside))
+}
+
 /// Gives a synced file its name.
 pub(super) fn named(temp: &Path, path: &Path) -> Result<()> {
     crate::durable::rename(temp, path).map_err(|e| io_error(path, e))
@@ -260,7 +288,7 @@ fn superseded(all: &[Backup]) -> Vec<&Backup> {
     hourly.into_iter().skip(KEEP_HOURLY).chain(migrations.into_iter().skip(KEEP_MIGRATIONS)).collect()
 }
 
-fn io_error(path: &Path, source: io::Error) -> CatalogError {
+pub(super) fn io_error(path: &Path, source: io::Error) -> CatalogError {
     CatalogError::Io { path: path.to_owned(), source }
 }
 

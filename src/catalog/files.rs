@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::assemblies::{STAYS_MOVED, STAYS_ONLY_COPY};
 use super::{CatalogError, Result};
 use crate::domain::ids::{AssemblyId, SegmentId, TalkId};
 use crate::domain::segment::Verdict;
@@ -17,6 +18,8 @@ pub enum Owner {
     Segment(SegmentId),
     /// The assembly of a talk.
     Assembly(AssemblyId, TalkId),
+    /// A file of a talk that stayed when a newer one took its place.
+    Earlier(AssemblyId, TalkId),
 }
 
 /// One file that the catalog names.
@@ -90,6 +93,25 @@ pub fn assemblies(db: &Connection) -> Result<Vec<FileRow>> {
     all(db, &format!("{ASSEMBLY} WHERE gone_ms IS NULL ORDER BY id"), [], assembly_row)
 }
 
+/// Every file that stayed when a talk's newer one took its place, oldest first.
+///
+/// # Errors
+/// As [`segments`].
+pub fn earlier(db: &Connection) -> Result<Vec<FileRow>> {
+    let sql = format!("{ASSEMBLY} WHERE {EARLIER} ORDER BY id");
+    let mut rows = all(db, &sql, [STAYS_MOVED, STAYS_ONLY_COPY], assembly_row)?;
+    for row in &mut rows {
+        if let Owner::Assembly(id, talk) = row.owner {
+            row.owner = Owner::Earlier(id, talk);
+        }
+    }
+    Ok(rows)
+}
+
+/// The rows of [`earlier`]; its parameters are the reasons why a file stays. One whose name a later file has is not there.
+const EARLIER: &str = "gone_reason IN (?1, ?2) AND gone_ms IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM assembly AS newer WHERE newer.path = assembly.path AND newer.id > assembly.id)";
+
 /// What the catalog says of a file now; `None`: nothing any more.
 ///
 /// # Errors
@@ -99,6 +121,13 @@ pub fn again(db: &Connection, owner: Owner) -> Result<Option<FileRow>> {
         Owner::Segment(id) => all(db, &format!("{SEGMENT} WHERE id = ?1"), [id.0], segment_row)?,
         Owner::Assembly(id, _) => {
             all(db, &format!("{ASSEMBLY} WHERE id = ?1 AND gone_ms IS NULL"), [id.0], assembly_row)?
+        }
+        Owner::Earlier(id, _) => {
+            let sql = format!("{ASSEMBLY} WHERE id = ?3 AND {EARLIER}");
+            all(db, &sql, (STAYS_MOVED, STAYS_ONLY_COPY, id.0), assembly_row)?
+                .into_iter()
+                .map(|row| FileRow { owner, ..row })
+                .collect()
         }
     };
     Ok(rows.pop())
@@ -141,6 +170,15 @@ pub fn assembly_is_gone(db: &Connection, assembly: AssemblyId, talk: TalkId, now
         [assembly.0, now.0],
     )?;
     super::assembly_queue::add(db, talk)
+}
+
+/// A file that stayed when a newer one took its place is gone: it is not looked for any more.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn earlier_is_gone(db: &Connection, assembly: AssemblyId) -> Result<()> {
+    db.execute("UPDATE assembly SET gone_reason = 'file missing' WHERE id = ?1 AND gone_ms IS NOT NULL", [assembly.0])?;
+    Ok(())
 }
 
 /// What SQLite finds wrong with the database itself; empty where it is sound. At most 100 lines.

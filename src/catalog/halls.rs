@@ -17,9 +17,10 @@ use crate::plan::hall_plan::{KnownHall, KnownStream, StreamOrigin};
 /// When SQLite cannot answer, or a stored value is not known.
 pub fn known_halls(db: &Connection, event: EventId) -> Result<Vec<KnownHall>> {
     let mut query = db.prepare_cached(
-        "SELECT id, name, recorder, max_connections, redundancy, quality FROM hall WHERE event_id = ?1 ORDER BY id",
+        "SELECT id, name, recorder, max_connections, redundancy, quality, room_guid FROM hall WHERE event_id = ?1 ORDER BY id",
     )?;
-    let mut aliases = db.prepare_cached("SELECT alias FROM hall_alias WHERE hall_id = ?1 ORDER BY alias")?;
+    let mut aliases =
+        db.prepare_cached("SELECT alias FROM hall_alias WHERE hall_id = ?1 AND origin = ?2 ORDER BY alias")?;
     let mut streams = db.prepare_cached(
         "SELECT id, url, origin FROM stream WHERE hall_id = ?1 AND removed_ms IS NULL ORDER BY priority, id",
     )?;
@@ -37,10 +38,15 @@ pub fn known_halls(db: &Connection, event: EventId) -> Result<Vec<KnownHall>> {
                 origin: stream.get::<_, String>(2)?.parse().map_err(CatalogError::Value)?,
             });
         }
+        let mut aliases = |origin: &str| -> Result<Vec<String>> {
+            Ok(aliases.query_map((id, origin), |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
+        };
         out.push(KnownHall {
             id: HallId(id),
             name: row.get(1)?,
-            aliases: aliases.query_map([id], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?,
+            aliases: aliases("halls-file")?,
+            renamed: aliases("schedule")?,
+            room_guid: row.get(6)?,
             recorder: recorder.map(|r| r.parse()).transpose().map_err(CatalogError::Value)?,
             quality: quality.map(|q| q.parse()).transpose().map_err(CatalogError::Value)?,
             max_connections: row.get(3)?,

@@ -7,19 +7,22 @@ use chrono_tz::Tz;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::halls::{known_halls, set_requests, set_streams};
-use super::{CatalogError, Result};
+use super::{CatalogError, Result, talk_details};
 use crate::domain::hall::fold_name;
 use crate::domain::ids::{EventId, HallId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::name::slug;
-use crate::domain::talk::TalkStatus;
+use crate::domain::talk::{Place, TalkStatus};
 use crate::domain::time::Ms;
 use crate::plan::hall_plan::{HallPlan, KnownHall, PlannedHall};
 use crate::plan::refresh_guard::KnownEvent;
-use crate::plan::schedule_diff::{Diff, KnownTalk, TalkRow};
+use crate::plan::schedule_diff::{ChangeKind, Diff, KnownTalk, Placement, TalkRow};
 
 /// Names of folders: leaves room for a hall's and a talk's in a path.
 const MAX_SLUG: usize = 60;
+
+/// So many recordings of one talk, each of another hall or slot, are opted out together.
+const MAX_RECORDINGS: usize = 100;
 
 /// What an event's row says of its schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,24 +99,46 @@ pub fn known(db: &Connection, name: &str) -> Result<Option<Known>> {
 
 fn known_talks(db: &Connection, event: EventId) -> Result<Vec<KnownTalk>> {
     let mut query = db.prepare_cached(
-        "SELECT id, match_key, uid, hall_id, title, speakers, start_ms, end_ms, status, opted_out, page_url
-         FROM talk WHERE event_id = ?1 AND origin = 'schedule' ORDER BY id",
+        "SELECT talk.id, match_key, uid, talk.hall_id, title, speakers, talk.start_ms, talk.end_ms, talk.status, opted_out,
+                page_url, rescheduled.hall_id, rescheduled.start_ms, rescheduled.end_ms, rescheduled.status,
+                EXISTS (SELECT 1 FROM talk AS later WHERE later.follows = talk.id), details
+         FROM talk LEFT JOIN rescheduled ON talk_id = talk.id
+         WHERE event_id = ?1 AND origin = 'schedule' ORDER BY talk.id",
     )?;
     let mut rows = query.query([event.0])?;
     let mut out = Vec::new();
     while let Some(row) = rows.next()? {
         let speakers: String = row.get(5)?;
+        let place = Place { hall: HallId(row.get(3)?), slot: Interval::new(Ms(row.get(6)?), Ms(row.get(7)?)) };
+        let status = |text: String| text.parse::<TalkStatus>().map_err(CatalogError::Value);
+        let has_another_row: bool = row.get(15)?;
+        // What the schedule said last, where that is not what the row has.
+        let said: Option<(Place, TalkStatus)> = match row.get::<_, Option<i64>>(11)? {
+            Some(_) if has_another_row => Some((place, TalkStatus::Removed)),
+            Some(hall) => {
+                let slot = Interval::new(Ms(row.get(12)?), Ms(row.get(13)?));
+                Some((Place { hall: HallId(hall), slot }, status(row.get(14)?)?))
+            }
+            None => None,
+        };
+        let kept = said.is_some().then_some(place);
+        let (now, status) = match said {
+            Some(said) => said,
+            None => (place, status(row.get(8)?)?),
+        };
         out.push(KnownTalk {
             id: TalkId(row.get(0)?),
             match_key: row.get(1)?,
             uid: row.get(2)?,
-            hall: HallId(row.get(3)?),
+            hall: now.hall,
             title: row.get(4)?,
             speakers: serde_json::from_str(&speakers).map_err(|e| CatalogError::Value(format!("speakers: {e}")))?,
-            slot: Interval::new(Ms(row.get(6)?), Ms(row.get(7)?)),
-            status: row.get::<_, String>(8)?.parse::<TalkStatus>().map_err(CatalogError::Value)?,
+            slot: now.slot,
+            status,
             opted_out: row.get(9)?,
             page_url: row.get(10)?,
+            details: talk_details::from_json(row.get_ref(16)?.as_str().unwrap_or("{}"))?,
+            kept,
         });
     }
     Ok(out)
@@ -305,6 +330,9 @@ fn write_halls(db: &Connection, event: EventId, import: &Import<'_>, now: Ms) ->
                 HallId(db.last_insert_rowid())
             }
         };
+        if row.and_then(|r| r.room_guid.as_ref()) != planned.room_guid.as_ref() {
+            db.execute("UPDATE hall SET room_guid = ?2 WHERE id = ?1", params![id.0, planned.room_guid])?;
+        }
         write_aliases(db, id, row, planned)?;
         let wanted: Vec<_> = planned.streams.iter().map(|(url, origin)| (url.as_str(), *origin)).collect();
         set_streams(db, id, row.map_or(&[][..], |r| &r.streams), &wanted, now)?;
@@ -317,13 +345,17 @@ fn write_halls(db: &Connection, event: EventId, import: &Import<'_>, now: Ms) ->
 }
 
 fn write_aliases(db: &Connection, id: HallId, row: Option<&KnownHall>, planned: &PlannedHall) -> Result<()> {
-    let old = row.map_or(&[][..], |r| &r.aliases);
-    if old == planned.aliases {
+    let old = row.map_or((&[][..], &[][..]), |r| (&r.aliases, &r.renamed));
+    if old == (&planned.aliases[..], &planned.renamed[..]) {
         return Ok(());
     }
     db.execute("DELETE FROM hall_alias WHERE hall_id = ?1", [id.0])?;
-    for alias in &planned.aliases {
-        db.execute("INSERT OR IGNORE INTO hall_alias (hall_id, alias) VALUES (?1, ?2)", params![id.0, alias])?;
+    let aliases = planned.aliases.iter().map(|alias| (alias, "halls-file"));
+    for (alias, origin) in aliases.chain(planned.renamed.iter().map(|alias| (alias, "schedule"))) {
+        db.execute(
+            "INSERT OR IGNORE INTO hall_alias (hall_id, alias, origin) VALUES (?1, ?2, ?3)",
+            params![id.0, alias, origin],
+        )?;
     }
     Ok(())
 }
@@ -343,37 +375,57 @@ fn write_talks(db: &Connection, event: EventId, import: &Import<'_>, halls: &[Ha
     }
     let mut insert = db.prepare_cached(
         "INSERT INTO talk (event_id, hall_id, match_key, uid, title, speakers, start_ms, end_ms, status, opted_out,
-                           page_url, known_since_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                           page_url, known_since_ms, follows, details)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?;
     let mut update = db.prepare_cached(
-        "UPDATE talk SET hall_id = ?2, match_key = ?3, uid = ?4, title = ?5, speakers = ?6, start_ms = ?7, end_ms = ?8,
-                         status = ?9, opted_out = ?10, page_url = ?11, known_since_ms = coalesce(?12, known_since_ms)
+        "UPDATE talk SET match_key = ?2, uid = ?3, title = ?4, speakers = ?5, opted_out = ?6, page_url = ?7, details = ?8
          WHERE id = ?1",
+    )?;
+    let mut place = db.prepare_cached(
+        "UPDATE talk SET hall_id = ?2, start_ms = ?3, end_ms = ?4, status = ?5, known_since_ms = coalesce(?6, known_since_ms)
+         WHERE id = ?1",
+    )?;
+    let mut keep = db.prepare_cached(
+        "INSERT OR REPLACE INTO rescheduled (talk_id, since_ms, status, hall_id, start_ms, end_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     let mut out = Vec::with_capacity(steps.len());
     for step in steps {
-        let TalkRow { match_key, uid, hall, title, speakers, slot, status, opted_out, page_url } = &step.row;
+        let TalkRow { match_key, uid, hall, title, speakers, slot, status, opted_out, page_url, details } = &step.row;
+        let details = talk_details::to_json(details).to_string();
         let speakers = serde_json::to_string(speakers).map_err(|e| CatalogError::Value(e.to_string()))?;
         let hall = halls[*hall].0;
         let (start, end) = (slot.start.0, slot.end.0);
         let status = status.as_str();
-        let since = step.newly_known.then_some(now.0);
+        if let Some(id) = step.known.filter(|_| step.placement != Placement::Follow) {
+            keep.execute(params![id.0, now.0, status, hall, start, end])?;
+        }
         match step.known {
-            Some(id) => {
-                update.execute(params![
-                    id.0, hall, match_key, uid, title, speakers, start, end, status, opted_out, page_url, since
-                ])?;
+            Some(id) if step.placement != Placement::Split => {
+                update.execute(params![id.0, match_key, uid, title, speakers, opted_out, page_url, details])?;
+                if step.placement == Placement::Follow {
+                    let since = step.newly_known.then_some(now.0);
+                    place.execute(params![id.0, hall, start, end, status, since])?;
+                    // The schedule and the recording agree again.
+                    db.execute("DELETE FROM rescheduled WHERE talk_id = ?1", [id.0])?;
+                    db.execute("UPDATE talk SET follows = NULL WHERE follows = ?1", [id.0])?;
+                }
                 out.push(id);
             }
-            None => {
+            before => {
+                let before = before.map(|id| id.0);
+                if let Some(id) = before {
+                    db.execute("UPDATE talk SET match_key = 'kept:' || id WHERE id = ?1", [id])?;
+                }
                 insert.execute(params![
-                    event.0, hall, match_key, uid, title, speakers, start, end, status, opted_out, page_url, now.0
+                    event.0, hall, match_key, uid, title, speakers, start, end, status, opted_out, page_url, now.0,
+                    before, details
                 ])?;
                 out.push(TalkId(db.last_insert_rowid()));
             }
         }
     }
+    opt_out_recordings(db)?;
     write_changes(db, event, import, &out, now)?;
     Ok(out)
 }
@@ -393,10 +445,51 @@ fn write_changes(db: &Connection, event: EventId, import: &Import<'_>, talks: &[
     )?;
     for (step, talk) in steps.iter().zip(talks) {
         for change in &step.changes {
+            // That a recording stays is told of the row that has it.
+            let talk = step.known.filter(|_| change.kind == ChangeKind::Kept).unwrap_or(*talk);
             insert.execute(params![id, talk.0, change.kind.as_str(), change.before, change.after])?;
         }
     }
     Ok(())
+}
+
+/// What was recorded of a talk under another hall or slot before is opted out of recording as the talk is.
+fn opt_out_recordings(db: &Connection) -> Result<()> {
+    let mut update = db.prepare_cached(
+        "UPDATE talk SET opted_out = later.opted_out FROM talk AS later
+         WHERE later.follows IS NOT NULL AND later.follows = talk.id AND later.opted_out <> talk.opted_out",
+    )?;
+    // A talk may have been moved several times: each round reaches one recording further back.
+    for _ in 0..MAX_RECORDINGS {
+        if update.execute([])? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Of which of these talks something was recorded, or is being recorded, in the given place.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn recorded(db: &Connection, talks: &[(TalkId, Place)]) -> Result<HashSet<TalkId>> {
+    let mut longest =
+        db.prepare_cached("SELECT coalesce(max(end_ms - start_ms), 0) FROM segment WHERE hall_id = ?1")?;
+    // What is being written reaches further than its row says.
+    let mut query = db.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM assembly WHERE talk_id = ?1 AND gone_ms IS NULL)
+             OR EXISTS (SELECT 1 FROM segment WHERE hall_id = ?2 AND start_ms < ?4 AND start_ms >= ?3 - ?5 - 60000
+                        AND (verdict = 'open' OR (end_ms > ?3 AND verdict IN ('unchecked', 'media', 'pruned'))))",
+    )?;
+    let mut out = HashSet::new();
+    for (talk, Place { hall, slot }) in talks {
+        let longest: i64 = longest.query_row([hall.0], |row| row.get(0))?;
+        let found: bool = query.query_row([talk.0, hall.0, slot.start.0, slot.end.0, longest], |row| row.get(0))?;
+        if found {
+            out.insert(*talk);
+        }
+    }
+    Ok(out)
 }
 
 /// Notes that an event's schedule was read and applied (`problem` is `None`), or why it was not.
@@ -428,5 +521,5 @@ pub fn opt_out(db: &Connection, talks: &[TalkId]) -> Result<()> {
     for talk in talks {
         update.execute([talk.0])?;
     }
-    Ok(())
+    opt_out_recordings(db)
 }

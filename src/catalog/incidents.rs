@@ -88,6 +88,28 @@ pub fn note(db: &Connection, daemon_run: Option<i64>, kind: &str, message: &str,
     Ok(())
 }
 
+/// Kind of what [`note`] tells of a file that somebody deleted, moved or cut while it was recorded.
+pub const FILE_DAMAGED: &str = "file-damaged";
+
+/// What was noted of a kind after the row `after`, oldest first: row and message.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn noted_after(db: &Connection, kind: &str, after: i64) -> Result<Vec<(i64, String)>> {
+    let mut query =
+        db.prepare_cached("SELECT id, message FROM trouble WHERE id > ?1 AND kind = ?2 ORDER BY id LIMIT 100")?;
+    let rows = query.query_map((after, kind), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The newest row of all kinds; 0: there is none.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn newest(db: &Connection) -> Result<i64> {
+    Ok(db.query_row("SELECT coalesce(max(id), 0) FROM trouble", [], |row| row.get(0))?)
+}
+
 /// When a hall's tape could not write for want of space. One that lasts is taken to last up to `now`.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ pub mod assemblies;
 pub mod assembly_queue;
 pub mod backup;
 pub mod daemon_runs;
+mod file_guard;
 pub mod files;
 pub mod halls;
 pub mod import;
@@ -19,17 +20,20 @@ pub mod media_index;
 pub mod merge_origins;
 pub mod open;
 pub mod recovery;
+pub mod salvage;
 pub mod schedule;
 pub mod schedule_changes;
 mod schema_version;
 pub mod seams;
 pub mod segments;
+pub mod talk_details;
 pub mod writer;
 
 use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
+pub use file_guard::{Identity as FileIdentity, identity_of as file_identity};
 pub use open::{open_foreign, open_in_memory, open_reader, open_writer};
 
 /// File name of the catalog in the data directory.
@@ -96,6 +100,17 @@ pub enum CatalogError {
 }
 
 impl CatalogError {
+    /// True where the catalog's file is not what it should be: trying again does not help.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode as Code;
+        match self {
+            Self::Corrupt { .. } => true,
+            Self::Sqlite(e) => matches!(e.sqlite_error_code(), Some(Code::DatabaseCorrupt | Code::NotADatabase)),
+            _ => false,
+        }
+    }
+
     /// True where trying again later may help: a lock, a full disk, an I/O fault.
     #[must_use]
     pub fn is_transient(&self) -> bool {

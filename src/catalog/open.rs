@@ -13,6 +13,9 @@ use crate::durable::sync_folder;
 /// File name of SQLite's write-ahead log beside the catalog.
 const WAL_NAME: &str = "catalog.db-wal";
 
+/// A migration that takes longer than this says again and again that it is at work.
+const TELL_PROGRESS: Duration = Duration::from_secs(3);
+
 /// How long a writer or reader waits for a lock before it says `Locked`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -46,6 +49,25 @@ pub fn open_writer(data_dir: &Path) -> Result<Connection> {
     db.pragma_update(None, "synchronous", "full").map_err(|e| named(&path, e))?;
     migrate_to(&mut db, &path, newest(), Some(data_dir))?;
     Ok(db)
+}
+
+/// How long a catalog is looked at before it is used. Most are read whole in that time; a larger one is taken for sound
+/// if nothing was found until then.
+const CHECK: Duration = Duration::from_secs(2);
+
+/// Looks for [`CHECK`] whether the pages of an open catalog are sound.
+///
+/// # Errors
+/// When they are not.
+pub fn check_soon(db: &mut Connection, data_dir: &Path) -> Result<()> {
+    let until = std::time::Instant::now() + CHECK;
+    let _ = db.progress_handler(10_000, Some(move || std::time::Instant::now() > until));
+    let checked = backup::check(db, &data_dir.join(FILE_NAME));
+    let _ = db.progress_handler(0, None::<fn() -> bool>);
+    match checked {
+        Err(CatalogError::Sqlite(e)) if e.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => Ok(()),
+        other => other,
+    }
 }
 
 /// Opens the catalog in `data_dir` for reading only: never blocks the daemon, never changes anything.
@@ -156,15 +178,39 @@ fn migrate_to(db: &mut Connection, path: &Path, known: i64, data_dir: Option<&Pa
         backup::make(db, data_dir, backup::Occasion::Migration(known), now)?;
         backup::thin(data_dir, now)?;
     }
-    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(named)?;
-    // Again under the lock: another process may have been faster.
-    let found = version(&tx).map_err(named)?;
-    for (to, sql) in migrations().into_iter().filter(|(to, _)| found < *to && *to <= known) {
-        tx.execute_batch(sql).map_err(named)?;
-        tx.pragma_update(None, "user_version", to).map_err(named)?;
+    if found > 0 {
+        tracing::info!("bringing the catalog from version {found} to {known}; a kill meanwhile leaves it as it was");
     }
-    tx.commit().map_err(named)?;
+    // Told from within SQLite, which works on one statement for minutes where a table is large.
+    let began = std::time::Instant::now();
+    let mut told = began;
+    let tell = move || {
+        if told.elapsed() >= TELL_PROGRESS {
+            told = std::time::Instant::now();
+            tracing::info!("still bringing the catalog to version {known}, for {} s", began.elapsed().as_secs());
+        }
+        false
+    };
+    let _ = db.progress_handler(100_000, Some(tell));
+    let done = migrate_in_one(db, known);
+    let _ = db.progress_handler(0, None::<fn() -> bool>);
+    done.map_err(named)?;
+    if found > 0 {
+        tracing::info!("the catalog has version {known} now, after {:.1} s", began.elapsed().as_secs_f64());
+    }
     Ok(())
+}
+
+/// All migrations up to version `known` in one transaction: whoever is killed in it leaves the old catalog.
+fn migrate_in_one(db: &mut Connection, known: i64) -> rusqlite::Result<()> {
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Again under the lock: another process may have been faster.
+    let found = version(&tx)?;
+    for (to, sql) in migrations().into_iter().filter(|(to, _)| found < *to && *to <= known) {
+        tx.execute_batch(sql)?;
+        tx.pragma_update(None, "user_version", to)?;
+    }
+    tx.commit()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Reading events, halls and talks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono_tz::Tz;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
@@ -12,7 +12,7 @@ use crate::domain::hall::{Hall, Stream};
 use crate::domain::ids::{EventId, HallId, StreamId, TalkId};
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::stream_url::StreamUrl;
-use crate::domain::talk::Talk;
+use crate::domain::talk::{Rescheduled, Talk};
 use crate::domain::time::Ms;
 
 /// Counts changes of what should be taped: another number means that the schedule must be read anew.
@@ -153,7 +153,7 @@ pub struct TalkFilter {
 }
 
 const TALK_COLUMNS: &str = "id, event_id, hall_id, match_key, uid, title, speakers, start_ms, end_ms + extended_ms,
-     status, opted_out, known_since_ms";
+     status, opted_out, known_since_ms, follows";
 
 /// Talks by start, hall and id.
 ///
@@ -185,6 +185,21 @@ pub fn talks(db: &Connection, filter: TalkFilter) -> Result<Vec<Talk>> {
     Ok(out)
 }
 
+/// Slots (with the user's extensions) of a hall in which nothing may be recorded, as far as they touch `within`: those
+/// of opted-out talks that take place. In plan, [`crate::plan::wanted::forbidden_slots`] says the same of talks.
+///
+/// # Errors
+/// When SQLite cannot answer.
+pub fn forbidden_slots(db: &Connection, hall: HallId, within: Interval) -> Result<IntervalSet> {
+    let mut query = db.prepare_cached(
+        "SELECT start_ms, end_ms + extended_ms FROM talk
+         WHERE opted_out = 1 AND status = 'scheduled' AND hall_id = ?1 AND start_ms < ?2 AND end_ms + extended_ms >= ?3",
+    )?;
+    let slots = query
+        .query_map([hall.0, within.end.0, within.start.0], |row| Ok(Interval::new(Ms(row.get(0)?), Ms(row.get(1)?))))?;
+    Ok(slots.collect::<rusqlite::Result<_>>()?)
+}
+
 /// One talk by its id.
 ///
 /// # Errors
@@ -211,6 +226,7 @@ fn talk_of(row: &Row<'_>) -> Result<Talk> {
         status: status.parse().map_err(CatalogError::Value)?,
         opted_out: row.get(10)?,
         known_since: Ms(row.get(11)?),
+        follows: row.get::<_, Option<i64>>(12)?.map(TalkId),
     })
 }
 
@@ -238,6 +254,34 @@ pub fn find_talks(db: &Connection, text: &str) -> Result<Vec<Talk>> {
         }
     }
     Ok(Vec::new())
+}
+
+/// What the schedule says by now of talks whose recordings stay as they were made; of all, or of one.
+///
+/// # Errors
+/// When SQLite cannot answer, or a stored word is not known.
+pub fn rescheduled(db: &Connection, talk: Option<TalkId>) -> Result<HashMap<TalkId, Rescheduled>> {
+    let condition = if talk.is_some() { "talk_id = ?1" } else { "?1 IS NULL" };
+    let sql = format!(
+        "SELECT talk_id, since_ms, rescheduled.status, rescheduled.hall_id, rescheduled.start_ms, rescheduled.end_ms,
+                (SELECT max(id) FROM talk WHERE follows = talk_id)
+         FROM rescheduled WHERE {condition}"
+    );
+    let mut query = db.prepare_cached(&sql)?;
+    let mut rows = query.query([talk.map(|t| t.0)])?;
+    let mut out = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let status: String = row.get(2)?;
+        let said = Rescheduled {
+            since: Ms(row.get(1)?),
+            status: status.parse().map_err(CatalogError::Value)?,
+            hall: HallId(row.get(3)?),
+            slot: Interval::new(Ms(row.get(4)?), Ms(row.get(5)?)),
+            talk: row.get::<_, Option<i64>>(6)?.map(TalkId),
+        };
+        out.insert(TalkId(row.get(0)?), said);
+    }
+    Ok(out)
 }
 
 /// Adds to the user's extension of a talk's slot; the schedule's own end stays as it is.

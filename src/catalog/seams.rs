@@ -1,32 +1,31 @@
 //! Seams between neighbouring segments.
 
+use std::collections::HashMap;
+
 use rusqlite::Connection;
 
 use super::Result;
-use crate::domain::ids::SegmentId;
-use crate::domain::interval::{Interval, IntervalSet};
+use crate::domain::ids::{HallId, SegmentId};
+use crate::domain::interval::Interval;
 use crate::domain::segment::Segment;
 use crate::plan::seam::Seam;
 
-/// Stretches between neighbouring segments whose packets are known to follow each other without loss:
-/// what their arrival times leave open there is no gap.
+/// Which segments of a hall are followed by which, without loss, where they begin within `within`: what their arrival
+/// times leave open between them is no gap.
 ///
 /// # Errors
 /// When SQLite cannot answer.
-pub fn bridges(db: &Connection, segments: &[Segment]) -> Result<IntervalSet> {
-    let mut query =
-        db.prepare_cached("SELECT second_id FROM seam WHERE first_id = ?1 AND kind = 'overlap' AND missing_ms = 0")?;
-    let mut out = Vec::new();
-    for first in segments {
-        let mut rows = query.query([first.id.0])?;
-        while let Some(row) = rows.next()? {
-            let second: i64 = row.get(0)?;
-            if let Some(second) = segments.iter().find(|s| s.id.0 == second) {
-                out.push(Interval::new(first.at.end, second.at.start));
-            }
-        }
+pub fn followers(db: &Connection, hall: HallId, within: Interval) -> Result<HashMap<SegmentId, Vec<SegmentId>>> {
+    let mut query = db.prepare_cached(
+        "SELECT first_id, second_id FROM segment CROSS JOIN seam ON first_id = segment.id
+         WHERE hall_id = ?1 AND start_ms >= ?2 AND start_ms < ?3 AND kind = 'overlap' AND missing_ms = 0",
+    )?;
+    let mut rows = query.query([hall.0, within.start.0, within.end.0])?;
+    let mut out: HashMap<SegmentId, Vec<SegmentId>> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        out.entry(SegmentId(row.get(0)?)).or_default().push(SegmentId(row.get(1)?));
     }
-    Ok(out.into_iter().collect())
+    Ok(out)
 }
 
 /// Writes how segments meet, or how they are found to meet by now, in the order of the file: what was known of the same

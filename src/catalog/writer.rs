@@ -3,16 +3,22 @@
 //! Each job runs in a savepoint of its own, so that one that fails, or panics, takes nothing else along; the answer
 //! comes after the commit. A fault that may pass (locked, disk full, I/O) is tried again without end, with
 //! all jobs kept in order: a tape must never stop, nor a row be lost, because the catalog is busy.
+//!
+//! The file may be deleted, moved or replaced while it is open. The writer looks for that now and then, and writes the
+//! file out again from what it has open ([`super::file_guard`]).
 
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::file_guard::FileGuard;
+pub use super::file_guard::Health;
 use super::{CatalogError, Result};
 
 /// Runs on the writer's thread, perhaps more than once: its first tries may be rolled back.
@@ -28,6 +34,7 @@ struct Queued {
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::UnboundedSender<Queued>,
+    health: watch::Receiver<Health>,
 }
 
 impl fmt::Debug for Writer {
@@ -51,9 +58,29 @@ impl Writer {
     /// # Errors
     /// When the system has no thread to give.
     pub fn start(db: Connection) -> std::io::Result<(Self, JoinHandle<()>)> {
+        Self::begin(db, None)
+    }
+
+    /// As [`Self::start`], and looks after the file of the catalog in this data directory.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn guarding(db: Connection, data_dir: PathBuf) -> std::io::Result<(Self, JoinHandle<()>)> {
+        Self::begin(db, Some(FileGuard::new(data_dir)))
+    }
+
+    fn begin(db: Connection, guard: Option<FileGuard>) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (queue, jobs) = mpsc::unbounded_channel();
-        let thread = std::thread::Builder::new().name("catalog".to_owned()).spawn(move || run(db, jobs))?;
-        Ok((Self { queue }, thread))
+        let (tell, health) = watch::channel(Health::default());
+        let thread =
+            std::thread::Builder::new().name("catalog".to_owned()).spawn(move || run(db, jobs, guard, &tell))?;
+        Ok((Self { queue, health }, thread))
+    }
+
+    /// How the catalog's file is, now and from now on.
+    #[must_use]
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
     }
 
     /// Queues a job at once and returns the answer to wait for, or to drop: the job runs all the same,
@@ -89,9 +116,18 @@ impl Writer {
     }
 }
 
-fn run(mut db: Connection, mut jobs: mpsc::UnboundedReceiver<Queued>) {
+fn run(
+    mut db: Connection,
+    mut jobs: mpsc::UnboundedReceiver<Queued>,
+    mut guard: Option<FileGuard>,
+    health: &watch::Sender<Health>,
+) {
     let mut batch = Vec::with_capacity(GROUP);
+    // A daemon's heartbeat comes every few seconds, so the file is looked at about as often as the guard wants.
     while jobs.blocking_recv_many(&mut batch, GROUP) > 0 {
+        if let Some(guard) = &mut guard {
+            db = guard.look(db, health);
+        }
         let mut tries = 0_u32;
         let results = loop {
             match commit(&mut db, &mut batch) {
@@ -114,18 +150,36 @@ fn run(mut db: Connection, mut jobs: mpsc::UnboundedReceiver<Queued>) {
                     std::thread::sleep(RETRY);
                 }
                 Err(e) => {
-                    tracing::error!("catalog: {e}");
+                    damaged(&e, health);
                     let text = e.to_string();
                     break batch.iter().map(|_| Err(CatalogError::Value(text.clone()))).collect();
                 }
             }
         };
+        if let Some(e) = results.iter().filter_map(|r| r.as_ref().err()).find(|e| e.is_damage()) {
+            damaged(e, health);
+        }
         for (queued, result) in batch.drain(..).zip(results) {
             if let Err(e) = &result {
                 tracing::debug!("catalog: a write was refused: {e}");
             }
             let _ = queued.done.send(result);
         }
+    }
+}
+
+/// Notes that the catalog cannot be written, and says it once: it will be found again with each row.
+fn damaged(e: &CatalogError, health: &watch::Sender<Health>) {
+    let text = e.to_string();
+    let is_news = health.send_if_modified(|health| {
+        let is_news = health.damage.is_none();
+        if is_news {
+            health.damage = Some(text.clone());
+        }
+        is_news
+    });
+    if is_news {
+        tracing::error!("catalog: {text}; recording goes on, the next start begins with the newest backup");
     }
 }
 

@@ -67,7 +67,7 @@ pub async fn run(env: &Env, args: &AssembleArgs, out: &mut dyn Write) -> Result<
     let mut failed = 0;
     for (id, title) in talks {
         let (bar, progress) = progress(&title);
-        let outcome = assemble::assemble_talk(env, &reader, &writer, id, args.force, progress).await;
+        let outcome = assemble::assemble_by_hand(env, &reader, &writer, id, args.force, progress).await;
         bar.finish_and_clear();
         failed += usize::from(outcome.is_err());
         if args.json {

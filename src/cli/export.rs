@@ -68,6 +68,8 @@ struct Row {
     coverage: f64,
     /// Absolute path, seconds.
     file: Option<(PathBuf, f64)>,
+    /// Files that stayed when that took their place: absolute path, seconds.
+    earlier: Vec<(PathBuf, f64)>,
 }
 
 impl Row {
@@ -84,6 +86,11 @@ impl Row {
             state: view.report.state.to_string(),
             coverage: view.report.coverage,
             file: view.assembly.as_ref().map(|a| (data_dir.join(&a.path), a.duration_ms as f64 / 1000.0)),
+            earlier: view
+                .earlier
+                .iter()
+                .map(|e| (data_dir.join(&e.file.path), e.file.duration_ms as f64 / 1000.0))
+                .collect(),
         }
     }
 
@@ -96,6 +103,7 @@ impl Row {
             "id": self.id, "event": self.event, "hall": self.hall, "title": self.title, "speakers": self.speakers,
             "start": self.start, "end": self.end, "state": self.state, "coverage": self.coverage,
             "path": self.path(), "seconds": self.file.as_ref().map(|(_, seconds)| seconds),
+            "earlier_files": self.earlier.iter().map(|(path, _)| path.to_string_lossy()).collect::<Vec<_>>(),
         })
     }
 }
@@ -103,6 +111,9 @@ impl Row {
 fn m3u(rows: &[Row]) -> String {
     let mut out = "#EXTM3U\n".to_owned();
     for row in rows {
+        for (path, seconds) in &row.earlier {
+            let _ = writeln!(out, "#EXTINF:{seconds:.0},{} (earlier file)\n{}", clean(&row.title), path.display());
+        }
         let Some((path, seconds)) = &row.file else { continue };
         let _ = writeln!(out, "#EXTINF:{seconds:.0},{}\n{}", clean(&row.title), path.display());
     }
@@ -113,19 +124,20 @@ fn csv(rows: &[Row]) -> String {
     // Spreadsheets take a cell that begins so for a formula; the schedule's text is written by strangers.
     let harmless = |text: &str| if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
     let cell = |text: &str| format!("\"{}{}\"", harmless(text), text.replace('"', "\"\""));
-    let mut out = "id,event,hall,title,speakers,start,end,state,coverage,seconds,path\r\n".to_owned();
+    let mut out = "id,event,hall,title,speakers,start,end,state,coverage,seconds,path,earlier_files\r\n".to_owned();
     for row in rows {
         let seconds = row.file.as_ref().map(|(_, seconds)| format!("{seconds:.3}")).unwrap_or_default();
         let words = [&row.event, &row.hall, &row.title, &row.speakers.join("; ")].map(|text| cell(text)).join(",");
         let _ = write!(
             out,
-            "{},{words},{},{},{},{:.4},{seconds},{}\r\n",
+            "{},{words},{},{},{},{:.4},{seconds},{},{}\r\n",
             row.id,
             row.start,
             row.end,
             row.state,
             row.coverage,
-            cell(&row.path().unwrap_or_default())
+            cell(&row.path().unwrap_or_default()),
+            cell(&row.earlier.iter().map(|(path, _)| path.to_string_lossy()).collect::<Vec<_>>().join("; "))
         );
     }
     out
@@ -142,17 +154,23 @@ mod tests {
             title: "A \"b\", c\n#EXTINF:1,x".to_owned(),
             hall: "Saal 1".to_owned(),
             file: Some((PathBuf::from("/data/talks/a.mkv"), 1800.4)),
+            earlier: vec![(PathBuf::from("/data/talks/b.mkv"), 60.0)],
             ..Row::default()
         };
         let without = Row { id: 8, title: "no file".to_owned(), ..Row::default() };
         let list = m3u(&[row.clone(), without.clone()]);
         let lines: Vec<_> = list.lines().collect();
-        assert_eq!(lines.len(), 3, "{list}");
-        assert!(lines[1].starts_with("#EXTINF:1800,A \"b\", c") && lines[2] == "/data/talks/a.mkv", "{list}");
+        assert_eq!(lines.len(), 5, "{list}");
+        assert!(lines[1].ends_with("(earlier file)") && lines[2] == "/data/talks/b.mkv", "{list}");
+        assert!(lines[3].starts_with("#EXTINF:1800,A \"b\", c") && lines[4] == "/data/talks/a.mkv", "{list}");
         let table = csv(&[row, without]);
         assert!(table.contains("7,\"\",\"Saal 1\",\"A \"\"b\"\", c\n#EXTINF:1,x\",\"\","), "{table}");
+        assert!(
+            table.ends_with(",\"\",\"\"\r\n")
+                && table.contains("1800.400,\"/data/talks/a.mkv\",\"/data/talks/b.mkv\"\r\n"),
+            "{table}"
+        );
         let formula = Row { title: "=1+2".to_owned(), hall: "@x".to_owned(), ..Row::default() };
         assert!(csv(&[formula]).contains("\"'@x\",\"'=1+2\""));
-        assert!(table.ends_with(",\"\"\r\n") && table.contains("1800.400,\"/data/talks/a.mkv\"\r\n"), "{table}");
     }
 }

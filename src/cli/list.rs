@@ -7,9 +7,9 @@ use clap::Args;
 use serde_json::Value;
 
 use super::printing;
-use super::render::{Align, Table, count, length, percent, width};
+use super::render::{Align, Table, clean, count, length, percent, width};
 use crate::app::library::json;
-use crate::app::library::report::{self, Selection, TalkView};
+use crate::app::library::report::{self, Day, Selection, TalkView};
 use crate::app::support::env::Env;
 use crate::app::support::failure::Result;
 use crate::catalog::open_reader;
@@ -24,9 +24,12 @@ pub struct ListArgs {
     /// Only this hall (name or alias)
     #[arg(long)]
     hall: Option<String>,
-    /// Only this congress day, as 2010-12-27; it turns at 06:00 (setting list.day_starts_at)
-    #[arg(long, value_name = "DATE")]
-    day: Option<chrono::NaiveDate>,
+    /// Only this congress day: today, tomorrow, or a date as 2010-12-27; it turns at 06:00 (setting list.day_starts_at)
+    #[arg(long, value_name = "DAY")]
+    day: Option<Day>,
+    /// Only talks with these words in their title or in a speaker's name
+    #[arg(long, value_name = "WORD")]
+    search: Option<String>,
     /// Only talks in this state: scheduled, recording, complete, partial, missed, cancelled, removed, opted-out
     #[arg(long)]
     state: Option<TalkState>,
@@ -48,8 +51,10 @@ pub fn run(env: &Env, args: &ListArgs, out: &mut dyn Write) -> Result<ExitCode> 
         event: args.event.clone(),
         hall: args.hall.clone(),
         day: args.day,
+        search: args.search.clone(),
         state: args.state,
         shown_only: false,
+        with_details: args.json,
     };
     let views = report::select(&db, env, &selection)?;
     if args.json {
@@ -67,7 +72,7 @@ fn print(views: &[TalkView], env: &Env, args: &ListArgs, out: &mut dyn Write) ->
     }
     let day_of = |v: &TalkView| report::congress_day(v.talk.slot.start, v.event.zone, &env.settings);
     let mut views: Vec<&TalkView> = views.iter().collect();
-    views.sort_by_key(|v| (day_of(v), v.event.name.clone(), v.talk.slot.start, v.hall.name.clone()));
+    views.sort_by_cached_key(|v| (day_of(v), v.event.name.clone(), v.talk.slot.start, v.hall.name.clone()));
     for (nth, day) in views.chunk_by(|a, b| a.event.id == b.event.id && day_of(a) == day_of(b)).enumerate() {
         if nth > 0 {
             writeln!(out)?;
@@ -120,6 +125,12 @@ fn print_day(day: &[&TalkView], gaps: bool, out: &mut dyn Write) -> std::io::Res
     writeln!(out, "{}", lines[0])?;
     for (view, line) in day.iter().zip(&lines[1..]) {
         writeln!(out, "{line}")?;
+        if let Some(note) = view.schedule_note() {
+            writeln!(out, "      {}", clean(&note))?;
+        }
+        for earlier in &view.earlier {
+            writeln!(out, "      earlier file: {}", clean(&earlier.file.path.to_string_lossy()))?;
+        }
         if gaps {
             for gap in &view.report.gaps {
                 let time = |at: crate::domain::time::Ms| at.in_zone(view.event.zone).format("%H:%M:%S").to_string();

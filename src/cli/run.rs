@@ -14,6 +14,7 @@ use super::render::{self, bars, size};
 use crate::app::check::{Level, check};
 use crate::app::daemon::status::Status;
 use crate::app::daemon::{self, Outcome, RunOptions};
+use crate::app::library::rescue;
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Kind, Result};
 use crate::source::Sources;
@@ -42,10 +43,12 @@ const SUMMARY: Duration = Duration::from_secs(60);
 /// # Errors
 /// When it cannot begin: another daemon runs, the catalog cannot be used.
 pub async fn run(env: &Env, args: &RunArgs, out: &mut dyn Write) -> Result<ExitCode> {
-    // Opened first, so that a missing or damaged catalog is an error here and not a day without a tape.
-    // What may pass (a full disk, a lock) is waited for there.
-    if let Err(e) = crate::catalog::open_reader(&env.data_dir)
+    // Opened first, so that a missing catalog is an error here and not a day without a tape. What may pass (a full disk,
+    // a lock) is waited for there, and what is damaged is mended there.
+    if !rescue::is_gone(env)
+        && let Err(e) = crate::catalog::open_reader(&env.data_dir)
         && !e.is_transient()
+        && !e.is_damage()
     {
         return Err(e.into());
     }

@@ -66,6 +66,18 @@ fn print(
     if let Some(uid) = &view.talk.uid {
         field("uid", uid.clone())?;
     }
+    let (details, page) = view.details.clone().unwrap_or_default();
+    for (name, text) in [
+        ("track", details.track),
+        ("type", details.session_type),
+        ("language", details.language),
+        ("licence", details.licence),
+        ("url", page),
+    ] {
+        if let Some(text) = text {
+            field(name, text)?;
+        }
+    }
     field("hall", view.hall.name.clone())?;
     let day = slot.start.in_zone(zone).format("%A %Y-%m-%d");
     field("slot", format!("{day}, {} - {} ({zone})", time(slot.start), time(slot.end)))?;
@@ -87,6 +99,16 @@ fn print(
         (None, None) => "none yet".to_owned(),
     };
     field("file", file)?;
+    for earlier in &view.earlier {
+        let (path, length) = (env.data_dir.join(&earlier.file.path), length(earlier.file.duration_ms));
+        field("earlier", format!("{} ({length}): {}", path.display(), earlier.reason))?;
+    }
+    if let Some(note) = view.schedule_note() {
+        field("schedule", note)?;
+    }
+    if let Some(before) = view.talk.follows {
+        field("before", format!("talk {before} holds what was recorded under another hall or slot"))?;
+    }
     writeln!(out, "\n{} {} {}", time(slot.start), picture(view, now), time(slot.end))?;
     writeln!(out, "         # recorded   ! missing   . not yet")?;
     if !view.report.gaps.is_empty() {

@@ -66,7 +66,12 @@ fn print(verified: &Verified, fast: bool, out: &mut dyn Write) -> std::io::Resul
         let path = problem.path.as_ref().map_or_else(|| "catalog".to_owned(), |p| p.display().to_string());
         writeln!(out, "{}  {}", problem.fault, clean(&format!("{path}: {}", problem.message)))?;
     }
-    let looked = format!("{}, {}", count(verified.segments, "segment"), count(verified.assemblies, "joined talk"));
+    let earlier = match verified.earlier {
+        0 => String::new(),
+        n => format!(", {}", count(n, "earlier file")),
+    };
+    let looked =
+        format!("{}, {}{earlier}", count(verified.segments, "segment"), count(verified.assemblies, "joined talk"));
     let read = if fast { "sizes only".to_owned() } else { format!("{} read", size(verified.bytes_read)) };
     let lost = match verified.known_lost {
         0 => String::new(),
@@ -83,7 +88,7 @@ fn print_json(verified: &Verified, out: &mut dyn Write) -> std::io::Result<()> {
     let problem = |p: &Problem| {
         let (segment, talk) = match p.owner {
             Some(Owner::Segment(id)) => (Some(id.0), None),
-            Some(Owner::Assembly(_, talk)) => (None, Some(talk.0)),
+            Some(Owner::Assembly(_, talk) | Owner::Earlier(_, talk)) => (None, Some(talk.0)),
             None => (None, None),
         };
         json!({"kind": p.fault.to_string(), "path": p.path, "segment": segment, "talk": talk, "message": p.message})
@@ -93,6 +98,7 @@ fn print_json(verified: &Verified, out: &mut dyn Write) -> std::io::Result<()> {
         "ok": verified.is_sound(),
         "segments": verified.segments,
         "assemblies": verified.assemblies,
+        "earlier_files": verified.earlier,
         "bytes_read": verified.bytes_read,
         "known_lost": verified.known_lost,
         "repaired": verified.repaired,

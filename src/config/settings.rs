@@ -85,12 +85,12 @@ macro_rules! key {
     };
 }
 
-const KEYS: [Key; 29] = [
+const KEYS: [Key; 30] = [
     key!(record.recorder recorder: word, "source of halls that name none: auto, mplayer, ffmpeg, http or hls"),
     key!(record.quality quality: word, "rendition of HLS streams of halls that name none: best, worst, audio or a height such as 1080p"),
     key!(record.pre_padding pre_padding_ms: duration, "recorded before each talk, where the halls file says nothing"),
     key!(record.post_padding post_padding_ms: duration, "recorded after each talk, where the halls file says nothing"),
-    key!(record.stall_timeout stall_timeout_ms: duration, "no bytes for so long is a stall: reconnect"),
+    key!(record.stall_timeout stall_timeout_ms: duration, "no media for so long is a stall: reconnect"),
     key!(record.first_byte_timeout first_byte_timeout_ms: duration, "the first byte of a connection must come within this time"),
     key!(record.handover_spread handover_spread_ms: duration, "handovers of several halls are this far apart"),
     key!(record.redundancy redundancy: mirrors, "mirrors of a hall taped at the same time (1 or 2), where the halls file says nothing"),
@@ -99,6 +99,7 @@ const KEYS: [Key; 29] = [
     key!(assemble.settle settle_ms: duration, "how long after a talk's padding it is joined"),
     key!(assemble.chapters chapters: boolean, "mark the slot and its gaps with chapters"),
     key!(assemble.sidecar sidecar: sidecars, "files beside each joined file that tell of it: [\"json\", \"nfo\"]"),
+    key!(assemble.file_name file_name: word, "how joined files are called below talks/: {event}, {date}, {time}, {hall}, {title}, {id}, {lang}, {track}, {code}"),
     key!(prune.min_segment min_segment_bytes: size, "smaller segments may be deleted once they were joined"),
     key!(prune.keep_segments keep_segments_ms: age, "any segment may be deleted so long after its talks were joined, such as 7d; empty: never"),
     key!(prune.keep_assemblies keep_assemblies: age_or_total, "joined files are deleted when older (30d), or the oldest, but for the newest one, when all are larger (200GB); empty: never"),

@@ -40,6 +40,10 @@ pub fn explain(cause: GapCause) -> (&'static str, &'static str) {
         GapCause::ImportedLate => {
             ("the schedule named the talk only after that time", "import the schedule earlier, or reach back with HLS")
         }
+        GapCause::Rescheduled => (
+            "the schedule named another hall or slot for the talk until then",
+            "what was recorded there is a talk of its own: `streamrip show TALK` names it",
+        ),
         GapCause::DaemonNotRunning => (
             "no `streamrip run` was working on this data directory",
             "let a service manager start it (docs/guide/install.md)",

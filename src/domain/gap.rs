@@ -12,6 +12,8 @@ pub enum GapCause {
     OptedOut,
     /// The schedule named the talk only after that time.
     ImportedLate,
+    /// The schedule named another hall or slot for the talk until then: what was recorded there is another recording.
+    Rescheduled,
     /// No daemon ran on this data directory.
     DaemonNotRunning,
     /// The machine slept.
@@ -44,9 +46,10 @@ pub enum GapCause {
 
 impl GapCause {
     /// Every cause that is not the end of a connection, in the order of the declaration.
-    pub const OF_ITS_OWN: [Self; 15] = [
+    pub const OF_ITS_OWN: [Self; 16] = [
         Self::OptedOut,
         Self::ImportedLate,
+        Self::Rescheduled,
         Self::DaemonNotRunning,
         Self::HostAsleep,
         Self::ClockSet,
@@ -68,6 +71,7 @@ impl fmt::Display for GapCause {
         f.write_str(match self {
             Self::OptedOut => "opted-out",
             Self::ImportedLate => "imported-late",
+            Self::Rescheduled => "rescheduled",
             Self::DaemonNotRunning => "daemon-not-running",
             Self::HostAsleep => "host-asleep",
             Self::ClockSet => "clock-set",

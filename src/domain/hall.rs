@@ -120,3 +120,22 @@ pub fn fold_name(name: &str) -> String {
     use unicode_normalization::UnicodeNormalization;
     name.nfkc().filter(|c| !c.is_whitespace() && !c.is_control()).flat_map(char::to_lowercase).collect()
 }
+/// Another name of a hall, and how it was recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HallRename {
+    /// The hall.
+    pub hall: HallId,
+    /// Its new name, as the schedule has it.
+    pub name: String,
+    /// By what.
+    pub by: RenamedBy,
+}
+
+/// How a renamed hall was recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenamedBy {
+    /// The room has the `guid` that the hall's room had.
+    RoomGuid,
+    /// All talks of the hall have the new name, and only those had another hall before.
+    AllTalks,
+}

@@ -3,7 +3,7 @@
 use super::time::Ms;
 
 /// A half-open stretch of time, `[start, end)`. Empty where `end <= start`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Interval {
     /// First instant inside.
     pub start: Ms,
@@ -46,6 +46,12 @@ impl Interval {
     #[must_use]
     pub fn intersect(self, other: Self) -> Self {
         Self { start: self.start.max(other.start), end: self.end.min(other.end) }
+    }
+
+    /// The shortest interval that holds both.
+    #[must_use]
+    pub fn hull(self, other: Self) -> Self {
+        Self { start: self.start.min(other.start), end: self.end.max(other.end) }
     }
 
     /// Longer by `before_ms` and `after_ms`: a slot with its padding is the window.
@@ -148,7 +154,10 @@ impl IntervalSet {
     /// The part of the set inside `window`.
     #[must_use]
     pub fn clip(&self, window: Interval) -> Self {
-        self.intersect(&Self::from(window))
+        // A set of a whole event is clipped to each of its talks: the first interval is searched, not walked to.
+        let from = self.0.partition_point(|i| i.end <= window.start);
+        let rest = self.0.get(from..).unwrap_or_default().iter();
+        Self(rest.take_while(|i| i.start < window.end).map(|i| i.intersect(window)).filter(|i| !i.is_empty()).collect())
     }
 }
 
@@ -206,6 +215,9 @@ mod tests {
             prop_assert_eq!(instants(&left), &x - &y);
             prop_assert_eq!(a.total_ms(), i64::try_from(x.len()).expect("small"));
             prop_assert_eq!(left.total_ms() + both.total_ms(), a.total_ms());
+            for window in b.iter().chain([Interval::new(Ms(7), Ms(3))]) {
+                prop_assert_eq!(a.clip(window), a.intersect(&window.into()));
+            }
         }
     }
 }

@@ -17,6 +17,9 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Raised, Self::Over, Self::News];
+
     /// The word in JSON and in the environment of a command.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -45,6 +48,10 @@ pub enum Topic {
     TalkDone,
     /// The daemon was started again.
     DaemonRestarted,
+    /// The catalog's file is damaged, or was gone; or what was done about that.
+    CatalogDamaged,
+    /// Somebody deleted, moved or cut a file while it was recorded.
+    FileDamaged,
     /// Asked for by a person, to see whether messages arrive.
     Test,
     /// Several messages that waited because there were too many.
@@ -52,6 +59,21 @@ pub enum Topic {
 }
 
 impl Topic {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::HallSilent,
+        Self::DiskWarn,
+        Self::DiskReserve,
+        Self::RefreshFailing,
+        Self::ScheduleChanged,
+        Self::TalkDone,
+        Self::DaemonRestarted,
+        Self::CatalogDamaged,
+        Self::FileDamaged,
+        Self::Test,
+        Self::Several,
+    ];
+
     /// The word in JSON and in the environment of a command.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -63,6 +85,8 @@ impl Topic {
             Self::ScheduleChanged => "schedule-changed",
             Self::TalkDone => "talk-done",
             Self::DaemonRestarted => "daemon-restarted",
+            Self::CatalogDamaged => "catalog-damaged",
+            Self::FileDamaged => "file-damaged",
             Self::Test => "test",
             Self::Several => "several",
         }

@@ -99,6 +99,31 @@ pub struct TalkDetails {
     pub links: Vec<TalkLink>,
 }
 
+impl TalkDetails {
+    /// Takes from `known` what is missing here.
+    pub fn keep_from(&mut self, known: &Self) {
+        let keep = |mine: &mut Option<String>, known: &Option<String>| {
+            if mine.is_none() {
+                mine.clone_from(known);
+            }
+        };
+        keep(&mut self.guid, &known.guid);
+        keep(&mut self.code, &known.code);
+        keep(&mut self.id, &known.id);
+        keep(&mut self.room_guid, &known.room_guid);
+        keep(&mut self.subtitle, &known.subtitle);
+        keep(&mut self.summary, &known.summary);
+        keep(&mut self.description, &known.description);
+        keep(&mut self.language, &known.language);
+        keep(&mut self.track, &known.track);
+        keep(&mut self.session_type, &known.session_type);
+        keep(&mut self.licence, &known.licence);
+        if self.links.is_empty() {
+            self.links.clone_from(&known.links);
+        }
+    }
+}
+
 /// A page about a talk. The address is http or https.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TalkLink {
@@ -138,6 +163,8 @@ macro_rules! kinds {
 kinds! {
     /// A hall of the schedule has no stream.
     UnmappedHall = "unmapped-hall",
+    /// A name of the schedule that is taken for a new name of a hall that is known.
+    RenamedHall = "renamed-hall",
     /// Neither end nor duration.
     NoEnd = "no-end",
     /// Ends when it starts.

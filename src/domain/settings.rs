@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use super::file_name::FileNameTemplate;
 use super::hall::Recorder;
 use super::hls::Quality;
 use super::time::{HOUR, MINUTE, SECOND};
@@ -105,6 +106,8 @@ pub struct Assemble {
     pub chapters: bool,
     /// Files beside each joined file that tell of it.
     pub sidecar: Vec<SidecarFormat>,
+    /// How the joined files are called, below the folder of the talks.
+    pub file_name: FileNameTemplate,
 }
 
 /// How a file beside a joined one tells of it.
@@ -132,7 +135,13 @@ impl SidecarFormat {
 
 impl Default for Assemble {
     fn default() -> Self {
-        Self { container: AssemblyContainer::Matroska, settle_ms: 30 * SECOND, chapters: true, sidecar: Vec::new() }
+        Self {
+            container: AssemblyContainer::Matroska,
+            settle_ms: 30 * SECOND,
+            chapters: true,
+            sidecar: Vec::new(),
+            file_name: FileNameTemplate::default(),
+        }
     }
 }
 

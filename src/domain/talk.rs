@@ -31,6 +31,8 @@ pub struct Talk {
     pub opted_out: bool,
     /// When this slot in this hall became known to the catalog: a gap before it was imported late.
     pub known_since: Ms,
+    /// The talk that holds what was recorded of it under another hall or slot before.
+    pub follows: Option<TalkId>,
 }
 
 impl Talk {
@@ -39,6 +41,30 @@ impl Talk {
     pub fn is_on(&self) -> bool {
         self.status == TalkStatus::Scheduled && !self.opted_out
     }
+}
+
+/// A hall and a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Where.
+    pub hall: HallId,
+    /// When, without padding.
+    pub slot: Interval,
+}
+
+/// What the schedule says by now of a talk whose hall and slot are those of its recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rescheduled {
+    /// When that was imported.
+    pub since: Ms,
+    /// `Scheduled`: it has another hall or slot.
+    pub status: TalkStatus,
+    /// The hall that the schedule names, or named last.
+    pub hall: HallId,
+    /// The slot that the schedule names, or named last.
+    pub slot: Interval,
+    /// The talk that is to be recorded there; `None`: there was nothing left to record.
+    pub talk: Option<TalkId>,
 }
 
 /// What the schedule says of a talk.

@@ -14,6 +14,13 @@ pub fn one_line(text: &str) -> String {
     out
 }
 
+/// For a search: compatibility forms as one (NFKC) and in lower case.
+#[must_use]
+pub fn folded(text: &str) -> String {
+    use unicode_normalization::UnicodeNormalization;
+    text.nfkc().flat_map(char::to_lowercase).collect()
+}
+
 /// At most `max` characters, with `…` in place of the rest.
 #[must_use]
 pub fn shortened(text: &str, max: usize) -> String {

@@ -223,7 +223,7 @@ fn write(
     let plan = &job.plan;
     let head = FileInfo {
         title: plan.title.clone(),
-        tags: plan.tags.clone(),
+        tags: plan.tags.iter().chain(&plan.about).cloned().collect(),
         chapters: plan.chapters.clone(),
         starts: plan.starts,
     };

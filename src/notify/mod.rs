@@ -3,6 +3,7 @@
 //! nothing but messages.
 
 mod in_flight;
+pub mod kept;
 mod payload;
 mod program;
 mod web;
@@ -13,6 +14,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 
 pub use in_flight::InFlight;
+pub use kept::Unsent;
 pub use payload::json;
 
 use crate::domain::ids::AssemblyId;
@@ -22,6 +24,7 @@ use crate::domain::text::shortened;
 use crate::domain::time::Ms;
 use crate::plan::rate_limit::TokenBucket;
 use in_flight::Count;
+use kept::{Kept, KeptMessage};
 
 /// So many messages wait for each way to people; more are dropped.
 const QUEUE_LENGTH: usize = 256;
@@ -44,6 +47,10 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// So many messages are put into one that stands for all.
 const MAX_BATCH: usize = 50;
 
+/// The settings that name the ways to people.
+const COMMAND: &str = "notify.command";
+const WEBHOOK: &str = "notify.webhook";
+
 /// What is said about where the messages come from.
 #[derive(Clone, Debug)]
 pub struct Sender {
@@ -56,18 +63,24 @@ pub struct Sender {
 /// The way to people. Cheap to clone; sending never waits.
 #[derive(Clone, Debug, Default)]
 pub struct Dispatcher {
-    channels: Vec<mpsc::Sender<Sent>>,
+    /// The setting of each way, and its queue.
+    channels: Vec<(&'static str, mpsc::Sender<Told>)>,
     /// Without a limit: each file it lacks has a row, of which there are as many as talks, and nothing gives it a
     /// file again before the next start.
     hook: Option<mpsc::UnboundedSender<Sent>>,
     /// Messages that are not delivered (or given up) yet.
     messages: Count,
+    /// The same messages: for the next start.
+    kept: Kept,
     /// Joined files that the hook has not taken (or given up) yet.
     files: Count,
 }
 
 /// A message in a queue.
 type Sent = (Message, InFlight);
+
+/// A message for people in a queue. It counts as not delivered until the rest is dropped.
+type Told = (Message, (InFlight, KeptMessage));
 
 /// The hook has taken a joined file. It counts as under way until this is dropped: after it was written down.
 #[derive(Debug)]
@@ -102,13 +115,13 @@ impl Dispatcher {
         let mut work: Vec<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::new();
         if !settings.command.is_empty() {
             let (channel, queue) = mpsc::channel(QUEUE_LENGTH);
-            post.channels.push(channel);
+            post.channels.push((COMMAND, channel));
             let how = Channel::Command(settings.command.clone(), COMMAND_TIMEOUT);
             work.push(Box::pin(deliver(how, queue, sender.clone())));
         }
         if let Some(url) = &settings.webhook {
             let (channel, queue) = mpsc::channel(QUEUE_LENGTH);
-            post.channels.push(channel);
+            post.channels.push((WEBHOOK, channel));
             let how = Channel::Webhook(url.0.clone());
             work.push(Box::pin(deliver(how, queue, sender.clone())));
         }
@@ -153,13 +166,33 @@ impl Dispatcher {
 
     /// Sends a message on all ways; a talk's file also to its hook. Waits for nothing.
     pub fn send(&self, message: &Message) {
-        for channel in &self.channels {
-            if let Err(e) = channel.try_send((message.clone(), self.messages.one_more())) {
-                let why = if matches!(e, TrySendError::Full(_)) { "too many wait" } else { "nobody sends any more" };
-                tracing::warn!("message dropped, {why}: {}", message.text);
-            }
+        for (name, channel) in &self.channels {
+            self.enqueue(name, channel, message);
         }
         self.hand_over(message);
+    }
+
+    fn enqueue(&self, name: &str, channel: &mpsc::Sender<Told>, message: &Message) {
+        let told = (message.clone(), (self.messages.one_more(), self.kept.add(name, message)));
+        if let Err(e) = channel.try_send(told) {
+            let why = if matches!(e, TrySendError::Full(_)) { "too many wait" } else { "nobody sends any more" };
+            tracing::warn!("message dropped, {why}: {}", message.text);
+        }
+    }
+
+    /// Messages that are not delivered (or given up) yet.
+    #[must_use]
+    pub fn undelivered(&self) -> Vec<Unsent> {
+        self.kept.all()
+    }
+
+    /// Sends what an earlier daemon did not deliver, each on its way; one for a way that is no longer set is left out.
+    pub fn send_kept(&self, unsent: &[Unsent]) {
+        for (name, message) in unsent {
+            if let Some((name, channel)) = self.channels.iter().find(|(known, _)| known == name) {
+                self.enqueue(name, channel, message);
+            }
+        }
     }
 
     /// Gives a talk's file to its hook, where there are both, and tells nobody else. Waits for nothing.
@@ -213,14 +246,14 @@ impl Channel {
     /// Its setting.
     fn name(&self) -> &'static str {
         match self {
-            Self::Command(..) => "notify.command",
-            Self::Webhook(_) => "notify.webhook",
+            Self::Command(..) => COMMAND,
+            Self::Webhook(_) => WEBHOOK,
         }
     }
 }
 
 /// Delivers one after another; when there are too many, those that wait go as one.
-async fn deliver(how: Channel, mut queue: mpsc::Receiver<Sent>, sender: Sender) {
+async fn deliver(how: Channel, mut queue: mpsc::Receiver<Told>, sender: Sender) {
     let began = Instant::now();
     let now = || Ms(i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX));
     let mut pace = TokenBucket::new(now());

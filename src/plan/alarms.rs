@@ -49,6 +49,8 @@ pub struct AlarmFacts {
     /// Events whose schedule is read again now and then, each with why the last time was not applied, without
     /// passwords. One that is over is not among them.
     pub refresh: Vec<(String, Option<String>)>,
+    /// Why rows cannot be written into the catalog, where that does not pass by itself.
+    pub catalog: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +59,7 @@ enum Incident {
     DiskWarn,
     DiskReserve,
     Refresh(String),
+    Catalog,
 }
 
 /// An instant, by both clocks.
@@ -103,6 +106,7 @@ impl Alarms {
         self.halls(now, facts, &mut out);
         self.disk(now, facts, &mut out);
         self.refresh(now, facts, &mut out);
+        self.catalog(now, facts, &mut out);
         out
     }
 
@@ -114,7 +118,7 @@ impl Alarms {
             let incident = Incident::Silent(fact.hall);
             if length >= SILENT_MS {
                 let why = fact.trouble.as_ref().map(|t| format!(" ({t})")).unwrap_or_default();
-                let text = format!("{}: no bytes for {} s{why}", fact.name, length / SECOND);
+                let text = format!("{}: no media for {} s{why}", fact.name, length / SECOND);
                 let (event, hall) = (Some(fact.event.clone()), Some(fact.name.clone()));
                 let open = Open { since: now.minus(length), raised: false, event, hall };
                 self.raise(incident, open, now, text, out);
@@ -189,6 +193,19 @@ impl Alarms {
         }
     }
 
+    fn catalog(&mut self, now: Now, facts: &AlarmFacts, out: &mut Vec<Message>) {
+        match &facts.catalog {
+            Some(why) => {
+                let text = format!(
+                    "the catalog is damaged ({why}): recording goes on, but what is recorded is not noted; restart the \
+                     daemon, which begins with the newest backup and takes in the files"
+                );
+                self.raise(Incident::Catalog, Open::at(now), now, text, out);
+            }
+            None => self.end(&Incident::Catalog, now, |_| "the catalog can be written again".to_owned(), out),
+        }
+    }
+
     /// Tells of an incident that was not told of yet.
     fn raise(&mut self, incident: Incident, new: Open, now: Now, text: String, out: &mut Vec<Message>) {
         let topic = incident.topic();
@@ -216,6 +233,7 @@ impl Incident {
             Self::DiskWarn => Topic::DiskWarn,
             Self::DiskReserve => Topic::DiskReserve,
             Self::Refresh(_) => Topic::RefreshFailing,
+            Self::Catalog => Topic::CatalogDamaged,
         }
     }
 }

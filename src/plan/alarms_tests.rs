@@ -32,12 +32,12 @@ fn a_silent_hall_is_told_once_and_once_when_it_is_over() {
     let table: [Row; 12] = [
         (1000, Some(None), None),
         (1059, Some(None), None),
-        (1060, Some(None), Some((Phase::Raised, "Saal 1: no bytes for 60 s (http-404)"))),
+        (1060, Some(None), Some((Phase::Raised, "Saal 1: no media for 60 s (http-404)"))),
         (1061, Some(None), None),
         (4000, Some(None), None),
         (4001, Some(Some(0)), Some((Phase::Over, "Saal 1: bytes again after 3001 s"))),
         (4060, Some(Some(59)), None),
-        (4061, Some(Some(60)), Some((Phase::Raised, "Saal 1: no bytes for 60 s (http-404)"))),
+        (4061, Some(Some(60)), Some((Phase::Raised, "Saal 1: no media for 60 s (http-404)"))),
         // Its talk is over.
         (4070, None, Some((Phase::Over, "Saal 1: no longer to be recorded; it was silent for 69 s"))),
         (4071, None, None),
@@ -135,7 +135,7 @@ fn a_clock_that_is_set_alarms_nobody_and_changes_no_length() {
         assert_eq!(evaluate(1, wall + step, Some(1), &failing), [""; 0], "a step of {step} s");
         assert_eq!(evaluate(2, wall + step, Some(2), &failing), [""; 0]);
         assert_eq!(evaluate(59, wall, None, &[]), [""; 0], "and back");
-        assert_eq!(evaluate(60, wall, Some(60), &[]), ["Saal 1: no bytes for 60 s (http-404)"]);
+        assert_eq!(evaluate(60, wall, Some(60), &[]), ["Saal 1: no media for 60 s (http-404)"]);
         assert_eq!(evaluate(70, wall + step, Some(0), &[]), ["Saal 1: bytes again after 70 s"]);
     }
 }
@@ -163,6 +163,7 @@ proptest! {
                 disk_reserve: 5 * GB,
                 disk_full: full,
                 refresh: failing.then(|| ("27c3".to_owned(), Some("503".to_owned()))).into_iter().collect(),
+                catalog: None,
             };
             for message in alarms.evaluate(now, passed, &facts) {
                 prop_assert!(message.since <= message.at);

@@ -12,6 +12,7 @@ use std::fmt;
 use chrono_tz::Tz;
 
 use self::build::SourceSegment;
+pub use self::labels::about;
 use super::cut::{CutEnd, CutStart};
 use super::seam::Seam;
 use crate::domain::gap::Gap;
@@ -160,6 +161,8 @@ pub struct EditList {
     pub chapters: Vec<Chapter>,
     /// Names and values of tags.
     pub tags: Vec<(String, String)>,
+    /// More tags: what the schedule tells of the talk. A file is not out of date where only these have changed.
+    pub about: Vec<(String, String)>,
     /// Start of what it holds, in wall time.
     pub starts: Option<Ms>,
     /// Expected length, milliseconds.
@@ -259,6 +262,7 @@ pub fn plan(inputs: &AssemblyInputs<'_>) -> EditList {
     let title = inputs.talk.title.clone();
     let mut plan = EditList {
         tags: labels::tags(inputs),
+        about: Vec::new(),
         chapters: Vec::new(),
         title,
         tracks: tracks.into_iter().filter(|t| used.contains(&t.number)).collect(),

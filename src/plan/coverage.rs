@@ -300,7 +300,7 @@ fn cause(stretch: Interval, lacks: Lacks, facts: &TalkFacts<'_>, now: Ms) -> Gap
         return cause;
     }
     if at < facts.talk.known_since {
-        return GapCause::ImportedLate;
+        return if facts.talk.follows.is_some() { GapCause::Rescheduled } else { GapCause::ImportedLate };
     }
     // Before the daemon: only one that ran can have noted it, so it knows better than a heartbeat that was
     // not written any more.

@@ -66,6 +66,7 @@ pub(crate) fn talk(id: i64, hall: i64, from: i64, to: i64) -> Talk {
         status: TalkStatus::Scheduled,
         opted_out: false,
         known_since: at(-10_000),
+        follows: None,
     }
 }
 

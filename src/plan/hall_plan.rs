@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::str::FromStr;
 
-use crate::domain::hall::{Recorder, fold_name};
+use crate::domain::hall::{HallRename, Recorder, RenamedBy, fold_name};
 use crate::domain::halls_file::{DEFAULT_MAX_CONNECTIONS, HallsFile};
 use crate::domain::hls::Quality;
 use crate::domain::ids::{HallId, StreamId};
@@ -58,8 +58,12 @@ pub struct KnownHall {
     pub id: HallId,
     /// Name of the hall.
     pub name: String,
-    /// Other names, sorted.
+    /// Other names of the halls file, sorted.
     pub aliases: Vec<String>,
+    /// Names that the schedule gave it since, sorted.
+    pub renamed: Vec<String>,
+    /// `guid` of its room.
+    pub room_guid: Option<String>,
     /// `None`: the setting.
     pub recorder: Option<Recorder>,
     /// `None`: the setting.
@@ -90,8 +94,12 @@ pub struct PlannedHall {
     pub known: Option<HallId>,
     /// Name of the hall.
     pub name: String,
-    /// Other names, sorted.
+    /// Other names of the halls file, sorted.
     pub aliases: Vec<String>,
+    /// Names that the schedule gave it since, sorted.
+    pub renamed: Vec<String>,
+    /// `guid` of its room; `None`: not known, or its talks name several.
+    pub room_guid: Option<String>,
     /// `None`: the setting.
     pub recorder: Option<Recorder>,
     /// `None`: the setting.
@@ -117,15 +125,23 @@ pub struct HallPlan {
     pub warnings: Vec<Warning>,
 }
 
-/// Puts halls together. `file` is `None` where the event has no halls file.
+/// Puts halls together. `file` is `None` where the event has no halls file. `renames`: new names of known halls, which
+/// are said.
 ///
 /// A hall's streams are those set by command, else those of the halls file, else those that its talks
 /// name. Talks of one hall that name different streams become halls of their own, `Saal 1 (2)`; such a
 /// hall is found again by its streams, so that the next import does not shuffle them.
 #[must_use]
-pub fn plan_halls(known: &[KnownHall], file: Option<&HallsFile>, talks: &[ScheduledTalk]) -> HallPlan {
+pub fn plan_halls(
+    known: &[KnownHall],
+    file: Option<&HallsFile>,
+    renames: &[HallRename],
+    talks: &[ScheduledTalk],
+) -> HallPlan {
     let mut planner = Planner::new(known, file);
+    planner.rename(renames);
     planner.place(talks);
+    planner.room_guids(talks);
     planner.streams(talks);
     planner.warn(talks);
     HallPlan { halls: planner.halls, of_talk: planner.of_talk, warnings: planner.warnings }
@@ -171,6 +187,8 @@ impl<'a> Planner<'a> {
                 known: row,
                 name: entry.name.clone(),
                 aliases,
+                renamed: Vec::new(),
+                room_guid: None,
                 recorder: entry.recorder,
                 quality: entry.quality,
                 max_connections: entry.max_connections,
@@ -197,6 +215,48 @@ impl<'a> Planner<'a> {
         }
         let rows = known.iter().map(|k| (k.id, k)).collect();
         Self { rows, file, halls, by_name, of_talk: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// Names that the schedule gave known halls, now and before. A name of the halls file wins.
+    fn rename(&mut self, renames: &[HallRename]) {
+        for at in 0..self.halls.len() {
+            let Some(row) = self.row(at) else { continue };
+            let new = renames.iter().filter(|r| r.hall == row.id);
+            for rename in new.clone() {
+                let how = match rename.by {
+                    RenamedBy::RoomGuid => "its room has the same guid",
+                    RenamedBy::AllTalks => "all its talks have that name now",
+                };
+                let (old, name) = (shortened(&row.name, 60), shortened(&rename.name, 60));
+                let message = format!("hall {name:?} of the schedule is taken for {old:?}: {how}");
+                self.warnings.push(Warning { kind: WarningKind::RenamedHall, talk: None, message });
+            }
+            let mut renamed: Vec<String> = row.renamed.iter().chain(new.map(|r| &r.name)).cloned().collect();
+            renamed.sort();
+            renamed.dedup();
+            for name in &renamed {
+                self.by_name.entry(fold_name(name)).or_insert(at);
+            }
+            self.halls[at].renamed = renamed;
+        }
+    }
+
+    /// The `guid` of each hall's room, where its talks agree on one that no other hall has.
+    fn room_guids(&mut self, talks: &[ScheduledTalk]) {
+        let mut of_hall: BTreeMap<usize, HashSet<&str>> = BTreeMap::new();
+        let mut halls: HashMap<&str, HashSet<usize>> = HashMap::new();
+        for (talk, hall) in talks.iter().zip(&self.of_talk) {
+            if let Some(guid) = talk.details.room_guid.as_deref() {
+                of_hall.entry(*hall).or_default().insert(guid);
+                halls.entry(guid).or_default().insert(*hall);
+            }
+        }
+        for at in 0..self.halls.len() {
+            let known = self.row(at).and_then(|row| row.room_guid.clone());
+            let named = of_hall.get(&at).filter(|guids| guids.len() == 1).into_iter().flatten().next();
+            let named = named.filter(|guid| halls.get(**guid).is_some_and(|halls| halls.len() == 1));
+            self.halls[at].room_guid = named.map(|guid| (*guid).to_owned()).or(known);
+        }
     }
 
     fn row(&self, hall: usize) -> Option<&'a KnownHall> {
@@ -365,6 +425,8 @@ impl PlannedHall {
             known: None,
             name: name.to_owned(),
             aliases: Vec::new(),
+            renamed: Vec::new(),
+            room_guid: None,
             recorder: None,
             quality: None,
             max_connections: DEFAULT_MAX_CONNECTIONS,

@@ -14,8 +14,10 @@ pub mod edit_filter;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod hall_plan;
+pub mod hall_rename;
 pub mod hedge;
 pub mod hls;
+pub mod kept_recording;
 pub mod lanes;
 #[cfg(test)]
 pub(crate) mod media_fixtures;
@@ -39,5 +41,6 @@ pub mod splice;
 pub mod stream_choice;
 pub mod stretches;
 pub mod timeshift;
+pub mod title;
 pub mod verify;
 pub mod wanted;

@@ -3,6 +3,7 @@
 use chrono_tz::Tz;
 
 use crate::domain::gap::Gap;
+use crate::domain::schedule::TalkDetails;
 use crate::domain::talk::Talk;
 use crate::domain::time::{MINUTE, SECOND};
 
@@ -21,6 +22,10 @@ pub struct Film<'a> {
     pub gaps: &'a [Gap],
     /// Length of the file's media, milliseconds.
     pub duration_ms: i64,
+    /// What the schedule tells of it.
+    pub details: &'a TalkDetails,
+    /// Its page.
+    pub url: Option<&'a str>,
 }
 
 /// Stands in each NFO that this program writes. One without it, a media centre's or one that somebody edited and took
@@ -35,7 +40,19 @@ pub fn nfo(film: &Film<'_>) -> String {
     out.push_str(&format!("{MARK}\n<movie>\n"));
     let mut add = |name: &str, value: &str| out.push_str(&format!("  <{name}>{}</{name}>\n", escaped(value)));
     add("title", &film.talk.title);
+    if let Some(subtitle) = &film.details.subtitle {
+        add("tagline", subtitle);
+    }
+    if let Some(summary) = &film.details.summary {
+        add("outline", summary);
+    }
     add("plot", &plot(film));
+    if let Some(track) = &film.details.track {
+        add("genre", track);
+    }
+    if let Some(language) = &film.details.language {
+        add("language", language);
+    }
     film.talk.speakers.iter().for_each(|speaker| add("credits", speaker));
     add("studio", film.hall);
     add("premiered", &start.format("%Y-%m-%d").to_string());
@@ -50,7 +67,7 @@ pub fn nfo(film: &Film<'_>) -> String {
     out
 }
 
-/// Where and when it was, and what is missing. (The schedule's abstract is not kept.)
+/// What the schedule tells of it, where and when it was, what is missing, its licence and its page.
 fn plot(film: &Film<'_>) -> String {
     let start = film.talk.slot.start.in_zone(film.zone).format("%Y-%m-%d %H:%M");
     let missing: i64 = film.gaps.iter().map(|gap| gap.at.len_ms()).sum();
@@ -59,7 +76,14 @@ fn plot(film: &Film<'_>) -> String {
     } else {
         String::new()
     };
-    format!("{}, {}, {start}.{told}", film.event, film.hall)
+    let details = film.details;
+    let mut paragraphs: Vec<String> = [&details.summary, &details.description].into_iter().flatten().cloned().collect();
+    // Some schedules say the same in both.
+    paragraphs.dedup();
+    paragraphs.push(format!("{}, {}, {start}.{told}", film.event, film.hall));
+    paragraphs.extend(details.licence.iter().map(|licence| format!("Licence: {licence}")));
+    paragraphs.extend(film.url.map(str::to_owned));
+    paragraphs.join("\n\n")
 }
 
 /// As text between two tags. XML has no way to say most control characters: they are left out.
@@ -105,6 +129,7 @@ mod tests {
             status: TalkStatus::Scheduled,
             opted_out: false,
             known_since: Ms(0),
+            follows: None,
         }
     }
 
@@ -116,6 +141,8 @@ mod tests {
             zone: chrono_tz::Europe::Berlin,
             gaps,
             duration_ms: 4_650_000,
+            details: &TalkDetails::default(),
+            url: None,
         })
     }
 
@@ -135,6 +162,39 @@ mod tests {
             (all("studio"), all("name"), all("uniqueid")),
             (vec!["Saal 1"], vec!["27c3"], vec!["a&b@example.org"])
         );
+    }
+
+    #[test]
+    fn what_the_schedule_tells_is_in_the_plot() {
+        let details = TalkDetails {
+            subtitle: Some("A <subtitle>".to_owned()),
+            summary: Some("In short.\nTwo lines.".to_owned()),
+            description: Some("At length.".to_owned()),
+            language: Some("de".to_owned()),
+            track: Some("Society & Politics".to_owned()),
+            licence: Some("CC BY 4.0".to_owned()),
+            ..TalkDetails::default()
+        };
+        let talk = talk("Keynote", &[]);
+        let zone = chrono_tz::Europe::Berlin;
+        let url = Some("https://conference.example/talk/7");
+        let text = nfo(&Film {
+            talk: &talk,
+            event: "27c3",
+            hall: "Saal 1",
+            zone,
+            gaps: &[],
+            duration_ms: 1,
+            details: &details,
+            url,
+        });
+        let document = roxmltree::Document::parse(&text).expect("XML");
+        let of = |name: &str| document.descendants().find(|n| n.has_tag_name(name)).and_then(|n| n.text());
+        assert_eq!(of("tagline"), Some("A <subtitle>"));
+        assert_eq!(of("outline"), Some("In short.\nTwo lines."));
+        assert_eq!((of("genre"), of("language")), (Some("Society & Politics"), Some("de")));
+        let plot = "In short.\nTwo lines.\n\nAt length.\n\n27c3, Saal 1, 2010-12-27 20:30.\n\nLicence: CC BY 4.0\n\nhttps://conference.example/talk/7";
+        assert_eq!(of("plot"), Some(plot));
     }
 
     proptest! {

@@ -10,8 +10,8 @@ use super::moved_talks::{Movable, pairs};
 use crate::domain::hall::fold_name;
 use crate::domain::ids::{HallId, TalkId};
 use crate::domain::interval::Interval;
-use crate::domain::schedule::{ScheduledTalk, Warning, WarningKind};
-use crate::domain::talk::TalkStatus;
+use crate::domain::schedule::{ScheduledTalk, TalkDetails, Warning, WarningKind};
+use crate::domain::talk::{Place, TalkStatus};
 use crate::domain::text::shortened;
 use crate::domain::time::Ms;
 
@@ -38,6 +38,24 @@ pub struct KnownTalk {
     pub opted_out: bool,
     /// Address of the talk's web page.
     pub page_url: Option<String>,
+    /// What the schedule tells of it.
+    pub details: TalkDetails,
+    /// Where and when it was recorded, where that is not what the schedule said last: `hall`, `slot` and `status` are the
+    /// schedule's word then. A recording whose talk has another row by now is [`TalkStatus::Removed`] here.
+    pub kept: Option<Place>,
+}
+
+impl KnownTalk {
+    /// The hall and slot that its row has: those of its recording, if it has one.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.kept.unwrap_or(Place { hall: self.hall, slot: self.slot })
+    }
+
+    /// True where its recording is what it will be: it is over, or the schedule has taken it back.
+    fn is_past(&self, now: Ms) -> bool {
+        self.kept.is_some() || self.slot.end <= now
+    }
 }
 
 /// A talk as it is to be.
@@ -61,6 +79,8 @@ pub struct TalkRow {
     pub opted_out: bool,
     /// Address of the talk's web page.
     pub page_url: Option<String>,
+    /// What the schedule tells of it.
+    pub details: TalkDetails,
 }
 
 macro_rules! change_kinds {
@@ -106,6 +126,16 @@ change_kinds! {
     Page = "page",
     /// The UID changed; hall, time and title identify the talk.
     Uid = "uid",
+    /// The recording stays under the hall and slot it was made under, though the schedule says otherwise.
+    Kept = "kept",
+}
+
+impl ChangeKind {
+    /// True where it says that a talk is not where and when it was.
+    #[must_use]
+    pub fn is_of_place(self) -> bool {
+        matches!(self, Self::Moved | Self::Hall | Self::Cancelled | Self::Removed)
+    }
 }
 
 impl fmt::Display for ChangeKind {
@@ -136,6 +166,20 @@ pub struct TalkStep {
     pub changes: Vec<Change>,
     /// Its slot in its hall is new: what is missing before now was imported late.
     pub newly_known: bool,
+    /// Whether its row takes the hall and slot of `row`.
+    pub placement: Placement,
+}
+
+/// What becomes of the hall and slot that a talk's row has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Placement {
+    /// They become those of the schedule.
+    #[default]
+    Follow,
+    /// They stay with the recording; what the schedule says is noted beside it.
+    Keep,
+    /// They stay with the recording; the talk gets a row of its own for what the schedule says.
+    Split,
 }
 
 impl TalkStep {
@@ -161,13 +205,21 @@ pub struct Diff {
 
 /// Compares. `halls` places each of `talks`; `xml_missing` says that the event's schedule.xml could not
 /// be read this time, so that speakers and opt-outs stay as they are known. `zone` is for messages.
+/// What is over at `now` is recognised by hall, start and title before it is by its UID.
 #[must_use]
-pub fn diff(known: &[KnownTalk], talks: &[ScheduledTalk], halls: &HallPlan, xml_missing: bool, zone: Tz) -> Diff {
+pub fn diff(
+    known: &[KnownTalk],
+    talks: &[ScheduledTalk],
+    halls: &HallPlan,
+    xml_missing: bool,
+    now: Ms,
+    zone: Tz,
+) -> Diff {
     let mut out = Diff::default();
     let keyed = keyed(talks, halls, &mut out.warnings);
     out.talks = keyed.len();
     let places = halls.by_row();
-    let mut matched = matched(known, &keyed, &places, &mut out.warnings);
+    let mut matched = matched(known, &keyed, &places, now, &mut out.warnings);
     match_moved(known, &keyed, &places, &mut matched);
     let mut gone = vec![true; known.len()];
     for (new, found) in keyed.iter().zip(&matched) {
@@ -182,7 +234,9 @@ pub fn diff(known: &[KnownTalk], talks: &[ScheduledTalk], halls: &HallPlan, xml_
             gone[*at] = false;
         }
         out.unchanged += usize::from(step.changes.is_empty());
-        let silent = step.changes.is_empty() && found.is_some_and(|at| known[at].match_key == new.key);
+        // Other details are written and not told: nothing depends on them.
+        let as_it_was = |old: &KnownTalk| old.match_key == new.key && old.details == step.row.details;
+        let silent = step.changes.is_empty() && found.is_some_and(|at| as_it_was(&known[at]));
         if !silent {
             out.steps.push(step);
         }
@@ -281,18 +335,41 @@ fn matched(
     known: &[KnownTalk],
     new: &[Keyed<'_>],
     places: &HashMap<HallId, usize>,
+    now: Ms,
     warnings: &mut Vec<Warning>,
 ) -> Vec<Option<usize>> {
+    let mut by_place: HashMap<(usize, Ms, &str), Vec<usize>> = HashMap::new();
+    for (at, old) in known.iter().enumerate() {
+        let place = old.place();
+        if let Some(hall) = places.get(&place.hall) {
+            by_place.entry((*hall, place.slot.start, &old.title)).or_default().push(at);
+        }
+    }
     let by_key: HashMap<&str, usize> = known.iter().enumerate().map(|(at, k)| (k.match_key.as_str(), at)).collect();
+    // A slot key may name a hall that was renamed: those are compared by the hall itself, below.
+    let by_uid = |talk: &Keyed<'_>| by_key.get(talk.key.as_str()).copied().filter(|_| talk.key.starts_with("uid:"));
     let mut free = vec![true; known.len()];
-    let mut out: Vec<Option<usize>> = Vec::with_capacity(new.len());
-    for talk in new {
-        // A slot key may name a hall that was renamed: those are compared by the hall itself, below.
-        let found = by_key.get(talk.key.as_str()).copied().filter(|_| talk.key.starts_with("uid:"));
-        if let Some(at) = found {
+    let mut out: Vec<Option<usize>> = vec![None; new.len()];
+    // Slots of one talk change their UIDs among them (pretalx counts them anew). What is over was recorded where and when
+    // it was, so there hall, start and title say more than the UID.
+    let is_past = |at: Option<usize>| at.is_some_and(|at| known[at].is_past(now));
+    for (talk, found) in new.iter().zip(&mut out) {
+        let same_uid = by_uid(talk);
+        let at_its_place = by_place.get(&(talk.hall, talk.talk.slot.start, talk.talk.title.as_str()));
+        let mut same_place = at_its_place.into_iter().flatten().copied().filter(|at| free[*at]);
+        let same_place = same_place.clone().find(|at| Some(*at) == same_uid).or_else(|| same_place.next());
+        if is_past(same_place) || is_past(same_uid) {
+            *found = same_place;
+        }
+        if let Some(at) = *found {
             free[at] = false;
         }
-        out.push(found);
+    }
+    for (talk, found) in new.iter().zip(&mut out).filter(|(_, found)| found.is_none()) {
+        *found = by_uid(talk).filter(|at| free[*at]);
+        if let Some(at) = *found {
+            free[at] = false;
+        }
     }
     // What is left is matched by hall, start and title; of two, the one that is not removed.
     let mut by_slot: HashMap<(Option<usize>, Ms, &str), Vec<usize>> = HashMap::new();
@@ -362,6 +439,7 @@ fn row(new: &Keyed<'_>, opted_out: bool, speakers: Vec<String>) -> TalkRow {
         status: if new.talk.cancelled { TalkStatus::Cancelled } else { TalkStatus::Scheduled },
         opted_out,
         page_url: new.talk.page_url.clone(),
+        details: new.talk.details.clone(),
     }
 }
 
@@ -369,7 +447,7 @@ fn added(new: &Keyed<'_>, zone: Tz) -> TalkStep {
     let row = row(new, new.talk.opted_out, new.talk.speakers.clone());
     let after = slot_text(row.slot, zone);
     let changes = vec![Change { kind: ChangeKind::Added, before: None, after: Some(after) }];
-    TalkStep { known: None, row, changes, newly_known: true }
+    TalkStep { known: None, row, changes, newly_known: true, placement: Placement::Follow }
 }
 
 fn removed(old: &KnownTalk, hall: usize, zone: Tz) -> TalkStep {
@@ -383,10 +461,11 @@ fn removed(old: &KnownTalk, hall: usize, zone: Tz) -> TalkStep {
         status: TalkStatus::Removed,
         opted_out: old.opted_out,
         page_url: old.page_url.clone(),
+        details: old.details.clone(),
     };
     let before = Some(slot_text(old.slot, zone));
     let changes = vec![Change { kind: ChangeKind::Removed, before, after: None }];
-    TalkStep { known: Some(old.id), row, changes, newly_known: false }
+    TalkStep { known: Some(old.id), row, changes, newly_known: false, placement: Placement::Follow }
 }
 
 fn changed(
@@ -401,7 +480,10 @@ fn changed(
     // could not be fetched or a talk was not found in it.
     let opted_out = if new.talk.in_schedule_xml { new.talk.opted_out } else { old.opted_out };
     let speakers = if xml_missing && !old.speakers.is_empty() { &old.speakers } else { &new.talk.speakers };
-    let row = row(new, opted_out, speakers.clone());
+    let mut row = row(new, opted_out, speakers.clone());
+    if xml_missing {
+        row.details.keep_from(&old.details);
+    }
     let mut changes = Vec::new();
     let mut tell = |kind, before: Option<String>, after: Option<String>| changes.push(Change { kind, before, after });
     let back = match (old.status, row.status) {
@@ -441,7 +523,7 @@ fn changed(
     }
     // A talk that only ends later was known all the time.
     let newly_known = row.slot.start != old.slot.start || other_hall || back.is_some();
-    TalkStep { known: Some(old.id), row, changes, newly_known }
+    TalkStep { known: Some(old.id), row, changes, newly_known, placement: Placement::Follow }
 }
 
 /// A slot for people: `2010-12-27 11:30-12:30`.

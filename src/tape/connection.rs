@@ -14,11 +14,13 @@ use super::end_reason::{StopCause, judge_end};
 use super::events::TapeEvent;
 use super::read_pacing::next_read_delay;
 use super::segment_file::{Ending, SegmentFile, SegmentOwner, SegmentStore};
+use super::sniff_buffer::SniffBuffer;
 use crate::domain::hall::{Recorder, Stream};
 use crate::domain::hls::Quality;
+use crate::domain::media_clock::MediaClock;
 use crate::domain::segment::{Container, EndReason};
 use crate::domain::settings::Record;
-use crate::domain::sniff::{self, Sniff, sniff};
+use crate::domain::sniff::{Sniff, sniff};
 use crate::domain::time::Ms;
 use crate::plan::hedge::Arrivals;
 use crate::source::child::TERM_GRACE;
@@ -84,18 +86,19 @@ pub(super) struct ConnectionStats {
     pub bytes: u64,
     pub first_byte: Option<Instant>,
     pub last_byte: Option<Instant>,
-    /// Arrival of the last byte that passed for media. Error pages do not count, though each retry returns one.
+    /// When media time went on for the last time: the one measure of whether a stream delivers. Not for a page, NULs or
+    /// one frame again and again, though their bytes come.
     pub last_media: Option<Instant>,
     /// Since when media is recognised: the first byte's arrival.
     pub media_since: Option<Instant>,
-    /// How its bytes came.
+    /// How its media came.
     pub arrivals: Arrivals,
 }
 
 impl ConnectionStats {
     /// How long it has been giving recognised media.
     pub fn good(self) -> Duration {
-        match (self.media_since, self.last_byte) {
+        match (self.media_since, self.last_media) {
             (Some(since), Some(last)) => last.duration_since(since),
             _ => Duration::ZERO,
         }
@@ -126,6 +129,7 @@ impl Connection {
             opened,
             hints: Hints::default(),
             pushed: 0,
+            clock: None,
             head: Some(SniffBuffer::default()),
             segment: None,
         };
@@ -164,15 +168,6 @@ fn lock(live: &Mutex<ConnectionStats>) -> MutexGuard<'_, ConnectionStats> {
     live.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The first bytes, until it is known what they are.
-#[derive(Default)]
-struct SniffBuffer {
-    /// For the sniffer, at most [`sniff::MAX`].
-    bytes: Vec<u8>,
-    /// What has no file yet.
-    waiting: Vec<(Ms, Bytes)>,
-}
-
 struct ConnectionTask {
     params: ConnectionParams,
     live: Arc<Mutex<ConnectionStats>>,
@@ -182,6 +177,8 @@ struct ConnectionTask {
     hints: Hints,
     /// Bytes given to the segment.
     pushed: u64,
+    /// The media that came; `None` until the sniffer has decided.
+    clock: Option<MediaClock>,
     /// `None` once the sniffer has decided.
     head: Option<SniffBuffer>,
     segment: Option<(SegmentFile, Container)>,
@@ -272,11 +269,12 @@ impl ConnectionTask {
         let mut hurry = false;
         loop {
             let live = *lock(&self.live);
-            let (limit, reason) = match live.last_byte {
+            let (limit, reason) = match live.last_media.or(live.first_byte) {
                 None => (self.opened + ms(first_byte_ms), EndReason::NoFirstByte),
                 Some(last) => (last + ms(stall_ms), EndReason::Stalled),
             };
-            let name_due = live.first_byte.filter(|_| self.segment.is_none()).map(|first| first + SNIFF_TIMEOUT);
+            let has_unnamed = self.segment.is_none() && self.head.as_ref().is_some_and(|head| !head.has_nothing());
+            let name_due = live.first_byte.filter(|_| has_unnamed).map(|first| first + SNIFF_TIMEOUT);
             let broken = self.segment.as_ref().map(|(segment, _)| segment.broken());
             make_room(&mut buffer);
             tokio::select! {
@@ -317,11 +315,6 @@ impl ConnectionTask {
             let mut live = lock(&self.live);
             live.bytes += bytes.len() as u64;
             live.last_byte = Some(now);
-            if self.head.is_none() {
-                live.last_media = Some(now);
-            }
-            live.arrivals
-                .arrived(i64::try_from(now.duration_since(self.params.origin).as_millis()).unwrap_or(i64::MAX));
             let first = live.first_byte.is_none();
             live.first_byte.get_or_insert(now);
             first
@@ -330,24 +323,25 @@ impl ConnectionTask {
             self.send(TapeEvent::FirstByte { connection: self.params.id, at });
         }
         let Some(head) = &mut self.head else {
+            self.count(&bytes, now);
             self.push(bytes, at);
             return false;
         };
-        let room = sniff::MAX.saturating_sub(head.bytes.len()).min(bytes.len());
-        head.bytes.extend_from_slice(&bytes[..room]);
+        head.add(at, bytes.clone(), self.segment.is_some());
         let found = sniff(&head.bytes, false);
-        match &self.segment {
-            Some(_) => self.push(bytes, at),
-            None => head.waiting.push((at, bytes)),
+        if self.segment.is_some() {
+            self.push(bytes, at);
         }
         match found {
             Sniff::NeedMore => false,
             Sniff::Media(container) => {
                 self.open_segment(container);
-                self.head = None;
+                let first = self.head.take().map(|head| head.bytes).unwrap_or_default();
+                self.clock = Some(MediaClock::new(container));
+                self.count(&first, now);
                 let mut live = lock(&self.live);
-                live.last_media = Some(now);
                 if found.recognised().is_some() {
+                    live.last_media = Some(now);
                     live.media_since = live.first_byte;
                 }
                 false
@@ -356,6 +350,25 @@ impl ConnectionTask {
                 self.open_segment(Container::Unknown);
                 true
             }
+        }
+    }
+
+    /// Notes whether bytes that came now brought media.
+    fn count(&mut self, bytes: &[u8], now: Instant) {
+        let Some(clock) = &mut self.clock else { return };
+        let was = clock.container();
+        if !clock.push(bytes) {
+            return;
+        }
+        let container = clock.container();
+        let mut live = lock(&self.live);
+        live.last_media = Some(now);
+        live.arrivals.arrived(i64::try_from(now.duration_since(self.params.origin).as_millis()).unwrap_or(i64::MAX));
+        if container != was {
+            // Behind what was none, the media begins here.
+            live.media_since = Some(now);
+            drop(live);
+            self.open_segment(container);
         }
     }
 
@@ -442,10 +455,14 @@ impl ConnectionTask {
     }
 }
 
-/// How long it was silent, for people.
+/// How long it brought no media, for people.
 fn silence(live: ConnectionStats) -> String {
-    let now = live.last_byte.map_or(Duration::ZERO, |last| last.elapsed());
-    let longest = now.max(ms(live.arrivals.longest_ms()));
+    let since = |last: Option<Instant>| last.map_or(Duration::ZERO, |last| last.elapsed());
+    let (no_media, no_byte) = (since(live.last_media.or(live.first_byte)), since(live.last_byte));
+    if no_media > no_byte + Duration::from_secs(1) {
+        return format!("no media for {:.1} s, though bytes came", no_media.as_secs_f64());
+    }
+    let longest = no_byte.max(ms(live.arrivals.longest_ms()));
     format!("no byte for {:.1} s", longest.as_secs_f64())
 }
 

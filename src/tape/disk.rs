@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Write as _};
-use std::path::{Component, Path};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
 
 /// Makes files below a data directory. All functions may block.
 pub trait Disk: Send + Sync + fmt::Debug {
@@ -34,6 +36,34 @@ pub trait DiskFile: Send {
     /// # Errors
     /// When the disk says no.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// Looks whether the file is still there under its name with the `written` bytes that it was given. One whose name is
+    /// gone is written out again, from what is open.
+    ///
+    /// # Errors
+    /// When it cannot be looked at, or not be written out again.
+    fn look(&mut self, _written: u64) -> io::Result<FileLoss> {
+        Ok(FileLoss::None)
+    }
+
+    /// Size and SHA-256 of what the file holds now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn content(&mut self) -> io::Result<(u64, Sha256)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// What somebody else did to a file that is being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileLoss {
+    /// Nothing.
+    None,
+    /// It was deleted or moved away: it was written out again under its name, with all of its content.
+    WrittenOutAgain,
+    /// It was cut short, and has only so many bytes.
+    Truncated(u64),
 }
 
 /// The real one.
@@ -49,13 +79,19 @@ impl Disk for RealDisk {
         if !path.components().all(|c| matches!(c, Component::Normal(_))) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a path outside the data directory"));
         }
-        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        let dir = make_dirs(data_dir, path.parent().unwrap_or(Path::new("")))?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(&dir, name, flags, Mode::from_raw_mode(0o644))?;
-        dir.sync_all()?;
-        Ok(Box::new(RealFile(file.into())))
+        let file = create_new(data_dir, path)?;
+        Ok(Box::new(RealFile { file, data_dir: data_dir.to_owned(), path: path.to_owned() }))
     }
+}
+
+/// Makes a new file and makes sure of its name. It can be read too, for [`DiskFile::look`].
+fn create_new(data_dir: &Path, path: &Path) -> io::Result<File> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let dir = make_dirs(data_dir, path.parent().unwrap_or(Path::new("")))?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(&dir, name, flags, Mode::from_raw_mode(0o644))?;
+    dir.sync_all()?;
+    Ok(file.into())
 }
 
 /// Opens the directory `path` below `data_dir`, and makes what is missing of it so that it survives a power
@@ -88,15 +124,62 @@ pub fn make_dirs(data_dir: &Path, path: &Path) -> io::Result<File> {
     Ok(dir)
 }
 
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    data_dir: PathBuf,
+    path: PathBuf,
+}
 
 impl DiskFile for RealFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        self.file.write(bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
+    }
+
+    fn look(&mut self, written: u64) -> io::Result<FileLoss> {
+        let open = self.file.metadata()?;
+        if open.len() < written {
+            return Ok(FileLoss::Truncated(open.len()));
+        }
+        match self.data_dir.join(&self.path).symlink_metadata() {
+            Ok(named) if (named.dev(), named.ino()) == (open.dev(), open.ino()) => return Ok(FileLoss::None),
+            // Another file has the name by now: that is somebody's.
+            Ok(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+            Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Err(e),
+            Err(_) => {}
+        }
+        let mut fresh = create_new(&self.data_dir, &self.path)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        let copied = io::copy(&mut self.file, &mut fresh).and_then(|_| fresh.sync_data());
+        if let Err(e) = copied {
+            // A part of it would be taken for all of it.
+            let _ = std::fs::remove_file(self.data_dir.join(&self.path));
+            self.file.seek(SeekFrom::End(0))?;
+            return Err(e);
+        }
+        self.file = fresh;
+        Ok(FileLoss::WrittenOutAgain)
+    }
+
+    fn content(&mut self) -> io::Result<(u64, Sha256)> {
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; 1 << 16];
+        let mut length = 0;
+        self.file.seek(SeekFrom::Start(0))?;
+        loop {
+            match self.file.read(&mut buffer) {
+                Ok(0) => return Ok((length, hash)),
+                Ok(n) => {
+                    hash.update(&buffer[..n]);
+                    length += n as u64;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
     }
 }
 
@@ -124,6 +207,40 @@ mod tests {
             assert!(RealDisk.create(dir.path(), Path::new(bad)).is_err(), "{bad}");
         }
         assert!(RealDisk.create(&dir.path().join("gone"), path).is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_deleted_or_moved_is_written_out_again_and_one_that_is_cut_is_noticed() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = Path::new("segments/27c3/saal-1/a.ts");
+        let mut file = RealDisk.create(dir.path(), path).expect("made");
+        let full = dir.path().join(path);
+        file.write(b"first ").expect("written");
+        assert_eq!(file.look(6).expect("looked"), FileLoss::None);
+        let harms: [&dyn Fn(); 3] = [
+            &|| std::fs::remove_file(&full).expect("deleted"),
+            &|| std::fs::rename(&full, dir.path().join("elsewhere")).expect("moved"),
+            &|| std::fs::remove_dir_all(dir.path().join("segments")).expect("deleted"),
+        ];
+        for (n, harm) in harms.iter().enumerate() {
+            let written = 6 + 5 * n as u64;
+            harm();
+            assert_eq!(file.look(written).expect("looked"), FileLoss::WrittenOutAgain);
+            file.write(b"more ").expect("written");
+            assert_eq!(file.look(written + 5).expect("looked"), FileLoss::None);
+        }
+        assert_eq!(std::fs::read(&full).expect("there"), b"first more more more ");
+        // Another file under its name is not touched.
+        std::fs::remove_file(&full).expect("deleted");
+        std::fs::write(&full, "a stranger").expect("written");
+        assert!(file.look(21).is_err());
+        assert_eq!(std::fs::read(&full).expect("there"), b"a stranger");
+        std::fs::remove_file(&full).expect("deleted");
+        assert_eq!(file.look(21).expect("looked"), FileLoss::WrittenOutAgain);
+        std::fs::OpenOptions::new().write(true).open(&full).expect("opened").set_len(5).expect("cut");
+        assert_eq!(file.look(21).expect("looked"), FileLoss::Truncated(5));
+        let (bytes, hash) = file.content().expect("read");
+        assert_eq!((bytes, hash.finalize()), (5, Sha256::digest(b"first")));
     }
 
     #[test]

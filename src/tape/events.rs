@@ -96,6 +96,15 @@ pub enum TapeEvent {
         /// Time of the event (wall clock).
         at: Ms,
     },
+    /// Somebody deleted, moved or cut a file that is being written.
+    FileDamaged {
+        /// Whose tape writes it.
+        hall: HallId,
+        /// What was found and done, for people.
+        message: String,
+        /// When it was found.
+        at: Ms,
+    },
     /// Trouble with the machine rather than with a stream: the disk is full, or works again.
     DiskFull {
         /// Whose tape met it.

@@ -71,7 +71,7 @@ impl Source for Fake {
         tokio::spawn(async move {
             let mut end = SourceEnd::default();
             let mut packet = [0xee_u8; 1880];
-            (0..10).for_each(|n| packet[n * 188] = 0x47);
+            (0..10).for_each(|n| packet[n * 188..][..4].copy_from_slice(&[0x47, 0x40, 0x11, 0x10]));
             while !stopped.is_cancelled() {
                 if down.load(Ordering::SeqCst) {
                     end = SourceEnd { reason: Some(EndReason::Refused), detail: None };

@@ -11,6 +11,7 @@ mod log_dedup;
 mod read_pacing;
 mod segment_file;
 mod session;
+mod sniff_buffer;
 
 pub use handle::{TapeDeps, TapeHandle, TapeOrder, TapeState, TapeStatus};
 pub use lanes::Lanes;

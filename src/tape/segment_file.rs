@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::budget::Budget;
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, FileLoss};
 use super::events::{TapeEvent, TapeSink};
 use crate::domain::clock::Clock;
 use crate::domain::ids::HallId;
@@ -224,6 +224,12 @@ struct Work {
     unwritten: VecDeque<Bytes>,
     sync: bool,
     dirty: bool,
+    /// What somebody did to the file, to be told.
+    loss: FileLoss,
+    /// The file was cut short: nothing more is written into it.
+    truncated: bool,
+    /// Bytes that came after that.
+    dropped: u64,
 }
 
 impl Work {
@@ -233,6 +239,10 @@ impl Work {
             Some(file) => file,
             none => none.insert(store.disk.create(&store.data_dir, &self.path)?),
         };
+        if self.truncated {
+            self.dropped += self.unwritten.drain(..).map(|chunk| chunk.len() as u64).sum::<u64>();
+            return Ok(());
+        }
         while let Some(chunk) = self.unwritten.front_mut() {
             match file.write(chunk) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -252,6 +262,16 @@ impl Work {
         if self.sync && self.dirty {
             file.sync()?;
             self.dirty = false;
+            match file.look(self.written) {
+                Ok(loss) => {
+                    self.loss = loss;
+                    self.truncated = matches!(loss, FileLoss::Truncated(_));
+                }
+                // The next look may succeed; what is open is written meanwhile.
+                Err(e) => {
+                    tracing::error!("{}: it was deleted or replaced while it is recorded: {e}", self.path.display())
+                }
+            }
         }
         Ok(())
     }
@@ -267,6 +287,9 @@ impl Writer {
             unwritten: VecDeque::new(),
             sync: false,
             dirty: false,
+            loss: FileLoss::None,
+            truncated: false,
+            dropped: 0,
         };
         let mut synced = Instant::now();
         let mut told = Instant::now();
@@ -295,7 +318,7 @@ impl Writer {
             if work.sync {
                 synced = Instant::now();
             }
-            let before = work.written;
+            let before = work.written + work.dropped;
             let store = self.store.clone();
             let done = tokio::task::spawn_blocking(move || {
                 let result = work.run(&store);
@@ -310,11 +333,12 @@ impl Writer {
                     return;
                 }
             };
-            let written = usize::try_from(work.written - before).unwrap_or(usize::MAX);
+            let written = usize::try_from(work.written + work.dropped - before).unwrap_or(usize::MAX);
             self.shared.queue().waiting -= written;
             self.shared.memory.release(written);
             match result {
                 Ok(()) => {
+                    self.tell_loss(&mut work);
                     self.works_again();
                     let _ = timeout(WRITE_INTERVAL, self.ended()).await;
                 }
@@ -360,19 +384,31 @@ impl Writer {
     }
 
     async fn finish(self, work: Work, ending: Option<Ending>, known: Option<Mark>) {
-        let Work { file, path, hash, written, unwritten, .. } = work;
+        let Work { file, path, mut hash, mut written, unwritten, truncated, dropped, .. } = work;
         let waiting: usize = unwritten.iter().map(Bytes::len).sum();
         if let Some(mut file) = file {
             // The file is dropped, and so closed, in there too.
-            let synced = tokio::task::spawn_blocking(move || file.sync()).await;
-            if let Ok(Err(e)) = synced {
-                tracing::error!("{}: cannot be synced: {e}", path.display());
+            let done = tokio::task::spawn_blocking(move || {
+                let synced = file.sync();
+                // Of a file that was cut short, what is left counts.
+                (synced, truncated.then(|| file.content().ok()).flatten())
+            });
+            match done.await {
+                Ok((synced, left)) => {
+                    if let Err(e) = synced {
+                        tracing::error!("{}: cannot be synced: {e}", path.display());
+                    }
+                    if let Some(left) = left {
+                        (written, hash) = left;
+                    }
+                }
+                Err(e) => tracing::error!("{}: cannot be synced: {e}", path.display()),
             }
         }
         let mut marks = self.marks_up_to(written);
         let (lost, last) = {
             let queue = self.shared.queue();
-            (queue.lost + waiting as u64, queue.last)
+            (queue.lost + dropped + waiting as u64, queue.last)
         };
         let newest = marks.last().copied().or(known);
         if let Some(last) = last.filter(|last| last.offset <= written && newest != Some(*last)) {
@@ -425,6 +461,30 @@ impl Writer {
             tracing::error!("{}: cannot be written: {error}; trying again", work.path.display());
             self.send(TapeEvent::DiskFull { hall: self.owner.hall, full: true, at: self.store.clock.now() });
         }
+    }
+
+    /// Tells what somebody did to the file. One that was cut short ends: the connection makes place for the next one,
+    /// whose file begins with a header.
+    fn tell_loss(&self, work: &mut Work) {
+        let path = work.path.display();
+        let message = match std::mem::replace(&mut work.loss, FileLoss::None) {
+            FileLoss::None => return,
+            FileLoss::WrittenOutAgain => {
+                format!(
+                    "{path} was deleted or moved while it was recorded; it was written out again, nothing is missing"
+                )
+            }
+            FileLoss::Truncated(left) => {
+                self.shared.queue().lost += 1;
+                self.shared.broken.cancel();
+                format!(
+                    "{path} was cut to {left} of {} bytes while it was recorded; recording goes on in a new file",
+                    work.written
+                )
+            }
+        };
+        tracing::error!("file-damaged: {message}");
+        self.send(TapeEvent::FileDamaged { hall: self.owner.hall, message, at: self.store.clock.now() });
     }
 
     /// Everything that waited is written.

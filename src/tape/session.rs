@@ -311,7 +311,7 @@ impl Session {
         self.close(old);
         // Another is on its way already, so it takes over as it is; unless it is the one that says nothing.
         let helps = |s: &mut SecondConnection| {
-            s.purpose != Purpose::Late || s.connection.live().last_byte.is_some_and(|last| last > s.since)
+            s.purpose != Purpose::Late || s.connection.live().last_media.is_some_and(|last| last > s.since)
         };
         let second = self.second.take_if(helps);
         let follows = if second.is_some() { "another connection goes on" } else { "connecting again" };

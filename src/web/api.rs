@@ -20,7 +20,8 @@ use crate::app::support::failure::{Failure, Kind, Result};
 pub(super) struct Which {
     event: Option<String>,
     hall: Option<String>,
-    day: Option<chrono::NaiveDate>,
+    day: Option<String>,
+    search: Option<String>,
     state: Option<String>,
 }
 
@@ -56,7 +57,17 @@ pub(super) async fn talks(State(site): State<Arc<WebState>>, Query(which): Query
     let read = move |db: &rusqlite::Connection, site: &WebState| {
         let state = which.state.as_deref().map(str::parse).transpose();
         let state = state.map_err(|e: String| Failure::new(Kind::Usage, e))?;
-        let selection = Selection { event: which.event, hall: which.hall, day: which.day, state, shown_only: false };
+        let day = which.day.as_deref().map(str::parse).transpose();
+        let day = day.map_err(|e: String| Failure::new(Kind::Usage, e))?;
+        let selection = Selection {
+            event: which.event,
+            hall: which.hall,
+            day,
+            search: which.search,
+            state,
+            shown_only: false,
+            with_details: true,
+        };
         Ok(report::select(db, &site.env, &selection)?.iter().map(json::talk).collect())
     };
     answer(site.read(read).await)

@@ -36,7 +36,12 @@ pub(super) async fn metrics(State(site): State<Arc<WebState>>) -> Response {
             let view = report::by_id(db, &site.env, id)?;
             let ms: i64 = view.report.gaps.iter().map(|gap| gap.at.len_ms()).sum();
             let seconds = ms as f64 / 1000.0;
-            missing.push(GapSeconds { event: view.event.name, hall: view.hall.name, talk: id, seconds });
+            missing.push(GapSeconds {
+                event: view.event.name.clone(),
+                hall: view.hall.name.clone(),
+                talk: id,
+                seconds,
+            });
         }
         Ok(missing)
     };

@@ -9,7 +9,7 @@ use crate::app::daemon::status::Status;
 use crate::app::playback::timeshift::KeyframeCache;
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
-use crate::catalog::open_reader;
+use crate::catalog::{FileIdentity, file_identity, open_reader};
 
 /// Connections to the catalog that are kept for the next request.
 const MAX_IDLE_CONNECTIONS: usize = 4;
@@ -20,7 +20,7 @@ pub(super) struct WebState {
     pub env: Env,
     pub scans: KeyframeCache,
     status: watch::Receiver<Status>,
-    idle: Mutex<Vec<Db>>,
+    idle: Mutex<Vec<(Option<FileIdentity>, Db)>>,
 }
 
 impl WebState {
@@ -45,14 +45,16 @@ impl WebState {
         let site = Arc::clone(self);
         let work = move || {
             let idle = site.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let db = match idle {
-                Some(db) => db,
+            // The catalog's file may have been written out again since: what is open then is the one that is gone.
+            let file = file_identity(&site.env.data_dir);
+            let db = match idle.filter(|(of, _)| *of == file) {
+                Some((_, db)) => db,
                 None => open_reader(&site.env.data_dir)?,
             };
             let result = job(&db, &site);
             let mut idle = site.idle.lock().unwrap_or_else(PoisonError::into_inner);
             if result.is_ok() && idle.len() < MAX_IDLE_CONNECTIONS {
-                idle.push(db);
+                idle.push((file, db));
             }
             result
         };

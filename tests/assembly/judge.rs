@@ -180,6 +180,7 @@ pub fn assemble_window(dir: &Path, dumps: &[Dump], extension: &str, window: Opti
         status: TalkStatus::Scheduled,
         opted_out: false,
         known_since: Ms(0),
+        follows: None,
     };
     let plan = plan(&AssemblyInputs {
         talk: &talk,

@@ -8,6 +8,7 @@ mod identity;
 mod oddities;
 mod offered;
 mod programmes;
+mod recorded;
 mod reexports;
 mod shared_data;
 mod streams;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::core::Core;
@@ -22,8 +22,8 @@ use crate::app::support::free_space;
 use crate::app::support::humanize::percent;
 use crate::catalog::daemon_runs::DaemonRun;
 use crate::catalog::schedule_changes::{self, NewChange};
-use crate::catalog::writer::Writer;
-use crate::catalog::{assemblies, schedule};
+use crate::catalog::writer::{Health, Writer};
+use crate::catalog::{assemblies, incidents, schedule};
 use crate::domain::ids::{AssemblyId, TalkId};
 use crate::domain::message::{Message, Phase, TalkNews, Topic};
 use crate::domain::stream_url::redact_text;
@@ -88,6 +88,11 @@ pub(super) fn restarted(post: &Dispatcher, before: Option<DaemonRun>, recovered:
     post.send(&Message { since: last.min(now), ..message });
 }
 
+/// Tells what was done about a damaged catalog.
+pub(super) fn rescued(post: &Dispatcher, what: &str, now: Ms) {
+    post.send(&Message::new(Topic::CatalogDamaged, Phase::News, one_line(what), now));
+}
+
 /// Looks, and tells.
 pub(super) struct AlarmTask {
     env: Env,
@@ -104,6 +109,10 @@ pub(super) struct AlarmTask {
     /// The schedule's version when its changes were told, and the number of the last of them.
     version: Option<i64>,
     last_change: i64,
+    /// The last row of the catalog's troubles that was looked at; `None`: none yet, those of before are no news.
+    last_trouble: Option<i64>,
+    /// How the catalog's file is, and how often it had been written out again when that was told.
+    catalog: Option<(watch::Receiver<Health>, u64)>,
     /// Joined files that the daemon before this one did not hand over.
     untold: Option<(Vec<(TalkId, AssemblyId)>, InFlight)>,
 }
@@ -119,8 +128,30 @@ impl AlarmTask {
         last_change: i64,
     ) -> Self {
         let (alarms, refreshed, origin) = (Alarms::default(), Vec::new(), Instant::now());
-        let (asked, version, untold) = (None, None, None);
-        Self { env, core, reader, post, alarms, started, origin, refreshed, asked, version, last_change, untold }
+        let (asked, version, untold, catalog, last_trouble) = (None, None, None, None, None);
+        Self {
+            env,
+            core,
+            reader,
+            post,
+            alarms,
+            started,
+            origin,
+            refreshed,
+            asked,
+            version,
+            last_change,
+            last_trouble,
+            catalog,
+            untold,
+        }
+    }
+
+    /// Tells too when the catalog's file is damaged, or was written out again because it was gone.
+    #[must_use]
+    pub fn watching(mut self, health: watch::Receiver<Health>) -> Self {
+        self.catalog = Some((health, 0));
+        self
     }
 
     /// Hands these joined files over first: the daemon before this one did not come to it.
@@ -150,11 +181,42 @@ impl AlarmTask {
                     for message in self.alarms.evaluate(now, whole_ms(self.origin.elapsed()), &facts) {
                         self.post.send(&message);
                     }
+                    self.catalog_written_out();
+                    self.files_damaged().await;
                     if let Err(e) = self.schedule_changes().await {
                         tracing::debug!("cannot tell what changed in the schedule: {e}");
                     }
                 }
             }
+        }
+    }
+
+    /// Tells of files that somebody deleted, moved or cut while they were recorded.
+    async fn files_damaged(&mut self) {
+        let last = self.last_trouble;
+        let found = read(&self.reader, move |db| match last {
+            Some(last) => Ok(incidents::noted_after(db, incidents::FILE_DAMAGED, last)?),
+            None => Ok(vec![(incidents::newest(db)?, String::new())]),
+        });
+        let Ok(found) = found.await else { return };
+        for (row, message) in found {
+            self.last_trouble = Some(row);
+            if !message.is_empty() {
+                let text = one_line(&message);
+                self.post.send(&Message::new(Topic::FileDamaged, Phase::News, text, self.env.clock.now()));
+            }
+        }
+    }
+
+    /// Tells that the catalog's file was gone and is there again.
+    fn catalog_written_out(&mut self) {
+        let Some((health, told)) = &mut self.catalog else { return };
+        let (times, what) = {
+            let health = health.borrow();
+            (health.written_out, health.what.clone())
+        };
+        if std::mem::replace(told, times) != times {
+            rescued(&self.post, &what, self.env.clock.now());
         }
     }
 
@@ -166,6 +228,7 @@ impl AlarmTask {
             disk_warn: self.env.settings.disk.warn_bytes,
             disk_reserve: self.env.settings.disk.reserve_bytes,
             disk_full: tapes.iter().any(|t| t.status.disk_full),
+            catalog: self.catalog.as_ref().and_then(|(health, _)| health.borrow().damage.clone()),
             ..AlarmFacts::default()
         };
         let record = &self.env.settings.record;
@@ -262,7 +325,7 @@ impl AlarmTask {
         let talk = TalkNews { id: view.talk.id, title, state, coverage: view.report.coverage, path, assembly };
         Message {
             since: view.talk.slot.start.min(message.at),
-            event: Some(view.event.name),
+            event: Some(view.event.name.clone()),
             hall: Some(hall),
             talk: Some(talk),
             ..message

@@ -85,7 +85,10 @@ fn fact_of(event: &TapeEvent) -> Option<(Fact, Ms)> {
             (Fact::Closed { connection: *connection, bytes: *bytes, reason, detail, at_ms: at.0 }, *at)
         }
         TapeEvent::DiskFull { hall, full, at } => (Fact::DiskFull { hall: hall.0, full: *full, at_ms: at.0 }, *at),
-        TapeEvent::SegmentOpened { .. } | TapeEvent::Progress { .. } | TapeEvent::SegmentClosed { .. } => return None,
+        TapeEvent::SegmentOpened { .. }
+        | TapeEvent::Progress { .. }
+        | TapeEvent::SegmentClosed { .. }
+        | TapeEvent::FileDamaged { .. } => return None,
     })
 }
 
@@ -123,6 +126,9 @@ fn write(db: &rusqlite::Connection, event: &TapeEvent, daemon_run: Option<i64>) 
         }
         TapeEvent::ConnectionClosed { connection, bytes, reason, detail, at } => {
             segments::close_connection(db, *connection, *bytes, *reason, detail.as_deref(), *at)
+        }
+        TapeEvent::FileDamaged { message, at, .. } => {
+            crate::catalog::incidents::note(db, daemon_run, crate::catalog::incidents::FILE_DAMAGED, message, *at)
         }
         TapeEvent::DiskFull { hall, full, at } => {
             crate::catalog::incidents::disk_full(db, daemon_run, *hall, *full, *at)

@@ -100,6 +100,11 @@ impl Core {
         })
     }
 
+    /// What it reads its schedule with.
+    pub(super) fn reader(&self) -> Arc<SyncMutex<Connection>> {
+        Arc::clone(&self.reader)
+    }
+
     /// When the last reconciliation was finished, on the monotonic clock.
     #[must_use]
     pub fn last_reconciled(&self) -> Instant {

@@ -1,6 +1,7 @@
 //! One life of a daemon: lock, recover, tick, work, stop.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use super::ticker::Ticker;
 use super::worker::{self, CurrentJob, Worker};
 use crate::app::library::last_facts::LastFacts;
 use crate::app::library::report::{self, Selection, TalkView};
+use crate::app::library::rescue::{self, Rescue};
 use crate::app::library::{backup, recover};
 use crate::app::schedule::refresh;
 use crate::app::support::env::Env;
@@ -27,8 +29,8 @@ use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::lock::{self, DaemonLock};
 use crate::app::support::{free_space, symlink_guard};
 use crate::catalog::daemon_runs::DaemonRun;
-use crate::catalog::writer::Writer;
-use crate::catalog::{self, assemblies, assembly_queue, daemon_runs, schedule_changes};
+use crate::catalog::writer::{Health, Writer};
+use crate::catalog::{self, assemblies, assembly_queue, daemon_runs, incidents, schedule_changes};
 use crate::domain::clock::Clock;
 use crate::domain::ids::{AssemblyId, EventId, TalkId};
 use crate::domain::interval::Interval;
@@ -36,6 +38,7 @@ use crate::domain::segment::EndReason;
 use crate::domain::talk::TalkState;
 use crate::domain::time::{HOUR, Ms};
 use crate::media::CancellationToken;
+use crate::notify::kept;
 use crate::sleep_inhibitor::SleepInhibitor;
 use crate::source::Sources;
 use crate::source::log::{FileLog, LineLog, NoLog};
@@ -95,6 +98,8 @@ const NOTIFY_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Writes to the catalog which joined files the hook has taken.
 const HOOK_LEDGER: &str = "hook ledger";
+/// Opens the catalog again where its file was written out anew.
+const CATALOG_READERS: &str = "catalog readers";
 /// Indexes closed segments and joins talks.
 const WORKER: &str = "worker";
 /// Writes the status, every second.
@@ -121,7 +126,7 @@ pub async fn run(
     symlink_guard::check(&env.data_dir)?;
     let lock = Arc::new(lock::take(&env.data_dir)?);
     let mut shutdown = pin!(shutdown);
-    let Started { db, run_id, recovery, before, last_change, untold } = tokio::select! {
+    let Started { db, run_id, recovery, before, last_change, untold, rescue } = tokio::select! {
         begun = begin(env, options.scope, &lock) => begun?,
         () = &mut shutdown => return Ok(Outcome::Stopped),
     };
@@ -130,8 +135,8 @@ pub async fn run(
         tracing::warn!("recovered: {done}");
     }
     crate::app::library::assemble::remove_half_made(&env.data_dir);
-    let (writer, thread) =
-        Writer::start(db).map_err(|e| Failure::new(Kind::Failed, "cannot start the catalog's writer").because(e))?;
+    let (writer, thread) = Writer::guarding(db, env.data_dir.clone())
+        .map_err(|e| Failure::new(Kind::Failed, "cannot start the catalog's writer").because(e))?;
 
     let (closed, closed_segments) = mpsc::unbounded_channel();
     let facts = LastFacts::open(&env.data_dir, Some(run_id));
@@ -150,8 +155,13 @@ pub async fn run(
     let (tell_taken, taken) = mpsc::unbounded_channel();
     let post = alarms::post(env, move || reconciled.borrow().elapsed(), tell_taken);
     let worker = worker.telling(tell_done, post.clone());
+    post.send_kept(&kept::read(&env.data_dir));
     alarms::restarted(&post, before, recovery.describe(), started);
+    if let Some(rescue) = rescue {
+        alarms::rescued(&post, &rescue.describe(), started);
+    }
     let watcher = Arc::new(Mutex::new(reader()?));
+    let readers = vec![core.reader(), worker.reader(), Arc::clone(&watcher)];
 
     core.reconcile().await;
     let systemd = Notifier::from_env();
@@ -169,11 +179,12 @@ pub async fn run(
     if post.has_channels() {
         let caller =
             AlarmTask::new(env.clone(), Arc::clone(&core), Arc::clone(&watcher), post.clone(), started, last_change);
-        parts.start(MESSAGES, caller.handing_over(untold).run(done_talks));
+        parts.start(MESSAGES, caller.watching(writer.health()).handing_over(untold).run(done_talks));
     } else {
         // Nobody reads them: a talk's file counts as not expected once its message is dropped.
         drop(done_talks);
     }
+    parts.start(CATALOG_READERS, reopen(writer.health(), env.clone(), readers));
     parts.start(LAST_FACTS, keep(facts.clone(), Arc::clone(&env.clock)));
     parts.start(HEARTBEAT, beat(Heartbeat::new(writer.clone(), run_id, Arc::clone(&env.clock))));
     if env.settings.record.keep_awake {
@@ -204,12 +215,13 @@ pub async fn run(
     parts.stop(STATUS, NOTIFY_STOP_TIMEOUT).await;
     parts.stop(HEARTBEAT, NOTIFY_STOP_TIMEOUT).await;
     parts.stop(SLEEP_INHIBITOR, NOTIFY_STOP_TIMEOUT).await;
+    parts.stop(CATALOG_READERS, NOTIFY_STOP_TIMEOUT).await;
     core.stop(EndReason::Shutdown).await;
     // Only now: what it was joining is made again at the next start.
     parts.stop(WORKER, CATALOG_DRAIN_TIMEOUT).await;
     // It ends by itself, now that no talk can be done any more.
     parts.finish(MESSAGES, CATALOG_DRAIN_TIMEOUT).await;
-    deliver(&post, if finished { NOTIFY_DRAIN_TIMEOUT } else { NOTIFY_STOP_TIMEOUT }).await;
+    deliver(&post, &env.data_dir, if finished { NOTIFY_DRAIN_TIMEOUT } else { NOTIFY_STOP_TIMEOUT }).await;
     // After the hook: the files that it takes yet are written down.
     parts.stop(HOOK_LEDGER, CATALOG_DRAIN_TIMEOUT).await;
     ticker.stop().await;
@@ -258,10 +270,15 @@ async fn keep(facts: LastFacts, clock: Arc<dyn Clock>) {
 }
 
 /// Delivers the messages that wait, for `deadline` at most, and logs what is left.
-async fn deliver(post: &crate::notify::Dispatcher, deadline: Duration) {
+async fn deliver(post: &crate::notify::Dispatcher, data_dir: &Path, deadline: Duration) {
     let left = post.flush(deadline).await;
-    if left.messages > 0 {
-        tracing::warn!("{} message(s) could not be delivered in time", left.messages);
+    let unsent = post.undelivered();
+    match kept::write(data_dir, &unsent) {
+        Ok(()) if left.messages > 0 => {
+            tracing::warn!("{} message(s) could not be delivered in time: the next start sends them", left.messages);
+        }
+        Ok(()) => {}
+        Err(e) => tracing::error!("{} message(s) could not be delivered, and are lost: {e}", unsent.len()),
     }
     if left.files > 0 {
         tracing::warn!(
@@ -282,6 +299,8 @@ struct Started {
     last_change: i64,
     /// Joined files that the run before this one did not hand to the hook.
     untold: Vec<(TalkId, AssemblyId)>,
+    /// The catalog was damaged, and this was done about it.
+    rescue: Option<Rescue>,
 }
 
 /// Opens the catalog, recovers, and writes that a daemon runs. On a full disk none of that can be, nor any taping:
@@ -297,13 +316,17 @@ async fn begin(env: &Env, scope: Option<EventId>, lock: &Arc<DaemonLock>) -> Res
         let (job, cancel, lock) = (env.clone(), cancel.clone(), Arc::clone(lock));
         let begun = blocking(move || {
             let _lock = lock;
-            let mut db = catalog::open_writer(&job.data_dir)?;
+            let (mut db, rescue) = rescue::open(&job)?;
+            if let Some(rescue) = &rescue {
+                tracing::error!("catalog-damaged: {}", rescue.describe());
+                incidents::note(&db, None, "catalog-damaged", &rescue.describe(), job.clock.now())?;
+            }
             assembly_queue::set_paddings(&db, &job.settings.record)?;
             let (before, last_change) = (daemon_runs::newest(&db)?, schedule_changes::newest(&db)?);
             let recovery = recover::recover(&job, &mut db, &cancel)?;
             let run_id = daemon_runs::begin(&db, Uuid::now_v7(), scope, job.clock.now())?;
             let untold = assemblies::untold(&db)?;
-            Ok(Started { db, run_id, recovery, before, last_change, untold })
+            Ok(Started { db, run_id, recovery, before, last_change, untold, rescue })
         });
         match begun.await {
             Err(e) if full || free_space::is_full(&env.data_dir) => {
@@ -313,6 +336,29 @@ async fn begin(env: &Env, scope: Option<EventId>, lock: &Arc<DaemonLock>) -> Res
                 tokio::time::sleep(FREE_SPACE_INTERVAL).await;
             }
             other => return other,
+        }
+    }
+}
+
+/// Opens the catalog anew for those who read it, each time that its file was written out again: what they had open is
+/// the file that is gone.
+async fn reopen(mut health: watch::Receiver<Health>, env: Env, readers: Vec<Arc<Mutex<Connection>>>) {
+    let mut seen = health.borrow().written_out;
+    while health.changed().await.is_ok() {
+        let now = health.borrow_and_update().written_out;
+        if std::mem::replace(&mut seen, now) == now {
+            continue;
+        }
+        for reader in &readers {
+            let (data_dir, reader) = (env.data_dir.clone(), Arc::clone(reader));
+            let opened = blocking(move || {
+                let db = catalog::open_reader(&data_dir)?;
+                *reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = db;
+                Ok(())
+            });
+            if let Err(e) = opened.await {
+                tracing::error!("the catalog cannot be opened again for reading: {e}");
+            }
         }
     }
 }

@@ -243,7 +243,7 @@ pub(super) async fn of_core(core: &Core, env: &Env, started: Ms) -> Status {
         if let (Some(silent), Some(trouble)) = (flow.silent_seconds, &flow.last_trouble)
             && silent > 30.0
         {
-            status.problems.push(format!("{}: no bytes for {silent:.0} s ({trouble})", tape.hall));
+            status.problems.push(format!("{}: no media for {silent:.0} s ({trouble})", tape.hall));
         } else if let (None, Some(trouble)) = (flow.silent_seconds, &flow.last_trouble) {
             status.problems.push(format!("{}: nothing received yet ({trouble})", tape.hall));
         }

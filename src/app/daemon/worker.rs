@@ -108,6 +108,11 @@ impl Worker {
         (Self { env, reader, writer, scope, closed, doing, done: None, disk_low: false, hard, retained: None }, seen)
     }
 
+    /// What it reads the catalog with.
+    pub(super) fn reader(&self) -> Arc<Mutex<Connection>> {
+        Arc::clone(&self.reader)
+    }
+
     /// Tells `done` of each talk that it is done with, whose file is to go by `post`. Nobody has to listen.
     #[must_use]
     pub fn telling(mut self, done: mpsc::UnboundedSender<JoinNotice>, post: Dispatcher) -> Self {

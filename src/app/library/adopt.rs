@@ -7,16 +7,16 @@ use std::path::Path;
 use chrono::NaiveDateTime;
 use rusqlite::{Connection as Db, TransactionBehavior};
 
-use crate::app::library::assemble::{TALKS, file_prefix};
+use crate::app::library::assemble::{TALKS, file_prefix, name_of};
 use crate::app::library::sidecar;
 use crate::app::support::contents::{Content, read_for_good};
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::walk::Tree;
 use crate::catalog::assemblies::{self, NewAssembly};
-use crate::catalog::files;
 use crate::catalog::recovery::{self, AdoptedSegment};
 use crate::catalog::schedule::{self, TalkFilter};
+use crate::catalog::{files, talk_details};
 use crate::domain::hall::Hall;
 use crate::domain::ids::HallId;
 use crate::domain::segment::{Container, Mark};
@@ -130,6 +130,7 @@ fn insert(db: &Db, hall: HallId, path: &str, file: &Content, start: Ms) -> Resul
 /// When the catalog cannot be used. A file that cannot be read, or is nobody's, is left alone.
 pub(crate) fn adopt_assemblies(db: &mut Db, env: &Env, cancel: &CancellationToken) -> Result<usize> {
     let (events, halls) = (schedule::events(db)?, schedule::halls(db)?);
+    let (talks, details) = (schedule::talks(db, TalkFilter::default())?, talk_details::of_talks(db, None)?);
     let mut adopted = 0;
     let mut files: Vec<String> = Tree::read(&env.data_dir, TALKS).files.into_iter().collect();
     files.sort_unstable();
@@ -137,17 +138,27 @@ pub(crate) fn adopt_assemblies(db: &mut Db, env: &Env, cancel: &CancellationToke
         if cancel.is_cancelled() {
             break;
         }
-        let parts: Vec<&str> = path.split('/').collect();
-        let [_, event, name] = parts.as_slice() else { continue };
+        let name = path.rsplit('/').next().unwrap_or_default();
         if name.ends_with(TEMP_SUFFIX) || sidecar::is_one(name) || files::is_named(db, &path)? {
             continue;
         }
-        let Some(event) = events.iter().find(|e| e.slug == *event) else { continue };
+        let template = &env.settings.assemble.file_name;
         let mut fits = Vec::new();
-        for talk in schedule::talks(db, TalkFilter { event: Some(event.id), hall: None, within: None })? {
+        for talk in &talks {
             let Some(hall) = halls.iter().find(|h| h.id == talk.hall) else { continue };
-            if name.starts_with(&file_prefix(&talk, event, hall)) && assemblies::current(db, talk.id)?.is_none() {
-                fits.push(talk);
+            let Some(event) = events.iter().find(|e| e.id == talk.event) else { continue };
+            // With the template that is used unless another is set, a talk that has another title by now is found too.
+            let fits_it = if template.is_default() {
+                let folder = format!("{TALKS}/{}/", event.slug);
+                path.strip_prefix(&folder).is_some_and(|name| name.starts_with(&file_prefix(talk, event, hall)))
+            } else {
+                let wanted = Path::new(TALKS).join(name_of(template, talk, event, hall, details.get(&talk.id)));
+                let with_id = format!("{}-{}", wanted.display(), talk.id);
+                let stem = Path::new(&path).with_extension("");
+                stem == wanted || stem == Path::new(&with_id)
+            };
+            if fits_it && assemblies::current(db, talk.id)?.is_none() {
+                fits.push(talk.clone());
             }
         }
         let [talk] = fits.as_slice() else { continue };

@@ -19,10 +19,12 @@ use crate::catalog::assemblies::{self, Assembly, NewAssembly, Part, PrunedAssemb
 use crate::catalog::writer::Writer;
 use crate::catalog::{self, assembly_queue, seams};
 use crate::domain::event::Event;
+use crate::domain::file_name::{FileNameTemplate, TalkName};
 use crate::domain::hall::Hall;
 use crate::domain::ids::{SegmentId, TalkId};
 use crate::domain::interval::Interval;
 use crate::domain::name::{MAX_FILE_NAME, slug};
+use crate::domain::schedule::TalkDetails;
 use crate::domain::talk::{Talk, TalkStatus};
 use crate::durable;
 use crate::media::{MediaError, join};
@@ -84,6 +86,33 @@ pub async fn assemble_talk(
     force: bool,
     progress: Progress,
 ) -> Result<AssembleOutcome> {
+    assemble(env, reader, writer, talk, (false, force), progress).await
+}
+
+/// As [`assemble_talk`], for a person who asks for this talk: also one that the schedule has cancelled or no longer has
+/// is joined, if something was recorded in its window. Only what is opted out is not.
+///
+/// # Errors
+/// As [`assemble_talk`].
+pub async fn assemble_by_hand(
+    env: &Env,
+    reader: &Reader,
+    writer: &Writer,
+    talk: TalkId,
+    force: bool,
+    progress: Progress,
+) -> Result<AssembleOutcome> {
+    assemble(env, reader, writer, talk, (true, force), progress).await
+}
+
+async fn assemble(
+    env: &Env,
+    reader: &Reader,
+    writer: &Writer,
+    talk: TalkId,
+    (by_hand, force): (bool, bool),
+    progress: Progress,
+) -> Result<AssembleOutcome> {
     let _turn = turn(env).await?;
     let mut facts = gather(env, reader, writer, talk).await?;
     look_into_open(env, reader, &mut facts).await?;
@@ -92,7 +121,7 @@ pub async fn assemble_talk(
         optout::quarantine(env, reader, writer, talk).await?;
         return done(writer, &facts, AssembleOutcome::Nothing("opted out of recording".to_owned())).await;
     }
-    if talk_row.status != TalkStatus::Scheduled {
+    if talk_row.status != TalkStatus::Scheduled && !by_hand {
         // What was made before stays until the user removes it.
         let why = talk_row.status.as_str().to_owned();
         return done(writer, &facts, AssembleOutcome::Nothing(why)).await;
@@ -139,7 +168,7 @@ pub async fn assemble_talk(
 /// As [`assemble_talk`].
 pub async fn assemble_now(env: &Env, talk: TalkId) -> Result<AssembleOutcome> {
     let (reader, writer) = open(env)?;
-    assemble_talk(env, &reader, &writer, talk, false, no_progress()).await
+    assemble_by_hand(env, &reader, &writer, talk, false, no_progress()).await
 }
 
 /// A reader and a writer for commands that work beside, or without, a daemon.
@@ -200,6 +229,32 @@ async fn done(writer: &Writer, facts: &TalkInputs, outcome: AssembleOutcome) -> 
     Ok(outcome)
 }
 
+/// The path of a talk's file below [`TALKS`], without extension; an id may be added to tell talks apart. `details`: what
+/// the schedule tells of it, and its page.
+pub(super) fn name_of(
+    template: &FileNameTemplate,
+    talk: &Talk,
+    event: &Event,
+    hall: &Hall,
+    details: Option<&(TalkDetails, Option<String>)>,
+) -> PathBuf {
+    let start = talk.slot.start.in_zone(event.zone);
+    let (date, time) = (start.format("%Y-%m-%d").to_string(), start.format("%H%M").to_string());
+    let details = details.map(|(details, _)| details);
+    let name = TalkName {
+        event: &event.slug,
+        date: &date,
+        time: &time,
+        hall: &hall.slug,
+        title: &talk.title,
+        id: talk.id.0,
+        language: details.and_then(|d| d.language.as_deref()),
+        track: details.and_then(|d| d.track.as_deref()),
+        code: details.and_then(|d| d.code.as_deref()),
+    };
+    template.path(&name, format!("-{}.mkv", talk.id).len())
+}
+
 /// What the name of a talk's file begins with: `2010-12-27_2030_saal-1_`.
 pub(super) fn file_prefix(talk: &Talk, event: &Event, hall: &Hall) -> String {
     // A slug already, unless someone wrote into the catalog.
@@ -236,7 +291,19 @@ async fn make(
     let mut old = facts.view.assembly.clone();
     let found = plan.seams.clone();
     writer.call(move |db| seams::store(db, &found)).await?;
+    // A file may hold the slot of a talk that was opted out since.
+    let is_forbidden = match &old {
+        Some(old) => optout::holds_any(&lock_reader(reader), old, &facts.forbidden)?,
+        None => false,
+    };
     if plan.clips.is_empty() {
+        if let Some(old) = old.as_ref().filter(|_| is_forbidden) {
+            let now = env.clock.now();
+            writer.call(move |db| assemblies::gone(db, talk, "held a slot that was opted out", now)).await?;
+            let _ = std::fs::remove_file(env.data_dir.join(&old.path));
+            sidecar::remove(env, &old.path);
+            return Ok(AssembleOutcome::Nothing("all that was recorded is of a talk that was opted out".to_owned()));
+        }
         return Ok(match old {
             Some(old) => AssembleOutcome::Kept(old.path),
             None => AssembleOutcome::Nothing("nothing was recorded".to_owned()),
@@ -263,11 +330,11 @@ async fn make(
         // must have more.
         let less =
             if has_lost { plan.duration_ms <= old.duration_ms } else { plan.duration_ms + LESS_MS < old.duration_ms };
-        if facts.same_place(old, &path) && less {
+        if facts.same_place(old, &path) && less && !is_forbidden {
             return keep_better(env, writer, old, &path, inputs).await;
         }
     }
-    if let Some(old) = old.as_mut().filter(|old| has_lost && facts.same_place(old, &path)) {
+    if let Some(old) = old.as_mut().filter(|old| has_lost && !is_forbidden && facts.same_place(old, &path)) {
         put_aside(env, writer, old).await?;
     }
     let gaps = plan.clips.iter().filter(|p| p.before.is_some()).count();
@@ -317,14 +384,15 @@ async fn make(
     };
     let moved = old.as_ref().is_some_and(|old| !facts.same_place(old, &path));
     let reason = match (moved, has_lost) {
-        (true, _) => "the talk was moved; the file stays",
-        (false, true) => "replaced; the file stays, for it has what was pruned since",
+        _ if is_forbidden => "replaced; it held a slot that was opted out",
+        (true, _) => assemblies::STAYS_MOVED,
+        (false, true) => assemblies::STAYS_ONLY_COPY,
         (false, false) => "replaced",
     };
     let now = env.clock.now();
     writer.call(move |db| assemblies::replace(db, &new, reason, now)).await?;
     // The old name goes last: until here the catalog named a file that was there.
-    if let Some(old) = old.filter(|old| !moved && !has_lost && old.path != path) {
+    if let Some(old) = old.filter(|old| (is_forbidden || (!moved && !has_lost)) && old.path != path) {
         let _ = std::fs::remove_file(env.data_dir.join(&old.path));
         sidecar::remove(env, &old.path);
     }

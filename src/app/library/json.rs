@@ -56,6 +56,31 @@ pub fn talk(view: &TalkView) -> Value {
             "seconds": seconds(a.duration_ms),
         })
     });
+    let earlier: Vec<_> = view
+        .earlier
+        .iter()
+        .map(|e| {
+            json!({
+                "path": e.file.path.to_string_lossy(),
+                "bytes": e.file.bytes,
+                "sha256": hex(&e.file.sha256),
+                "seconds": seconds(e.file.duration_ms),
+                "reason": e.reason,
+            })
+        })
+        .collect();
+    let rescheduled = view.rescheduled.as_ref().map(|said| {
+        json!({
+            "since": time(said.since),
+            "status": said.status.as_str(),
+            "hall": view.scheduled_hall.as_ref().map(|hall| &hall.name),
+            "start": time(said.slot.start),
+            "end": time(said.slot.end),
+            "talk": said.talk.map(|talk| talk.0),
+        })
+    });
+    let (details, page) = view.details.clone().unwrap_or_default();
+    let links: Vec<_> = details.links.iter().map(|link| json!({"url": link.url, "title": link.title})).collect();
     json!({
         "id": view.talk.id.0,
         "uid": view.talk.uid,
@@ -63,6 +88,17 @@ pub fn talk(view: &TalkView) -> Value {
         "hall": view.hall.name,
         "title": view.talk.title,
         "speakers": view.talk.speakers,
+        "subtitle": details.subtitle,
+        "abstract": details.summary,
+        "description": details.description,
+        "language": details.language,
+        "track": details.track,
+        "type": details.session_type,
+        "licence": details.licence,
+        "url": page,
+        "links": links,
+        "guid": details.guid,
+        "code": details.code,
         "start": time(view.talk.slot.start),
         "end": time(view.talk.slot.end),
         "state": view.report.state.as_str(),
@@ -74,6 +110,9 @@ pub fn talk(view: &TalkView) -> Value {
         "gaps": gaps,
         "assembly": assembly,
         "assembly_pruned_at": view.pruned.as_ref().map(|p| time(p.at)),
+        "earlier_files": earlier,
+        "earlier_talk": view.talk.follows.map(|talk| talk.0),
+        "rescheduled": rescheduled,
     })
 }
 

@@ -11,6 +11,7 @@ pub mod optout;
 pub mod prune;
 pub mod recover;
 pub mod report;
+pub mod rescue;
 pub mod retention;
 mod sidecar;
 mod talk_files;

@@ -7,15 +7,16 @@ use crate::app::library::{report, sidecar};
 use crate::app::support::blocking::{Reader, read};
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
+use crate::catalog::assemblies::Assembly;
 use crate::catalog::schedule::{TalkFilter, talks};
 use crate::catalog::writer::Writer;
-use crate::catalog::{assemblies, segments};
+use crate::catalog::{assemblies, assembly_queue, segments};
 use crate::domain::ids::{SegmentId, TalkId};
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::name::MAX_FILE_NAME;
 use crate::domain::segment::{Segment, Verdict};
 use crate::domain::talk::Talk;
-use crate::domain::time::HOUR;
+use crate::domain::time::{HOUR, SECOND};
 use crate::durable;
 use crate::plan::wanted::{forbidden_slots, window_of};
 use crate::tape::disk::make_dirs;
@@ -23,17 +24,22 @@ use crate::tape::disk::make_dirs;
 /// The folder for assemblies of opted-out talks in the data directory.
 pub const QUARANTINE: &str = "quarantine";
 
+/// A file that holds less than this of a slot was cut at its edge: media is cut at keyframes, and times have their
+/// tolerance. Milliseconds.
+const CUT_TOLERANCE_MS: i64 = SECOND;
+
 /// Why, in the catalog.
 const REASON: &str = "opted out of recording";
 
 /// Puts aside what there is of an opted-out talk: segments that no other talk needs, and every file that was ever
-/// made of it, also those that were kept when the talk was moved or joined anew.
+/// made of it, also those that were kept when the talk was moved or joined anew. Talks beside it whose file holds some of
+/// its slot, in their padding, come into the assembly queue.
 ///
 /// # Errors
 /// When the catalog cannot be used, or a file cannot be moved: then the others are.
 pub async fn quarantine(env: &Env, reader: &Reader, writer: &Writer, talk: TalkId) -> Result<()> {
     let env_for = env.clone();
-    let (ids, mut files) = read(reader, move |db| {
+    let (ids, mut files, beside) = read(reader, move |db| {
         let view = report::by_id(db, &env_for, talk.0)?;
         let within = Some(view.window.padded(HOUR, HOUR));
         let neighbours = talks(db, TalkFilter { hall: Some(view.hall.id), within, event: None })?;
@@ -46,7 +52,14 @@ pub async fn quarantine(env: &Env, reader: &Reader, writer: &Writer, talk: TalkI
             .collect::<IntervalSet>()
             .subtract(&forbidden);
         let found = segments::segments_of_hall(db, view.hall.id, view.talk.slot)?;
-        Ok((unneeded(&found, &needed), assemblies::paths(db, talk)?))
+        let mut beside = Vec::new();
+        for neighbour in neighbours.iter().filter(|t| !t.opted_out) {
+            let file = assemblies::current(db, neighbour.id)?;
+            if file.is_some_and(|file| holds_any(db, &file, &forbidden).unwrap_or(true)) {
+                beside.push(neighbour.id);
+            }
+        }
+        Ok((unneeded(&found, &needed), assemblies::paths(db, talk)?, beside))
     })
     .await?;
     files.retain(|path| !path.starts_with(QUARANTINE));
@@ -58,6 +71,13 @@ pub async fn quarantine(env: &Env, reader: &Reader, writer: &Writer, talk: TalkI
                 ids.iter().try_for_each(|id| segments::set_verdict(db, *id, Verdict::Quarantined, REASON, now))
             })
             .await?;
+    }
+    if !beside.is_empty() {
+        tracing::info!(
+            "talk {talk} is opted out: {} file(s) of talks beside it are made anew without it",
+            beside.len()
+        );
+        writer.call(move |db| beside.iter().try_for_each(|id| assembly_queue::add(db, *id))).await?;
     }
     let mut result = Ok(());
     for path in files {
@@ -106,6 +126,17 @@ fn put_aside(env: &Env, path: &Path, talk: TalkId) -> std::io::Result<PathBuf> {
     }
     durable::rename(&env.data_dir.join(path), &env.data_dir.join(&aside))?;
     Ok(aside)
+}
+
+/// True where a joined file holds media of slots that must not be recorded: more than a cut at the nearest keyframe
+/// leaves. Where the catalog does not know what it holds, it may.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub(super) fn holds_any(db: &rusqlite::Connection, file: &Assembly, forbidden: &IntervalSet) -> Result<bool> {
+    let parts = assemblies::parts(db, file.id)?;
+    let walls = parts.iter().filter(|part| part.place.is_some()).filter_map(|part| part.wall);
+    Ok(walls.into_iter().any(|wall| forbidden.clip(wall).total_ms() > CUT_TOLERANCE_MS))
 }
 
 fn unneeded(found: &[Segment], needed: &IntervalSet) -> Vec<SegmentId> {

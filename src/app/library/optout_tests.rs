@@ -86,3 +86,41 @@ async fn a_file_that_cannot_be_put_aside_is_tried_again() {
     assert!(matches!(assemble().await, Ok(AssembleOutcome::Nothing(_))));
     assert_eq!(site.files(), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_talk_that_is_opted_out_late_leaves_the_padding_of_the_files_beside_it() {
+    let site = Site::new();
+    site.sql(
+        "UPDATE event SET post_padding_ms = 6000;
+         UPDATE talk SET end_ms = start_ms + 10000;
+         INSERT INTO talk (id, event_id, hall_id, match_key, title, start_ms, end_ms, known_since_ms)
+           SELECT 8, 1, 1, 'y', 'Private', start_ms + 12000, start_ms + 18000, 0 FROM talk WHERE id = 7;",
+    )
+    .await;
+    site.tape(-1.0, 21.5).await;
+    let assemble = async |talk| {
+        let outcome = assemble_talk(&site.env, &site.reader, &site.writer, TalkId(talk), false, no_progress()).await;
+        outcome.expect("no failure")
+    };
+    let length = |outcome: &AssembleOutcome| match outcome {
+        AssembleOutcome::Made { duration_ms, .. } => *duration_ms,
+        other => panic!("{other:?}"),
+    };
+    let before = length(&assemble(7).await);
+    assert!(before > 15_000, "with its padding: {before}");
+    assemble(8).await;
+    site.sql("UPDATE talk SET opted_out = 1 WHERE id = 8; DELETE FROM assembly_todo WHERE talk_id = 7;").await;
+    assert!(matches!(assemble(8).await, AssembleOutcome::Nothing(_)));
+    let queued = |talk| site.query(|db| assembly_queue::stamp(db, TalkId(talk)).expect("read")).is_some();
+    assert!(queued(7), "the one beside it is to be made anew");
+    let after = length(&assemble(7).await);
+    // It begins at the keyframe a second before the talk.
+    assert!(
+        after < 13_200 && before - after > 3_500,
+        "{after} of {before} ms: nothing of the slot that begins at 12 s"
+    );
+    // That is all: it is not made again and again.
+    assert!(matches!(assemble(8).await, AssembleOutcome::Nothing(_)));
+    assert!(!queued(7));
+    assert!(matches!(assemble(7).await, AssembleOutcome::UpToDate(_)));
+}

@@ -1,28 +1,35 @@
 //! What became of talks: the facts of the catalog, put before the planner.
 
-use std::collections::BTreeMap;
+mod history;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use chrono_tz::Tz;
 use rusqlite::Connection as Db;
 
+use self::history::{HallHistory, Presence};
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
 use crate::app::support::{free_space, lock};
-use crate::catalog::assemblies::{self, Assembly, Part, PrunedAssembly};
+use crate::catalog::assemblies::{self, Assembly, EarlierFile, Files, Part, PrunedAssembly};
 use crate::catalog::schedule::{self, TalkFilter};
-use crate::catalog::{assembly_queue, daemon_runs, incidents, merge_origins, seams, segments};
+use crate::catalog::{assembly_queue, daemon_runs, merge_origins, talk_details};
 use crate::domain::event::Event;
 use crate::domain::gap::{Gap, GapCause};
-use crate::domain::hall::Hall;
+use crate::domain::hall::{Hall, fold_name};
 use crate::domain::ids::{EventId, HallId, SegmentId, StreamId, TalkId};
 use crate::domain::interval::{Interval, IntervalSet};
+use crate::domain::schedule::TalkDetails;
 use crate::domain::segment::{ConnectionRecord, Segment, Verdict};
 use crate::domain::settings::Settings;
-use crate::domain::talk::{Talk, TalkState};
-use crate::domain::time::{HOUR, MINUTE, Ms};
+use crate::domain::talk::{Rescheduled, Talk, TalkState, TalkStatus};
+use crate::domain::text::folded;
+use crate::domain::time::{MINUTE, Ms};
 use crate::plan::coverage::{FilePresence, TalkFacts, TalkReport, report};
 use crate::plan::presented::presence;
-use crate::plan::wanted::{forbidden_slots, window_of};
+use crate::plan::schedule_diff::slot_text;
+use crate::plan::wanted::window_of;
 use crate::source::child::start_ticks;
 
 /// Everything about one talk.
@@ -31,9 +38,9 @@ pub struct TalkView {
     /// The talk as scheduled.
     pub talk: Talk,
     /// Event of the talk.
-    pub event: Event,
+    pub event: Arc<Event>,
     /// Hall of the talk.
-    pub hall: Hall,
+    pub hall: Arc<Hall>,
     /// Its slot with padding.
     pub window: Interval,
     /// What became of it.
@@ -46,17 +53,40 @@ pub struct TalkView {
     /// Connections of its hall in its window, by opening.
     pub connections: Vec<ConnectionRecord>,
     /// Addresses of the hall's streams, without passwords.
-    pub streams: BTreeMap<StreamId, String>,
+    pub streams: Arc<BTreeMap<StreamId, String>>,
     /// The file made for it.
     pub assembly: Option<Assembly>,
     /// There was one, and it was deleted as the user wished.
     pub pruned: Option<PrunedAssembly>,
+    /// Files of it that stayed when another one took their place, oldest first.
+    pub earlier: Vec<EarlierFile>,
+    /// What the schedule tells of it, with the address of its page; `None`: it was not asked for.
+    pub details: Option<(TalkDetails, Option<String>)>,
+    /// What the schedule says by now, where the talk keeps the hall and slot of its recording.
+    pub rescheduled: Option<Rescheduled>,
+    /// The hall that the schedule names by now, where the recording is of another one.
+    pub scheduled_hall: Option<Arc<Hall>>,
 }
 
 /// Segments that another recorder taped, and where they come from.
 pub type Foreign = BTreeMap<SegmentId, merge_origins::Origin>;
 
 impl TalkView {
+    /// What the schedule says by now, for people, where the recording stays under another hall or slot.
+    #[must_use]
+    pub fn schedule_note(&self) -> Option<String> {
+        let said = self.rescheduled.as_ref()?;
+        let since = said.since.in_zone(self.event.zone).format("%Y-%m-%d %H:%M");
+        let hall = self.scheduled_hall.as_ref().map_or("", |hall| hall.name.as_str());
+        let place = format!("{hall}, {}", slot_text(said.slot, self.event.zone));
+        Some(match (said.status, said.talk) {
+            (TalkStatus::Cancelled, _) => format!("cancelled by the schedule (since {since})"),
+            (TalkStatus::Removed, _) => format!("no longer in the schedule (since {since})"),
+            (TalkStatus::Scheduled, Some(talk)) => format!("in the schedule since {since}: {place} (talk {talk})"),
+            (TalkStatus::Scheduled, None) => format!("in the schedule since {since}: {place}"),
+        })
+    }
+
     /// The address that a segment was taped from, without password.
     #[must_use]
     pub fn stream_of(&self, segment: SegmentId) -> Option<&str> {
@@ -87,6 +117,45 @@ pub fn foreign(db: &Db, view: &TalkView) -> Result<Foreign> {
     Ok(foreign)
 }
 
+/// A congress day that a person asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Day {
+    /// The one that is on, in each event's own zone.
+    Today,
+    /// The one after that.
+    Tomorrow,
+    /// This one.
+    Date(chrono::NaiveDate),
+}
+
+impl Day {
+    /// The date of this day for an event in `zone`.
+    #[must_use]
+    pub fn date(self, now: Ms, zone: Tz, settings: &Settings) -> chrono::NaiveDate {
+        let today = congress_day(now, zone, settings);
+        match self {
+            Self::Today => today,
+            Self::Tomorrow => today.succ_opt().unwrap_or(today),
+            Self::Date(date) => date,
+        }
+    }
+}
+
+impl std::str::FromStr for Day {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "today" => Ok(Self::Today),
+            "tomorrow" => Ok(Self::Tomorrow),
+            _ => text
+                .parse()
+                .map(Self::Date)
+                .map_err(|_| format!("{text:?} is no day: use today, tomorrow, or a date such as 2010-12-27")),
+        }
+    }
+}
+
 /// Which talks a person asks for.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
@@ -95,11 +164,15 @@ pub struct Selection {
     /// Name or alias of a hall.
     pub hall: Option<String>,
     /// A congress day.
-    pub day: Option<chrono::NaiveDate>,
+    pub day: Option<Day>,
+    /// Words that all stand in the title or in a speaker's name (letters of any case).
+    pub search: Option<String>,
     /// Only talks in this state.
     pub state: Option<TalkState>,
     /// Without those that must not be shown, since they are opted out of recording.
     pub shown_only: bool,
+    /// With what the schedule tells of each: long texts, which a table does not need.
+    pub with_details: bool,
 }
 
 /// Reads events, halls and the talks of a selection, and says what became of each.
@@ -111,33 +184,43 @@ pub fn select(db: &Db, env: &Env, selection: &Selection) -> Result<Vec<TalkView>
     let halls = schedule::halls(db)?;
     let event = selection.event.as_deref().map(|name| find_event(&events, name)).transpose()?;
     let hall_ids = selection.hall.as_deref().map(|name| find_halls(&halls, &events, event, name)).transpose()?;
-    // A day is a different stretch of time in each zone: read what any of them may mean, then look closer.
-    let within = selection.day.map(|day| {
-        let zones = events.iter().filter(|e| event.is_none_or(|id| id == e.id)).map(|e| e.zone);
-        zones
-            .map(|zone| day_of(day, zone, &env.settings))
-            .fold(Interval::new(Ms(i64::MAX), Ms(i64::MIN)), |all, one| {
-                Interval::new(all.start.min(one.start), all.end.max(one.end))
-            })
+    // A day is a different stretch of time in each zone.
+    let now = env.clock.now();
+    let wanted = events.iter().filter(|e| event.is_none_or(|id| id == e.id));
+    let days: BTreeMap<EventId, Interval> = wanted
+        .filter_map(|e| Some((e.id, day_of(selection.day?.date(now, e.zone, &env.settings), e.zone, &env.settings))))
+        .collect();
+    let within = selection.day.map(|_| days.values().copied().reduce(Interval::hull).unwrap_or_default());
+    let words: Vec<String> = selection.search.iter().flat_map(|text| text.split_whitespace()).map(folded).collect();
+    let mut talks = schedule::talks(db, TalkFilter { event, hall: None, within })?;
+    talks.retain(|talk| {
+        hall_ids.as_ref().is_none_or(|ids| ids.contains(&talk.hall))
+            && !(selection.shown_only && talk.opted_out)
+            && days.get(&talk.event).is_none_or(|day| day.contains(talk.slot.start))
+            && mentions(talk, &words)
     });
-    let mut views = Vec::new();
-    let mut reader = Reader::new(db, env, events, halls);
-    for talk in schedule::talks(db, TalkFilter { event, hall: None, within })? {
-        if hall_ids.as_ref().is_some_and(|ids| !ids.contains(&talk.hall)) || (selection.shown_only && talk.opted_out) {
-            continue;
-        }
-        if let Some(day) = selection.day {
-            let Some(event) = reader.events.get(&talk.event) else { continue };
-            if !day_of(day, event.zone, &env.settings).contains(talk.slot.start) {
-                continue;
-            }
-        }
-        let view = reader.view(talk)?;
+    let mut facts = Facts::read(db, env, events, halls, &talks)?;
+    if selection.with_details {
+        facts.details = talk_details::of_talks(db, None)?;
+    }
+    let mut views = Vec::with_capacity(talks.len());
+    for talk in talks {
+        let view = facts.view(talk)?;
         if selection.state.is_none_or(|state| state == view.report.state) {
             views.push(view);
         }
     }
     Ok(views)
+}
+
+/// True where each of these folded words stands in the talk's title, in a speaker's name, or is its UID.
+fn mentions(talk: &Talk, words: &[String]) -> bool {
+    if words.is_empty() {
+        return true;
+    }
+    let texts: Vec<String> =
+        std::iter::once(&talk.title).chain(&talk.speakers).chain(&talk.uid).map(|text| folded(text)).collect();
+    words.iter().all(|word| texts.iter().any(|text| text.contains(word.as_str())))
 }
 
 /// One talk by id, UID, or a unique piece of its title, with everything about it.
@@ -146,7 +229,7 @@ pub fn select(db: &Db, env: &Env, selection: &Selection) -> Result<Vec<TalkView>
 /// `NotFound` when none or several fit.
 pub fn one(db: &Db, env: &Env, text: &str) -> Result<TalkView> {
     let talk = find_talk(db, text)?;
-    Reader::new(db, env, schedule::events(db)?, schedule::halls(db)?).view(talk)
+    Facts::read(db, env, schedule::events(db)?, schedule::halls(db)?, std::slice::from_ref(&talk))?.only(talk)
 }
 
 /// The talk of this row id, with everything about it.
@@ -156,7 +239,7 @@ pub fn one(db: &Db, env: &Env, text: &str) -> Result<TalkView> {
 pub fn by_id(db: &Db, env: &Env, id: i64) -> Result<TalkView> {
     let talk = schedule::talk(db, TalkId(id))?
         .ok_or_else(|| Failure::new(Kind::NotFound, format!("there is no talk {id}")))?;
-    Reader::new(db, env, schedule::events(db)?, schedule::halls(db)?).view(talk)
+    Facts::read(db, env, schedule::events(db)?, schedule::halls(db)?, std::slice::from_ref(&talk))?.only(talk)
 }
 
 /// The talk that a person means: an id, a UID, or a unique piece of a title.
@@ -196,7 +279,6 @@ pub fn find_event(events: &[Event], name: &str) -> Result<EventId> {
 /// # Errors
 /// `NotFound`, with the names there are.
 pub fn find_halls(halls: &[Hall], events: &[Event], event: Option<EventId>, name: &str) -> Result<Vec<HallId>> {
-    use crate::domain::hall::fold_name;
     let wanted = fold_name(name);
     let near: Vec<&Hall> = halls.iter().filter(|h| event.is_none_or(|e| e == h.event)).collect();
     let found: Vec<HallId> = near
@@ -239,77 +321,84 @@ pub fn congress_day(at: Ms, zone: Tz, settings: &Settings) -> chrono::NaiveDate 
     at.minus(i64::from(settings.list.day_starts_at_min) * MINUTE).in_zone(zone).date_naive()
 }
 
-/// Reads the facts of many talks, asking for what they share only once.
-struct Reader<'a> {
+/// The facts of some talks, read at once.
+struct Facts<'a> {
     db: &'a Db,
     env: &'a Env,
-    events: BTreeMap<EventId, Event>,
-    halls: BTreeMap<HallId, Hall>,
-    streams: BTreeMap<HallId, (IntervalSet, BTreeMap<StreamId, String>)>,
+    events: BTreeMap<EventId, Arc<Event>>,
+    halls: BTreeMap<HallId, Arc<Hall>>,
+    histories: HashMap<HallId, HallHistory>,
+    presence: Presence,
+    files: HashMap<TalkId, Files>,
+    rescheduled: HashMap<TalkId, Rescheduled>,
+    details: HashMap<TalkId, (TalkDetails, Option<String>)>,
     now: Ms,
-    /// The run that lives, where that is known without its heartbeat.
-    living: Option<i64>,
     /// Nothing can be written now.
     disk_full: bool,
 }
 
-impl<'a> Reader<'a> {
-    fn new(db: &'a Db, env: &'a Env, events: Vec<Event>, halls: Vec<Hall>) -> Self {
-        Self {
-            db,
-            env,
-            events: events.into_iter().map(|e| (e.id, e)).collect(),
-            halls: halls.into_iter().map(|h| (h.id, h)).collect(),
-            streams: BTreeMap::new(),
-            now: env.clock.now(),
-            living: living_run(db, env),
-            disk_full: free_space::is_full(&env.data_dir),
+impl<'a> Facts<'a> {
+    fn read(db: &'a Db, env: &'a Env, events: Vec<Event>, halls: Vec<Hall>, talks: &[Talk]) -> Result<Self> {
+        let now = env.clock.now();
+        let events: BTreeMap<_, _> = events.into_iter().map(|e| (e.id, Arc::new(e))).collect();
+        let mut stretches: BTreeMap<HallId, (Option<Interval>, Interval)> = BTreeMap::new();
+        let mut always: Option<Interval> = None;
+        for talk in talks {
+            let window = window_of(talk, events.get(&talk.event).map(Arc::as_ref), &env.settings.record);
+            let (recorded, slots) = stretches.entry(talk.hall).or_insert((None, talk.slot));
+            *slots = slots.hull(talk.slot);
+            always = Some(always.map_or(window, |all| all.hull(window)));
+            if window.start <= now {
+                *recorded = Some(recorded.map_or(window, |all| all.hull(window)));
+            }
         }
+        let mut histories = HashMap::new();
+        for (hall, (recorded, slots)) in stretches {
+            histories.insert(hall, HallHistory::read(db, hall, recorded, slots, now)?);
+        }
+        let presence = match always {
+            Some(within) => Presence::read(db, events.keys().copied(), within, now, living_run(db, env))?,
+            None => Presence::default(),
+        };
+        let only = if let [one] = talks { Some(one.id) } else { None };
+        let (files, rescheduled) = (assemblies::files(db, only)?, schedule::rescheduled(db, only)?);
+        let halls = halls.into_iter().map(|h| (h.id, Arc::new(h))).collect();
+        let disk_full = free_space::is_full(&env.data_dir);
+        let details = if only.is_some() { talk_details::of_talks(db, only)? } else { HashMap::new() };
+        Ok(Self { db, env, events, halls, histories, presence, files, rescheduled, details, now, disk_full })
     }
 
     fn view(&mut self, talk: Talk) -> Result<TalkView> {
-        let (Some(event), Some(hall)) = (self.events.get(&talk.event), self.halls.get(&talk.hall)) else {
+        let (Some(event), Some(hall), Some(history)) =
+            (self.events.get(&talk.event), self.halls.get(&talk.hall), self.histories.get(&talk.hall))
+        else {
             return Err(Failure::new(Kind::Catalog, format!("talk {} has no event or hall in the catalog", talk.id)));
         };
-        let (event, hall) = (event.clone(), hall.clone());
-        let window = window_of(&talk, Some(&event), &self.env.settings.record);
-        let (mut found, mut connections, mut alive) = Default::default();
-        if window.start <= self.now {
-            found = segments::segments_of_hall(self.db, hall.id, window)?;
-            connections = segments::connections_of_hall(self.db, hall.id, window.padded(HOUR, 0))?;
-            alive = daemon_runs::alive(self.db, event.id, window, self.now, self.living)?;
-        }
-        if !self.streams.contains_key(&hall.id) {
-            let times = schedule::stream_times(self.db, hall.id)?;
-            self.streams.insert(hall.id, (times, schedule::stream_urls(self.db, hall.id)?));
-        }
-        let (times, urls) = self.streams.get(&hall.id).cloned().unwrap_or_default();
-        let bridges = if found.len() > 1 { seams::bridges(self.db, &found)? } else { IntervalSet::new() };
-        let mut disk_full = if found.iter().any(|s| s.lost_bytes > 0) || found.is_empty() {
-            incidents::disk_full_times(self.db, hall.id, window, self.now)?
+        let window = window_of(&talk, Some(event), &self.env.settings.record);
+        let begun = window.start <= self.now;
+        let (segments, connections) =
+            if begun { (history.segments(window), history.connections(window)) } else { (Vec::new(), &[][..]) };
+        let mut disk_full = if segments.iter().any(|s| s.lost_bytes > 0) || segments.is_empty() {
+            history.disk_full(window)
         } else {
             IntervalSet::new()
         };
-        if let Some(open) = found.iter().rfind(|s| s.verdict == Verdict::Open).filter(|_| self.disk_full) {
+        if let Some(open) = segments.iter().rfind(|s| s.verdict == Verdict::Open).filter(|_| self.disk_full) {
             // The catalog lies on that disk too, so nobody can have noted it there yet.
             disk_full = disk_full.union(&Interval::new(open.at.end, self.now).into());
         }
-        let skipped = incidents::skipped_times(self.db, window)?;
-        if window.start <= self.now {
-            // What a clock that was set back shows twice, the daemon lived through twice.
-            let back = incidents::clock_steps(self.db, window)?.into_iter().filter(|step| step.by_ms() < 0);
-            alive = alive.union(&back.map(|step| Interval::new(step.to, step.from)).collect());
-        }
-        let beside = TalkFilter { hall: Some(hall.id), within: Some(talk.slot), event: None };
-        let forbidden = forbidden_slots(&schedule::talks(self.db, beside)?);
-        let file = file_presence(self.db, talk.id)?;
+        // Only a talk that has, or had, a file has any that presents something.
+        let file = if self.files.contains_key(&talk.id) { file_presence(self.db, talk.id)? } else { None };
+        let alive = if begun { self.presence.alive(event.id, window) } else { IntervalSet::new() };
+        let (bridges, skipped) = (history.bridges(&segments), self.presence.skipped(window));
+        let forbidden = history.forbidden(talk.slot);
         let facts = TalkFacts {
             talk: &talk,
             window,
-            segments: &found,
-            connections: &connections,
+            segments: &segments,
+            connections,
             alive: &alive,
-            streams: &times,
+            streams: &history.stream_times,
             bridges: &bridges,
             disk_full: &disk_full,
             skipped: &skipped,
@@ -320,22 +409,31 @@ impl<'a> Reader<'a> {
         let of_segments = file.as_ref().map(|_| report(&TalkFacts { file: None, ..facts }, self.now, tolerance_ms));
         let report = report(&facts, self.now, tolerance_ms);
         let segment_gaps = of_segments.map_or_else(|| report.gaps.clone(), |of_segments| of_segments.gaps);
-        let assembly = assemblies::current(self.db, talk.id)?;
-        let pruned = if assembly.is_none() { assemblies::pruned(self.db, talk.id)? } else { None };
-        connections.retain(|c| c.closed.is_none_or(|closed| closed >= window.start));
+        let connections = connections.iter().filter(|c| c.closed.is_none_or(|closed| closed >= window.start));
+        let Files { current, pruned, earlier } = self.files.remove(&talk.id).unwrap_or_default();
+        let rescheduled = self.rescheduled.remove(&talk.id);
+        let scheduled_hall = rescheduled.as_ref().and_then(|said| self.halls.get(&said.hall)).map(Arc::clone);
         Ok(TalkView {
+            connections: connections.cloned().collect(),
+            details: self.details.remove(&talk.id),
+            rescheduled,
+            scheduled_hall,
             talk,
-            event,
-            hall,
+            event: Arc::clone(event),
+            hall: Arc::clone(hall),
             window,
             report,
             segment_gaps,
-            segments: found,
-            connections,
-            streams: urls,
-            assembly,
+            segments,
+            streams: Arc::clone(&history.stream_urls),
+            assembly: current,
             pruned,
+            earlier,
         })
+    }
+
+    fn only(mut self, talk: Talk) -> Result<TalkView> {
+        self.view(talk)
     }
 }
 
@@ -371,27 +469,5 @@ fn living_run(db: &Db, env: &Env) -> Option<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::catalog::open_writer;
-
-    #[test]
-    fn of_what_is_shown_to_others_nothing_is_opted_out() {
-        let dir = tempfile::tempdir().expect("dir");
-        let db = open_writer(dir.path()).expect("catalog");
-        db.execute_batch(
-            "INSERT INTO event (id, name, slug, time_zone) VALUES (1, '27c3', '27c3', 'UTC');
-             INSERT INTO hall (id, event_id, name, slug) VALUES (1, 1, 'Saal 1', 'saal-1');
-             INSERT INTO talk (id, event_id, hall_id, match_key, title, start_ms, end_ms, opted_out, known_since_ms)
-               VALUES (1, 1, 1, 'a', 'Opening', 0, 1000, 0, 0), (2, 1, 1, 'b', 'Not to be seen', 1000, 2000, 1, 0);",
-        )
-        .expect("rows");
-        let env = Env::real(dir.path().to_owned(), Settings::default());
-        let of = |shown_only| -> Vec<i64> {
-            let selection = Selection { shown_only, ..Selection::default() };
-            select(&db, &env, &selection).expect("views").iter().map(|view| view.talk.id.0).collect()
-        };
-        assert_eq!(of(false), [1, 2], "to whom it belongs");
-        assert_eq!(of(true), [1]);
-    }
-}
+#[path = "report_tests.rs"]
+mod tests;

@@ -15,6 +15,7 @@ use crate::app::support::blocking::{Reader, media, media_failure, read};
 use crate::app::support::env::Env;
 use crate::app::support::failure::Result;
 use crate::domain::ids::TalkId;
+use crate::domain::schedule::TalkDetails;
 use crate::domain::settings::SidecarFormat;
 use crate::durable;
 use crate::media::MediaError;
@@ -112,6 +113,8 @@ fn content(db: &Connection, view: &TalkView, format: SidecarFormat) -> Result<St
             zone: view.event.zone,
             gaps: &view.report.gaps,
             duration_ms: view.assembly.as_ref().map_or(0, |a| a.duration_ms),
+            details: view.details.as_ref().map_or(&TalkDetails::default(), |(details, _)| details),
+            url: view.details.as_ref().and_then(|(_, url)| url.as_deref()),
         }),
     })
 }

@@ -61,6 +61,8 @@ pub struct Verified {
     pub segments: usize,
     /// Assemblies that should be there.
     pub assemblies: usize,
+    /// Files of talks that should be there beside newer ones.
+    pub earlier: usize,
     /// Bytes that were read and compared with their sums.
     pub bytes_read: u64,
     /// Segments that the catalog knows to be lost: a gap in `list`, no problem here.
@@ -139,6 +141,9 @@ fn known_files(
     done.segments = rows.iter().filter(|r| r.claim.expected == Expected::There).count();
     done.assemblies = assemblies.len();
     rows.extend(assemblies);
+    let earlier = files::earlier(db)?;
+    done.earlier = earlier.len();
+    rows.extend(earlier);
     let total: u64 = rows.iter().filter(|r| r.claim.expected == Expected::There).map(|r| r.claim.bytes).sum();
     let mut seen = 0;
     progress(0, total);
@@ -263,6 +268,20 @@ fn look(env: &Env, row: &FileRow, fast: bool, bytes_read: &mut u64) -> std::io::
 
 fn describe(fault: Fault, row: &FileRow, found: Option<FileOnDisk>) -> String {
     let is_segment = matches!(row.owner, Owner::Segment(_));
+    if let Owner::Earlier(_, talk) = row.owner {
+        return match fault {
+            Fault::Missing => format!("this earlier file of talk {talk} is not there; --repair forgets it"),
+            Fault::Content => format!("this earlier file of talk {talk} is not what was joined (sha256)"),
+            Fault::Size => {
+                format!(
+                    "{} bytes, this earlier file of talk {talk} had {}",
+                    found.map_or(0, |f| f.bytes),
+                    row.claim.bytes
+                )
+            }
+            _ => fault.to_string(),
+        };
+    }
     match fault {
         Fault::Missing if is_segment => "the file is not there; --repair notes that it is lost".to_owned(),
         Fault::Missing => "the file is not there; --repair puts its talk on the list to be joined again".to_owned(),
@@ -333,7 +352,7 @@ fn repair(env: &Env, done: &mut Verified) -> Result<()> {
         return Ok(());
     }
     done.repaired.extend(recover::recover(env, &mut db, &CancellationToken::new())?.describe());
-    let (mut sums, mut gone) = (0, 0);
+    let (mut sums, mut gone, mut forgotten) = (0, 0, 0);
     for row in files::segments(&db)? {
         if let Owner::Segment(id) = row.owner
             && row.claim.expected == Expected::There
@@ -355,12 +374,23 @@ fn repair(env: &Env, done: &mut Verified) -> Result<()> {
             gone += 1;
         }
     }
+    for row in files::earlier(&db)? {
+        let path = row.path.to_string_lossy();
+        if let Owner::Earlier(id, _) = row.owner
+            && !env.data_dir.join(&row.path).exists()
+            && (!row.path.starts_with(assemble::TALKS) || tree.knows(&path))
+        {
+            files::earlier_is_gone(&db, id)?;
+            forgotten += 1;
+        }
+    }
     // After the ones that are gone were noted: a file that was renamed by hand is then its talk's again.
     let joined = adopt_assemblies(&mut db, env, &CancellationToken::new())?;
     let more: Vec<String> = [
         (joined, "unknown joined file(s) taken in"),
         (sums, "missing sum(s) taken"),
         (gone, "joined file(s) that are gone noted, to be made again"),
+        (forgotten, "earlier file(s) that are gone forgotten"),
     ]
     .into_iter()
     .filter(|(n, _)| *n > 0)

@@ -84,7 +84,9 @@ pub(super) fn set_in(
 fn find(db: &Connection, event: Option<&str>, hall: &str) -> Result<HallReport> {
     let all = list(db, event)?;
     let wanted = fold_name(hall);
-    let is_it = |h: &KnownHall| fold_name(&h.name) == wanted || h.aliases.iter().any(|a| fold_name(a) == wanted);
+    let is_it = |h: &KnownHall| {
+        fold_name(&h.name) == wanted || h.aliases.iter().chain(&h.renamed).any(|a| fold_name(a) == wanted)
+    };
     let mut found: Vec<_> = all.iter().filter(|r| is_it(&r.hall)).cloned().collect();
     match found.len() {
         1 => Ok(found.remove(0)),

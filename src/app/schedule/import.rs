@@ -30,10 +30,13 @@ use crate::domain::time::{HOUR, Ms};
 use crate::fetch::{self, Cache, FetchError, Place};
 use crate::ical::{self, ReadOptions};
 use crate::plan::hall_plan::plan_halls;
+use crate::plan::hall_rename::renames;
+use crate::plan::kept_recording::{candidates, keep_recordings};
 use crate::plan::programme_join::{JoinOptions, Joined, join};
 use crate::plan::refresh_guard::{Objections, hold_halls, looks_like, objections};
 use crate::plan::schedule_diff::{ChangeKind, KnownTalk, diff};
 use crate::plan::schedule_warnings;
+use crate::plan::title::without_speakers;
 use crate::schedule_xml;
 
 /// Largest halls file, in bytes.
@@ -391,6 +394,11 @@ async fn gather_with(inputs: &ScheduleInputs, xml: Result<Option<Programme>>, wi
             schedule.warnings.push(Warning { kind: WarningKind::ScheduleXml, talk: None, message });
         }
     }
+    for talk in &mut schedule.talks {
+        if let Some(bare) = without_speakers(&talk.title, &talk.speakers).map(str::to_owned) {
+            talk.title = bare;
+        }
+    }
     let named = schedule.time_zone.as_deref().and_then(|name| name.parse().ok());
     let zone = named.or(assumed).unwrap_or(inputs.default_zone);
     let paddings = halls_file.as_ref().map_or(inputs.paddings, |f| (f.pre_padding_ms, f.post_padding_ms));
@@ -460,8 +468,14 @@ pub fn apply(db: &Connection, prepared: &Prepared, options: ApplyOptions, now: M
     let compared = without_past_dates(known_talks, talks, prepared.window);
     let known_talks = compared.as_slice();
     let zone = prepared.row.zone;
-    let mut halls = plan_halls(known_halls, prepared.halls_file.as_ref(), talks);
-    let mut diff = diff(known_talks, talks, &halls, prepared.xml_missing, zone);
+    let renames = renames(known_halls, known_talks, prepared.halls_file.as_ref(), talks);
+    let mut halls = plan_halls(known_halls, prepared.halls_file.as_ref(), &renames, talks);
+    let mut diff = diff(known_talks, talks, &halls, prepared.xml_missing, now, zone);
+    let begun = candidates(&diff, known_talks, &halls, now);
+    let recorded = catalog_import::recorded(db, &begun)?;
+    let of_settings = crate::catalog::assembly_queue::paddings(db)?.post_padding_ms;
+    let post_padding_ms = prepared.row.post_padding_ms.unwrap_or(of_settings);
+    keep_recordings(&mut diff, known_talks, &halls, &recorded, post_padding_ms, now, zone);
     let mut held = Vec::new();
     if !options.force {
         let Objections { mut reasons, halls: lost } = objections(known_talks, known_halls, &halls, &diff, now);

@@ -2,6 +2,7 @@
 
 use super::{AssemblyInputs, Chapter, Clip, MissingMedia};
 use crate::domain::interval::Interval;
+use crate::domain::schedule::TalkDetails;
 use crate::domain::time::{Ms, SECOND};
 
 /// Media missing for less than this is not worth a chapter, milliseconds.
@@ -18,6 +19,23 @@ pub(super) fn tags(inputs: &AssemblyInputs<'_>) -> Vec<(String, String)> {
     tags.push(("DATE_RECORDED".to_owned(), inputs.talk.slot.start.rfc3339(inputs.zone)));
     tags.push(("EVENT".to_owned(), inputs.event.to_owned()));
     tags
+}
+
+/// What the schedule tells of a talk, as tags of Matroska (of which `LICENSE`, `SUBTITLE`, `SUMMARY`, `DESCRIPTION`,
+/// `SUBJECT` and `LANGUAGE` are in its list). `url`: the talk's page.
+#[must_use]
+pub fn about(details: &TalkDetails, url: Option<&str>) -> Vec<(String, String)> {
+    let texts = [
+        ("SUBTITLE", details.subtitle.as_deref()),
+        ("SUMMARY", details.summary.as_deref()),
+        ("DESCRIPTION", details.description.as_deref()),
+        ("SUBJECT", details.track.as_deref()),
+        ("CONTENT_TYPE", details.session_type.as_deref()),
+        ("LANGUAGE", details.language.as_deref()),
+        ("LICENSE", details.licence.as_deref()),
+        ("URL", url),
+    ];
+    texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.to_owned()))).collect()
 }
 
 /// Slot and gaps, in order.

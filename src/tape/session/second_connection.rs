@@ -112,7 +112,7 @@ impl Session {
     pub(super) fn hedge_due_at(&self) -> Option<Instant> {
         let current = self.current.as_ref()?;
         let live = current.live();
-        let last = live.last_byte.filter(|_| live.media_since.is_some())?.max(self.awake_since);
+        let last = live.last_media.filter(|_| live.media_since.is_some())?.max(self.awake_since);
         let hls = self.is_hls(&current.stream);
         let patience = live.arrivals.patience_ms(stall_ms(&self.deps.record, hls));
         Some(last + Duration::from_millis(u64::try_from(patience).unwrap_or(0)))
@@ -163,7 +163,7 @@ impl Session {
     pub(super) fn judge_second(&mut self) {
         let Some(second) = self.second.take() else { return };
         let live = second.connection.live();
-        let last = self.current.as_ref().and_then(|c| c.live().last_byte);
+        let last = self.current.as_ref().and_then(|c| c.live().last_media);
         match second.purpose {
             Purpose::Handover if live.good() >= HANDOVER_MIN_MEDIA => {
                 if let Some(old) = self.current.take() {
@@ -189,7 +189,7 @@ impl Session {
                 self.end(second.connection, EndReason::Stalled);
             }
             Purpose::Late => {
-                let resumed = live.last_byte.filter(|last| *last > second.since);
+                let resumed = live.last_media.filter(|last| *last > second.since);
                 if resumed.is_some() && second.resumed.is_none() {
                     // It would have come back by itself. A new connection that begins with a burst always wins: a
                     // stream of bursts must not be connected to again for each of its silences.
@@ -204,8 +204,8 @@ impl Session {
     /// The second connection delivers and the current one does not: they change places.
     fn replace_silent(&mut self, second: SecondConnection) {
         if let Some(old) = self.current.take() {
-            let silent = old.live().last_byte.map_or(Duration::ZERO, |last| last.elapsed());
-            let detail = format!("no byte for {:.1} s", silent.as_secs_f64());
+            let silent = old.live().last_media.map_or(Duration::ZERO, |last| last.elapsed());
+            let detail = format!("no media for {:.1} s", silent.as_secs_f64());
             self.note(old.id, EndReason::Stalled, Some(&detail), "another connection goes on");
             self.second = Some(SecondConnection {
                 connection: old,

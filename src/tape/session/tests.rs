@@ -1,6 +1,7 @@
 //! Tapes in simulated time, on scripted sources and real files.
 
 mod bench;
+mod garbage;
 mod handover;
 mod hedge;
 mod leaving;

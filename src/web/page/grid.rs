@@ -9,7 +9,7 @@ use rusqlite::Connection as Db;
 
 use super::bar::bar;
 use super::{View, state_chip};
-use crate::app::library::report::{self, Selection, TalkView};
+use crate::app::library::report::{self, Day, Selection, TalkView};
 use crate::app::support::failure::Result;
 use crate::app::support::humanize::{count, length, percent};
 use crate::catalog::schedule::{self, TalkFilter};
@@ -45,7 +45,7 @@ pub(super) fn grid(db: &Db, site: &WebState, view: &View) -> Result<Markup> {
     let Some(day) = view.day.or(today).or(days.first().copied()) else {
         return Ok(html! { p.quiet { "No talks yet in " (event.name) "." } });
     };
-    let selection = Selection { event: Some(event.name.clone()), day: Some(day), ..Selection::default() };
+    let selection = Selection { event: Some(event.name.clone()), day: Some(Day::Date(day)), ..Selection::default() };
     let talks = report::select(db, env, &selection)?;
     Ok(html! {
         (head(&events, event, &days, day))

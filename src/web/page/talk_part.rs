@@ -43,9 +43,18 @@ pub(super) fn talk(db: &Db, site: &WebState, view: &TalkView) -> Result<Markup> 
                 @if missing > 0 { " · " (length(missing)) " missing" }
             }
         }
+        @if let Some(note) = view.schedule_note() { p.quiet { (clean(&note)) } }
+        @if let Some(before) = view.talk.follows {
+            p.quiet { "What was recorded under another hall or slot: " a href={ "/talks/" (before) } { "talk " (before) } }
+        }
         (bar(view))
         div.scale { span { (clock(slot.start)) } span { (clock(slot.end)) } }
         (file(db, site, view)?)
+        @if !view.talk.opted_out {
+            @for e in &view.earlier {
+                p.quiet { "Earlier file: " code { (e.file.path.display()) } " (" (length(e.file.duration_ms)) "): " (e.reason) }
+            }
+        }
     })
 }
 
@@ -57,9 +66,46 @@ pub(super) fn details(db: &Db, site: &WebState, view: &TalkView) -> Result<Marku
         @if !view.segments.is_empty() { (segments(view, &clock)) }
         (seams(db, view)?)
         (failed(view, &clock))
+        (about(view))
         (log(site, view, &clock))
         (changes(db, view)?)
     })
+}
+
+/// What the schedule tells of it. Addresses of strangers are shown as links only where they are web pages.
+fn about(view: &TalkView) -> Markup {
+    let (details, page) = view.details.clone().unwrap_or_default();
+    let link = |url: &str, text: &str| {
+        let is_web = url.starts_with("https://") || url.starts_with("http://");
+        html! { @if is_web { a href=(url) rel="noreferrer noopener" { (clean(text)) } } @else { (clean(text)) } }
+    };
+    let facts = [
+        ("Track", &details.track),
+        ("Type", &details.session_type),
+        ("Language", &details.language),
+        ("Licence", &details.licence),
+    ];
+    let nothing = facts.iter().all(|(_, text)| text.is_none())
+        && details.summary.is_none()
+        && details.description.is_none()
+        && page.is_none()
+        && details.links.is_empty();
+    html! {
+        @if !nothing {
+            details #about {
+                summary { "About this talk" }
+                @if let Some(subtitle) = &details.subtitle { p { (subtitle) } }
+                @for text in [&details.summary, &details.description].into_iter().flatten() {
+                    @for paragraph in text.split("\n\n") { p { (paragraph) } }
+                }
+                ul {
+                    @for (name, text) in facts { @if let Some(text) = text { li { (name) ": " (clean(text)) } } }
+                    @if let Some(url) = &page { li { (link(url, url)) } }
+                    @for one in &details.links { li { (link(&one.url, one.title.as_deref().unwrap_or(&one.url))) } }
+                }
+            }
+        }
+    }
 }
 
 /// The joined file; else why there is none.

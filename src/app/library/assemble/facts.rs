@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::{TALKS, file_prefix};
+use super::{TALKS, name_of};
 use crate::app::library::index::{IndexOutcome, arrivals, index_file, index_segment};
 use crate::app::library::optout;
 use crate::app::library::report::{self, TalkView};
@@ -16,14 +16,14 @@ use crate::app::support::failure::Result;
 use crate::catalog::assemblies::{Assembly, Part};
 use crate::catalog::writer::Writer;
 use crate::catalog::{assembly_queue, media_index, schedule, segments};
+use crate::domain::file_name::FileNameTemplate;
 use crate::domain::ids::{SegmentId, TalkId};
 use crate::domain::interval::IntervalSet;
 use crate::domain::media::MediaIndex;
-use crate::domain::name::{MAX_FILE_NAME, slug};
 use crate::domain::segment::{Segment, Verdict};
 use crate::domain::time::Ms;
 use crate::media::MediaError;
-use crate::plan::assembly::{AssemblyInputs, EditList, plan};
+use crate::plan::assembly::{AssemblyInputs, EditList, about, plan};
 use crate::plan::wanted::forbidden_slots;
 
 /// What the catalog knows around one talk.
@@ -33,6 +33,8 @@ pub(super) struct TalkInputs {
     pub(super) view: TalkView,
     pub(super) indexes: HashMap<SegmentId, MediaIndex>,
     pub(super) forbidden: IntervalSet,
+    /// How the file is to be called.
+    file_name: FileNameTemplate,
 }
 
 impl TalkInputs {
@@ -47,7 +49,7 @@ impl TalkInputs {
         }
         let near = schedule::TalkFilter { hall: Some(view.hall.id), within: Some(view.window), event: None };
         let forbidden = forbidden_slots(&schedule::talks(db, near)?);
-        Ok(Self { stamp, view, indexes, forbidden })
+        Ok(Self { stamp, view, indexes, forbidden, file_name: env.settings.assemble.file_name.clone() })
     }
 
     pub(super) fn plan(&self, env: &Env) -> EditList {
@@ -55,7 +57,7 @@ impl TalkInputs {
         let allowed = IntervalSet::from(self.view.window).subtract(&self.forbidden);
         let slot = self.view.talk.slot;
         let window = allowed.iter().max_by_key(|part| part.intersect(slot).len_ms()).unwrap_or(slot);
-        plan(&AssemblyInputs {
+        let mut list = plan(&AssemblyInputs {
             talk: &self.view.talk,
             event: &self.view.event.name,
             hall: &self.view.hall.name,
@@ -64,7 +66,11 @@ impl TalkInputs {
             segments: self.view.segments.iter().map(|s| (s, self.indexes.get(&s.id))).collect(),
             gaps: &self.view.segment_gaps,
             chapters: env.settings.assemble.chapters,
-        })
+        });
+        if let Some((details, url)) = &self.view.details {
+            list.about = about(details, url.as_deref());
+        }
+        list
     }
 
     /// Indexes a segment again whose file is not as it was.
@@ -92,14 +98,15 @@ impl TalkInputs {
     pub(super) fn path(&self, plan: &EditList, taken: impl Fn(&Path) -> Result<bool>) -> Result<PathBuf> {
         let talk = &self.view.talk;
         let extension = if plan.has_video() { "mkv" } else { "mka" };
-        let event = slug(&self.view.event.slug, 80);
-        let stem = file_prefix(talk, &self.view.event, &self.view.hall);
         let id = format!("-{}", talk.id);
-        let room = MAX_FILE_NAME.saturating_sub(stem.len() + id.len() + 1 + extension.len()).max(8);
-        let name = format!("{stem}{}", slug(&talk.title, room));
-        let folder = Path::new(TALKS).join(event);
-        let path = folder.join(format!("{name}.{extension}"));
-        Ok(if taken(&path)? { folder.join(format!("{name}{id}.{extension}")) } else { path })
+        let path = name_of(&self.file_name, talk, &self.view.event, &self.view.hall, self.view.details.as_ref());
+        let named = |id: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!("{id}.{extension}"));
+            Path::new(TALKS).join(name)
+        };
+        let path = named("");
+        Ok(if taken(&path)? { named(&id) } else { path })
     }
 
     /// True where the old file holds media that the new one would not have: a segment that it used is not in the new plan,
@@ -125,6 +132,10 @@ impl TalkInputs {
 
     /// True where the old file was made for the same place and time.
     pub(super) fn same_place(&self, old: &Assembly, new: &Path) -> bool {
+        // A recording keeps its hall and slot. Only names of old catalogs say that it did not.
+        if !self.file_name.is_default() {
+            return true;
+        }
         let stem = |path: &Path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             // Day, time and hall; slugs have no `_`.

@@ -329,6 +329,7 @@ pub(super) fn word(event: &TapeEvent) -> &'static str {
         TapeEvent::Progress { .. } => "progress",
         TapeEvent::SegmentClosed { .. } => "segment-closed",
         TapeEvent::ConnectionClosed { .. } => "closed",
+        TapeEvent::FileDamaged { .. } => "file-damaged",
         TapeEvent::DiskFull { full: true, .. } => "full",
         TapeEvent::DiskFull { full: false, .. } => "free",
     }

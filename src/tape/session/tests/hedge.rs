@@ -15,7 +15,7 @@ async fn a_silent_connection_gets_a_second_one_beside_it_after_about_a_second() 
     let status = tape.status();
     let (_, reason, detail) = status.last_trouble.expect("trouble");
     assert_eq!((status.state, status.connections, reason), (TapeState::Taping, 2, EndReason::Stalled));
-    assert!(detail.as_deref().is_some_and(|d| d.starts_with("no byte for 1.")), "{detail:?}");
+    assert!(detail.as_deref().is_some_and(|d| d.starts_with("no media for 1.")), "{detail:?}");
     tape.finished().await;
     assert_eq!(bench.connections(), [(1, EndReason::Stalled), (1, EndReason::WindowEnd)]);
     bench.assert_nothing_lost();
