@@ -1,4 +1,4 @@
-//! What HLS playlists say. A media segment of HLS is called a chunk here: a segment is a file of ours.
+//! What HLS playlists say. Its media segments are not to be confused with [`super::segment::Segment`], a recorded file.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,14 +11,14 @@ use super::time::Ms;
 /// Which rendition of a stream is recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Quality {
-    /// The largest picture, then the highest rate.
+    /// The largest video, then the highest rate.
     #[default]
     Best,
-    /// The smallest picture.
+    /// The smallest video.
     Worst,
-    /// The largest picture of at most so many lines; the smallest there is where all have more.
+    /// The largest video of at most so many lines; the smallest there is where all have more.
     Lines(u32),
-    /// Sound only, where the stream offers it by itself; else as `Worst`.
+    /// Audio only, where the stream offers it by itself; else as `Worst`.
     Audio,
 }
 
@@ -53,7 +53,7 @@ impl FromStr for Quality {
 pub enum AnyPlaylist {
     /// Lists variants.
     Master(MasterPlaylist),
-    /// Lists chunks.
+    /// Lists media segments.
     Media(MediaPlaylist),
 }
 
@@ -62,7 +62,7 @@ pub enum AnyPlaylist {
 pub struct MasterPlaylist {
     /// In the order of the file.
     pub variants: Vec<Variant>,
-    /// Renditions of sound that have a playlist of their own, or are said to be inside their variants.
+    /// Renditions of audio that have a playlist of their own, or are said to be inside their variants.
     pub audio_renditions: Vec<AudioRendition>,
 }
 
@@ -73,15 +73,15 @@ pub struct Variant {
     pub url: Url,
     /// Bits per second at most.
     pub bandwidth: u64,
-    /// Lines of the picture, where told.
+    /// Lines of the video, where told.
     pub lines: Option<u32>,
     /// Codecs, where told.
     pub codecs: Option<String>,
-    /// The group of its sound, where that is told apart.
+    /// The group of its audio, where that is told apart.
     pub audio_group: Option<String>,
 }
 
-/// One rendition of sound.
+/// One rendition of audio.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AudioRendition {
     /// GROUP-ID attribute.
@@ -92,14 +92,14 @@ pub struct AudioRendition {
     pub default: bool,
 }
 
-/// A media playlist: the window of chunks that the server holds.
+/// A media playlist: the window of media segments that the server holds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MediaPlaylist {
-    /// No chunk is longer than this, milliseconds; 0 where the playlist does not say.
+    /// No media segment is longer than this, milliseconds; 0 where the playlist does not say.
     pub target_ms: i64,
     /// Oldest first.
     pub segments: Vec<MediaSegment>,
-    /// No chunk will follow.
+    /// No media segment will follow.
     pub ended: bool,
 }
 
@@ -122,7 +122,7 @@ pub struct MediaSegment {
     pub range: Option<ByteRange>,
     /// Milliseconds.
     pub duration_ms: i64,
-    /// When its first picture was made, as the encoder's clock has it (EXT-X-PROGRAM-DATE-TIME).
+    /// When its first frame was made, as the encoder's clock has it (EXT-X-PROGRAM-DATE-TIME).
     pub program_date_time: Option<Ms>,
     /// Timestamps or formats change before it.
     pub discontinuity: bool,
@@ -143,7 +143,7 @@ impl MediaSegment {
         self.range.map_or_else(|| last.to_owned(), |range| format!("{last}@{}", range.offset))
     }
 
-    /// When its last picture ended, by the encoder's clock.
+    /// When its last frame ended, by the encoder's clock.
     #[must_use]
     pub fn end_date_time(&self) -> Option<Ms> {
         self.program_date_time.map(|program_date_time| program_date_time.plus(self.duration_ms))
@@ -191,14 +191,14 @@ impl InitSection {
 /// An encryption.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Key {
-    /// AES-128 in CBC over the whole chunk.
+    /// AES-128 in CBC over the whole media segment.
     Aes128 {
         /// Where the key is.
         url: Url,
         /// Initialization vector; `None`: the media sequence number.
         iv: Option<[u8; 16]>,
     },
-    /// Another one, by name: such chunks cannot be used.
+    /// Another one, by name: such media segments cannot be used.
     Other(String),
 }
 
@@ -213,7 +213,7 @@ impl Key {
     }
 }
 
-/// The clock of a chunk of packed audio (RFC 8216, 3.4): its ID3 tag holds an MPEG-2 timestamp of 33 bits. In
+/// The clock of a media segment of packed audio (RFC 8216, 3.4): its ID3 tag holds an MPEG-2 timestamp of 33 bits. In
 /// seconds; the last minute before the clock begins anew counts from below 0, as ffmpeg has it. `None`: it has no
 /// such tag, and so mostly a clock of its own inside.
 #[must_use]

@@ -19,12 +19,12 @@ pub enum TrackKind {
 pub struct Track {
     /// Number of the track, from 1, in the order of the tracks that are carried into an assembly.
     pub number: u32,
-    /// Pictures or sound.
+    /// Video frames or audio.
     pub kind: TrackKind,
     /// Matroska codec id, such as `V_MPEG4/ISO/AVC`.
     pub codec: String,
     /// Hash of everything that must be equal for two segments to share a track of an assembly: codec
-    /// id, codec private data, and the picture's or the sound's format.
+    /// id, codec private data, and the video frame's or the audio's format.
     pub format_hash: u64,
     /// Which stream of the file it is, as ffprobe counts, from 0.
     pub stream: u32,
@@ -39,7 +39,7 @@ pub struct Track {
     pub packets: u64,
 }
 
-/// One packet: a coded picture or a stretch of coded sound.
+/// One packet: a coded video frame or a stretch of coded audio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
     /// Number of its track.
@@ -107,7 +107,7 @@ pub struct MediaIndex {
     /// packets in both.
     pub tail: Vec<Packet>,
     /// Presentation times of the first track's key packets, milliseconds, rising: where a cut may
-    /// begin. Empty where the first track is no video: sound can be cut anywhere.
+    /// begin. Empty where the first track is no video: audio can be cut anywhere.
     pub keys_ms: Vec<i64>,
     /// ffprobe's name of the container, such as `mpegts`; empty where it knows none.
     pub format: String,
@@ -121,7 +121,7 @@ pub struct MediaIndex {
     pub problem: Option<String>,
     /// Packets from its middle, where another segment's end was looked for in it.
     pub packet_windows: Vec<PacketWindow>,
-    /// What its file is read behind, where it has no key picture and so does not say what its pictures are: the
+    /// What its file is read behind, where it has no keyframe and so does not say what its video frames are: the
     /// beginning of one of an earlier segment. Empty: nothing.
     pub prefix: Vec<u8>,
 }

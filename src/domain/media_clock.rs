@@ -104,7 +104,7 @@ impl Parser {
             Container::MpegTs => Self::MpegTs(mpegts::MpegTs::default()),
             Container::Matroska | Container::WebM => Self::Ebml(ebml::Ebml::default()),
             Container::Ogg => Self::Ogg(ogg::Ogg::default()),
-            Container::Flv => Self::Flv(flv::Flv::default()),
+            Container::Flv => Self::Flv(flv::Flv),
             Container::Mp3 | Container::Adts => Self::Frames(frames::Frames),
             Container::Mp4 => Self::Mp4(mp4::Mp4::default()),
             Container::Asf | Container::MpegPs | Container::Flac => Self::Untimed { is_silent: false },

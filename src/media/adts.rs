@@ -120,7 +120,7 @@ impl FrameSplitter {
             let sure = match self.first {
                 Some(first) => head.same_stream(first),
                 // Before the stream is known, two heads in a row must agree: a sync word inside coded
-                // sound is common. So wait for the second, unless a block ends with the frame.
+                // audio is common. So wait for the second, unless a block ends with the frame.
                 None => match self.rest.get(end..end + 7).map(AdtsHeader::read) {
                     Some(next) => next.is_some_and(|next| next.same_stream(head)),
                     None if end == self.rest.len() => true,

@@ -17,9 +17,9 @@ const REPORT: u64 = 1 << 20;
 pub struct Sample {
     /// Kind and ffmpeg's name of the codec of each track.
     pub tracks: Vec<(TrackKind, String)>,
-    /// No sound above -60 dB from begin to end; `None`: there is no sound track.
+    /// No audio above -60 dB from begin to end; `None`: there is no audio track.
     pub silent: Option<bool>,
-    /// Black from begin to end; `None`: there are no pictures.
+    /// Black from begin to end; `None`: there are no video frames.
     pub black: Option<bool>,
     /// Length of its longest track by its timestamps, milliseconds; 0 where they do not tell.
     pub media_ms: i64,
@@ -84,7 +84,7 @@ fn throughout(path: &Path, map: [&str; 3], filter: &str, what: &str) -> Result<b
 /// seconds count from the first frame.
 fn says_throughout(report: &str, what: &str) -> bool {
     let (start, end) = (format!("lavfi.{what}_start="), format!("lavfi.{what}_end="));
-    // The last packet of sound may be reported as the end of a silence.
+    // The last packet of audio may be reported as the end of a silence.
     let starts: Vec<_> = report.lines().filter_map(|l| l.strip_prefix(&start)).collect();
     let from_the_beginning = matches!(starts.as_slice(), [at] if at.parse::<f64>().is_ok_and(|at| at <= LATE));
     from_the_beginning && !report.lines().any(|l| l.starts_with(&end))

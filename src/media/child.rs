@@ -217,7 +217,7 @@ pub fn input(path: &Path, part: ClockRange, prefix: &[u8]) -> Vec<OsString> {
         "file,pipe,subfile",
         "-format_whitelist",
         FORMATS,
-        // Parameter sets of H.264 come with the key pictures only, which may be many seconds apart; the
+        // Parameter sets of H.264 come with the keyframes only, which may be many seconds apart; the
         // search ends as soon as everything is known.
         "-probesize",
         "64M",

@@ -58,7 +58,7 @@ pub struct Demux {
     selection: Vec<TrackSelection>,
     /// What the file is read behind; empty: nothing.
     prefix: Vec<u8>,
-    /// Pictures shown before this are of that, milliseconds; `None`: none has come yet.
+    /// Video frames shown before this are of that, milliseconds; `None`: none has come yet.
     own_from_ms: Option<i64>,
     /// The container has no clock for ADTS frames.
     raw_adts: bool,
@@ -144,9 +144,9 @@ impl Demux {
         Ok(demux)
     }
 
-    /// Reads what is written into the pipe that is returned, of its first pictures and its first sound: for files that
-    /// are being recorded. The pipe must be written to, and closed at the end, by another thread than the one that asks
-    /// for packets. Its tracks are known with the first packet.
+    /// Reads what is written into the pipe that is returned, of its first video frames and its first audio: for files
+    /// that are being recorded. The pipe must be written to, and closed at the end, by another thread than the one that
+    /// asks for packets. Its tracks are known with the first packet.
     ///
     /// # Errors
     /// When ffmpeg is missing or cannot be started.
@@ -418,7 +418,7 @@ struct BlockInfo {
     padding_ns: Option<i64>,
 }
 
-/// Every packet, as it is, into a pipe: also pictures before the first key picture, and times below zero.
+/// Every packet, as it is, into a pipe: also video frames before the first keyframe, and times below zero.
 const OUTPUT: [&str; 14] = [
     "-c",
     "copy",

@@ -77,7 +77,7 @@ pub mod id {
     pub const TAG_STRING: u32 = 0x4487;
 }
 
-/// Largest element that is read into memory, bytes. A coded picture of this size does not exist; a
+/// Largest element that is read into memory, bytes. A coded video frame of this size does not exist; a
 /// damaged length does.
 const MAX_ELEMENT: u64 = 256 << 20;
 
@@ -175,7 +175,7 @@ fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// The child elements inside the content of a master element, as far as it is sound.
+/// The child elements inside the content of a master element, as far as it is audio.
 #[must_use]
 pub fn children(content: &[u8]) -> Vec<(u32, Vec<u8>)> {
     let mut reader = Reader::new(content);

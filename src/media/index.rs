@@ -21,7 +21,7 @@ use crate::plan::stretches::TrackStretches;
 pub use packet_windows::windows;
 
 /// Media that pauses for longer than this (beyond the duration of the packet before) begins a new span.
-/// Below it lie the jitter of encoders, the skew between sound and pictures in a multiplex (0.7 s in
+/// Below it lie the jitter of encoders, the skew between audio and video frames in a multiplex (0.7 s in
 /// ffmpeg's MPEG-TS) and slow slide shows.
 pub const HOLE_MS: i64 = 1000;
 
@@ -38,7 +38,7 @@ const MAX_EDGE_PACKETS: usize = 20_000;
 /// Indexes a closed segment. `marks` say when its bytes arrived, oldest first; with none, wall times are
 /// unknown and spans begin at the epoch. Whatever the file holds gives an index: no media is one
 /// without spans, with `problem` set. `donors`: earlier files of the same stream, the last one first; where the file
-/// has no key picture, one of them says what its pictures are.
+/// has no keyframe, one of them says what its video frames are.
 ///
 /// # Errors
 /// Only what says nothing about the content: a missing program, a file that cannot be read,
@@ -95,7 +95,7 @@ fn look(path: &Path, donors: &[PathBuf], cancel: &CancellationToken) -> Result<(
     if !prefix.is_empty() {
         let with = probe(path, &prefix, cancel)?;
         // Where the clock was set, what is lent would have to be set for each part: an encoder that begins anew begins
-        // with a key picture, and then nothing is missing.
+        // with a keyframe, and then nothing is missing.
         if has_pictures(&with) && clock_ranges(path, &with, &wanted(&with)).len() == 1 {
             return Ok((with, prefix));
         }
@@ -115,7 +115,7 @@ pub fn selection_of(index: &MediaIndex) -> Vec<TrackSelection> {
     index.tracks.iter().map(|t| TrackSelection { stream: t.stream, adts: t.adts }).collect()
 }
 
-/// Streams that can go into an assembly, pictures first, so that tracks have the same order in every
+/// Streams that can go into an assembly, video frames first, so that tracks have the same order in every
 /// segment.
 fn wanted(found: &Probe) -> Vec<&ProbedStream> {
     let usable = |s: &&ProbedStream| {
@@ -236,7 +236,7 @@ impl TrackStats {
         let end = p.pts_ms.saturating_add(p.duration_ms.max(0));
         match self.stretches.last_mut() {
             Some(last) if p.pts_ms <= last.1.saturating_add(HOLE_MS) => {
-                // A picture may be shown before one that was decoded earlier; anything further back is
+                // A video frame may be shown before one that was decoded earlier; anything further back is
                 // a damaged time.
                 if p.pts_ms > last.0.saturating_sub(HOLE_MS) {
                     last.0 = last.0.min(p.pts_ms);
@@ -380,7 +380,7 @@ fn range_at(starts: &[u64], pos: u64) -> usize {
 /// pages that begin streams.
 fn ogg_chain_start(path: &Path, before: u64) -> Option<u64> {
     use std::io::{Read, Seek, SeekFrom};
-    /// Headers with cover pictures in their comments are some 100 KiB long.
+    /// Headers with cover video frames in their comments are some 100 KiB long.
     const BACK: u64 = 1 << 20;
     let from = before.saturating_sub(BACK);
     let mut file = std::fs::File::open(path).ok()?;

@@ -361,7 +361,7 @@ impl Rising {
     const MEND_MS: i64 = 200;
 
     fn place(&mut self, track: u32, pts_ms: i64, video: bool) -> Option<i64> {
-        // Pictures are decoded in another order than shown: their times fall as they should.
+        // Video frames are decoded in another order than shown: their times fall as they should.
         if video {
             return Some(pts_ms);
         }

@@ -1,14 +1,14 @@
-//! Which pictures of Windows Media Video stand for themselves.
+//! Which video frames of Windows Media Video stand for themselves.
 //!
-//! ASF marks every packet as key (measured), so the picture's own first bits are asked. The codec is
+//! ASF marks every packet as key (measured), so the video frame's own first bits are asked. The codec is
 //! known from the four characters in a Matroska track's BITMAPINFOHEADER.
 
-/// How a codec's pictures begin.
+/// How a codec's video frames begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyframeProbe {
-    /// Windows Media Video 7: two bits, 0 is a key picture.
+    /// Windows Media Video 7: two bits, 0 is a keyframe.
     Wmv1,
-    /// Windows Media Video 8: one bit, 0 is a key picture.
+    /// Windows Media Video 8: one bit, 0 is a keyframe.
     Wmv2,
     /// Windows Media Video 9, simple and main profile.
     Wmv3 {
@@ -16,7 +16,7 @@ pub enum KeyframeProbe {
         interpolated: bool,
         /// The sequence may reduce the range: one more bit after the frame count.
         range_reduced: bool,
-        /// The sequence has B pictures: the type is one or two bits.
+        /// The sequence has B video frames: the type is one or two bits.
         b_pictures: bool,
     },
 }
@@ -42,7 +42,7 @@ impl KeyframeProbe {
         }
     }
 
-    /// True where the picture can be decoded without others.
+    /// True where the video frame can be decoded without others.
     #[must_use]
     pub fn is_key(self, picture: &[u8]) -> bool {
         let bit = |n: usize| picture.get(n / 8).is_some_and(|byte| byte << (n % 8) & 0x80 != 0);
@@ -53,7 +53,7 @@ impl KeyframeProbe {
             Self::Wmv3 { interpolated, range_reduced, b_pictures } => {
                 // FRMCNT has two bits.
                 let at = usize::from(interpolated) + 2 + usize::from(range_reduced);
-                // Without B pictures: 0 is key. With: 1 predicted, 01 key, 00 B.
+                // Without B video frames: 0 is key. With: 1 predicted, 01 key, 00 B.
                 if b_pictures { !bit(at) && bit(at + 1) } else { !bit(at) }
             }
         }

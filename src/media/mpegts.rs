@@ -1,7 +1,7 @@
 //! MPEG-TS as bytes: where it may be cut so that a piece plays by itself, without taking it apart.
 //!
-//! Nothing is decoded and nothing is written anew: a cut lies at the packet with which a key picture begins
-//! (or, where there are no pictures, a frame of sound), and a piece has whole pictures and frames of every
+//! Nothing is decoded and nothing is written anew: a cut lies at the packet with which a keyframe begins
+//! (or, where there are no video frames, a frame of audio), and a piece has whole video frames and frames of every
 //! stream, since each stream is cut where its own next one begins. Layout and numbers are those of
 //! ISO/IEC 13818-1.
 
@@ -46,7 +46,7 @@ pub struct TsStream {
 }
 
 impl TsStream {
-    /// True for pictures.
+    /// True for video frames.
     #[must_use]
     pub fn is_video(self) -> bool {
         matches!(self.kind, 0x01 | 0x02 | 0x10 | 0x1b | 0x24)
@@ -79,7 +79,7 @@ pub struct Cut {
     pub ticks: i64,
     /// The clock was set between the cut before it and this one: where the media ended by the clock before, ticks.
     pub jump: Option<i64>,
-    /// Hash of the picture (or frame): the same time in two files may be another picture's, where an encoder
+    /// Hash of the video frame (or frame): the same time in two files may be another video frame's, where an encoder
     /// began anew.
     pub hash: u64,
 }
@@ -97,7 +97,7 @@ pub struct Scan {
     cuts: Vec<Cut>,
     /// A cut, and the streams that began nothing after it yet.
     pending: Option<(Cut, BTreeSet<u16>)>,
-    /// Of the picture that a pending cut begins with, as far as it has come.
+    /// Of the video frame that a pending cut begins with, as far as it has come.
     hash: Xxh3Default,
     /// Presentation time last seen in the stream that is cut.
     last: Option<i64>,
@@ -128,8 +128,8 @@ impl Scan {
         &self.streams
     }
 
-    /// Where pieces may begin, in order: only cuts whose picture is there as a whole, and after which every stream has begun
-    /// something anew.
+    /// Where pieces may begin, in order: only cuts whose video frame is there as a whole, and after which every stream
+    /// has begun something anew.
     #[must_use]
     pub fn cuts(&self) -> &[Cut] {
         &self.cuts
@@ -149,7 +149,7 @@ impl Scan {
         self.pat.iter().chain(&self.pmt).flatten().copied().collect()
     }
 
-    /// The stream that is cut: the pictures, or the sound where there are none.
+    /// The stream that is cut: the video frames, or the audio where there are none.
     #[must_use]
     pub fn lead(&self) -> Option<u16> {
         self.streams.iter().find(|s| s.is_video()).or(self.streams.first()).map(|s| s.pid)
@@ -242,7 +242,7 @@ impl Scan {
             self.jumped = self.jumped.or(Some(self.end));
             self.end = ticks;
         } else {
-            // Pictures that are shown out of order step back and forth: the smallest step is a picture's.
+            // Video frames that are shown out of order step back and forth: the smallest step is a video frame's.
             if step > 0 && (self.step == 0 || step < self.step) {
                 self.step = step;
             }
@@ -297,7 +297,7 @@ impl TsSlice {
 /// What the head of a packet says.
 struct PacketHeader {
     pid: u16,
-    /// Something begins in it: a table, a picture, a frame.
+    /// Something begins in it: a table, a video frame, a frame.
     starts: bool,
     random_access: bool,
     payload_at: usize,
@@ -347,7 +347,7 @@ fn streams(payload: &[u8]) -> Option<Vec<TsStream>> {
     let mut found = Vec::new();
     while let [kind, high, low, length_high, length_low, rest @ ..] = entries {
         let stream = TsStream { pid: u16::from(high & 0x1f) << 8 | u16::from(*low), kind: *kind };
-        // Pictures and sound; data and subtitles are not waited for.
+        // Video frames and audio; data and subtitles are not waited for.
         if matches!(kind, 0x01..=0x04 | 0x0f | 0x10 | 0x11 | 0x1b | 0x24 | 0x81) {
             found.push(stream);
         }
@@ -367,7 +367,7 @@ fn pts(payload: &[u8]) -> Option<i64> {
     Some((b(9) >> 1 & 7) << 30 | b(10) << 22 | (b(11) >> 1) << 15 | b(12) << 7 | b(13) >> 1)
 }
 
-/// Whether a key picture begins in the first packet of its stream's unit. Encoders that do not mark random
+/// Whether a keyframe begins in the first packet of its stream's unit. Encoders that do not mark random
 /// access put parameter sets before it.
 fn begins_key_picture(kind: u8, payload: &[u8]) -> bool {
     let body = payload.get(8).and_then(|length| payload.get(9 + usize::from(*length)..)).unwrap_or_default();

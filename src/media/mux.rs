@@ -14,7 +14,7 @@ use crate::plan::assembly::Chapter;
 
 /// A cluster ends after this time, milliseconds: players seek by clusters.
 const CLUSTER_MS: i64 = 5000;
-/// With pictures it ends at the first key picture after this, so that seeking finds one at its start.
+/// With video frames it ends at the first keyframe after this, so that seeking finds one at its start.
 const CLUSTER_KEY_MS: i64 = 1000;
 /// Or when it has so many bytes.
 const CLUSTER_BYTES: usize = 4 << 20;

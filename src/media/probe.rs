@@ -12,15 +12,15 @@ use crate::domain::media::{ClockRange, TrackKind};
 pub struct ProbedStream {
     /// Index in the file, from 0.
     pub index: u32,
-    /// Pictures or sound.
+    /// Video frames or audio.
     pub kind: TrackKind,
     /// ffmpeg's name of the codec, empty where it knows none.
     pub codec: String,
     /// The container or the parser gave the decoder's configuration.
     pub has_extradata: bool,
-    /// Its pictures have a size, or its sound a rate: Matroska needs that.
+    /// Its video frames have a size, or its audio a rate: Matroska needs that.
     pub has_format: bool,
-    /// A cover picture, no stream of pictures.
+    /// A cover video frame, no stream of video frames.
     pub cover: bool,
 }
 

@@ -48,7 +48,7 @@ impl TrackEntry {
         self.get(id::TRACK_NUMBER).map_or(0, ebml::read_uint)
     }
 
-    /// Pictures or sound.
+    /// Video frames or audio.
     #[must_use]
     pub fn kind(&self) -> TrackKind {
         match self.get(id::TRACK_TYPE).map(ebml::read_uint) {
@@ -182,7 +182,7 @@ fn xiph_headers(private: &[u8]) -> Option<[&[u8]; 3]> {
 
 /// AVCDecoderConfigurationRecord (ISO 14496-15, 5.3.3.1) with its parameter sets less the zeros behind them: in
 /// MPEG-TS one zero of the start code that follows counts as theirs, and what follows differs: an encoder's
-/// very first picture has its name in front. `None`: it is none.
+/// very first video frame has its name in front. `None`: it is none.
 fn avc_without_padding(private: &[u8]) -> Option<Vec<u8>> {
     let mut out = private.get(..5)?.to_vec();
     let mut rest = private.get(5..)?;

@@ -36,7 +36,7 @@ pub struct ProbedHead {
     pub end_ms: i64,
 }
 
-/// Two pieces of WebM begin at least so far apart, milliseconds: each key picture may begin one, and each block of sound.
+/// Two pieces of WebM begin at least so far apart, milliseconds: each keyframe may begin one, and each block of audio.
 const MIN_SLICE_MS: i64 = 500;
 
 /// Looks at the first `bytes` of a recording. `adts`: it is AAC without a container. `None`: there is no media in them.
@@ -102,7 +102,7 @@ impl Times {
     }
 }
 
-/// The track at whose key packets pieces begin, counted from 1: the pictures, or the sound where there are none.
+/// The track at whose key packets pieces begin, counted from 1: the video frames, or the audio where there are none.
 fn lead(demux: &Demux) -> u32 {
     (1..).zip(demux.entries()).find(|(_, t)| t.kind() == TrackKind::Video).map_or(1, |(n, _)| n)
 }
@@ -164,8 +164,8 @@ fn spoken(codec: &str) -> &str {
     }
 }
 
-/// ffmpeg as it turns what comes in by one pipe into MPEG-TS, of its first pictures and its first sound, with the clock it
-/// had. The pipes must be worked at by different threads.
+/// ffmpeg as it turns what comes in by one pipe into MPEG-TS, of its first video frames and its first audio, with the
+/// clock it had. The pipes must be worked at by different threads.
 ///
 /// # Errors
 /// When ffmpeg is missing or cannot be started.
@@ -186,9 +186,9 @@ pub struct Webm {
     head: Vec<u8>,
     cuts: Vec<Cut>,
     written: u64,
-    /// Presentation time last seen of the pictures, or of the sound where there are none.
+    /// Presentation time last seen of the video frames, or of the audio where there are none.
     last_ms: Option<i64>,
-    /// Smallest step between two of its packets: containers of live streams do not say how long a picture is shown.
+    /// Smallest step between two of its packets: containers of live streams do not say how long a video frame is shown.
     step_ms: i64,
     /// Since the clock was last set.
     end_ms: i64,
@@ -221,7 +221,7 @@ impl Webm {
         self.written
     }
 
-    /// Takes the next packet of `demux` and returns the bytes that follow. What comes before the first key picture is
+    /// Takes the next packet of `demux` and returns the bytes that follow. What comes before the first keyframe is
     /// left out.
     ///
     /// # Errors
@@ -245,7 +245,7 @@ impl Webm {
         if leads {
             let step = self.last_ms.map_or(0, |last| pts_ms - last);
             if last_cut.is_some() && is_jump(step) {
-                // A cut follows at the next key picture, which need not be this one.
+                // A cut follows at the next keyframe, which need not be this one.
                 self.jumped.get_or_insert(self.end_ms);
                 self.end_ms = pts_ms;
             }

@@ -49,7 +49,7 @@ pub struct AssemblyInputs<'a> {
 pub struct OutTrack {
     /// Number, from 1.
     pub number: u32,
-    /// Pictures or sound.
+    /// Video frames or audio.
     pub kind: TrackKind,
     /// What all its packets have in common.
     pub format_hash: u64,
@@ -170,7 +170,7 @@ pub struct EditList {
 }
 
 impl EditList {
-    /// True where it has pictures.
+    /// True where it has video frames.
     #[must_use]
     pub fn has_video(&self) -> bool {
         self.tracks.iter().any(|t| t.kind == TrackKind::Video)

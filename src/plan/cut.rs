@@ -10,7 +10,7 @@ pub enum CutStart {
     /// From the packet on that has so many of its track before it.
     Packet(u64),
     /// From the first key packet at or after this time on, and then only what is shown after it:
-    /// pictures shown before it may need ones that are not there.
+    /// video frames shown before it may need ones that are not there.
     Keyframe(i64),
     /// From the first packet at or after this time on.
     Time(i64),
@@ -91,7 +91,7 @@ impl Cutter {
         self.ended = match self.to {
             CutEnd::End => false,
             CutEnd::Packet(n) => ordinal >= n,
-            // Before the begin a late time is no end: pictures before the first key one are anywhere.
+            // Before the begin a late time is no end: video frames before the first keyframe are anywhere.
             CutEnd::Time(at) => begins && pts_ms >= at,
         };
         begins && !self.ended
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn cuts_on_pictures_that_are_decoded_in_another_order_than_shown() {
-        // (time, key): two groups of pictures, the second open: its key is followed by two shown before it.
+        // (time, key): two groups of video frames, the second open: its key is followed by two shown before it.
         let packets = [
             (80, true),
             (40, false),

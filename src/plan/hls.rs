@@ -1,4 +1,4 @@
-//! HLS: which variant is recorded, which chunks of a playlist are taken next, and when it is read again.
+//! HLS: which variant is recorded, which media segments of a playlist are taken next, and when it is read again.
 
 mod history;
 
@@ -8,45 +8,45 @@ pub use self::history::{SegmentHistory, SegmentRef};
 use crate::domain::hls::{MasterPlaylist, MediaPlaylist, MediaSegment, Quality, Variant};
 use crate::domain::time::{Ms, SECOND};
 
-/// A playlist that has had nothing new for so many target durations stands still.
+/// Number of target durations without a new media segment after which a playlist counts as stalled.
 const STALE_TARGETS: i64 = 2;
 
 /// A pause of the encoder that is a gap of the recording, milliseconds: the time after which a tape calls a stall of HLS.
 const LONG_PAUSE_MS: i64 = 30 * SECOND;
 
-/// The newest chunk's date may lie ahead of our clock by so much. Milliseconds.
+/// Tolerance for a newest EXT-X-PROGRAM-DATE-TIME that lies ahead of our clock, milliseconds.
 const AHEAD_MS: i64 = 5 * SECOND;
 
-/// The newest chunk's date may lie behind our clock by so much: the way from the camera to the server's
-/// playlist. Dates further off are of a wrong clock, or in a wrong zone, and are not used. Milliseconds.
+/// Greatest age of the newest EXT-X-PROGRAM-DATE-TIME, milliseconds: the delay from the camera to the server's
+/// playlist. Older dates come from a wrong clock or time zone and are ignored.
 const BEHIND_MS: i64 = 120 * SECOND;
 
-/// Between two readings of a playlist, at least. Milliseconds.
+/// Shortest delay between two reloads of a playlist, milliseconds.
 const RELOAD_MIN_MS: i64 = 200;
 
 /// Longest delay between two reloads of a playlist, milliseconds.
 const RELOAD_MAX_MS: i64 = 6 * SECOND;
 
-/// A server may fail for so long in any case. Milliseconds.
+/// Shortest outage of a server that is tolerated, milliseconds.
 const PATIENCE_MIN_MS: i64 = 6 * SECOND;
 
 /// Longest outage of a server that is tolerated, milliseconds. It is below the 30 s after which a tape ends a stalled
 /// HLS connection.
 const PATIENCE_MAX_MS: i64 = 28 * SECOND;
 
-/// Sound that stands apart may bring nothing for so long in any case, and its playlist may be missing for as long at most.
-/// Milliseconds.
+/// Shortest time without data after which a demuxed audio rendition is given up, and the longest wait for its playlist,
+/// milliseconds.
 const SOUND_PATIENCE_MS: i64 = 20 * SECOND;
 
-/// Its playlist may be missing for so long in any case: it is written after that of the picture. Milliseconds.
+/// Shortest wait for the playlist of a demuxed audio rendition, milliseconds: encoders write it after the video's.
 const SOUND_WAIT_MIN_MS: i64 = 4 * SECOND;
 
-/// From where on a playlist is taken.
+/// Where in a playlist reading continues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResumePoint {
-    /// Index of the first chunk; the number of chunks where there is nothing new.
+    /// Index of the first media segment to read; the number of segments where nothing is new.
     pub at: usize,
-    /// So many chunks left the window before they could be taken.
+    /// Number of media segments that left the playlist before they could be read.
     pub missed: u64,
     /// The encoder began anew: what is here is new, whatever its numbers and names say.
     pub reset: bool,
@@ -110,9 +110,9 @@ pub fn first_segment(
     ResumePoint { at, again, ..point }
 }
 
-/// True where two chunks cannot stand in one file: the start of the MP4 is another one, or its clock. (In
-/// MPEG-TS a clock that begins anew is found when the file is looked at.) `muxed`: they are put together with
-/// those of another playlist, and whoever does that goes by one clock, also in MPEG-TS.
+/// True where two media segments cannot be stored in one file: their init section differs, or the MP4 timestamps
+/// restart. (Restarted timestamps in MPEG-TS are found later, when the file is indexed.) `muxed`: the segments are
+/// multiplexed with another rendition, which needs continuous timestamps in MPEG-TS too.
 #[must_use]
 pub fn needs_new_file(before: &MediaSegment, next: &MediaSegment, muxed: bool) -> bool {
     if muxed && next.discontinuity {
@@ -124,8 +124,8 @@ pub fn needs_new_file(before: &MediaSegment, next: &MediaSegment, muxed: bool) -
     }
 }
 
-/// When each chunk began to be made: by its date, where these can be believed; else as if the newest had
-/// been complete just now, which is a little too late.
+/// Start of each media segment in wall time: its EXT-X-PROGRAM-DATE-TIME where the dates are plausible; otherwise
+/// computed back from `now`, as if the newest segment had just been completed, which is slightly too late.
 #[must_use]
 pub fn segment_starts(playlist: &MediaPlaylist, now: Ms) -> Vec<Ms> {
     let dated = dates_are_right(playlist, now);
@@ -142,14 +142,14 @@ pub fn segment_starts(playlist: &MediaPlaylist, now: Ms) -> Vec<Ms> {
     out
 }
 
-/// True where the dates of a playlist that was read at `now` can be those of a clock that is right.
+/// True where the dates of a playlist read at `now` are plausible (see `AHEAD_MS`, `BEHIND_MS`).
 #[must_use]
 pub fn dates_are_right(playlist: &MediaPlaylist, now: Ms) -> bool {
     let newest = playlist.segments.iter().rev().find_map(MediaSegment::end_date_time);
     newest.is_some_and(|until| (-AHEAD_MS..=BEHIND_MS).contains(&now.since(until)))
 }
 
-/// How long after the last reading began a playlist is read again, milliseconds. `news`: it had a new chunk.
+/// Delay from the start of the last reload to the next one, milliseconds. `news`: the last reload had a new segment.
 #[must_use]
 pub fn reload_after(playlist: &MediaPlaylist, news: bool) -> i64 {
     let last = playlist.segments.last().map_or(0, |segment| segment.duration_ms);
@@ -157,46 +157,45 @@ pub fn reload_after(playlist: &MediaPlaylist, news: bool) -> i64 {
         (0, 0) => RELOAD_MAX_MS,
         (0, last) => last,
         (target, 0) => target,
-        // A last chunk that is short makes the next one come early.
+        // A last media segment that is short makes the next one come early.
         (target, last) => target.min(last),
     };
     (if news { usual } else { usual / 2 }).clamp(RELOAD_MIN_MS, RELOAD_MAX_MS)
 }
 
-/// How long a server may fail before its connection is given up, milliseconds. Where it is the only one, as
-/// long as a tape waits for bytes: whatever comes next would only ask the same server. (Its playlist says
-/// little of how long it holds a chunk: that of a young stream is still growing.) Where there is another
-/// mirror, half of what the playlist holds, so that the other one still has what is missing.
+/// Longest outage of a server before its connection is given up, milliseconds. Where it is the only mirror: as long as
+/// a tape waits for bytes, because a new connection would ask the same server. Otherwise half of the playlist's length,
+/// so that the other mirror still lists what is missing.
 #[must_use]
 pub fn outage_limit_ms(playlist: &MediaPlaylist, alone: bool) -> i64 {
     if alone { PATIENCE_MAX_MS } else { (playlist.held_ms() / 2).clamp(PATIENCE_MIN_MS, PATIENCE_MAX_MS) }
 }
 
-/// How long the picture waits for the playlist of its sound before it goes on without, milliseconds: half of what its own
-/// holds, so that nothing of it is lost, and longer where that does not change any more.
+/// How long the video waits for the playlist of its audio before it is recorded alone, milliseconds: half the length of
+/// its own playlist, so that no segment is lost; longer where that playlist has ended.
 #[must_use]
 pub fn audio_playlist_wait_ms(picture: &MediaPlaylist) -> i64 {
     let half = if picture.ended { i64::MAX } else { picture.held_ms() / 2 };
     half.clamp(SOUND_WAIT_MIN_MS, SOUND_PATIENCE_MS)
 }
 
-/// How long sound that stands apart may bring nothing before it is given up, milliseconds: the picture waits for it. A
-/// chunk may come late by as long as it is.
+/// Time without data after which demuxed audio is given up, milliseconds, since the video waits for it. Segments may be
+/// late by their own duration, so it is twice the target duration.
 #[must_use]
 pub fn audio_stall_limit_ms(audio: &MediaPlaylist) -> i64 {
     audio.target_ms.saturating_mul(2).clamp(SOUND_PATIENCE_MS, PATIENCE_MAX_MS)
 }
 
-/// What is recorded of a master playlist.
+/// One selectable variant of a multivariant playlist.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VariantChoice {
-    /// The media playlist.
+    /// Address of the media playlist.
     pub url: Url,
-    /// The media playlist of its sound, where that is not inside.
+    /// Address of the audio rendition's media playlist; `None` where the audio is inside the variant.
     pub audio: Option<Url>,
 }
 
-/// The variants in the order in which they are tried.
+/// Ranks the variants of a multivariant playlist by `quality`, best match first.
 #[must_use]
 pub fn rank_variants(master: &MasterPlaylist, quality: Quality) -> Vec<VariantChoice> {
     let mut variants: Vec<&Variant> = master.variants.iter().collect();
@@ -220,7 +219,7 @@ pub fn rank_variants(master: &MasterPlaylist, quality: Quality) -> Vec<VariantCh
     } else if sound_only.len() < variants.len() {
         variants.retain(|v| !is_audio_only(v));
     }
-    // Of two that are equal the one with its sound inside: it is one file as it is.
+    // Of two that are equal the one with its audio inside: it is one file as it is.
     let size = |v: &Variant| (v.lines.unwrap_or(0), audio_of(master, v).is_none(), v.bandwidth);
     variants.sort_by_key(|v| size(v));
     match quality {
@@ -235,7 +234,7 @@ pub fn rank_variants(master: &MasterPlaylist, quality: Quality) -> Vec<VariantCh
     variants.into_iter().map(|v| VariantChoice { url: v.url.clone(), audio: audio_of(master, v) }).collect()
 }
 
-/// The playlist of a variant's sound, where it is not inside.
+/// Address of a variant's audio rendition; `None` where the audio is inside the variant.
 fn audio_of(master: &MasterPlaylist, variant: &Variant) -> Option<Url> {
     let group = variant.audio_group.as_ref()?;
     let audio_renditions = || master.audio_renditions.iter().filter(|s| s.group == *group);
@@ -245,7 +244,7 @@ fn audio_of(master: &MasterPlaylist, variant: &Variant) -> Option<Url> {
     audio_renditions().max_by_key(|s| s.default).and_then(|s| s.url.clone())
 }
 
-/// True where a variant is known to have no picture.
+/// True where the CODECS attribute lists audio codecs only.
 fn is_audio_only(variant: &Variant) -> bool {
     const SOUND: [&str; 8] = ["mp4a", "ac-3", "ec-3", "opus", "flac", "vorb", "mp3", "alac"];
     let only_sound = |codecs: &String| {

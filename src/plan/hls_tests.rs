@@ -27,7 +27,7 @@ fn window(sequences: std::ops::Range<u64>) -> MediaPlaylist {
     MediaPlaylist { target_ms: 4000, segments: sequences.map(segment).collect(), ended: false }
 }
 
-/// The newest chunk ended `behind` milliseconds before `NOW`.
+/// The newest media segment ended `behind` milliseconds before `NOW`.
 fn dated(sequences: std::ops::Range<u64>, behind: i64) -> MediaPlaylist {
     let mut playlist = window(sequences);
     let mut at = NOW.minus(behind);

@@ -114,7 +114,7 @@ const WINDOW_BEFORE_MS: i64 = 75_000;
 const WINDOW_AFTER_MS: i64 = 45_000;
 /// With less than this in sight, more is wanted.
 const SIGHT_MS: i64 = 10_000;
-/// Containers without timestamps: each dump counts from zero.
+/// False for containers without timestamps, of which each recording counts from zero.
 fn has_timestamps(index: &MediaIndex) -> bool {
     !["mp3", "aac", "flac", "ac3", "eac3", "h264", "hevc", "mpegvideo", "m4v", "wav"].contains(&index.format.as_str())
 }
@@ -209,7 +209,7 @@ pub fn find(first: &MediaIndex, second: &MediaIndex) -> Seam {
 pub enum RecordingOrder {
     /// From one stream, one after the other, or beside each other while one handed over.
     InTurn,
-    /// The second from another stream, after the first. Its pictures may be another encoder's.
+    /// The second from another stream, after the first. Its video frames may be another encoder's.
     FromAnother,
     /// At the same time from two mirrors: where their packets cannot tell, the clock on the wall does, and
     /// nothing has to stand twice.
@@ -373,7 +373,7 @@ fn by_packets(
     }
 }
 
-/// After a gap, and at the start, pictures begin with a key picture; sound is kept.
+/// After a gap, and at the start, video frames begin with a keyframe; audio is kept.
 #[must_use]
 pub fn begin_after_gap(track: &Track) -> CutStart {
     if track.kind == TrackKind::Video { CutStart::Keyframe(i64::MIN) } else { CutStart::Start }

@@ -1,9 +1,9 @@
-//! Recordings of one stream, packet after packet, as one stream that only goes on: for watching what cannot be joined by
-//! bytes while it is recorded.
+//! Recordings of one stream, packet after packet, as one stream that only goes on: for watching what cannot be joined
+//! by bytes while it is recorded.
 //!
 //! Unlike [`super::seam`] it cannot look at the end of what it joins, since that is being written. A connection that
-//! reaches back brings packets that were given already: these are known by their time and hash and left out. After a gap,
-//! or where an encoder began anew, it goes on at a key picture, right after what was given last.
+//! reaches back brings packets that were given already: these are known by their time and hash and left out. After a
+//! gap, or where an encoder began anew, it goes on at a keyframe, right after what was given last.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -27,7 +27,7 @@ enum Mode {
     Fresh,
     /// Packets that were given already.
     Again,
-    /// Whatever comes before a key picture cannot be shown.
+    /// Whatever comes before a keyframe cannot be shown.
     Key,
     /// All of it, but nothing before this time of the segment's clock.
     Flow { from_ms: i64 },
@@ -59,7 +59,7 @@ impl Splice {
         self.mode = if self.last_ms.is_some() { Mode::Fresh } else { Mode::Key };
     }
 
-    /// Packets are left out: what follows begins anew at a key picture.
+    /// Packets are left out: what follows begins anew at a keyframe.
     pub fn skip(&mut self) {
         self.mode = Mode::Key;
     }
@@ -127,7 +127,7 @@ impl Splice {
 mod tests {
     use super::*;
 
-    /// Pictures 40 ms apart, a key each second, and sound 20 ms apart, 100 ms behind.
+    /// Video frames 40 ms apart, a key each second, and audio 20 ms apart, 100 ms behind.
     fn media(from_ms: i64, to_ms: i64, encoder: u64) -> Vec<Packet> {
         let mut out = Vec::new();
         for at in (from_ms..to_ms).step_by(20) {
@@ -141,7 +141,7 @@ mod tests {
         out
     }
 
-    /// Times at which pictures and sounds are shown.
+    /// Times at which video frames and sounds are shown.
     fn shown(segments: &[Vec<Packet>]) -> [Vec<i64>; 2] {
         let (mut splice, mut out) = (Splice::default(), [Vec::new(), Vec::new()]);
         for segment in segments {

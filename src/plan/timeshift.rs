@@ -5,18 +5,18 @@ use crate::domain::ids::SegmentId;
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::time::{Ms, SECOND};
 
-/// A chunk is at least so long, where the key pictures allow it. Milliseconds.
+/// A chunk is at least so long, where the keyframes allow it. Milliseconds.
 pub const ENTRY_MS: i64 = 4 * SECOND;
 
 /// After a connection's end the next one is waited for so long before what is left of the first is shown:
-/// if it brings the same pictures again, they are taken from there.
+/// if it brings the same video frames again, they are taken from there.
 pub const CONTINUATION_WAIT_MS: i64 = 20 * SECOND;
 
 /// Media that begins no more than this after what was shown is its continuation, in one clock.
 const SAME_CLOCK_MS: i64 = 5 * SECOND;
 
 /// Where two clocks differ from the wall's by more than this, they are two: no burst reaches back so far that it brings
-/// the same picture again.
+/// the same video frame again.
 const OTHER_CLOCK_MS: i64 = 120 * SECOND;
 
 /// A place in a segment where a chunk may begin.
@@ -24,13 +24,13 @@ const OTHER_CLOCK_MS: i64 = 120 * SECOND;
 pub struct SyncPoint {
     /// Offset of the first byte of the keyframe's packet.
     pub byte: u64,
-    /// Presentation time in the segment's clock, in microseconds: milliseconds would not tell pictures apart.
+    /// Presentation time in the segment's clock, in microseconds: milliseconds would not tell video frames apart.
     pub media_us: i64,
     /// Wall time, decided once: it does not change when more is known of the segment.
     pub wall: Ms,
     /// The clock was set before it, and this is where the media ended by the clock before, in microseconds.
     pub jump: Option<i64>,
-    /// Hash of its picture.
+    /// Hash of its video frame.
     pub hash: u64,
 }
 
@@ -112,7 +112,7 @@ pub fn playlist_entries(
             match what_follows(timeline, &rest, closed, &timelines[nth + 1..]) {
                 Continuation::BringsIt => {}
                 Continuation::DoesNot => {
-                    listed.push(CompleteEntry { start: rest, to: timeline.bytes, end_us: timeline.end_us })
+                    listed.push(CompleteEntry { start: rest, to: timeline.bytes, end_us: timeline.end_us });
                 }
                 Continuation::None if over || now.since(closed) > CONTINUATION_WAIT_MS => {
                     listed.push(CompleteEntry { start: rest, to: timeline.bytes, end_us: timeline.end_us });
@@ -184,7 +184,7 @@ struct ListEnd {
 enum Continuation {
     /// One of them has all of it too, and goes on.
     BringsIt,
-    /// The one that goes on has other pictures there.
+    /// The one that goes on has other video frames there.
     DoesNot,
     /// One of them has not come so far.
     Unknown,

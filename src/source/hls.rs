@@ -1,6 +1,6 @@
 //! HLS inside the program: nothing to install, and it goes on where the last connection stopped.
 //!
-//! A playlist is the server's memory: the last chunks, by number. What was read whole is remembered per
+//! A playlist is the server's memory: the last media segments, by number. What was read whole is remembered per
 //! hall and stream, so that a new connection begins right there (`plan::hls`), and what a server fails to give is
 //! asked for again as long as its window holds it. So an outage that is shorter than the window costs
 //! nothing.
@@ -69,7 +69,7 @@ impl Hls {
         Ok(self.clients.get_or_init(|| clients).clone())
     }
 
-    /// `look`: from the newest chunk on, whatever was taken before.
+    /// `look`: from the newest media segment on, whatever was taken before.
     fn start(&self, ask: OpenRequest, resume: StreamResume, look: bool) -> Result<Running, SourceEnd> {
         let http = Requests::new(self.clients()?, &ask.url);
         let (out, items) = mpsc::channel(QUEUE_ITEMS);
@@ -81,7 +81,7 @@ impl Hls {
             PlaylistClient::new(ask, http, out, self.log.clone(), self.ffmpeg.clone(), resume.clone(), variant);
         life.look = look;
         tokio::spawn(run(life, stop.clone(), kill.clone(), resume, tell));
-        // Its chunks are handed over as they come; it has nothing to say ahead of its bytes.
+        // Its media segments are handed over as they come; it has nothing to say ahead of its bytes.
         let over = CancellationToken::new();
         Ok(Running { bytes: Box::pin(bytes), stop, kill, ended, over, process: None })
     }
@@ -100,7 +100,7 @@ impl Source for Hls {
         true
     }
 
-    /// For a look at the stream: from its newest chunk on, and nothing is remembered.
+    /// For a look at the stream: from its newest media segment on, and nothing is remembered.
     fn open(&self, url: &StreamUrl, label: &str) -> Result<Running, SourceEnd> {
         let (url, label, hints) = (url.clone(), label.to_owned(), Hints::default());
         let ask = OpenRequest {

@@ -388,7 +388,7 @@ impl<'a> Facts<'a> {
             disk_full = disk_full.union(&Interval::new(open.at.end, self.now).into());
         }
         // Only a talk that has, or had, a file has any that presents something.
-        let file = if self.files.contains_key(&talk.id) { file_presence(self.db, talk.id)? } else { None };
+        let file = if self.files.contains_key(&talk.id) { file_presence(self.db, &talk)? } else { None };
         let alive = if begun { self.presence.alive(event.id, window) } else { IntervalSet::new() };
         let (bridges, skipped) = (history.bridges(&segments), self.presence.skipped(window));
         let forbidden = history.forbidden(talk.slot);
@@ -443,18 +443,24 @@ fn why_left_out(note: &str) -> GapCause {
 }
 
 /// What the file of a talk presents; `None` where there is none, or where nobody looked.
-fn file_presence(db: &Db, talk: TalkId) -> Result<Option<FilePresence>> {
-    let Some(assembly) = assemblies::newest_or_pruned(db, talk)? else { return Ok(None) };
+fn file_presence(db: &Db, talk: &Talk) -> Result<Option<FilePresence>> {
+    let Some(assembly) = assemblies::newest_or_pruned(db, talk.id)? else { return Ok(None) };
     let presented = assemblies::presented(db, assembly)?;
     if presented.is_empty() {
         return Ok(None);
     }
     let parts = assemblies::parts(db, assembly)?;
+    // The file of a talk that was moved stays, and shows what another hall had.
+    for part in parts.iter().filter(|part| part.place.is_some()) {
+        if crate::catalog::segments::segment(db, part.segment)?.is_some_and(|segment| segment.hall != talk.hall) {
+            return Ok(None);
+        }
+    }
     let left_out = parts.iter().filter(|part| part.place.is_none() && !part.redundant);
     let left_out = left_out.map(|part| (part.segment, why_left_out(&part.note))).collect();
     Ok(Some(FilePresence {
         presence: presence(&presented),
-        is_settled: assembly_queue::stamp(db, talk)?.is_none(),
+        is_settled: assembly_queue::stamp(db, talk.id)?.is_none(),
         left_out,
     }))
 }

@@ -17,7 +17,7 @@ use crate::media::CancellationToken;
 use crate::media::demux::Demux;
 use crate::plan::anchor::{BACKLOG_LIMIT_MS, DECIDE_MS, PacketSteps, first_packet};
 
-/// A beginning may be so much earlier than asked for, milliseconds: it is a key picture's.
+/// A beginning may be so much earlier than asked for, milliseconds: it is a keyframe's.
 const KEYFRAME_SLACK_MS: i64 = 3 * SECOND;
 
 /// When media was made is known no better, while its segment is not looked into: a server sends the last seconds at once.
@@ -44,10 +44,10 @@ impl PtsClock {
     }
 }
 
-/// Wall time of a segment's first packet. What a server held when we came is older than its bytes say: some seconds, a
-/// minute before a window, and after a restart of the recorder all that it has of the talk. While the segment is not looked
-/// into, its first bytes are: so much media that came by then was begun so long before. Waits until that can be said.
-/// `exact`: also for a server that takes long to send what it holds.
+/// Estimates when the first packet of a segment was broadcast. Servers send a backlog on connect (seconds, or a whole talk
+/// after a restart of the recorder), so arrival time is too late by the backlog's length. That length is measured as the
+/// media duration received by `BURST_DECISION_MS`. Blocks until the estimate is possible. `exact`: waits longer, for a
+/// server that sends its backlog slowly.
 ///
 /// # Errors
 /// When the catalog cannot be read, or ffmpeg cannot be started.

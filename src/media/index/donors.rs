@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use crate::media::mpegts::{ParameterSets, lacks_keyframe};
 use crate::media::{CancellationToken, MediaError, Result};
 
-/// Looked at of the file that borrows: its tables and its first picture are there.
+/// Looked at of the file that borrows: its tables and its first video frame are there.
 const HEAD_BYTES: u64 = 4 << 20;
 
-/// Looked at of the end of a file that may lend: key pictures are some seconds apart.
+/// Looked at of the end of a file that may lend: keyframes are some seconds apart.
 const TAIL_BYTES: u64 = 16 << 20;
 
-/// What to read a file of MPEG-TS behind so that its pictures are known, from the first of `donors` that has it. Empty
-/// where none has, or the file has no pictures. A lender that cannot be read has none.
+/// What to read a file of MPEG-TS behind so that its video frames are known, from the first of `donors` that has it.
+/// Empty where none has, or the file has no video frames. A lender that cannot be read has none.
 ///
 /// # Errors
 /// When the file itself cannot be read, or when cancelled.

@@ -54,7 +54,7 @@ impl WindowBuilder {
 
     fn take(&mut self, packet: Packet, ordinal: u64) {
         let track = packet.track as usize - 1;
-        // A picture may be shown after one that is decoded later: the first that is late ends it.
+        // A video frame may be shown after one that is decoded later: the first that is late ends it.
         let past = self.past[track] || packet.pts_ms >= self.window.to_ms;
         self.past[track] = past;
         if !past && !self.begun[track] && packet.pts_ms < self.window.from_ms {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use crate::domain::media::TrackKind;
 
-    /// Sound at these times, pictures each 100 ms for 10 s, and a window from 4 to 6 s.
+    /// Audio at these times, video frames each 100 ms for 10 s, and a window from 4 to 6 s.
     fn gather(sound: &[i64]) -> PacketWindow {
         let packet = |track, pts_ms| Packet { track, pts_ms, duration_ms: 10, key: true, size: 1, hash: 0 };
         let mut packets: Vec<Packet> = (0..100).map(|n| packet(1, n * 100)).collect();

@@ -8,7 +8,7 @@ use crate::domain::media::{Track, TrackKind};
 use crate::media::mpegts::complete_tail;
 use crate::media::{MediaError, Result};
 
-/// So many bytes are looked at: more than any two pictures have.
+/// So many bytes are looked at: more than any two video frames have.
 const TAIL_BYTES: u64 = 4 << 20;
 
 /// Marks the tracks of an MPEG-TS file of so many bytes. Of several tracks of a kind it is not known which stream

@@ -89,7 +89,7 @@ fn resets_cut_the_file_into_parts_that_rise() {
             place(1, 9_000, 10),
             place(0, 10_000, 20),
             place(1, 9_900, 30),
-            // The sound shows it first.
+            // The audio shows it first.
             place(1, 50, 40),
             place(0, 100, 50),
             place(0, 1_000, 60),
@@ -109,7 +109,7 @@ fn resets_cut_the_file_into_parts_that_rise() {
 fn edges_hold_the_first_and_last_minute_without_holes_in_a_track() {
     let mut edges = EdgePackets::default();
     for n in 0..6000_i64 {
-        // Pictures out of order, as with B frames.
+        // Video frames out of order, as with B frames.
         let pts_ms = 40 * (n + [2, 0, -1, -1][(n % 4) as usize]);
         edges.take(Packet { track: 1, pts_ms, duration_ms: 0, key: n % 50 == 0, size: n as u32, hash: n as u64 });
     }

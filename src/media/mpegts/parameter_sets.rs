@@ -1,22 +1,22 @@
 //! Parameter sets of one file for another of the same stream.
 //!
-//! Sizes and formats of pictures come with key pictures only. A file that has none (a server that cuts each connection
-//! after half a second) has pictures of which nobody can make packets. Read behind the beginning of the last key
-//! picture before it, it is whole. Layout: ISO/IEC 13818-1, 2.4.3.6, and the codecs' own.
+//! Sizes and formats of video frames come with keyframes only. A file that has none (a server that cuts each connection
+//! after half a second) has video frames of which nobody can make packets. Read behind the beginning of the last key
+//! video frame before it, it is whole. Layout: ISO/IEC 13818-1, 2.4.3.6, and the codecs' own.
 
 use super::{PACKET, PacketHeader, PacketSync, TICKS, TsStream, WRAP, map_pid, pts, streams};
 
-/// What is lent is shown so long before the first picture of the file that borrows, ticks, so that the two can be
+/// What is lent is shown so long before the first video frame of the file that borrows, ticks, so that the two can be
 /// told apart.
 pub const BEFORE_TICKS: i64 = TICKS;
 
-/// Parameter sets come first in a picture; where there are none in so many of its packets, there are none.
+/// Parameter sets come first in a video frame; where there are none in so many of its packets, there are none.
 const MOST_PACKETS: usize = 16;
 
-/// Padding: what follows of the stream is of no picture until the next one begins.
+/// Padding: what follows of the stream is of no video frame until the next one begins.
 const PADDING: u8 = 0xbe;
 
-/// The beginning of a key picture, with the tables that say what it is.
+/// The beginning of a keyframe, with the tables that say what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParameterSets {
     pat: Vec<u8>,
@@ -28,13 +28,13 @@ pub struct ParameterSets {
 }
 
 impl ParameterSets {
-    /// Those of the last key picture in these bytes of a file; `None` where there are no pictures, or no key one with
+    /// Those of the last keyframe in these bytes of a file; `None` where there are no video frames, or no keyframe with
     /// its sets.
     #[must_use]
     pub fn last(bytes: &[u8]) -> Option<Self> {
         let mut seen = TableScan::default();
         let mut found = None;
-        // Of the picture that is looked at: what begins it, and whether its sets and a slice were there.
+        // Of the video frame that is looked at: what begins it, and whether its sets and a slice were there.
         let mut gathered: Vec<Vec<u8>> = Vec::new();
         let mut sliced = false;
         seen.read(bytes, |seen, head, packet| {
@@ -63,8 +63,8 @@ impl ParameterSets {
         found
     }
 
-    /// Bytes to read a file behind that begins with `bytes`: then it begins with a picture that is none of its own,
-    /// [`BEFORE_TICKS`] before its first one. `None` where it has no pictures of this stream, or is of another one.
+    /// Bytes to read a file behind that begins with `bytes`: then it begins with a video frame that is none of its own,
+    /// [`BEFORE_TICKS`] before its first one. `None` where it has no video frames of this stream, or is of another one.
     #[must_use]
     pub fn prefix_for(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let (mut seen, mut first) = (TableScan::default(), None);
@@ -86,7 +86,7 @@ impl ParameterSets {
             }
             out.extend_from_slice(&packet);
         }
-        // What the file begins with of a torn picture shall not be taken for the rest of this one.
+        // What the file begins with of a torn video frame shall not be taken for the rest of this one.
         let [high, low] = self.lead.pid.to_be_bytes();
         out.extend_from_slice(&[0x47, 0x40 | high, low, 0x10, 0, 0, 1, PADDING, 0, 0]);
         out.resize(out.len().next_multiple_of(PACKET), 0xff);
@@ -94,7 +94,7 @@ impl ParameterSets {
     }
 }
 
-/// True where these bytes are surely of a programme without pictures, so that nothing can be lent.
+/// True where these bytes are surely of a programme without video frames, so that nothing can be lent.
 #[must_use]
 pub fn lacks_keyframe(bytes: &[u8]) -> bool {
     let mut seen = TableScan::default();
@@ -112,7 +112,7 @@ struct TableScan {
 }
 
 impl TableScan {
-    /// The stream of pictures.
+    /// The stream of video frames.
     fn lead(&self) -> Option<TsStream> {
         self.streams.iter().copied().find(|s| s.is_video())
     }
@@ -139,7 +139,7 @@ impl TableScan {
     }
 }
 
-/// Whether the packets of a picture hold its parameter sets and the begin of a slice.
+/// Whether the packets of a video frame hold its parameter sets and the begin of a slice.
 fn contents(kind: u8, packets: &[Vec<u8>]) -> (bool, bool) {
     let mut bytes = Vec::new();
     for packet in packets {
@@ -152,7 +152,7 @@ fn contents(kind: u8, packets: &[Vec<u8>]) -> (bool, bool) {
             0x1b => (start[3] & 0x1f == 7, matches!(start[3] & 0x1f, 1 | 2 | 5)),
             0x24 => (start[3] >> 1 & 0x3f == 33, start[3] >> 1 & 0x3f < 32),
             0x01 | 0x02 => (start[3] == 0xb3, matches!(start[3], 0x01..=0xaf)),
-            // MPEG-4 part 2: a video object layer, and a picture of it.
+            // MPEG-4 part 2: a video object layer, and a video frame of it.
             0x10 => (matches!(start[3], 0x20..=0x2f), start[3] == 0xb6),
             _ => (false, false),
         };
@@ -252,11 +252,11 @@ mod tests {
     fn what_has_no_parameter_sets_lends_none() {
         for (kind, units) in [
             (0x1b, &[&OTHER[..], &OTHER][..]),
-            // Without a slice they are not known to be a picture's.
+            // Without a slice they are not known to be a video frame's.
             (0x1b, &[&KEY[..8], &OTHER]),
-            // Sound.
+            // Audio.
             (0x0f, &[&KEY, &KEY]),
-            // Torn: more of the picture may have been to come.
+            // Torn: more of the video frame may have been to come.
             (0x1b, &[&KEY]),
         ] {
             assert_eq!(ParameterSets::last(&file(kind, units)), None, "{kind} {units:?}");

@@ -1,6 +1,6 @@
-//! Whether a file ends with a whole picture, or in the middle of one.
+//! Whether a file ends with a whole video frame, or in the middle of one.
 //!
-//! A picture may have any length, and says none. But the packet after it begins something new, so its own last
+//! A video frame may have any length, and says none. But the packet after it begins something new, so its own last
 //! packet is filled up with stuffing, unless it happens to fit (once in 184 times). Layout: ISO/IEC 13818-1,
 //! 2.4.3.4 and 2.4.3.6.
 
@@ -9,9 +9,9 @@ use super::{PACKET, PacketHeader};
 /// Which of its streams a file surely ends whole. Of several streams of one kind nothing is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CompleteTail {
-    /// The last picture is whole.
+    /// The last video frame is whole.
     pub pictures: bool,
-    /// The last stretch of sound is whole.
+    /// The last stretch of audio is whole.
     pub sound: bool,
 }
 
@@ -19,7 +19,7 @@ pub struct CompleteTail {
 #[derive(Clone, Copy)]
 struct Last {
     pid: u16,
-    /// Of its head: 0xe0 to 0xef are pictures.
+    /// Of its head: 0xe0 to 0xef are video frames.
     stream_id: u8,
     /// How long it is to be; `None` where it does not say.
     length: Option<usize>,
@@ -151,7 +151,7 @@ mod tests {
         assert!(!pictures(&[&starts, &clocked]));
         clocked[4] = 8;
         assert!(pictures(&[&starts, &clocked]));
-        // Two streams of pictures: which one is the track is not known.
+        // Two streams of video frames: which one is the track is not known.
         assert!(!pictures(&[&starts, &ends(9), &packet(300, true, &begin(0xe1, 0, 20))]));
     }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Ten seconds from ffmpeg: a key picture each second, with sound.
+/// Ten seconds from ffmpeg: a keyframe each second, with audio.
 fn real(arguments: &[&str]) -> Vec<u8> {
     let picture = ["-f", "lavfi", "-i", "testsrc=s=160x90:r=25:d=10", "-f", "lavfi", "-i", "sine=d=10"];
     let output = Command::new("ffmpeg")

@@ -86,7 +86,7 @@ fn webm_is_cut_into_pieces_that_play_by_themselves() {
                     .concat();
             let (first, last) = decoded(&piece);
             let (first, last, at, end) = (first * 1000.0, last * 1000.0, cut.ticks as f64 / 90.0, end as f64 / 90.0);
-            // Of sound the first block only leads in.
+            // Of audio the first block only leads in.
             let leads_in = if format.has_video() { 2.0 } else { 40.0 };
             assert!((first - at).abs() < leads_in, "{format:?}: begins at {first}, not {at}");
             assert!((last - end).abs() < 60.0, "{format:?}: ends at {last}, not {end}");
@@ -104,16 +104,16 @@ fn media_ends_where_its_last_picture_ends_whatever_its_clock_shows() {
         let cuts = webm.cuts().iter().map(|cut| (cut.ticks / 90, cut.jump.map(|end| end / 90))).collect::<Vec<_>>();
         (cuts, webm.end_ticks() / 90)
     };
-    // Nothing can be shown before the first key picture.
+    // Nothing can be shown before the first keyframe.
     assert_eq!(take(99_960, false).0, []);
     for at in (100_000..102_000).step_by(40) {
         take(at, at % 1000 == 0);
     }
     assert_eq!(take(102_000, true), (vec![(100_000, None), (101_000, None), (102_000, None)], 102_040));
-    // The clock is set back; pictures follow each other as before.
+    // The clock is set back; video frames follow each other as before.
     assert_eq!(take(5000, true).0.last(), Some(&(5000, Some(102_040))));
     assert_eq!(take(5040, false).1, 5080);
-    // And again, on a picture at which nothing can begin: what follows belongs to what was before until one comes.
+    // And again, on a video frame at which nothing can begin: what follows belongs to what was before until one comes.
     assert_eq!(take(900_000, false).1, 5080);
     assert_eq!(
         take(900_040, true),

@@ -196,7 +196,7 @@ impl ClipBuilder<'_> {
         let edge = self.window.start.0.saturating_sub(span.offset_ms);
         let from_edge = edge > span.media_start_ms;
         let keys = keys_in(unit.index, span);
-        // A cut falls on the last key picture at or before the edge.
+        // A cut falls on the last keyframe at or before the edge.
         let key = keys.iter().copied().rfind(|k| *k <= edge).filter(|_| from_edge);
         let tracks: Vec<_> = unit
             .tracks
@@ -329,7 +329,7 @@ impl ClipBuilder<'_> {
         let at = unit.index.spans.iter().rposition(|s| overlap && s.media_start_ms <= begin).unwrap_or_default();
         let span = unit.index.spans[at];
         let wall = Interval::new(last.wall().end, unit.wall().start);
-        // Pictures that go on without waiting for a key one follow those before: only sound is missing.
+        // Video frames that go on without waiting for a keyframe follow those before: only audio is missing.
         let is_video = |track: u32| unit.index.tracks.iter().any(|t| t.number == track && t.kind == TrackKind::Video);
         let pictures_go_on = tracks.iter().any(|t| t.from == CutStart::Start && is_video(t.track));
         let ends = self.ends();
@@ -378,7 +378,8 @@ impl ClipBuilder<'_> {
         }
     }
 
-    /// True where the pictures of a track have not begun again since the last gap: of what came then none was a key one.
+    /// True where the video frames of a track have not begun again since the last gap: of what came then none was a
+    /// keyframe.
     fn waits(&self, units: &[SourceSegment<'_>], out_track: u32) -> bool {
         let mut begun = self.clips.iter().rev().filter_map(|clip| {
             let t = clip.tracks.iter().find(|t| t.out_track == out_track && t.from != CutStart::Nothing)?;

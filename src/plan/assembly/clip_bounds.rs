@@ -33,7 +33,7 @@ pub(super) fn begin_ms(index: &MediaIndex, t: &TrackClip, span: MediaSpan) -> Op
     }
 }
 
-/// Where pictures begin that were to go on there, but have nothing to go on from.
+/// Where video frames begin that were to go on there, but have nothing to go on from.
 pub(super) fn from_key(index: &MediaIndex, track: u32, from: CutStart) -> CutStart {
     match from {
         CutStart::Start => CutStart::Keyframe(i64::MIN),

@@ -28,7 +28,7 @@ impl Taped {
     }
 
     /// Takes out what came between these times of its own clock: packets that follow each other in the file, as
-    /// pictures are decoded in another order than shown.
+    /// video frames are decoded in another order than shown.
     fn lose(&mut self, from: i64, to: i64) {
         let dump = &mut self.dump;
         let mut lost: HashSet<(u32, i64)> = HashSet::new();
@@ -171,7 +171,7 @@ fn all_of_it(taped: &mut [Taped], all: &[Packet], video: bool) -> std::result::R
         }
         let of_track = all.iter().filter(|p| p.track as usize == track + 1).count() as u64;
         let missing = of_track - got.len() as u64;
-        // Both ends are cut: 5 s each and up to a group of pictures.
+        // Both ends are cut: 5 s each and up to a group of video frames.
         if missing > 14 * if video && track == 0 { 25 } else { 43 } {
             return Err(format!("track {track}: {missing} packets are missing: {plan:#?}"));
         }
@@ -266,7 +266,7 @@ fn two_encoders_share_no_packets_and_are_changed_at_a_key_picture_by_the_clock()
     assert!(plan.seams.iter().all(|(_, _, s)| s.method == Method::Arrival), "{:#?}", plan.seams);
     assert!(plan.clips.iter().all(|p| p.before.is_none()));
     let out = carried_out(&plan, &taped);
-    // Pictures: each once, or, beside a key picture, none or two of one time: they are not the same pictures.
+    // Video frames: each once, or, beside a keyframe, none or two of one time: they are not the same video frames.
     let got = numbers(&out[0]);
     for w in got.windows(2) {
         assert!((w[0] + 1).abs_diff(w[1]) <= 3, "{} is followed by {}: {plan:#?}", w[0], w[1]);
@@ -387,7 +387,7 @@ fn of_holes_that_lie_over_each_other_in_part_only_what_both_lack_is_missing() {
             // A hole that both have and that is not filled, in sight of a seam.
             (vec![(55_771, 68_186), (101_899, 104_806)], vec![(100_900, 103_807), (128_081, 129_581)], 1_908),
         ] {
-            // After a gap pictures begin with a key one: up to 2 s later.
+            // After a gap video frames begin with a keyframe: up to 2 s later.
             only_lacks(&ours, &theirs, want, 4000, how).expect("no more than that");
         }
     }

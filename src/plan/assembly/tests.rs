@@ -65,7 +65,7 @@ proptest! {
         raw in prop::collection::vec((3_000_i64..30_000, prop_oneof![-8_000_i64..-300, Just(0), 4_000_i64..9_000], 0_i64..600), 1..6),
         start in 0_i64..40_000, length in 10_000_i64..120_000,
     ) {
-        // Raw audio has no pictures.
+        // Raw audio has no video frames.
         let video = video && !own_clock;
         let all = original(200, Content::Unique, video);
         let (mut dumps, mut islands, mut end) = (Vec::new(), Vec::<(usize, usize)>::new(), 10_000_i64);
@@ -98,13 +98,13 @@ proptest! {
         let out = carried_out(&plan, &dumps);
         let sound = usize::from(video);
         for (track, packets) in out.iter().enumerate() {
-            // Pictures are decoded in another order than shown: their numbers tell, sound's times too.
+            // Video frames are decoded in another order than shown: their numbers tell, audio's times too.
             prop_assert!(packets.windows(2).all(|w| w[0].0 < w[1].0), "doubled: {:#?}", plan);
             if track == sound {
                 prop_assert!(packets.windows(2).all(|w| w[0].1 < w[1].1), "times fall: {:#?}", plan);
             }
         }
-        // Sound: of each island all but the torn last one, between the window's edges.
+        // Audio: of each island all but the torn last one, between the window's edges.
         let numbers = |track: usize| -> Vec<u64> { out[track].iter().map(|(n, _)| *n).collect() };
         let got = numbers(sound);
         let mut want = Vec::new();
@@ -116,7 +116,7 @@ proptest! {
             }
             want.extend(ours);
         }
-        // The edges are as exact as anchors are late, and a key picture before.
+        // The edges are as exact as anchors are late, and a keyframe before.
         for (n, pts) in &want {
             let inside = *pts > start + 700 && *pts < start + length - 700;
             prop_assert!(!inside || got.binary_search(n).is_ok(), "sound {} at {} lost: {:#?}", n, pts, plan);
@@ -125,7 +125,7 @@ proptest! {
             let pts = want.iter().find(|(m, _)| m == n).map(|(_, pts)| *pts);
             prop_assert!(pts.is_some_and(|pts| pts > start - 2700 && pts < start + length + 700), "sound {} is too much", n);
         }
-        // Pictures: of each island from its first key picture on.
+        // Video frames: of each island from its first keyframe on.
         if video {
             let got = numbers(0);
             for (a, b) in &islands {
@@ -137,7 +137,7 @@ proptest! {
                     prop_assert!(!inside || got.binary_search(n).is_ok(), "picture {} lost: {:#?}", n, plan);
                 }
             }
-            // What comes out first, and first after each gap, is a key picture.
+            // What comes out first, and first after each gap, is a keyframe.
             for (k, n) in got.iter().enumerate() {
                 if k == 0 || got[k - 1] + 1 < *n {
                     prop_assert!(n % 48 == 0, "picture {} begins", n);
@@ -171,7 +171,7 @@ fn a_gap_is_closed_and_marked_with_its_cause() {
     assert!(titles[2].1.starts_with("gap: 12.") && titles[2].1.ends_with(" s missing (stalled)"), "{titles:?}");
     assert_eq!((titles[3].1, titles[4].1), ("Talk 1", "after the talk"), "the talk goes on behind the gap");
     assert!((1..3).contains(&(titles[3].0 - titles[2].0)), "{titles:?}");
-    // 110 s of window less 12 s of gap, and pictures begin a little before.
+    // 110 s of window less 12 s of gap, and video frames begin a little before.
     assert!((97_000..100_500).contains(&plan.duration_ms), "{}", plan.duration_ms);
     assert_eq!(plan.clips.len(), 2);
     assert_eq!(plan.tags[0].1, "Talk 1");
@@ -289,7 +289,7 @@ fn what_only_the_wall_clock_calls_the_same_is_never_called_redundant() {
 
 #[test]
 fn after_a_gap_pictures_wait_for_a_key_one_also_over_pieces_that_have_none() {
-    // Key pictures at 5760 and 7680 ms; the second and third piece have none.
+    // Keyframes at 5760 and 7680 ms; the second and third piece have none.
     let all = original(20, Content::Unique, true);
     for overlap_ms in [0, 150] {
         let cuts = [(0, 4000), (6000, 6500), (6500 - overlap_ms, 7000), (7000 - overlap_ms, 12_000)];
@@ -302,7 +302,7 @@ fn after_a_gap_pictures_wait_for_a_key_one_also_over_pieces_that_have_none() {
         let pictures: Vec<u64> = out[0].iter().map(|(n, _)| *n).filter(|n| *n > 120).collect();
         assert_eq!(pictures.first(), Some(&192), "{plan:#?}");
         assert!(pictures.windows(2).all(|w| w[0] + 1 == w[1]));
-        // Sound waits for nothing.
+        // Audio waits for nothing.
         let sound: Vec<u64> = out[1].iter().map(|(n, _)| *n).collect();
         assert_eq!(sound.windows(2).filter(|w| w[0] + 1 != w[1]).count(), 1, "{plan:#?}");
         assert_eq!(

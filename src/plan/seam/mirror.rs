@@ -4,12 +4,12 @@ use super::{Method, Seam, SeamCut, SeamKind, whole_packets};
 use crate::domain::media::{MediaIndex, Track, TrackKind};
 use crate::plan::cut::{CutEnd, CutStart};
 
-/// Two encoders' streams share no packets. Going over from one to the other falls on a key picture of the
+/// Two encoders' streams share no packets. Going over from one to the other falls on a keyframe of the
 /// second that is no older than this.
 const OLD_KEY_MS: i64 = 30_000;
 
 /// Two mirrors that share no packets, as of two encoders: the times of arrival say what lies beside what.
-/// Going over falls on the last key picture of the second before the first ends, so that nothing is missing.
+/// Going over falls on the last keyframe of the second before the first ends, so that nothing is missing.
 /// `None` where the second does not have that time.
 pub(super) fn beside(
     pairs: &[(&Track, &Track)],

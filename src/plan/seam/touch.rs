@@ -5,11 +5,11 @@ use super::{Method, Seam, SeamCut, SeamKind, TrackEdge, whole_packets};
 use crate::domain::media::{MediaIndex, Packet, Track, TrackKind};
 use crate::plan::cut::CutStart;
 
-/// How two segments of one clock meet whose packets follow each other without a hole. `None` where pictures
-/// are missing, or, without pictures, sound: then the clocks say how much.
+/// How two segments of one clock meet whose packets follow each other without a hole. `None` where video frames
+/// are missing, or, without video frames, audio: then the clocks say how much.
 ///
-/// Where the pictures follow each other and sound alone is missing, that is a gap, but the pictures go on
-/// without waiting for a key one.
+/// Where the video frames follow each other and audio alone is missing, that is a gap, but the video frames go on
+/// without waiting for a keyframe.
 pub(super) fn touching(
     pairs: &[(&Track, &Track)],
     edges: &[(TrackEdge, TrackEdge)],
@@ -32,7 +32,7 @@ pub(super) fn touching(
     let all_go_on = holes.iter().all(|(_, hole)| *hole == Some(0))
         && pairs.len() == first.tracks.len()
         && pairs.len() == second.tracks.len();
-    // What is not known of sound must not end in sound that stands twice.
+    // What is not known of audio must not end in audio that stands twice.
     let pictures_go_on = goes_on(TrackKind::Video) && holes.iter().all(|(_, hole)| hole.is_some());
     if !all_go_on && !pictures_go_on {
         return None;
@@ -60,8 +60,8 @@ fn hole(a: &TrackEdge, b: &TrackEdge, packet_ms: i64) -> Option<i64> {
     let times = || kept.iter().chain(&b.packets).map(|p| p.pts_ms);
     let last = kept.iter().map(|p| p.pts_ms).max()?;
     let first = b.packets.iter().map(|p| p.pts_ms).min().filter(|_| b.before == 0)?;
-    // A picture that is decoded later may be shown before the last one of the first segment, so the times are
-    // looked at as far around as pictures of this stream change their order.
+    // A video frame that is decoded later may be shown before the last one of the first segment, so the times are
+    // looked at as far around as video frames of this stream change their order.
     let reach = late_ms(kept).max(late_ms(&b.packets)) + 2 * packet_ms;
     let near = last.min(first) - reach..=last.max(first) + reach;
     let mut times: Vec<i64> = times().filter(|at| near.contains(at)).collect();
@@ -75,7 +75,7 @@ fn hole(a: &TrackEdge, b: &TrackEdge, packet_ms: i64) -> Option<i64> {
     Some(missing)
 }
 
-/// How long before a picture another one is shown that is decoded after it, at most; milliseconds.
+/// How long before a video frame another one is shown that is decoded after it, at most; milliseconds.
 fn late_ms(packets: &[Packet]) -> i64 {
     let (mut latest, mut most) = (i64::MIN, 0);
     for p in packets {

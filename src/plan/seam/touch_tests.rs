@@ -12,7 +12,7 @@ fn froms(seam: &Seam) -> Vec<CutStart> {
 
 #[test]
 fn wherever_a_stream_is_cut_the_next_packet_goes_on() {
-    // Pictures are decoded in another order than shown, and sound runs ahead of them.
+    // Video frames are decoded in another order than shown, and audio runs ahead of them.
     for video in [true, false] {
         let all = original(40, Content::Unique, video);
         for cut in 1000..1100 {
@@ -101,7 +101,7 @@ fn a_second_one_without_sound_lacks_something() {
 
 #[test]
 fn pictures_that_repeat_each_second_do_not_make_an_overlap_of_pieces_that_touch() {
-    // Black: the same 25 pictures again and again, each but once in a piece.
+    // Black: the same 25 video frames again and again, each but once in a piece.
     let mut all = original(40, Content::Unique, true);
     for (n, p) in all.iter_mut().filter(|p| p.track == 1).enumerate() {
         p.hash = n as u64 % 25;

@@ -8,7 +8,7 @@ fn wall(second: i64) -> Ms {
     Ms(BEGIN).plus(second * SECOND)
 }
 
-/// A segment with a key picture each second from `from` to `to`; the clock of its media is the wall's plus
+/// A segment with a keyframe each second from `from` to `to`; the clock of its media is the wall's plus
 /// `clock` seconds. Byte 1000 is its first second's.
 fn timeline(id: i64, from: i64, to: i64, closed: Option<i64>, clock: i64) -> SegmentTimeline {
     SegmentTimeline {
@@ -61,7 +61,7 @@ fn what_is_left_of_a_closed_one_waits_for_the_next() {
     // The next one has just been opened.
     let opened = SegmentTimeline { keys: vec![], ..timeline(2, 11, 11, None, 0) };
     assert_eq!(shown(&[closed.clone(), opened], within(0, 100), 12).len(), 2);
-    // It reaches back with a burst: the picture at 8 s is there again.
+    // It reaches back with a burst: the video frame at 8 s is there again.
     let burst = SegmentTimeline { opened: wall(11), ..timeline(2, 7, 20, None, 0) };
     assert_eq!(
         shown(&[closed.clone(), burst], within(0, 100), 20),
@@ -123,7 +123,7 @@ fn a_clock_that_is_set_breaks() {
     one.end_us += 900_000_000;
     let all = shown(std::slice::from_ref(&one), within(0, 100), 90);
     assert_eq!(all, [(1, 0, 4, false), (1, 4, 6, false), (1, 6, 10, true), (1, 10, 12, false)]);
-    // Also right after the first picture of a chunk, and back.
+    // Also right after the first video frame of a chunk, and back.
     one.keys[5].jump = Some(5_000_000);
     one.keys[5].media_us -= 4_000_000;
     one.keys[6].jump = Some(2_000_000);
@@ -174,7 +174,7 @@ fn of_two_that_grow_at_the_same_time_the_first_is_shown() {
 #[test]
 fn a_burst_is_waited_for_until_it_has_reached_the_rest() {
     let closed = timeline(1, 0, 10, Some(10), 0);
-    // What has come of it so far are pictures of the fifth second; it goes on to the eighth.
+    // What has come of it so far are video frames of the fifth second; it goes on to the eighth.
     let slow = |to: i64| SegmentTimeline { opened: wall(11), closed: None, ..timeline(2, 5, to, None, 0) };
     assert_eq!(shown(&[closed.clone(), slow(7)], within(0, 100), 12).len(), 2);
     assert_eq!(shown(&[closed.clone(), slow(13)], within(0, 100), 13)[2..], [(2, 8, 12, true)]);

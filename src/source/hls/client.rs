@@ -1,4 +1,4 @@
-//! Requests of an HLS stream: playlists and keys whole, chunks as they come.
+//! Requests of an HLS stream: playlists and keys whole, media segments as they come.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,13 +19,13 @@ use crate::domain::text::{one_line, shortened};
 use crate::source::http::Setup;
 use crate::source::{SourceEnd, net};
 
-/// A playlist of more bytes is none: 1 MiB is three days in chunks of 6 s.
+/// A playlist of more bytes is none: 1 MiB is three days in media segments of 6 s.
 const MAX_PLAYLIST: usize = 1 << 20;
 /// A key has 16 bytes.
 const MAX_KEY: usize = 1 << 10;
 /// The start of an MP4 has some hundred bytes, or some ten thousand with thumbnails.
 const MAX_MAP: usize = 4 << 20;
-/// A chunk of more bytes is none: 256 MiB is 10 s of 200 Mbit/s.
+/// A media segment of more bytes is none: 256 MiB is 10 s of 200 Mbit/s.
 pub const MAX_SEGMENT_BYTES: u64 = 256 << 20;
 /// Time to connect, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -190,7 +190,7 @@ impl Requests {
         Ok(self.small(url, range, MAX_MAP).await?.0)
     }
 
-    /// A chunk from byte `done` on.
+    /// A media segment from byte `done` on.
     ///
     /// # Errors
     /// When the server does not give it.

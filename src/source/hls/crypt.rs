@@ -1,4 +1,4 @@
-//! AES-128 of chunks, taken off while they come.
+//! AES-128 of media segments, taken off while they come.
 
 use aes::Aes128;
 use aes::cipher::{BlockModeDecrypt as _, KeyIvInit as _};
@@ -7,7 +7,7 @@ use cbc::Decryptor;
 /// Bytes of a block.
 const BLOCK: usize = 16;
 
-/// Decrypts one chunk, piece by piece. The last block waits until it is known whether it is the last one:
+/// Decrypts one media segment, piece by piece. The last block waits until it is known whether it is the last one:
 /// it ends in padding.
 pub struct Cipher {
     decryptor: Decryptor<Aes128>,
@@ -27,13 +27,13 @@ impl Cipher {
         Self { decryptor: Decryptor::new(&key.into(), &iv.into()), waiting: Vec::new() }
     }
 
-    /// The vector of a chunk that names none: its number.
+    /// The vector of a media segment that names none: its number.
     #[must_use]
     pub fn iv_of(sequence: u64) -> [u8; BLOCK] {
         u128::from(sequence).to_be_bytes()
     }
 
-    /// Takes more of the chunk, gives what can be read of it.
+    /// Takes more of the media segment, gives what can be read of it.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.waiting.extend_from_slice(bytes);
         let whole = self.waiting.len().saturating_sub(1) / BLOCK * BLOCK;
@@ -47,7 +47,7 @@ impl Cipher {
         out
     }
 
-    /// The end of the chunk: its last block without the padding. `None` where the length or the padding is
+    /// The end of the media segment: its last block without the padding. `None` where the length or the padding is
     /// wrong, as after a wrong key.
     pub fn finish(mut self) -> Option<Vec<u8>> {
         let mut block = <[u8; BLOCK]>::try_from(self.waiting.as_slice()).ok()?;

@@ -19,9 +19,9 @@ use crate::source::Hints;
 /// One thing on the way.
 #[derive(Debug)]
 pub enum Item {
-    /// Bytes of a chunk or a map.
+    /// Bytes of a media segment or a map.
     Bytes(Bytes),
-    /// All of a segment's bytes are before this: what was passed with it, and when its last picture was made, where that
+    /// All of a segment's bytes are before this: what was passed with it, and when its last video was made, where that
     /// is known.
     Whole(Box<SegmentHistory>, Option<Ms>),
 }
@@ -69,7 +69,7 @@ impl Feed {
 
     fn whole(&mut self, history: SegmentHistory, end_date_time: Option<Ms>) {
         if self.muxed.is_some() {
-            // Of what is on its way now nobody knows how many bytes it will be. Before the next chunk is read,
+            // Of what is on its way now nobody knows how many bytes it will be. Before the next media segment is read,
             // nothing later can have been given, and mostly all of it was.
             self.due = end_date_time.or(self.due);
         } else if let Some(at) = end_date_time {

@@ -13,7 +13,7 @@ use crate::domain::hls::{
 };
 use crate::domain::time::Ms;
 
-/// No chunk lasts longer: what is written there is a slip. Milliseconds.
+/// No media segment lasts longer: what is written there is a slip. Milliseconds.
 const MAX_DURATION_MS: f64 = 3_600_000.0;
 
 /// Reads a playlist that was found at `base`. `None`: it is none.
@@ -77,7 +77,7 @@ struct Reader<'a> {
     sequence: u64,
     /// Of the next address in a master playlist.
     variant: Option<Variant>,
-    /// Of the next chunk.
+    /// Of the next media segment.
     duration_ms: Option<i64>,
     range: Option<(u64, Option<u64>)>,
     program_date_time: Option<Ms>,
@@ -85,7 +85,7 @@ struct Reader<'a> {
     dated_here: bool,
     discontinuity: bool,
     gap: bool,
-    /// Of all chunks that follow.
+    /// Of all media segments that follow.
     map: Option<InitSection>,
     key: Option<Key>,
     /// Where the last range of bytes ended, and of which resource.
@@ -186,7 +186,7 @@ impl<'a> Reader<'a> {
         let url = tag.uri().and_then(|uri| self.resolve(uri));
         match (usable, url) {
             (true, Some(url)) => self.key = Some(Key::Aes128 { url, iv: tag.iv().and_then(iv) }),
-            // The same chunks may be offered under several systems: one that is understood is kept.
+            // The same media segments may be offered under several systems: one that is understood is kept.
             _ if matches!(self.key, Some(Key::Aes128 { .. })) && tag.keyformat() != "identity" => {}
             _ => self.key = Some(Key::Other(method.as_cow().chars().take(40).collect())),
         }
@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
             "#EXTINF" => {
                 self.is_media = true;
                 let seconds = value.split(',').next().and_then(|n| n.trim().parse::<f64>().ok());
-                // An unreadable length must not cost the chunk.
+                // An unreadable length must not cost the media segment.
                 self.duration_ms = Some(seconds.and_then(milliseconds).unwrap_or(self.playlist.target_ms));
             }
             "#EXT-X-TARGETDURATION" => {

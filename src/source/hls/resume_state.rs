@@ -19,16 +19,16 @@ const RESUME_WINDOW: Duration = Duration::from_secs(60);
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 const MAX_DOUBLINGS: u32 = 6;
 
-/// The last chunk that a tape has read whole, and of which rendition. Clones are the same memory.
+/// The last media segment that a tape has read whole, and of which rendition. Clones are the same memory.
 #[derive(Clone, Debug, Default)]
 pub struct ResumeState(Arc<Mutex<SavedState>>);
 
-/// Of a stream whose sound stands apart two are kept: each playlist has numbers of its own.
+/// Of a stream whose audio stands apart two are kept: each playlist has numbers of its own.
 #[derive(Clone, Debug, Default)]
 pub struct StreamResume {
-    /// Of its picture, or of all of it.
+    /// Of its video, or of all of it.
     pub video: ResumeState,
-    /// Of its sound.
+    /// Of its audio.
     pub audio: ResumeState,
 }
 
@@ -69,7 +69,7 @@ pub struct AbandonedRendition {
 }
 
 impl AbandonedRendition {
-    /// Whether a chunk, if it can be had, is a reason to try again.
+    /// Whether a media segment, if it can be had, is a reason to try again.
     #[must_use]
     pub fn ends_with(&self, segment: &MediaSegment) -> bool {
         let wait = RETRY_DELAY * (1 << self.times.saturating_sub(1).min(MAX_DOUBLINGS));

@@ -1,4 +1,4 @@
-//! One connection: reads the playlist again and again and hands on each chunk once.
+//! One connection: reads the playlist again and again and hands on each media segment once.
 
 mod demuxed_audio;
 mod segment_fetch;
@@ -27,7 +27,7 @@ use crate::source::ffmpeg::FfmpegSource;
 use crate::source::log::LineLog;
 use crate::source::{OpenRequest, SourceEnd};
 
-/// A chunk that failed so often is left out, if a later one can be had.
+/// A media segment that failed so often is left out, if a later one can be had.
 const MAX_ATTEMPTS: u32 = 4;
 
 /// A segment that failed at least twice is skipped after this time, if a later one is available. It covers servers that
@@ -35,7 +35,7 @@ const MAX_ATTEMPTS: u32 = 4;
 /// connection, since a new connection starts counting again.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// So much time a later chunk has for its first byte, to show that it is not the server.
+/// So much time a later media segment has for its first byte, to show that it is not the server.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// While the server fails it is asked at least this often.
@@ -44,7 +44,7 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 /// Shortest delay between two requests while the server fails.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 
-/// So many of its first bytes say whether a chunk is packed audio.
+/// So many of its first bytes say whether a media segment is packed audio.
 const SNIFF_BYTES: usize = 3;
 
 /// What was held is handed on in pieces of at least so many bytes: about what the network brings at once.
@@ -55,7 +55,7 @@ const HANDOFF_BYTES: usize = 64 << 10;
 enum StreamPart {
     /// All of it: there is one playlist.
     All,
-    /// The picture, whose sound has another playlist.
+    /// The video, whose audio has another playlist.
     Video,
     /// The audio rendition (EXT-X-MEDIA) of a stream whose variants contain video only.
     Audio,
@@ -64,7 +64,7 @@ enum StreamPart {
 /// One connection.
 pub struct PlaylistClient {
     ask: OpenRequest,
-    /// A mere look at the stream: from its newest chunk on.
+    /// A mere look at the stream: from its newest media segment on.
     pub look: bool,
     http: Requests,
     out: mpsc::Sender<Item>,
@@ -72,11 +72,11 @@ pub struct PlaylistClient {
     ffmpeg: FfmpegSource,
     resume: StreamResume,
     part_of_stream: StreamPart,
-    /// The sound that it does without, and when it was asked for.
+    /// The audio that it does without, and when it was asked for.
     without: Option<(Url, Instant)>,
     /// It has seen the end of its playlist: what it takes from now on is new.
     at_end: Arc<AtomicBool>,
-    /// Its chunks have no clock but that of their first line, so that none of a file may be missing.
+    /// Its media segments have no clock but that of their first line, so that none of a file may be missing.
     packed: bool,
     /// It goes on with the rendition that was recorded a moment ago.
     goes_on: bool,
@@ -86,7 +86,7 @@ pub struct PlaylistClient {
     began: Instant,
     /// The last key that was fetched.
     key: Option<(Url, [u8; 16])>,
-    /// The chunk before, of this connection, and so of its file.
+    /// The media segment before, of this connection, and so of its file.
     before: Option<MediaSegment>,
     /// The start of an MP4 that the file has.
     map: Option<InitSection>,
@@ -98,11 +98,11 @@ pub struct PlaylistClient {
     history: SegmentHistory,
     /// Something was left out since the last one that was taken.
     has_hole: bool,
-    /// The last news: a byte, or a chunk that came to be known.
+    /// The last news: a byte, or a media segment that came to be known.
     last_byte: Instant,
 }
 
-/// How much of a chunk was handed on.
+/// How much of a media segment was handed on.
 struct SegmentProgress {
     of: SegmentRef,
     received: u64,
@@ -318,7 +318,7 @@ impl PlaylistClient {
         (RETRY_MIN * failures).min(RETRY_MAX)
     }
 
-    /// What is worth a line about a chunk that was taken.
+    /// What is worth a line about a media segment that was taken.
     fn note(&self, start: ResumePoint, segment: &MediaSegment) {
         if start.reset {
             self.say(&format!("the encoder began anew at segment {}", segment.sequence));
@@ -338,7 +338,7 @@ impl PlaylistClient {
         }
     }
 
-    /// True where a chunk cannot stand in the file of those before.
+    /// True where a media segment cannot stand in the file of those before.
     fn needs_new_file(&self, segment: &MediaSegment, point: ResumePoint) -> bool {
         let Some(before) = &self.before else { return false };
         let muxed = self.part_of_stream != StreamPart::All;
@@ -352,7 +352,7 @@ impl PlaylistClient {
             || (muxed && self.packed && (is_new_run || self.has_hole))
     }
 
-    /// The failure, where it has lasted too long. Sound is given up also where it just does not come: the picture
+    /// The failure, where it has lasted too long. Audio is given up also where it just does not come: the video
     /// waits for it.
     fn give_up_after(&self, known: &PlaylistState, failure: Option<&FetchFailure>) -> Result<(), FetchFailure> {
         if self.part_of_stream == StreamPart::Audio {
@@ -374,7 +374,7 @@ impl PlaylistClient {
         self.last_byte.elapsed().as_millis() >= u128::from(patience.unsigned_abs())
     }
 
-    /// True where the chunk under way is another one, and what was handed on of it ended inside an MP4
+    /// True where the media segment under way is another one, and what was handed on of it ended inside an MP4
     /// fragment: nothing can be read behind that.
     fn is_torn_by(&self, segment: &MediaSegment) -> bool {
         let torn = self
@@ -384,8 +384,8 @@ impl PlaylistClient {
         torn && segment.map.is_some() && !self.holds(segment)
     }
 
-    /// True where a chunk is handed on only when all of it is there: an MP4 fragment without its end makes ffmpeg
-    /// fail, and what it has of the other half is lost with it.
+    /// True where a media segment is handed on only when all of it is there: an MP4 fragment without its end makes
+    /// ffmpeg fail, and what it has of the other half is lost with it.
     fn holds(&self, segment: &MediaSegment) -> bool {
         self.part_of_stream != StreamPart::All && segment.map.is_some()
     }

@@ -115,7 +115,7 @@ impl Watching {
     }
 }
 
-/// So many seconds of sound, each unlike the others. Its bytes are 1000 a second.
+/// So many seconds of audio, each unlike the others. Its bytes are 1000 a second.
 fn sound(from: i64, to: i64) -> Vec<u8> {
     (from * 1000..to * 1000).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }
@@ -210,7 +210,7 @@ fn mp4(seconds: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
     (head, fragments)
 }
 
-/// Hashes of a stream's pictures.
+/// Hashes of a stream's video frames.
 fn pictures(bytes: &[u8]) -> Vec<String> {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), bytes).expect("written");
@@ -246,7 +246,7 @@ fn a_connection_that_reaches_back_is_shown_where_it_was_made_and_the_next_one_go
     channel(&bench, 1, (0, 80), 0, 60, &media);
     channel(&bench, 2, (78, 100), 20, 2, &media);
     let shown = pictures(&bench.watch());
-    // The beginning may be a key picture's some seconds before.
+    // The beginning may be a keyframe's some seconds before.
     let all = pictures(&[media.0.clone(), media.1[57..].concat()].concat());
     assert_eq!(shown, all);
 }

@@ -99,7 +99,7 @@ impl Hall {
     }
 }
 
-/// How many pictures (or frames of sound, where there are none) a decoder makes of it.
+/// How many video frames (or frames of audio, where there are none) a decoder makes of it.
 fn decoded(bytes: &[u8]) -> usize {
     let mut file = tempfile::NamedTempFile::new().expect("works");
     file.write_all(bytes).expect("works");
@@ -139,7 +139,7 @@ fn what_is_not_mpeg_ts_is_cut_into_pieces_that_play() {
         assert!((begins - 11_000).abs() < 500, "{format:?}: {begins}");
         let played: usize = shift.entries.iter().map(|chunk| decoded(&hall.bytes(&shift, chunk))).sum();
         let recorded = decoded(&first) + decoded(&second);
-        // Decoders drop or add a frame of sound where a piece begins.
+        // Decoders drop or add a frame of audio where a piece begins.
         assert!(
             played.abs_diff(recorded) <= if format.has_video() { 0 } else { 10 },
             "{format:?}: {played} of {recorded}"
@@ -256,7 +256,7 @@ fn a_talk_whose_fragments_were_pruned_plays_what_is_left() {
         let tiny = Recipe::new(format).black().seconds(1.0).bytes();
         hall.segment(1, container, 0, Some(8), &long);
         hall.segment(2, container, 20, Some(21), &tiny);
-        // Another encoder: the same pictures once more are left out.
+        // Another encoder: the same video frames once more are left out.
         let other = Recipe::new(format).video_kbit(900).seconds(8.0).bytes();
         hall.segment(3, container, 30, Some(38), &other);
         assert_eq!(hall.ready().entries.iter().filter(|c| c.segment.0 == 2).count(), 1);

@@ -26,7 +26,7 @@ use crate::plan::timeshift::SegmentTimeline;
 /// for as long as somebody watches.
 const MAX_WORKERS: usize = 6;
 
-/// So many are kept; of more, those that were asked for last. Each is a descriptor.
+/// Cache limit (each entry holds a file descriptor); the least recently used entry is evicted.
 const MAX_ENTRIES: usize = 128;
 
 /// All of them together take no more than this on the disk, bytes: about two days of a talk's usual half Mbit a second.

@@ -1,4 +1,4 @@
-//! Sound with a playlist of its own: two clients, each with its own numbers, and ffmpeg between them and the tape.
+//! Audio with a playlist of its own: two clients, each with its own numbers, and ffmpeg between them and the tape.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl PlaylistClient {
         match muxed {
             Ok(_) => said,
             Err(end) => {
-                // Where it could make nothing at all of the two, though it had the time: the picture by itself may do.
+                // Where it could make nothing at all of the two, though it had the time: the video by itself may do.
                 let had_time = !stop.is_cancelled() || began.elapsed() >= LOST_TIMEOUT;
                 if given.load(Ordering::Relaxed) == 0 && had_time {
                     self.resume.audio.give_up();
@@ -88,7 +88,7 @@ impl PlaylistClient {
         let (out, items) = mpsc::channel(QUEUE_ITEMS);
         let ask = OpenRequest { now: self.now(), ..self.ask.clone() };
         let (log, variant) = (self.log.clone(), Arc::default());
-        // When its media was made is told of the picture.
+        // When its media was made is told of the video.
         let hints = if part_of_stream == StreamPart::Video { ask.hints.clone() } else { Hints::default() };
         let mut life =
             Self::new(ask, self.http.clone(), out, log, self.ffmpeg.clone(), self.resume.clone(), Arc::clone(&variant));
@@ -108,7 +108,7 @@ impl PlaylistClient {
 }
 
 /// Lets both halves go on until one of them ends, and the other one come to the same place. What ends both is
-/// mostly in both playlists, but their chunks do not end at the same time, and one may be far behind.
+/// mostly in both playlists, but their media segments do not end at the same time, and one may be far behind.
 async fn both_parts(
     mut video: Following,
     mut audio: Following,
@@ -219,7 +219,7 @@ async fn head(part_of_stream: &mut Feed) -> Bytes {
     bytes.freeze()
 }
 
-/// True for the first bytes of a chunk that has no clock inside, only one in a tag before it.
+/// True for the first bytes of a media segment that has no clock inside, only one in a tag before it.
 pub(super) fn is_packed(segment: &[u8]) -> bool {
     segment.starts_with(ID3_TAG)
 }

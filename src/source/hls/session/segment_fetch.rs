@@ -1,4 +1,4 @@
-//! One chunk as it comes: continued where it broke, decrypted, handed on.
+//! One media segment as it comes: continued where it broke, decrypted, handed on.
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -133,7 +133,7 @@ impl PlaylistClient {
         Ok(())
     }
 
-    /// Bytes of a chunk, or of its map: at once, or to those that wait for its end.
+    /// Bytes of a media segment, or of its map: at once, or to those that wait for its end.
     async fn hand_on(&mut self, segment: &MediaSegment, bytes: Bytes) -> Result<(), FetchFailure> {
         match &mut self.progress {
             Some(progress) if self.part_of_stream != StreamPart::All && segment.map.is_some() => {

@@ -18,7 +18,7 @@ const MAX_DEPTH: u32 = 2;
 /// After so many refusals in a row the stream is asked for from its first address on.
 const REFUSALS: u32 = 2;
 
-/// Sound that is done without is asked for so often.
+/// Audio that is done without is asked for so often.
 const AUDIO_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Time limit for one check whether the audio is back; the video waits for it.
@@ -41,7 +41,7 @@ pub(super) struct PlaylistState {
 pub(super) enum SelectedMedia {
     /// Its playlist.
     Muxed(PlaylistState),
-    /// The playlists of its picture and of its sound, which stand apart.
+    /// The playlists of its video and of its audio, which stand apart.
     Demuxed(PlaylistState, PlaylistState),
 }
 
@@ -100,8 +100,8 @@ impl PlaylistClient {
         Err(failed)
     }
 
-    /// Finds the playlist of the sound too. One that has been missing for a while is done without, and looked for
-    /// now and then: the picture must not be lost with it.
+    /// Finds the playlist of the audio too. One that has been missing for a while is done without, and looked for
+    /// now and then: the video must not be lost with it.
     async fn with_audio(
         &mut self,
         video: PlaylistState,
@@ -141,7 +141,7 @@ impl PlaylistClient {
         Ok(SelectedMedia::Muxed(video))
     }
 
-    /// Whether the sound that it does without has come back.
+    /// Whether the audio that it does without has come back.
     pub(super) async fn audio_is_back(&mut self) -> bool {
         let Some((audio, asked)) = &mut self.without else { return false };
         if asked.elapsed() < AUDIO_RETRY_INTERVAL {
@@ -159,8 +159,8 @@ impl PlaylistClient {
         matches!(timeout(AUDIO_RETRY_TIMEOUT, back).await, Ok(Some(true)))
     }
 
-    /// Whether sound that is done without can be had: not by its playlist, which an encoder that died leaves behind, and
-    /// not by a chunk that begins and then stalls.
+    /// Whether audio that is done without can be had: not by its playlist, which an encoder that died leaves behind,
+    /// and not by a media segment that begins and then stalls.
     async fn brings_audio(&self, playlist: &MediaPlaylist) -> bool {
         let given_up = self.resume.audio.given_up();
         let is_new = |segment: &&MediaSegment| given_up.as_ref().is_none_or(|given_up| given_up.ends_with(segment));
