@@ -33,7 +33,7 @@ pub struct ImportArgs {
     /// Which streams each hall has [default: the .toml file beside SOURCE, or the one of the last import]
     #[arg(long, value_name = "FILE")]
     halls: Option<PathBuf>,
-    /// The same event's schedule.xml or schedule.json: who speaks, which talks must not be recorded
+    /// schedule.xml or schedule.json of the same event: names speakers, and talks that must not be recorded
     #[arg(long, value_name = "FILE|URL")]
     schedule_xml: Option<String>,
     /// Time zone of times that name none, such as Europe/Berlin

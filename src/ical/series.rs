@@ -39,7 +39,7 @@ pub struct Date {
 pub enum Change {
     /// No VEVENT changes it.
     None,
-    /// That one stands for it: its place in the calendar.
+    /// A VEVENT of its own stands for it: its place in the calendar.
     By(usize),
     /// One with RANGE=THISANDFUTURE moves it by so many seconds on the clock, and gives it all else.
     Range(usize, i64),
