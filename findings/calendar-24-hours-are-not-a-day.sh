@@ -3,10 +3,10 @@
 #
 # Guess:   RFC 5545 (3.3.6) tells the two apart: P1D is a nominal day (noon to noon, 25 hours of
 #          real time in that night), PT24H is exact time (noon to 11:00). A reader does both.
-# Reality: none of seven readers tells them apart. Those that add to the wall clock (ical, ics,
-#          ical.js, and icalendar on top of a zone) end PT24H an hour late; those that add to the
-#          instant end P1D an hour early. With ical.js even a talk of one hour, 01:00 to 02:00 in
-#          that night, lasts two hours: its end is the second 02:00.
+# Reality: none of seven readers tells them apart. Those that add to the wall clock (ical, ics, ical.js) end
+#          PT24H an hour late; icalendar, recurring-ical-events, icalevents and node-ical end P1D an hour
+#          early. With ical.js even a talk of one hour, 01:00 to 02:00 in that night, lasts two hours: its
+#          end is the second 02:00.
 # Hurts:   who records by a calendar through that night: an hour of stream too few or too many.
 # Versions: icalendar 7.1.2, recurring-ical-events 3.8.2, ical 14.3.1, ics 0.7.3, icalevents 0.3.1
 #          (PyPI); ical.js 2.2.1, node-ical 0.26.1 (npm). Seen 2026-11-30.

@@ -26,7 +26,7 @@ fn every_test_named_in_the_promises_exists() {
     // Each has its number, and names a test of its own.
     let sections: Vec<_> = text.split("\n## ").skip(1).filter_map(|section| section.split_once(". ")).collect();
     let numbers: Vec<_> = sections.iter().filter_map(|(number, _)| number.parse::<u32>().ok()).collect();
-    assert_eq!(numbers, Vec::from_iter(1..=10));
+    assert_eq!(numbers, Vec::from_iter((1_u32..).take(numbers.len())));
     for (number, text) in sections.iter().filter(|(number, _)| number.parse::<u32>().is_ok()) {
         assert!(text.contains(".rs::"), "promise {number} names no test");
     }
