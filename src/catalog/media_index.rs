@@ -10,7 +10,7 @@ use crate::domain::segment::Verdict;
 use crate::domain::time::Ms;
 
 /// Version of the encoding. An index of another version is made anew from the file.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 /// Writes what was found in a segment, with the verdict that follows from it, where its media lies and
 /// how long it is. Only an unchecked segment is judged.
@@ -124,7 +124,8 @@ fn encode(index: &MediaIndex) -> Vec<u8> {
     out.text(&index.format);
     out.text(index.problem.as_deref().unwrap_or_default());
     // What is lent stands at the end, where there is any.
-    out.uint(u64::from(index.ragged_end) | u64::from(!index.prefix.is_empty()) << 1);
+    let flags = [index.ragged_end, !index.prefix.is_empty(), index.is_native];
+    out.uint((0..).zip(flags).map(|(bit, set)| u64::from(set) << bit).sum());
     out.uint(index.clock_ranges.len() as u64);
     for part in &index.clock_ranges {
         out.uint(part.from_byte);
@@ -146,6 +147,10 @@ fn encode(index: &MediaIndex) -> Vec<u8> {
         out.uint(u64::from(track.adts) | u64::from(track.whole_end) << 1);
         out.int(track.packet_ms);
         out.uint(track.packets);
+        out.uint(u64::from(track.pid));
+        out.text(&track.language);
+        out.bytes(&track.entry);
+        out.times(&track.keys_ms);
     }
     out.packets(&index.head);
     // A short segment has the same packets at both ends.
@@ -154,15 +159,11 @@ fn encode(index: &MediaIndex) -> Vec<u8> {
     if !same {
         out.packets(&index.tail);
     }
-    out.uint(index.keys_ms.len() as u64);
-    let mut last = 0;
-    for key in &index.keys_ms {
-        out.int(key.wrapping_sub(last));
-        last = *key;
-    }
+    out.times(&index.keys_ms);
+    out.uint(index.left_out.len() as u64);
+    index.left_out.iter().for_each(|what| out.text(what));
     if !index.prefix.is_empty() {
-        out.uint(index.prefix.len() as u64);
-        out.0.extend_from_slice(&index.prefix);
+        out.bytes(&index.prefix);
     }
     out.0
 }
@@ -172,7 +173,7 @@ fn decode(data: &[u8]) -> Option<MediaIndex> {
     let mut index = MediaIndex { format: from.text()?, ..MediaIndex::default() };
     index.problem = Some(from.text()?).filter(|p| !p.is_empty());
     let flags = from.uint()?;
-    index.ragged_end = flags & 1 != 0;
+    (index.ragged_end, index.is_native) = (flags & 1 != 0, flags & 4 != 0);
     for _ in 0..from.count()? {
         index.clock_ranges.push(ClockRange {
             from_byte: from.uint()?,
@@ -196,23 +197,25 @@ fn decode(data: &[u8]) -> Option<MediaIndex> {
             whole_end: false,
             packet_ms: 0,
             packets: 0,
+            pid: 0,
+            language: String::new(),
+            entry: Vec::new(),
+            keys_ms: Vec::new(),
         };
         let ends = from.uint()?;
         (track.adts, track.whole_end) = (ends & 1 != 0, ends & 2 != 0);
         (track.packet_ms, track.packets) = (from.int()?, from.uint()?);
+        (track.pid, track.language) = (u16::try_from(from.uint()?).ok()?, from.text()?);
+        track.entry = from.bytes()?;
+        track.keys_ms = from.times()?;
         index.tracks.push(track);
     }
     index.head = from.packets()?;
     index.tail = if from.uint()? != 0 { index.head.clone() } else { from.packets()? };
-    let mut last = 0_i64;
-    for _ in 0..from.count()? {
-        last = last.wrapping_add(from.int()?);
-        index.keys_ms.push(last);
-    }
+    index.keys_ms = from.times()?;
+    index.left_out = (0..from.count()?).map(|_| from.text()).collect::<Option<_>>()?;
     if flags & 2 != 0 {
-        let length = from.count()?;
-        let (prefix, rest) = from.0.split_at(length);
-        (index.prefix, from.0) = (prefix.to_vec(), rest);
+        index.prefix = from.bytes()?;
     }
     from.0.is_empty().then_some(index)
 }
@@ -234,8 +237,21 @@ impl Out {
     }
 
     fn text(&mut self, text: &str) {
-        self.uint(text.len() as u64);
-        self.0.extend_from_slice(text.as_bytes());
+        self.bytes(text.as_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.uint(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn times(&mut self, times: &[i64]) {
+        self.uint(times.len() as u64);
+        let mut last = 0;
+        for at in times {
+            self.int(at.wrapping_sub(last));
+            last = *at;
+        }
     }
 
     fn packets(&mut self, packets: &[Packet]) {
@@ -284,10 +300,24 @@ impl In<'_> {
     }
 
     fn text(&mut self) -> Option<String> {
+        String::from_utf8(self.bytes()?).ok()
+    }
+
+    fn bytes(&mut self) -> Option<Vec<u8>> {
         let length = self.count()?;
-        let (text, rest) = self.0.split_at(length);
+        let (bytes, rest) = self.0.split_at(length);
         self.0 = rest;
-        String::from_utf8(text.to_vec()).ok()
+        Some(bytes.to_vec())
+    }
+
+    fn times(&mut self) -> Option<Vec<i64>> {
+        let (count, mut last) = (self.count()?, 0_i64);
+        let mut out = Vec::with_capacity(count);
+        for _ in 0..count {
+            last = last.wrapping_add(self.int()?);
+            out.push(last);
+        }
+        Some(out)
     }
 
     fn packets(&mut self) -> Option<Vec<Packet>> {
@@ -361,6 +391,10 @@ mod tests {
                             whole_end,
                             packet_ms,
                             packets: format_hash,
+                            pid: stream as u16,
+                            language: if adts { "deu".to_owned() } else { String::new() },
+                            entry: vec![7; usize::from(whole_end) * 300],
+                            keys_ms: vec![packet_ms; usize::from(adts)],
                         })
                         .collect(),
                     spans: Vec::new(),
@@ -381,6 +415,8 @@ mod tests {
                     ragged_end,
                     problem,
                     packet_windows: Vec::new(),
+                    left_out: vec!["teletext (deu)".to_owned(); prefix.len() % 3],
+                    is_native: same,
                     prefix,
                 }
             })

@@ -37,6 +37,15 @@ pub struct Track {
     /// Number of its packets in the whole segment. The tail's packets are the last of them, which
     /// gives each its ordinal.
     pub packets: u64,
+    /// Packet identifier on which MPEG-TS carried it first; 0 in other containers.
+    pub pid: u16,
+    /// Language of ISO 639-2, such as `deu`; empty where none is named.
+    pub language: String,
+    /// Content of its `TrackEntry` element in Matroska: what a file that has its packets must say of them.
+    pub entry: Vec<u8>,
+    /// Presentation times of its keyframes, milliseconds, rising, of a video track that is not the first: those of the
+    /// first are [`MediaIndex::keys_ms`].
+    pub keys_ms: Vec<i64>,
 }
 
 /// One packet: a coded video frame or a stretch of coded audio.
@@ -124,6 +133,10 @@ pub struct MediaIndex {
     /// What its file is read behind, where it has no keyframe and so does not say what its video frames are: the
     /// beginning of one of an earlier segment. Empty: nothing.
     pub prefix: Vec<u8>,
+    /// What its file carries beside the tracks, for people: data streams, other programmes. It is in no joined file.
+    pub left_out: Vec<String>,
+    /// It is MPEG-TS that this program takes apart itself; else ffmpeg does.
+    pub is_native: bool,
 }
 
 /// Packets around an instant inside a segment: what head and tail are at its ends.

@@ -54,6 +54,24 @@ impl AdtsHeader {
         bits.to_be_bytes()
     }
 
+    /// Bytes of the frame, its head included.
+    #[must_use]
+    pub fn frame_bytes(self) -> usize {
+        self.frame_bytes
+    }
+
+    /// Bytes of the head.
+    #[must_use]
+    pub fn head_bytes(self) -> usize {
+        self.head_bytes
+    }
+
+    /// Samples of each channel.
+    #[must_use]
+    pub fn samples(self) -> u32 {
+        self.samples
+    }
+
     fn same_stream(self, other: Self) -> bool {
         (self.rate_index, self.channels, self.object_type) == (other.rate_index, other.channels, other.object_type)
     }

@@ -2,6 +2,7 @@
 //! pipe, which is read here.
 
 mod lace;
+mod native_file;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -13,14 +14,16 @@ use std::process::{ChildStdin, ChildStdout};
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::lace::lace;
+use self::native_file::NativeFile;
 use super::adts::FrameSplitter;
 use super::child::{self, Child};
 use super::ebml::{self, Element, Reader, id};
 use super::keyframe::KeyframeProbe;
 use super::mpegts::{BEFORE_TICKS, TICKS};
+use super::restarts;
 use super::track::TrackEntry;
 use super::{CancellationToken, MediaError, Result};
-use crate::domain::media::{ClockRange, Packet, TrackKind};
+use crate::domain::media::{ClockRange, MediaIndex, Packet, TrackKind};
 
 /// A stream to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +68,10 @@ pub struct Demux {
     parts: VecDeque<ClockRange>,
     live: Option<Input>,
     tracks: Vec<TrackState>,
+    /// Numbers that ffmpeg gives the tracks of the current part, and which of `tracks` each is.
+    numbers: Vec<(u64, usize)>,
+    /// ffprobe's name of the container.
+    format: String,
     queue: VecDeque<Demuxed>,
     cancel: CancellationToken,
     trouble: Option<String>,
@@ -77,6 +84,8 @@ enum Input {
     Ffmpeg(Box<Pipe>),
     /// Bare ADTS frames, which need no ffmpeg (and it would not take them, see the module `adts`).
     Adts(io::Take<File>),
+    /// What this program takes apart itself.
+    Native(Box<NativeFile>),
 }
 
 /// ffmpeg's output.
@@ -96,6 +105,8 @@ struct TrackState {
     splitter: Option<FrameSplitter>,
     head: Option<KeyframeProbe>,
     ordinal: u64,
+    /// Which of the picks it is of.
+    selected: usize,
 }
 
 impl Demux {
@@ -121,6 +132,8 @@ impl Demux {
             parts: parts.iter().copied().collect(),
             live: None,
             tracks: Vec::new(),
+            numbers: Vec::new(),
+            format: format.to_owned(),
             queue: VecDeque::new(),
             cancel: cancel.clone(),
             trouble: None,
@@ -144,9 +157,48 @@ impl Demux {
         Ok(demux)
     }
 
-    /// Reads what is written into the pipe that is returned, of its first video frames and its first audio: for files
-    /// that are being recorded. The pipe must be written to, and closed at the end, by another thread than the one that
-    /// asks for packets. Its tracks are known with the first packet.
+    /// Opens a segment again as it was indexed.
+    ///
+    /// # Errors
+    /// As [`Demux::open`].
+    pub fn reopen(path: &Path, index: &MediaIndex, cancel: &CancellationToken) -> Result<Self> {
+        if !index.is_native {
+            let mut selection: Vec<TrackSelection> = Vec::new();
+            for t in &index.tracks {
+                // Several tracks of one stream are its formats, one after the other.
+                if !selection.iter().any(|selected| selected.stream == t.stream) {
+                    selection.push(TrackSelection { stream: t.stream, adts: t.adts });
+                }
+            }
+            return Self::open(path, &index.format, &selection, &index.clock_ranges, &index.prefix, cancel);
+        }
+        let tracks = index.tracks.iter().map(|t| TrackState {
+            entry: TrackEntry::read(&t.entry),
+            splitter: None,
+            head: None,
+            ordinal: 0,
+            selected: 0,
+        });
+        Ok(Self {
+            path: path.to_owned(),
+            selection: Vec::new(),
+            prefix: Vec::new(),
+            own_from_ms: None,
+            raw_adts: false,
+            parts: VecDeque::new(),
+            tracks: tracks.collect(),
+            numbers: Vec::new(),
+            format: index.format.clone(),
+            live: Some(Input::Native(Box::new(NativeFile::open(path, index)?))),
+            queue: VecDeque::new(),
+            cancel: cancel.clone(),
+            trouble: None,
+        })
+    }
+
+    /// Reads what is written into the pipe that is returned, of its first pictures and its first sound: for files that
+    /// are being recorded. The pipe must be written to, and closed at the end, by another thread than the one that asks
+    /// for packets. Its tracks are known with the first packet.
     ///
     /// # Errors
     /// When ffmpeg is missing or cannot be started.
@@ -169,6 +221,8 @@ impl Demux {
             parts: VecDeque::new(),
             live: Some(Input::Ffmpeg(Box::new(pipe))),
             tracks: Vec::new(),
+            numbers: Vec::new(),
+            format: String::new(),
             queue: VecDeque::new(),
             cancel: cancel.clone(),
             trouble: None,
@@ -179,6 +233,11 @@ impl Demux {
     /// Heads of the tracks, in the order of the picks.
     pub fn entries(&self) -> impl Iterator<Item = &TrackEntry> {
         self.tracks.iter().map(|t| &t.entry)
+    }
+
+    /// The pick that each track is of, in the order of [`Demux::entries`].
+    pub fn track_picks(&self) -> impl Iterator<Item = TrackSelection> {
+        self.tracks.iter().filter_map(|t| self.selection.get(t.selected)).copied()
     }
 
     /// What went wrong after packets had come: torn files end early, and that is no error.
@@ -214,6 +273,18 @@ impl Demux {
         };
         let pipe = match live {
             Input::Ffmpeg(pipe) => pipe,
+            Input::Native(file) => {
+                let (queue, tracks) = (&mut self.queue, &mut self.tracks);
+                let more = file.read_some(&self.path, |packet, payload| {
+                    let Some(track) = tracks.get_mut(packet.track as usize - 1) else { return };
+                    queue.push_back(Demuxed { packet, ordinal: track.ordinal, discard_padding_ns: None, payload });
+                    track.ordinal += 1;
+                })?;
+                if !more {
+                    self.live = None;
+                }
+                return Ok(true);
+            }
             Input::Adts(file) => {
                 let mut block = Vec::with_capacity(CHUNK as usize);
                 match file.by_ref().take(CHUNK).read_to_end(&mut block) {
@@ -272,21 +343,8 @@ impl Demux {
             }
             id::TRACKS => {
                 let content = live.reader.content(element)?;
-                // Of further parts only the packets count: their format was compared by the index.
-                if self.tracks.is_empty() {
-                    self.tracks = ebml::children(&content)
-                        .into_iter()
-                        .filter(|(child, _)| *child == id::TRACK_ENTRY)
-                        .zip(&self.selection)
-                        .map(|((_, content), selected)| {
-                            let entry = TrackEntry::read(&content);
-                            let head =
-                                KeyframeProbe::of(entry.private()).filter(|_| entry.codec() == "V_MS/VFW/FOURCC");
-                            let splitter = selected.adts.then(|| FrameSplitter::new(!self.raw_adts));
-                            TrackState { entry, splitter, head, ordinal: 0 }
-                        })
-                        .collect();
-                }
+                let entries = ebml::children(&content).into_iter().filter(|(child, _)| *child == id::TRACK_ENTRY);
+                self.tracks_are(&entries.map(|(_, content)| TrackEntry::read(&content)).collect::<Vec<_>>());
                 Ok(())
             }
             id::TIMESTAMP => {
@@ -321,9 +379,43 @@ impl Demux {
         }
     }
 
+    /// A part has these tracks. They are those of the parts before it where their format is the same; else they are new.
+    fn tracks_are(&mut self, entries: &[TrackEntry]) {
+        self.numbers.clear();
+        let is_first = self.tracks.is_empty();
+        let mut taken: Vec<usize> = Vec::new();
+        for (n, entry) in entries.iter().enumerate() {
+            // Of a later part that lacks a stream, tracks are told by their kind.
+            let kind_of = |selected: usize| self.tracks.iter().find(|t| t.selected == selected).map(|t| t.entry.kind());
+            let is_free = |selected: &usize| !taken.contains(selected) && kind_of(*selected) == Some(entry.kind());
+            let selected = if is_first { Some(n) } else { (0..self.selection.len()).find(is_free) };
+            let Some(selected) = selected.filter(|selected| *selected < self.selection.len()) else { continue };
+            taken.push(selected);
+            let adts = self.selection[selected].adts;
+            let same =
+                |t: &TrackState| t.selected == selected && (adts || t.entry.format_hash() == entry.format_hash());
+            let at = match self.tracks.iter().position(same).filter(|_| !is_first) {
+                Some(at) => at,
+                None => {
+                    let head = KeyframeProbe::of(entry.private()).filter(|_| entry.codec() == "V_MS/VFW/FOURCC");
+                    let splitter = adts.then(|| FrameSplitter::new(!self.raw_adts));
+                    self.tracks.push(TrackState { entry: entry.clone(), splitter, head, ordinal: 0, selected });
+                    self.tracks.len() - 1
+                }
+            };
+            self.numbers.push((entry.number(), at));
+        }
+    }
+
     fn start(&mut self, part: ClockRange) -> Result<Input> {
         if !self.raw_adts {
-            return Ok(Input::Ffmpeg(Box::new(start(&self.path, &self.selection, part, &self.prefix)?)));
+            let header = if part.from_byte > 0 && restarts::is_known(&self.format) {
+                let header = restarts::header_for(&self.path, &self.format, part.from_byte);
+                header.map_err(|source| MediaError::File { path: self.path.clone(), source })?
+            } else {
+                self.prefix.clone()
+            };
+            return Ok(Input::Ffmpeg(Box::new(start(&self.path, &self.selection, part, &header)?)));
         }
         let file = File::open(&self.path).map_err(|source| MediaError::File { path: self.path.clone(), source })?;
         let state = TrackState {
@@ -331,6 +423,7 @@ impl Demux {
             splitter: Some(FrameSplitter::new(false)),
             head: None,
             ordinal: 0,
+            selected: 0,
         };
         self.tracks = vec![state];
         Ok(Input::Adts(file.take(part.to_byte.unwrap_or(u64::MAX))))
@@ -355,12 +448,14 @@ impl Demux {
         let Some([high, low, flags]) = content.get(length..length + 3).and_then(|b| <[u8; 3]>::try_from(b).ok()) else {
             return;
         };
-        let Some(at) = self.tracks.iter().position(|t| t.entry.number() == number) else { return };
+        let Some(at) = self.numbers.iter().find(|(known, _)| *known == number).map(|(_, at)| *at) else { return };
         let track = &mut self.tracks[at];
         let ns_to_ms = |ns: i128| i64::try_from((ns + 500_000).div_euclid(1_000_000)).unwrap_or(i64::MAX);
         let scale = i128::from(live.scale);
         let ticks = i128::from(live.cluster) + i128::from(i16::from_be_bytes([high, low]));
-        let start_ms = ns_to_ms(ticks * scale).saturating_add(live.shift_ms);
+        // ffmpeg has taken the codec's delay off its times, and the head says that players shall do it: once is enough.
+        let delay = i128::from(track.entry.codec_delay_ns());
+        let start_ms = ns_to_ms(ticks * scale + delay).saturating_add(live.shift_ms);
         let default_ns = track.entry.default_duration_ns();
         let Some(frames) = lace(&content, length + 3, flags >> 1 & 3) else { return };
         let whole_ns = extra.duration.map(|ticks| i128::from(ticks) * scale);
@@ -446,7 +541,8 @@ fn start(path: &Path, selection: &[TrackSelection], part: ClockRange, prefix: &[
     args.extend(child::input(path, part, prefix));
     for selected in selection {
         args.push("-map".into());
-        args.push(format!("0:{}", selected.stream).into());
+        // What is not in a later part costs nothing there.
+        args.push(format!("0:{}?", selected.stream).into());
     }
     args.extend(["-flush_packets", "0"].map(Into::into));
     args.extend(OUTPUT.map(Into::into));

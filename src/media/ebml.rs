@@ -39,6 +39,11 @@ pub mod id {
     pub const DEFAULT_DURATION: u32 = 0x0023_E383;
     pub const CODEC_ID: u32 = 0x86;
     pub const CODEC_PRIVATE: u32 = 0x63A2;
+    pub const CODEC_DELAY: u32 = 0x56AA;
+    pub const NAME: u32 = 0x536E;
+    pub const LANGUAGE: u32 = 0x0022_B59C;
+    pub const FLAG_HEARING_IMPAIRED: u32 = 0x0055_AB;
+    pub const FLAG_VISUAL_IMPAIRED: u32 = 0x0055_AC;
     pub const VIDEO: u32 = 0xE0;
     pub const PIXEL_WIDTH: u32 = 0xB0;
     pub const PIXEL_HEIGHT: u32 = 0xBA;

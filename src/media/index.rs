@@ -1,22 +1,25 @@
 //! Indexing a closed segment: what is in it, where it lies in wall time, and the packets at its edges.
 //!
-//! Two passes, both by children of low priority: [`super::probe`] for byte positions (when which media
-//! arrived), [`super::demux`] for the packets exactly as an assembly will see them.
+//! MPEG-TS and audio without a container are read here, in one pass. Other containers are in two, by children of low
+//! priority: [`super::probe`] for byte
+//! positions (when which media arrived), [`super::demux`] for the packets exactly as an assembly will see them.
 
 mod donors;
+mod native;
 mod packet_windows;
+mod segment_stats;
 mod tail;
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
+use self::segment_stats::SegmentStats;
 use super::demux::{Demux, Demuxed, TrackSelection};
-use super::probe::{PacketPlace, Probe, ProbedStream, probe};
+use super::probe::{PacketPlace, Probe, ProbedStream, probe, probe_range};
+use super::restarts;
 use super::{CancellationToken, MediaError, Result};
-use crate::domain::media::{ClockRange, EDGE_MS, MediaIndex, MediaSpan, Packet, Track, TrackKind};
+use crate::domain::media::{ClockRange, MediaIndex, MediaSpan, Track, TrackKind};
 use crate::domain::segment::Mark;
 use crate::plan::anchor::Anchor;
-use crate::plan::stretches::TrackStretches;
 
 pub use packet_windows::windows;
 
@@ -32,6 +35,9 @@ const RESET_MS: i64 = 1000;
 /// smaller one.
 const SAME_TIMELINE_MS: i64 = 2000;
 
+/// A file in which the stream begins anew more often than this is not cut more often.
+const MOST_RESTARTS: usize = 64;
+
 /// At most so many packets are kept of each end, should a file have more in [`EDGE_MS`].
 const MAX_EDGE_PACKETS: usize = 20_000;
 
@@ -45,14 +51,26 @@ const MAX_EDGE_PACKETS: usize = 20_000;
 /// cancellation. Then try again later.
 pub fn index(path: &Path, marks: &[Mark], donors: &[PathBuf], cancel: &CancellationToken) -> Result<MediaIndex> {
     let bytes = size(path)?;
-    let (found, prefix) = look(path, donors, cancel)?;
+    if let Some(index) = native::index(path, marks, donors, bytes, cancel)? {
+        return Ok(index);
+    }
+    let (mut found, prefix) = look(path, donors, cancel)?;
+    let mut restarts = Vec::new();
+    if restarts::is_known(&found.format) {
+        restarts = restarts::restarts(path, &found.format)
+            .map_err(|source| MediaError::File { path: path.to_owned(), source })?;
+        restarts.truncate(MOST_RESTARTS);
+        if !restarts.is_empty() {
+            found = by_parts(path, &found.format, &restarts, cancel)?;
+        }
+    }
     let nothing =
         |problem: String| MediaIndex { format: found.format.clone(), problem: Some(problem), ..MediaIndex::default() };
     let wanted: Vec<&ProbedStream> = wanted(&found);
     if wanted.is_empty() {
         return Ok(nothing(found.complaint.clone().unwrap_or_else(|| "no pictures and no sound in it".to_owned())));
     }
-    let mut clock_ranges = clock_ranges(path, &found, &wanted);
+    let mut clock_ranges = clock_ranges(path, &found, &wanted, &restarts);
     // A file that is being written has grown since: what follows, and later the join, shall see the same
     // bytes.
     if size(path)? != bytes
@@ -72,6 +90,7 @@ pub fn index(path: &Path, marks: &[Mark], donors: &[PathBuf], cancel: &Cancellat
             Ok(demux) => {
                 let mut index = read(demux, &found, &selection, clock_ranges, marks, bytes, problem)?;
                 index.prefix = prefix;
+                index.left_out = left_out(&found, &streams);
                 if found.format == "mpegts" {
                     tail::mark(&mut index.tracks, path, bytes)?;
                 }
@@ -82,6 +101,29 @@ pub fn index(path: &Path, marks: &[Mark], donors: &[PathBuf], cancel: &Cancellat
         }
     }
     Ok(nothing(problem.unwrap_or_default()))
+}
+
+/// As [`probe`], of a file in which the stream begins anew at these bytes: each part by itself.
+fn by_parts(path: &Path, format: &str, restarts: &[u64], cancel: &CancellationToken) -> Result<Probe> {
+    let mut out = Probe::default();
+    for (n, from_byte) in std::iter::once(0).chain(restarts.iter().copied()).enumerate() {
+        let to_byte = restarts.get(n).copied();
+        let header = if n == 0 { Ok(Vec::new()) } else { restarts::header_for(path, format, from_byte) };
+        let header = header.map_err(|source| MediaError::File { path: path.to_owned(), source })?;
+        let range = ClockRange { from_byte, to_byte, shift_ms: 0, start_ms: 0 };
+        let mut part = probe_range(path, range, &header, cancel)?;
+        // A header of the part's own stands before its first packet: that is of this part all the same.
+        for place in &mut part.places {
+            place.pos = place.pos.map(|pos| pos.clamp(from_byte, to_byte.map_or(u64::MAX, |to| to - 1)));
+        }
+        if n == 0 {
+            out = part;
+        } else {
+            out.places.extend(part.places);
+        }
+    }
+    out.format = format.to_owned();
+    Ok(out)
 }
 
 /// What a file holds, and what it must be read behind for that.
@@ -95,8 +137,8 @@ fn look(path: &Path, donors: &[PathBuf], cancel: &CancellationToken) -> Result<(
     if !prefix.is_empty() {
         let with = probe(path, &prefix, cancel)?;
         // Where the clock was set, what is lent would have to be set for each part: an encoder that begins anew begins
-        // with a keyframe, and then nothing is missing.
-        if has_pictures(&with) && clock_ranges(path, &with, &wanted(&with)).len() == 1 {
+        // with a key picture, and then nothing is missing.
+        if has_pictures(&with) && clock_ranges(path, &with, &wanted(&with), &[]).len() == 1 {
             return Ok((with, prefix));
         }
     }
@@ -109,13 +151,7 @@ fn size(path: &Path) -> Result<u64> {
     size.map_err(|source| MediaError::File { path: path.to_owned(), source })
 }
 
-/// How to open a segment again as it was indexed.
-#[must_use]
-pub fn selection_of(index: &MediaIndex) -> Vec<TrackSelection> {
-    index.tracks.iter().map(|t| TrackSelection { stream: t.stream, adts: t.adts }).collect()
-}
-
-/// Streams that can go into an assembly, video frames first, so that tracks have the same order in every
+/// Streams that can go into an assembly, pictures first, so that tracks have the same order in every
 /// segment.
 fn wanted(found: &Probe) -> Vec<&ProbedStream> {
     let usable = |s: &&ProbedStream| {
@@ -129,9 +165,26 @@ fn selection(streams: &[&ProbedStream]) -> Vec<TrackSelection> {
     streams.iter().map(|s| TrackSelection { stream: s.index, adts: s.codec == "aac" && !s.has_extradata }).collect()
 }
 
+/// What a file carries besides these streams, for people.
+fn left_out(found: &Probe, streams: &[&ProbedStream]) -> Vec<String> {
+    let is_used = |s: &&ProbedStream| streams.iter().any(|used| used.index == s.index) || s.cover;
+    let name = |s: &ProbedStream| {
+        let kind = match s.kind {
+            TrackKind::Video => "video",
+            TrackKind::Audio => "audio",
+            TrackKind::Other => "data",
+        };
+        let codec = if s.codec.is_empty() { "of an unknown kind" } else { s.codec.as_str() };
+        let language = if s.language.is_empty() { String::new() } else { format!(" ({})", s.language) };
+        format!("{kind} {codec}{language}")
+    };
+    let has_packets = |s: &&ProbedStream| found.places.iter().any(|p| p.stream == s.index);
+    found.streams.iter().filter(|s| !is_used(s)).filter(has_packets).map(name).collect()
+}
+
 /// Containers whose last packet ends where the file ends, torn or not.
 fn is_ragged(format: &str) -> bool {
-    !["matroska,webm", "ogg", "asf", "wav", ""].contains(&format)
+    !["matroska,webm", "ogg", ""].contains(&format)
 }
 
 fn read(
@@ -143,178 +196,42 @@ fn read(
     bytes: u64,
     problem: Option<String>,
 ) -> Result<MediaIndex> {
-    let mut edges = EdgePackets::default();
-    let mut tracks: Vec<TrackStats> = selection.iter().map(|_| TrackStats::default()).collect();
-    let mut keys_ms = Vec::new();
-    let video_first = demux.entries().next().is_some_and(|e| e.kind() == TrackKind::Video);
+    let mut gathered = SegmentStats::default();
     while let Some(Demuxed { packet, .. }) = demux.next_packet()? {
-        let Some(track) = tracks.get_mut(packet.track as usize - 1) else { continue };
-        track.take(packet);
-        track.fine.add(packet);
-        edges.take(packet);
-        if packet.track == 1 && video_first && packet.key {
-            keys_ms.push(packet.pts_ms);
-        }
+        gathered.take(packet);
     }
     let problem = problem.or_else(|| demux.trouble().map(str::to_owned));
-    keys_ms.sort_unstable();
     let tracks_out: Vec<Track> = demux
         .entries()
-        .zip(selection)
-        .zip(&tracks)
+        .zip(demux.track_picks())
         .zip(1..)
-        .map(|(((entry, selected), so_far), number)| Track {
-            number,
-            kind: entry.kind(),
-            codec: entry.codec(),
-            format_hash: entry.format_hash(),
-            stream: selected.stream,
-            adts: selected.adts,
-            whole_end: false,
-            packet_ms: so_far.packet_ms(),
-            packets: so_far.packets,
+        .map(|((entry, selected), number)| {
+            let stream = found.streams.iter().find(|s| s.index == selected.stream);
+            let mut entry = entry.clone();
+            if let Some(stream) = stream {
+                // In Ogg a title is that of the song.
+                let title = if found.format == "ogg" { "" } else { &stream.title };
+                entry.call(&stream.language, title);
+            }
+            let mut track = gathered.track(number, &entry);
+            (track.stream, track.adts) = (selected.stream, selected.adts);
+            track
         })
         .collect();
-    let track_stretches = tracks
+    let drift = selection
         .iter()
-        .zip(&tracks_out)
-        .flat_map(|(so_far, track)| so_far.fine.finish(track.number, track.kind))
-        .collect();
-    let (head, tail) = edges.finish(&tracks_out);
-    let mut spans = spans(&tracks, &tracks_out);
-    if spans.is_empty() {
-        let problem = problem.unwrap_or_else(|| "no packets in it".to_owned());
-        return Ok(MediaIndex { format: found.format.clone(), problem: Some(problem), ..MediaIndex::default() });
-    }
-    let drift = tracks
-        .iter()
-        .zip(selection)
-        .find_map(|(t, selected)| {
+        .zip(1..)
+        .find_map(|(selected, number)| {
             let first = found.places.iter().find(|p| p.stream == selected.stream && time_of(p).is_some())?;
-            Some(t.first_ms? - time_of(first)?)
+            Some(gathered.tracks.get(&number)?.first_ms? - time_of(first)?)
         })
         .unwrap_or_default();
-    anchor(&mut spans, &arrivals(found, selection, &clock_ranges, drift, bytes), &clock_ranges, marks, bytes);
-    Ok(MediaIndex {
-        ragged_end: is_ragged(&found.format),
-        tracks: tracks_out,
-        spans,
-        track_stretches,
-        head,
-        tail,
-        keys_ms,
-        format: found.format.clone(),
-        clock_ranges,
-        problem,
-        packet_windows: Vec::new(),
-        prefix: Vec::new(),
-    })
-}
-
-/// What is gathered of a track while its packets pass.
-#[derive(Debug, Default)]
-struct TrackStats {
-    packets: u64,
-    first_ms: Option<i64>,
-    /// Stretches without holes, `[start, end]`.
-    stretches: Vec<(i64, i64)>,
-    /// Times of its first packets.
-    times: Vec<i64>,
-    stated_ms: i64,
-    /// Where it has media, hole by hole.
-    fine: TrackStretches,
-}
-
-impl TrackStats {
-    fn take(&mut self, p: Packet) {
-        self.packets += 1;
-        self.first_ms = self.first_ms.or(Some(p.pts_ms));
-        self.stated_ms = self.stated_ms.max(p.duration_ms.min(HOLE_MS));
-        if self.times.len() < 500 {
-            self.times.push(p.pts_ms);
-        }
-        let end = p.pts_ms.saturating_add(p.duration_ms.max(0));
-        match self.stretches.last_mut() {
-            Some(last) if p.pts_ms <= last.1.saturating_add(HOLE_MS) => {
-                // A video frame may be shown before one that was decoded earlier; anything further back is
-                // a damaged time.
-                if p.pts_ms > last.0.saturating_sub(HOLE_MS) {
-                    last.0 = last.0.min(p.pts_ms);
-                }
-                last.1 = last.1.max(end);
-            }
-            _ => self.stretches.push((p.pts_ms, end)),
-        }
-    }
-
-    /// Usual distance between packets.
-    fn packet_ms(&self) -> i64 {
-        let mut times = self.times.clone();
-        times.sort_unstable();
-        let mut steps: Vec<i64> = times.windows(2).map(|w| w[1] - w[0]).filter(|step| *step > 0).collect();
-        steps.sort_unstable();
-        steps.get(steps.len() / 2).copied().map_or(self.stated_ms, |step| step.min(HOLE_MS))
-    }
-}
-
-/// The packets of the first and last minute.
-#[derive(Debug, Default)]
-struct EdgePackets {
-    start_ms: Option<i64>,
-    max_ms: i64,
-    head: Vec<Packet>,
-    /// Tracks that have left the head: it must hold the first packets of each without holes.
-    left: Vec<u32>,
-    tail: VecDeque<Packet>,
-}
-
-impl EdgePackets {
-    fn take(&mut self, p: Packet) {
-        let start = *self.start_ms.get_or_insert(p.pts_ms);
-        if !self.left.contains(&p.track) {
-            if p.pts_ms < start.saturating_add(EDGE_MS) && self.head.len() < MAX_EDGE_PACKETS {
-                self.head.push(p);
-            } else {
-                self.left.push(p.track);
-            }
-        }
-        self.max_ms = if self.tail.is_empty() { p.pts_ms } else { self.max_ms.max(p.pts_ms) };
-        self.tail.push_back(p);
-        let edge = self.max_ms.saturating_sub(EDGE_MS);
-        while self.tail.len() > MAX_EDGE_PACKETS || self.tail.front().is_some_and(|first| first.pts_ms < edge) {
-            self.tail.pop_front();
-        }
-    }
-
-    fn finish(mut self, tracks: &[Track]) -> (Vec<Packet>, Vec<Packet>) {
-        for p in self.head.iter_mut().chain(&mut self.tail) {
-            if p.duration_ms == 0 {
-                p.duration_ms = tracks.get(p.track as usize - 1).map_or(0, |t| t.packet_ms);
-            }
-        }
-        (self.head, self.tail.into())
-    }
-}
-
-/// Where any track has media, with holes of more than [`HOLE_MS`] between.
-fn spans(tracks: &[TrackStats], out: &[Track]) -> Vec<MediaSpan> {
-    let mut all: Vec<(i64, i64)> = Vec::new();
-    for (track, known) in tracks.iter().zip(out) {
-        // Where packets say nothing of their length, the last one lasts as long as usual.
-        let more = if track.stated_ms == 0 { known.packet_ms } else { 0 };
-        all.extend(track.stretches.iter().map(|(start, end)| (*start, end.saturating_add(more))));
-    }
-    all.sort_unstable();
-    let mut spans: Vec<MediaSpan> = Vec::new();
-    for (start, end) in all {
-        match spans.last_mut() {
-            Some(last) if start <= last.media_end_ms.saturating_add(HOLE_MS) => {
-                last.media_end_ms = last.media_end_ms.max(end);
-            }
-            _ => spans.push(MediaSpan { media_start_ms: start, media_end_ms: end, offset_ms: 0 }),
-        }
-    }
-    spans
+    let arrivals = arrivals(found, selection, &clock_ranges, drift, bytes);
+    let mut index = gathered.finish(tracks_out, clock_ranges, &arrivals, marks, bytes);
+    index.ragged_end = is_ragged(&found.format);
+    index.format = found.format.clone();
+    index.problem = problem.or(index.problem);
+    Ok(index)
 }
 
 fn time_of(p: &PacketPlace) -> Option<i64> {
@@ -323,7 +240,7 @@ fn time_of(p: &PacketPlace) -> Option<i64> {
 
 /// The byte ranges between resets of the clock, with shifts that make the whole rise. A reset shows in
 /// each stream by itself; the first stream that shows it says where.
-fn clock_ranges(path: &Path, found: &Probe, wanted: &[&ProbedStream]) -> Vec<ClockRange> {
+fn clock_ranges(path: &Path, found: &Probe, wanted: &[&ProbedStream], restarts: &[u64]) -> Vec<ClockRange> {
     // Per stream: last decoding time, resets so far.
     let mut seen: Vec<(u32, Option<i64>, usize, u64)> = wanted.iter().map(|s| (s.index, None, 0, 0)).collect();
     let mut starts: Vec<u64> = vec![0];
@@ -346,6 +263,10 @@ fn clock_ranges(path: &Path, found: &Probe, wanted: &[&ProbedStream]) -> Vec<Clo
         for start in starts.iter_mut().skip(1) {
             *start = ogg_chain_start(path, *start).unwrap_or(*start);
         }
+    }
+    // Where the container itself was looked at, it is known where.
+    if restarts::is_known(&found.format) {
+        starts = std::iter::once(0).chain(restarts.iter().copied()).collect();
     }
     // Without positions there is nothing to cut at: the file is read as one.
     if starts.windows(2).any(|w| w[0] >= w[1]) {

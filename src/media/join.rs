@@ -10,7 +10,6 @@ use sha2::{Digest, Sha256};
 
 use super::decode_check::{self, Undecodable};
 use super::demux::{Demux, Demuxed};
-use super::index::selection_of;
 use super::inspect::{Inspected, inspect};
 use super::mux::{Block, FileInfo, Mux};
 use super::track::TrackEntry;
@@ -227,7 +226,7 @@ fn write(
         chapters: plan.chapters.clone(),
         starts: plan.starts,
     };
-    let mut mux = Mux::new(BufWriter::with_capacity(1 << 18, file), head, entries(job, cancel)?).map_err(io)?;
+    let mut mux = Mux::new(BufWriter::with_capacity(1 << 18, file), head, entries(job)).map_err(io)?;
     let mut rising = Rising::default();
     let mut presenter = Presenter::new(plan);
     let video: Vec<u32> = plan.tracks.iter().filter(|t| t.kind == TrackKind::Video).map(|t| t.number).collect();
@@ -256,29 +255,19 @@ fn write(
     Ok((file, Written { duration_ms, dropped: rising.dropped, presented, packets }))
 }
 
-/// Heads of the assembly's tracks, from the segment that has them all, else from the first that has each.
-fn entries(job: &JoinJob, cancel: &CancellationToken) -> Result<Vec<(u32, TrackEntry)>> {
+/// Heads of the file's tracks: of each, that of the first segment that has it.
+fn entries(job: &JoinJob) -> Vec<(u32, TrackEntry)> {
     let plan = &job.plan;
-    let mut out: Vec<(u32, TrackEntry)> = Vec::new();
-    let mut clips: Vec<&Clip> = plan.clips.iter().collect();
-    clips.sort_by_key(|p| Some(p.segment) != plan.template);
-    for clip in clips {
-        if out.len() == plan.tracks.len() {
-            break;
-        }
-        if clip.tracks.iter().all(|t| out.iter().any(|(number, _)| *number == t.out_track)) {
-            continue;
-        }
-        let demux = open(job, clip.segment, cancel)?;
-        for (number, entry) in (1..).zip(demux.entries()) {
-            let Some(t) = clip.tracks.iter().find(|t| t.track == number) else { continue };
-            if !out.iter().any(|(known, _)| *known == t.out_track) {
-                out.push((t.out_track, entry.clone()));
-            }
-        }
-    }
+    let of = |out: u32| {
+        plan.clips.iter().find_map(|clip| {
+            let known = clip.tracks.iter().find(|t| t.out_track == out)?;
+            let index = &job.sources.get(&clip.segment)?.1;
+            index.tracks.iter().find(|t| t.number == known.track).map(|t| TrackEntry::read(&t.entry))
+        })
+    };
+    let mut out: Vec<_> = plan.tracks.iter().filter_map(|t| Some((t.number, of(t.number)?))).collect();
     out.sort_by_key(|(number, _)| *number);
-    Ok(out)
+    out
 }
 
 fn open(job: &JoinJob, segment: SegmentId, cancel: &CancellationToken) -> Result<Demux> {
@@ -288,7 +277,7 @@ fn open(job: &JoinJob, segment: SegmentId, cancel: &CancellationToken) -> Result
     };
     // ffmpeg's own words for a missing file are less clear.
     File::open(path).map_err(|source| MediaError::File { path: path.clone(), source })?;
-    Demux::open(path, &index.format, &selection_of(index), &index.clock_ranges, &index.prefix, cancel)
+    Demux::reopen(path, index, cancel)
 }
 
 /// Reads a segment and makes sure that its packets are those that the plan was made on.
@@ -307,7 +296,9 @@ impl<'a> Checked<'a> {
         let demux = open(job, segment, cancel)?;
         let (path, index) = &job.sources[&segment];
         let hashes: Vec<u64> = demux.entries().map(TrackEntry::format_hash).collect();
-        if hashes != index.tracks.iter().map(|t| t.format_hash).collect::<Vec<_>>() {
+        // Tracks of further formats come with their packets.
+        let known = index.tracks.iter().map(|t| t.format_hash).take(hashes.len());
+        if !index.is_native && !known.eq(hashes.iter().copied()) {
             return Err(MediaError::Stale { path: path.clone(), detail: "its format is another one".to_owned() });
         }
         let known = index

@@ -1,7 +1,7 @@
 //! Media: what is inside recorded files, and how several become one.
 //!
-//! ffprobe and ffmpeg take containers apart in child processes of low priority, which isolates us from
-//! demuxers that crash; nothing is ever re-encoded. [`probe`] lists packets with their byte positions,
+//! [`native`] takes MPEG-TS and audio without a container apart; ffprobe and ffmpeg do so with other containers, in child
+//! processes of low priority, which isolates us from demuxers that crash. Nothing is ever re-encoded. [`probe`] lists packets with their byte positions,
 //! [`demux`] reads packets with their payloads out of a Matroska pipe, [`index`](mod@index) keeps what
 //! plans need of a segment, [`join`] writes the packets of a plan into one Matroska file.
 //!
@@ -21,7 +21,10 @@ pub mod keyframe;
 pub mod live_mux;
 pub mod mpegts;
 pub mod mux;
+pub mod native;
 pub mod probe;
+pub mod raw_audio;
+pub mod restarts;
 pub mod track;
 pub mod transmux;
 pub mod unheld;

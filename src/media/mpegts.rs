@@ -5,21 +5,37 @@
 //! stream, since each stream is cut where its own next one begins. Layout and numbers are those of
 //! ISO/IEC 13818-1.
 
+mod audio_frames;
+mod bits;
+mod demux;
+mod elementary;
+mod h264;
+mod hevc;
+mod mpeg2;
 mod parameter_sets;
+mod pes;
+mod picture;
+mod picture_splitter;
+mod psi;
 mod resync;
 mod tail;
+mod timestamps;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
-use crate::domain::pts::{PTS_HZ, PTS_WRAP, nearest};
-use crate::plan::anchor::CLOCK_JUMP_MS;
-
+pub use audio_frames::{AudioFrame, AudioSplitter, FrameHead};
+pub use demux::{TsDemux, TsPacket, TsTrack};
 pub use parameter_sets::{BEFORE_TICKS, ParameterSets, lacks_keyframe};
+pub use psi::Codec;
 pub use resync::PacketSync;
 pub use tail::{CompleteTail, complete_tail};
+pub use timestamps::Stretch;
+
+use crate::domain::pts::{PTS_HZ, PTS_WRAP, nearest};
+use crate::plan::anchor::CLOCK_JUMP_MS;
 
 /// Length of a packet.
 pub const PACKET: usize = 188;
@@ -35,6 +51,17 @@ const JUMP: i64 = CLOCK_JUMP_MS * TICKS / 1000;
 
 /// A stream that began nothing in so many bytes after a cut is not waited for.
 const SLACK: u64 = 4 << 20;
+
+/// True where these first bytes of a file are those of MPEG-TS in packets of 188 bytes. It may begin in the middle of one.
+#[must_use]
+pub fn is_transport_stream(bytes: &[u8]) -> bool {
+    /// So many packets in a row are no coincidence.
+    const SURE: usize = 5;
+    let packets = |at: usize| (at..bytes.len()).step_by(PACKET).take(SURE);
+    let in_step = |at: usize| packets(at).all(|at| bytes[at] == 0x47);
+    (0..bytes.len().min(16 * PACKET))
+        .any(|at| in_step(at) && packets(at).count() >= SURE.min(bytes.len() / PACKET).max(2))
+}
 
 /// What a stream of a programme carries: the stream type of its map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

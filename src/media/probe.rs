@@ -22,6 +22,10 @@ pub struct ProbedStream {
     pub has_format: bool,
     /// A cover video frame, no stream of video frames.
     pub cover: bool,
+    /// Language of ISO 639-2; empty where none is named.
+    pub language: String,
+    /// What it is called, for people; empty where nothing is said.
+    pub title: String,
 }
 
 /// A packet without its payload.
@@ -59,20 +63,27 @@ pub struct Probe {
 /// # Errors
 /// When ffprobe is missing, cannot be run or dies, or on cancellation.
 pub fn probe(path: &Path, prefix: &[u8], cancel: &CancellationToken) -> Result<Probe> {
+    probe_range(path, ClockRange { from_byte: 0, to_byte: None, shift_ms: 0, start_ms: 0 }, prefix, cancel)
+}
+
+/// As [`probe`], of a part of the file only; positions are those in the file.
+///
+/// # Errors
+/// As [`probe`].
+pub fn probe_range(path: &Path, range: ClockRange, prefix: &[u8], cancel: &CancellationToken) -> Result<Probe> {
     let mut args: Vec<std::ffi::OsString> = [
         "-v",
         "error",
         "-show_entries",
         "format=format_name:stream=index,codec_type,codec_name,extradata_size,width,sample_rate:\
-         stream_disposition=attached_pic:packet=stream_index,pts_time,dts_time,duration_time,pos",
+         stream_disposition=attached_pic:stream_tags=language,title:packet=stream_index,pts_time,dts_time,duration_time,pos",
         "-of",
         "compact",
     ]
     .map(Into::into)
     .into();
-    let whole = ClockRange { from_byte: 0, to_byte: None, shift_ms: 0, start_ms: 0 };
-    args.extend(child::input(path, whole, prefix));
-    let (child, stdout) = child::spawn_on("ffprobe", &args, path, whole, prefix)?;
+    args.extend(child::input(path, range, prefix));
+    let (child, stdout) = child::spawn_on("ffprobe", &args, path, range, prefix)?;
     let mut out = Probe::default();
     let mut lines = BufReader::with_capacity(1 << 16, stdout);
     let mut line = Vec::new();
@@ -93,15 +104,14 @@ pub fn probe(path: &Path, prefix: &[u8], cancel: &CancellationToken) -> Result<P
     if !status.is_some_and(|s| s.success()) {
         out.complaint = Some(if words.is_empty() { "ffprobe failed".to_owned() } else { words });
     }
-    if !prefix.is_empty() {
-        out.places.retain_mut(|place| match place.pos {
-            Some(pos) => {
-                place.pos = pos.checked_sub(prefix.len() as u64);
-                place.pos.is_some()
-            }
-            None => true,
-        });
-    }
+    let behind = prefix.len() as u64;
+    out.places.retain_mut(|place| match place.pos {
+        Some(pos) => {
+            place.pos = pos.checked_sub(behind).map(|pos| pos + range.from_byte);
+            place.pos.is_some()
+        }
+        None => true,
+    });
     Ok(out)
 }
 
@@ -146,6 +156,8 @@ impl Probe {
                     has_extradata: number("extradata_size") > 0,
                     has_format: number("width") > 0 || number("sample_rate") > 0,
                     cover: number("disposition:attached_pic") > 0,
+                    language: get("tag:language").filter(|l| *l != "und").unwrap_or_default().to_owned(),
+                    title: get("tag:title").unwrap_or_default().to_owned(),
                 });
             }
             "format" => self.format = get("format_name").unwrap_or_default().to_owned(),

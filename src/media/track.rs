@@ -6,6 +6,43 @@ use super::adts;
 use super::ebml::{self, id};
 use crate::domain::media::TrackKind;
 
+/// What a track of video is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VideoFormat {
+    /// Codec id of Matroska.
+    pub codec: &'static str,
+    /// The decoder's configuration.
+    pub private: Vec<u8>,
+    /// Width in luma samples.
+    pub width: u32,
+    /// Height in luma samples.
+    pub height: u32,
+}
+
+/// What a track of audio is made from: what must be equal for two frames to be of one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AudioFormat {
+    /// Codec id of Matroska.
+    pub codec: &'static str,
+    /// Samples a second.
+    pub rate: u32,
+    /// Number of channels.
+    pub channels: u8,
+    /// AudioSpecificConfig of AAC; else zeros.
+    pub config: [u8; 2],
+}
+
+/// What a track is called, for people who choose one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrackLabel {
+    /// Language of ISO 639-2; empty: none is named.
+    pub language: String,
+    /// For people who do not hear well.
+    pub hearing_impaired: bool,
+    /// For people who do not see well.
+    pub visual_impaired: bool,
+}
+
 /// The children of a TrackEntry element, as they were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackEntry {
@@ -19,6 +56,24 @@ impl TrackEntry {
         Self { children: ebml::children(content) }
     }
 
+    /// What [`TrackEntry::read`] reads.
+    #[must_use]
+    pub fn content(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (child, content) in &self.children {
+            ebml::put(&mut out, *child, content);
+        }
+        out
+    }
+
+    /// Language of ISO 639-2; empty where none is named.
+    #[must_use]
+    pub fn language(&self) -> String {
+        let language =
+            String::from_utf8_lossy(self.get(id::LANGUAGE).unwrap_or_default()).trim_end_matches('\0').to_owned();
+        if language == "und" { String::new() } else { language }
+    }
+
     /// A track of AAC of which nothing more is known yet: see [`TrackEntry::become_aac`].
     #[must_use]
     pub fn bare_aac() -> Self {
@@ -30,6 +85,49 @@ impl TrackEntry {
             (id::FLAG_LACING, vec![0]),
             (id::AUDIO, audio),
         ];
+        Self { children }
+    }
+
+    /// A track of video.
+    #[must_use]
+    pub fn video(format: &VideoFormat, label: &TrackLabel) -> Self {
+        let mut video = Vec::new();
+        ebml::put_small_uint(&mut video, id::PIXEL_WIDTH, u64::from(format.width));
+        ebml::put_small_uint(&mut video, id::PIXEL_HEIGHT, u64::from(format.height));
+        Self::new(1, format.codec, &format.private, label, (id::VIDEO, video))
+    }
+
+    /// A track of audio.
+    #[must_use]
+    pub fn audio(format: &AudioFormat, label: &TrackLabel) -> Self {
+        let mut audio = Vec::new();
+        ebml::put_float(&mut audio, id::SAMPLING_FREQUENCY, f64::from(format.rate));
+        ebml::put_small_uint(&mut audio, id::CHANNELS, u64::from(format.channels));
+        let private: &[u8] = if format.codec == "A_AAC" { &format.config } else { &[] };
+        Self::new(2, format.codec, private, label, (id::AUDIO, audio))
+    }
+
+    fn new(kind: u8, codec: &str, private: &[u8], label: &TrackLabel, format: (u32, Vec<u8>)) -> Self {
+        let mut children = vec![
+            (id::TRACK_NUMBER, vec![1]),
+            (id::TRACK_TYPE, vec![kind]),
+            (id::FLAG_LACING, vec![0]),
+            (id::CODEC_ID, codec.as_bytes().to_vec()),
+        ];
+        if !private.is_empty() {
+            children.push((id::CODEC_PRIVATE, private.to_vec()));
+        }
+        if !label.language.is_empty() {
+            children.push((id::LANGUAGE, label.language.as_bytes().to_vec()));
+        }
+        for (flag, set) in
+            [(id::FLAG_HEARING_IMPAIRED, label.hearing_impaired), (id::FLAG_VISUAL_IMPAIRED, label.visual_impaired)]
+        {
+            if set {
+                children.push((flag, vec![1]));
+            }
+        }
+        children.push(format);
         Self { children }
     }
 
@@ -74,6 +172,22 @@ impl TrackEntry {
     #[must_use]
     pub fn default_duration_ns(&self) -> Option<u64> {
         self.get(id::DEFAULT_DURATION).map(ebml::read_uint).filter(|ns| *ns > 0)
+    }
+
+    /// Names its language and what it is called, where these are known.
+    pub fn call(&mut self, language: &str, name: &str) {
+        if !language.is_empty() {
+            self.set(id::LANGUAGE, language.as_bytes().to_vec());
+        }
+        if !name.is_empty() {
+            self.set(id::NAME, name.as_bytes().to_vec());
+        }
+    }
+
+    /// What a player takes off the times of its packets, nanoseconds.
+    #[must_use]
+    pub fn codec_delay_ns(&self) -> u64 {
+        self.get(id::CODEC_DELAY).map_or(0, ebml::read_uint)
     }
 
     /// Turns the opaque track that stands for AAC with ADTS heads into what it is.
@@ -143,12 +257,41 @@ impl TrackEntry {
         xxh3_64(&text)
     }
 
+    /// As [`TrackEntry::format_hash`], for streams that send their parameter sets again and again with their keyframes, as
+    /// those of MPEG-TS do: then sets that differ (in the aspect, a matrix, a flag) need no track of their own, as long as
+    /// the codec and the size of the picture are the same.
+    #[must_use]
+    pub fn in_band_format_hash(&self) -> u64 {
+        if self.kind() != TrackKind::Video {
+            return self.format_hash();
+        }
+        let codec = self.codec();
+        let private = self.private();
+        let mut text = format!("{codec} in band\n").into_bytes();
+        let inner = ebml::children(self.get(id::VIDEO).unwrap_or_default());
+        for wanted in [id::PIXEL_WIDTH, id::PIXEL_HEIGHT] {
+            let value = inner.iter().find(|(id, _)| *id == wanted).map_or(0, |(_, content)| ebml::read_uint(content));
+            text.extend_from_slice(&value.to_be_bytes());
+        }
+        // Chroma format and bit depths: behind the sets of AVC, in the head of HEVC.
+        text.extend_from_slice(match codec.as_str() {
+            "V_MPEG4/ISO/AVC" => avc_chroma(private).unwrap_or_default(),
+            "V_MPEGH/ISO/HEVC" => private.get(16..19).unwrap_or_default(),
+            _ => &[],
+        });
+        xxh3_64(&text)
+    }
+
     /// Appends it as a TrackEntry element under a new number.
     pub fn write(&self, out: &mut Vec<u8>, number: u64) {
         ebml::put_master(out, id::TRACK_ENTRY, |out| {
             ebml::put_small_uint(out, id::TRACK_NUMBER, number);
             // Unique inside the file is all that is asked; and the same plan gives the same file.
             ebml::put_small_uint(out, id::TRACK_UID, number);
+            // Without a language it would be English.
+            if self.get(id::LANGUAGE).is_none() {
+                ebml::put(out, id::LANGUAGE, b"und");
+            }
             for (child, content) in &self.children {
                 if ![id::TRACK_NUMBER, id::TRACK_UID].contains(child) {
                     ebml::put(out, *child, content);
@@ -178,6 +321,21 @@ fn xiph_headers(private: &[u8]) -> Option<[&[u8]; 3]> {
     let (first, rest) = rest.split_at_checked(sizes[0])?;
     let (comments, setup) = rest.split_at_checked(sizes[1])?;
     Some([first, comments, setup])
+}
+
+/// Chroma format and bit depths at the end of an AVCDecoderConfigurationRecord; of profiles that have one format only, empty.
+fn avc_chroma(private: &[u8]) -> Option<&[u8]> {
+    let mut rest = private.get(5..)?;
+    for count_bits in [0x1f, 0xff] {
+        let (count, after) = rest.split_first()?;
+        rest = after;
+        for _ in 0..count & count_bits {
+            let (length, after) = rest.split_at_checked(2)?;
+            rest = after.get(usize::from(u16::from_be_bytes([length[0], length[1]]))..)?;
+        }
+    }
+    // 4:2:0 of eight bits is what a profile has that says nothing.
+    Some(rest.get(..3).filter(|rest| rest[0] & 3 != 1 || rest[1] & 7 != 0 || rest[2] & 7 != 0).unwrap_or_default())
 }
 
 /// AVCDecoderConfigurationRecord (ISO 14496-15, 5.3.3.1) with its parameter sets less the zeros behind them: in

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::demux::Demux;
-use super::index::selection_of;
 use super::inspect::inspect;
 use super::{CancellationToken, MediaError, Result};
 use crate::domain::media::{MediaIndex, Packet, TrackKind};
@@ -36,7 +35,7 @@ pub fn unheld(path: &Path, index: &MediaIndex, files: &[PathBuf], cancel: &Cance
         let found = inspect(file, &mut note, cancel)?;
         out.files.push(found.sha256);
     }
-    let mut demux = Demux::open(path, &index.format, &selection_of(index), &index.clock_ranges, &index.prefix, cancel)?;
+    let mut demux = Demux::reopen(path, index, cancel)?;
     let mut seen = vec![0_u64; index.tracks.len()];
     let mut begun = vec![false; index.tracks.len()];
     while let Some(next) = demux.next_packet()? {

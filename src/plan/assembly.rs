@@ -5,6 +5,7 @@ mod build;
 mod clip_bounds;
 mod holes;
 mod labels;
+mod tracks;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -15,7 +16,7 @@ use self::build::SourceSegment;
 pub use self::labels::about;
 use super::cut::{CutEnd, CutStart};
 use super::seam::Seam;
-use crate::domain::gap::Gap;
+use crate::domain::gap::{Gap, GapCause};
 use crate::domain::ids::SegmentId;
 use crate::domain::interval::{Interval, IntervalSet};
 use crate::domain::media::{MediaIndex, TrackKind};
@@ -146,12 +147,12 @@ pub struct EditList {
     pub title: String,
     /// Tracks of the output file.
     pub tracks: Vec<OutTrack>,
-    /// A segment that has all the tracks: their heads are taken from it.
-    pub template: Option<SegmentId>,
     /// In order. Empty: there is nothing to make a file of.
     pub clips: Vec<Clip>,
     /// What was looked at and left out.
     pub rejected: Vec<RejectedSegment>,
+    /// Segments that are used and have something that no track of the file holds, and what: they stay.
+    pub kept: Vec<(SegmentId, String)>,
     /// How neighbours meet.
     pub seams: Vec<(SegmentId, SegmentId, Seam)>,
     /// Packets from the middle of segments that would show a seam better: segment, from, to, in its own clock.
@@ -245,19 +246,47 @@ pub fn plan(inputs: &AssemblyInputs<'_>) -> EditList {
         }
     }
     usable.sort_by_key(|u| (u.wall().start, u.wall().end, u.id));
-    let tracks = main_format(&usable, inputs);
-    usable.retain_mut(|unit| {
-        unit.tracks = assign(unit.index, &tracks);
-        let fits = !unit.tracks.is_empty()
-            && (unit.tracks.len() == unit.index.tracks.len() || unit.tracks.len() == tracks.len());
+    let tracks = tracks::choose(&usable, inputs.talk.slot, inputs.window);
+    tracks::assign(&mut usable, &tracks);
+    // What was received and no track of the file can hold.
+    let mut foreign = IntervalSet::new();
+    let mut kept: Vec<(SegmentId, String)> = Vec::new();
+    usable.retain(|unit| {
+        let unused = tracks::unused(unit.index, &unit.tracks);
+        if !unused.is_empty() {
+            foreign = foreign.union(&unused);
+        }
+        let fits = tracks::fits(unit, &tracks);
         if !fits {
             let reason = format!("its format ({}) is not the one most of the talk has", formats(unit.index));
+            foreign = foreign.union(&unit.index.spans.iter().map(|s| s.wall()).collect());
             rejected.push(RejectedSegment { segment: unit.id, reason, redundant: false });
+        } else if !unused.is_empty() {
+            kept.push((unit.id, "a part of it is of another format, which this file cannot hold".to_owned()));
+        } else if let Some(problem) = &unit.index.problem {
+            kept.push((unit.id, format!("a part of it cannot be read: {problem}")));
+        } else if !unit.index.left_out.is_empty() {
+            kept.push((unit.id, format!("not in the file: {}", unit.index.left_out.join(", "))));
         }
         fits
     });
-    let template = usable.iter().find(|u| u.tracks.len() == tracks.len()).map(|u| u.id);
+    let narrowed: Vec<Option<MediaIndex>> =
+        usable.iter().map(|unit| tracks::narrowed(unit.index, &unit.tracks)).collect();
+    for (unit, narrowed) in usable.iter_mut().zip(&narrowed) {
+        unit.index = narrowed.as_ref().unwrap_or(unit.index);
+    }
+    usable.retain(|unit| {
+        let is_in = unit.index.spans.iter().any(|s| s.wall().overlaps(inputs.window));
+        if !is_in {
+            let reason = "what it has of the window is of another format".to_owned();
+            rejected.push(RejectedSegment { segment: unit.id, reason, redundant: false });
+            kept.retain(|(segment, _)| *segment != unit.id);
+        }
+        is_in
+    });
+    usable.sort_by_key(|u| (u.wall().start, u.wall().end, u.id));
     let build::ClipList { clips, rejected, seams, wanted } = put_together(&usable, inputs, &rejected);
+    let clips = with_format_changes(clips, &foreign);
     let used: HashSet<u32> = clips.iter().flat_map(|p| &p.tracks).map(|t| t.out_track).collect();
     let title = inputs.talk.title.clone();
     let mut plan = EditList {
@@ -266,7 +295,7 @@ pub fn plan(inputs: &AssemblyInputs<'_>) -> EditList {
         chapters: Vec::new(),
         title,
         tracks: tracks.into_iter().filter(|t| used.contains(&t.number)).collect(),
-        template,
+        kept,
         rejected,
         seams,
         wanted,
@@ -278,6 +307,20 @@ pub fn plan(inputs: &AssemblyInputs<'_>) -> EditList {
         plan.chapters = labels::chapters(&plan.clips, inputs);
     }
     plan
+}
+
+/// Says of each gap in which something of another format was received that this is why.
+fn with_format_changes(mut clips: Vec<Clip>, foreign: &IntervalSet) -> Vec<Clip> {
+    let walls: Vec<Interval> = clips.iter().map(Clip::wall).collect();
+    for (clip, walls) in clips.iter_mut().skip(1).zip(walls.windows(2)) {
+        let gap = Interval::new(walls[0].end, walls[1].start);
+        if let Some(missing) = &mut clip.before
+            && foreign.clip(gap).total_ms() * 2 > gap.len_ms()
+        {
+            missing.cause = Some(GapCause::FormatChanged.to_string());
+        }
+    }
+    clips
 }
 
 /// As [`build::build`], and where a segment has a hole that another one does not have, with that one's media.
@@ -327,39 +370,6 @@ fn usable_index(segment: &Segment, index: Option<&MediaIndex>, window: Interval)
 
 fn formats(index: &MediaIndex) -> String {
     index.tracks.iter().map(|t| format!("{} {:08x}", t.codec, t.format_hash >> 32)).collect::<Vec<_>>().join(" + ")
-}
-
-/// The tracks of the format that covers most of the slot, and of the window where that is equal.
-fn main_format(units: &[SourceSegment<'_>], inputs: &AssemblyInputs<'_>) -> Vec<OutTrack> {
-    let mut totals: Vec<(Vec<OutTrack>, IntervalSet)> = Vec::new();
-    for unit in units {
-        let tracks: Vec<_> = (1..)
-            .zip(&unit.index.tracks)
-            .map(|(number, t)| OutTrack { number, kind: t.kind, format_hash: t.format_hash })
-            .collect();
-        let walls: IntervalSet = unit.index.spans.iter().map(|s| s.wall()).collect();
-        match totals.iter_mut().find(|(known, _)| *known == tracks) {
-            // Two mirrors of one format cover the same time once.
-            Some(total) => total.1 = total.1.union(&walls),
-            None => totals.push((tracks, walls)),
-        }
-    }
-    let share = |walls: &IntervalSet| (walls.clip(inputs.talk.slot).total_ms(), walls.clip(inputs.window).total_ms());
-    // The first of equals: the order of segments is fixed.
-    let best = totals.iter().map(|(_, walls)| share(walls)).max();
-    totals.into_iter().find(|(_, walls)| Some(share(walls)) == best).map_or(Vec::new(), |(tracks, _)| tracks)
-}
-
-fn assign(index: &MediaIndex, tracks: &[OutTrack]) -> Vec<(u32, u32)> {
-    let mut left: Vec<&OutTrack> = tracks.iter().collect();
-    index
-        .tracks
-        .iter()
-        .filter_map(|t| {
-            let at = left.iter().position(|o| o.kind == t.kind && o.format_hash == t.format_hash)?;
-            Some((t.number, left.remove(at).number))
-        })
-        .collect()
 }
 
 #[cfg(test)]

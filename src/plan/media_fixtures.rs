@@ -84,6 +84,10 @@ pub(crate) fn dump(all: &[Packet], from: usize, to: usize, own_clock: bool, late
         whole_end: false,
         packet_ms: if kind == TrackKind::Video { 40 } else { 23 },
         packets: count(1 + u32::from(kind == TrackKind::Audio), &packets),
+        pid: 0,
+        language: String::new(),
+        entry: Vec::new(),
+        keys_ms: Vec::new(),
     });
     let video = all.iter().any(|p| p.track == 2);
     let tracks: Vec<_> = if video {

@@ -8,11 +8,14 @@
 mod clock;
 mod fit;
 mod mirror;
+mod pairing;
 mod touch;
 
 use std::fmt;
 
 use self::fit::{Fit, best, fits};
+pub use self::pairing::pair_tracks;
+pub(crate) use self::pairing::{TrackOf, pair};
 use super::cut::{CutEnd, CutStart};
 use crate::domain::media::{EDGE_MS, MediaIndex, Packet, Track, TrackKind};
 
@@ -280,20 +283,6 @@ pub fn find_seam(first: &MediaIndex, second: &MediaIndex, taped: RecordingOrder)
     };
     // What gives nothing need not be looked at more closely.
     SeamSearch { wanted: wanted.filter(|_| seam.kind == SeamKind::Overlap && !seam.contained), seam }
-}
-
-/// Tracks of equal format, each used once.
-#[must_use]
-pub fn pair_tracks<'a>(first: &'a MediaIndex, second: &'a MediaIndex) -> Vec<(&'a Track, &'a Track)> {
-    let mut left: Vec<&Track> = first.tracks.iter().collect();
-    second
-        .tracks
-        .iter()
-        .filter_map(|b| {
-            let at = left.iter().position(|a| a.kind == b.kind && a.format_hash == b.format_hash)?;
-            Some((left.remove(at), b))
-        })
-        .collect()
 }
 
 fn by_packets(

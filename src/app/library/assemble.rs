@@ -482,6 +482,13 @@ pub fn parts(plan: &EditList) -> Vec<Part> {
             }),
         }
     }
+    // What has something that no track of the file holds stays.
+    for (segment, why) in &plan.kept {
+        for part in parts.iter_mut().filter(|p| p.segment == *segment) {
+            part.redundant = false;
+            part.note = if part.note.is_empty() { why.clone() } else { format!("{}; {why}", part.note) };
+        }
+    }
     for rejected in &plan.rejected {
         if parts.iter().all(|p| p.segment != rejected.segment) {
             parts.push(Part {

@@ -450,13 +450,7 @@ fn file_presence(db: &Db, talk: &Talk) -> Result<Option<FilePresence>> {
         return Ok(None);
     }
     let parts = assemblies::parts(db, assembly)?;
-    // The file of a talk that was moved stays, and shows what another hall had.
-    for part in parts.iter().filter(|part| part.place.is_some()) {
-        if crate::catalog::segments::segment(db, part.segment)?.is_some_and(|segment| segment.hall != talk.hall) {
-            return Ok(None);
-        }
-    }
-    let left_out = parts.iter().filter(|part| part.place.is_none() && !part.redundant);
+    let left_out = parts.iter().filter(|part| !part.redundant);
     let left_out = left_out.map(|part| (part.segment, why_left_out(&part.note))).collect();
     Ok(Some(FilePresence {
         presence: presence(&presented),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{MAX_EDGE_PACKETS, selection_of};
+use super::MAX_EDGE_PACKETS;
 use crate::domain::media::{MediaIndex, Packet, PacketWindow, Track};
 use crate::media::demux::{Demux, Demuxed};
 use crate::media::{CancellationToken, Result};
@@ -20,7 +20,7 @@ pub fn windows(
 ) -> Result<Vec<PacketWindow>> {
     let mut gathered: Vec<WindowBuilder> =
         stretches.iter().map(|(from, to)| WindowBuilder::new(*from, *to, index.tracks.len())).collect();
-    let mut demux = Demux::open(path, &index.format, &selection_of(index), &index.clock_ranges, &index.prefix, cancel)?;
+    let mut demux = Demux::reopen(path, index, cancel)?;
     while let Some(Demuxed { mut packet, ordinal, .. }) = demux.next_packet()? {
         let Some(known) = index.tracks.get(packet.track as usize - 1) else { continue };
         if packet.duration_ms == 0 {
@@ -113,6 +113,10 @@ mod tests {
                     whole_end: true,
                     packet_ms: 100,
                     packets,
+                    pid: 0,
+                    language: String::new(),
+                    entry: Vec::new(),
+                    keys_ms: Vec::new(),
                 }
             });
         let mut ordinals = [0, 0];

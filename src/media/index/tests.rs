@@ -1,4 +1,6 @@
+use super::segment_stats::EdgePackets;
 use super::*;
+use crate::domain::media::Packet;
 use crate::domain::time::Ms;
 
 fn span(start: i64, end: i64) -> MediaSpan {
@@ -81,6 +83,8 @@ fn resets_cut_the_file_into_parts_that_rise() {
         has_extradata: true,
         has_format: true,
         cover: false,
+        language: String::new(),
+        title: String::new(),
     };
     let found = Probe {
         streams: vec![stream(0, TrackKind::Video), stream(1, TrackKind::Audio)],
@@ -97,7 +101,7 @@ fn resets_cut_the_file_into_parts_that_rise() {
         ],
         ..Probe::default()
     };
-    let clock_ranges = clock_ranges(Path::new("/nonexistent"), &found, &wanted(&found));
+    let clock_ranges = clock_ranges(Path::new("/nonexistent"), &found, &wanted(&found), &[]);
     assert_eq!(clock_ranges.len(), 2);
     assert_eq!((clock_ranges[0].from_byte, clock_ranges[0].to_byte, clock_ranges[0].shift_ms), (0, Some(40), 0));
     assert_eq!((clock_ranges[1].from_byte, clock_ranges[1].to_byte), (40, None));
@@ -123,6 +127,10 @@ fn edges_hold_the_first_and_last_minute_without_holes_in_a_track() {
         whole_end: false,
         packet_ms: 40,
         packets: 6000,
+        pid: 0,
+        language: String::new(),
+        entry: Vec::new(),
+        keys_ms: Vec::new(),
     };
     let (head, tail) = edges.finish(&[track]);
     assert!(head.windows(2).all(|w| w[0].hash + 1 == w[1].hash), "a hole in the head");

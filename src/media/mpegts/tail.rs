@@ -79,7 +79,7 @@ pub fn complete_tail(end: &[u8]) -> CompleteTail {
 }
 
 /// True where the packet's adaptation field is longer than what is in it.
-fn is_stuffed(packet: &[u8]) -> bool {
+pub(super) fn is_stuffed(packet: &[u8]) -> bool {
     let byte = |at: usize| packet.get(at).copied().map_or(0, usize::from);
     if byte(3) & 0x20 == 0 {
         return false;

@@ -183,7 +183,7 @@ impl<'a> SubSegment<'a> {
     fn new(of: &'a SourceSegment<'a>, begin: Option<&HoleEdge<'_>>, end: Option<&HoleEdge<'_>>) -> Self {
         let whole = of.index;
         let (from, to) = (begin.map(|edge| edge.middle), end.map(|edge| edge.middle));
-        let base = begin.map_or_else(|| vec![0; whole.tracks.len()], |edge| edge.before.clone());
+        let base = begin.map_or_else(Vec::new, |edge| edge.before.clone());
         if begin.is_none() && end.is_none() {
             return Self { of, index: whole.clone(), from, to, base };
         }
@@ -200,7 +200,8 @@ impl<'a> SubSegment<'a> {
             ragged_end: end.is_some() || whole.ragged_end,
             ..whole.clone()
         };
-        for (n, track) in index.tracks.iter_mut().enumerate() {
+        for track in &mut index.tracks {
+            let n = track.number as usize - 1;
             let upto = end.and_then(|edge| edge.before.get(n).copied()).unwrap_or(track.packets);
             track.packets = upto.saturating_sub(base.get(n).copied().unwrap_or_default());
             track.whole_end &= end.is_none();
@@ -213,7 +214,12 @@ impl<'a> SubSegment<'a> {
                 from_ms: w.from_ms.max(from.unwrap_or(i64::MIN)),
                 to_ms: w.to_ms.min(to.unwrap_or(i64::MAX)),
                 // One that begins before the hole shows the part from its first packet on.
-                before: w.before.iter().zip(&base).map(|(before, base)| before.saturating_sub(*base)).collect(),
+                before: w
+                    .before
+                    .iter()
+                    .enumerate()
+                    .map(|(n, before)| before.saturating_sub(base.get(n).copied().unwrap_or_default()))
+                    .collect(),
                 packets: of_it(&w.packets),
             })
             .collect();
@@ -237,7 +243,7 @@ impl<'a> SubSegment<'a> {
         for t in &mut clip.tracks {
             let n = t.track as usize - 1;
             let base = self.base.get(n).copied().unwrap_or_default();
-            let packets = self.index.tracks.get(n).map_or(0, |track| track.packets);
+            let packets = self.index.tracks.iter().find(|k| k.number == t.track).map_or(0, |track| track.packets);
             t.from = match (t.from, self.from) {
                 (CutStart::Packet(n), _) => CutStart::Packet(base + n),
                 (CutStart::Start, Some(_)) => CutStart::Packet(base),
