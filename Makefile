@@ -18,6 +18,7 @@ help:
 	@echo "make soak    a congress day of SOAK_MINUTES=60 on a server that misbehaves, with SOAK_KILLS=30 times kill -9"
 	@echo "make playlists  SEEDS=10000 HLS servers whose playlists lie (make test tries 1000)"
 	@echo "make simulate  SEEDS=3000 congress days of trouble in simulated time"
+	@echo "make diff-calendars  the dates of the test's calendars, and of CALENDARS=FOLDER, against two Python libraries"
 	@echo "make bench   the measurements of docs/BENCHMARKS.md (installs what it compares with; forty minutes)"
 	@echo "make deb     a Debian package in target/debian (installs cargo-deb where it is missing)"
 	@echo "make lint    formatting, clippy, licences"
@@ -64,6 +65,15 @@ soak:
 simulate:
 	STREAMRIP_SIM_SEEDS=$(or $(SEEDS),3000) $(CARGO) test --locked \
 		--config 'profile.dev.package.streamrip.opt-level=2' --test simulator -- --nocapture
+
+# Not part of CI: it fetches icalendar and recurring-ical-events into an environment of its own.
+DIFF = $(TARGET)/diff-calendars
+diff-calendars:
+	@test -x $(DIFF)/bin/python || python3 -m venv $(DIFF)
+	@$(DIFF)/bin/python -c 'import icalendar, recurring_ical_events' 2>/dev/null || \
+		$(DIFF)/bin/pip install --quiet icalendar recurring-ical-events
+	$(DIFF)/bin/python tests/import/differential/dates.py tests/fixtures schedules $(CALENDARS) >$(DIFF)/dates.jsonl
+	STREAMRIP_DIFF_DATES=$(abspath $(DIFF)/dates.jsonl) $(CARGO) test --locked --test import calendars_agree -- --nocapture
 
 bench:
 	@.ci/install-deps bench

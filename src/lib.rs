@@ -8,7 +8,7 @@
 //!
 //! - [`domain`]: plain types and arithmetic. [`plan`]: decisions, as pure functions. Neither does I/O,
 //!   starts a task or reads a clock.
-//! - Adapters do one kind of I/O each and do not know each other: [`ical`], [`schedule_xml`], [`streams_v2`] and [`config`]
+//! - Adapters do one kind of I/O each and do not know each other: [`ical`], [`schedule_xml`], [`schedule_json`], [`streams_v2`] and [`config`]
 //!   read what people write, [`fetch`] gets it, [`catalog`] is the database, [`source`] turns a stream into
 //!   bytes that end, [`media`] looks into files and joins them, [`notify`] calls people, [`awake`] keeps the machine from sleeping. [`tape`] alone stands on another one: it
 //!   drives sources and turns their bytes into files.
@@ -43,6 +43,7 @@ pub mod ical;
 pub mod media;
 pub mod notify;
 pub mod plan;
+pub mod schedule_json;
 pub mod schedule_xml;
 pub mod sleep_inhibitor;
 pub mod source;

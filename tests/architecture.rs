@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer, and what it may use of the crate besides itself.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("durable", &[]),
     ("domain", &[]),
     ("plan", &["domain"]),
     ("ical", &["domain", "plan"]),
+    ("schedule_json", &["domain", "plan"]),
     ("schedule_xml", &["domain", "plan"]),
     ("streams_v2", &["domain", "plan"]),
     ("config", &["domain", "plan"]),
@@ -27,6 +28,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "domain",
             "plan",
             "ical",
+            "schedule_json",
             "schedule_xml",
             "streams_v2",
             "config",

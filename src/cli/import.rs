@@ -24,7 +24,8 @@ const MAX_WARNINGS: usize = 5;
 /// Import a schedule: talks, halls and stream addresses
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
-    /// The calendar (.ics): a file, an http(s) address, or - for standard input
+    /// The calendar (.ics), schedule.xml or schedule.json, also packed with gzip: a file, an http(s) or webcal address, or
+    /// - for standard input
     source: String,
     /// The event's name [default: the file's name without .ics]
     #[arg(long, value_name = "NAME")]
@@ -32,7 +33,7 @@ pub struct ImportArgs {
     /// Which streams each hall has [default: the .toml file beside SOURCE, or the one of the last import]
     #[arg(long, value_name = "FILE")]
     halls: Option<PathBuf>,
-    /// schedule.xml of the same event: names speakers, and talks that must not be recorded
+    /// schedule.xml or schedule.json of the same event: names speakers, and talks that must not be recorded
     #[arg(long, value_name = "FILE|URL")]
     schedule_xml: Option<String>,
     /// Time zone of times that name none, such as Europe/Berlin
@@ -103,7 +104,7 @@ pub fn to_json(report: &ImportReport) -> Value {
             "after": c.after,
         })
     });
-    json!({
+    let mut all = json!({
         "event": report.event,
         "talks": report.talks,
         "added": report.added,
@@ -112,7 +113,11 @@ pub fn to_json(report: &ImportReport) -> Value {
         "unchanged": report.unchanged,
         "warnings": warnings.collect::<Vec<_>>(),
         "changes": changes.collect::<Vec<_>>(),
-    })
+    });
+    if let Some(joined) = &report.joined {
+        all["recognised"] = json!(joined);
+    }
+    all
 }
 
 /// Prints the report for people.
@@ -122,6 +127,9 @@ pub fn to_json(report: &ImportReport) -> Value {
 pub fn print(report: &ImportReport, out: &mut dyn Write) -> io::Result<()> {
     let event = clean(&report.event);
     let dry = if report.dry_run { " (dry run: nothing was written)" } else { "" };
+    if let Some(joined) = &report.joined {
+        writeln!(out, "{event}: talks of schedule.xml recognised: {joined}")?;
+    }
     if report.is_new {
         let halls: std::collections::BTreeSet<_> = report.changes.iter().map(|c| &c.hall).collect();
         let (talks, halls) = (count(report.talks, "talk"), count(halls.len(), "hall"));

@@ -71,6 +71,10 @@ impl Reader<'_> {
                     let wrong = || self.error(&value.span(), "allow_private_streams must be true or false");
                     file.allow_private_streams = value.get_ref().as_bool().ok_or_else(wrong)?;
                 }
+                "hall_from" => {
+                    let read = self.text_of(value, "hall_from")?.parse();
+                    file.hall_from = Some(read.map_err(|why: String| self.error(&value.span(), why))?);
+                }
                 "hall" => {
                     let wrong =
                         || self.error(&value.span(), "each hall begins with a line [[hall]], in double brackets");

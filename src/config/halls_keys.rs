@@ -17,7 +17,7 @@ const fn key(name: &'static str, example: &'static str, help: &'static str) -> H
 }
 
 /// Keys at the top of the file.
-pub const FILE_KEYS: [HallsKey; 5] = [
+pub const FILE_KEYS: [HallsKey; 6] = [
     key("time_zone", "\"Europe/Berlin\"", "IANA time zone of talks whose calendar names none. Default: UTC."),
     key("pre_padding", "\"5m\"", "Recorded before each slot, 24h at most. Default: the setting record.pre_padding."),
     key("post_padding", "\"15m\"", "Recorded after each slot, 24h at most. Default: the setting record.post_padding."),
@@ -25,6 +25,11 @@ pub const FILE_KEYS: [HallsKey; 5] = [
         "allow_private_streams",
         "true",
         "Stream addresses that the schedule names may point to this machine or a private network. Default: false.",
+    ),
+    key(
+        "hall_from",
+        "\"CATEGORIES\"",
+        "Where the hall of a talk stands that has no LOCATION: CATEGORIES (the one that is a hall's name, else the first), SUMMARY, DESCRIPTION or X-ALT-DESC (the name or alias of a hall in it). Default: nowhere.",
     ),
     key("hall", "[[hall]]", "One table for each hall, see below."),
 ];

@@ -85,7 +85,7 @@ macro_rules! key {
     };
 }
 
-const KEYS: [Key; 29] = [
+const KEYS: [Key; 30] = [
     key!(record.recorder recorder: word, "source of halls that name none: auto, mplayer, ffmpeg, http or hls"),
     key!(record.quality quality: word, "rendition of HLS streams of halls that name none: best, worst, audio or a height such as 1080p"),
     key!(record.pre_padding pre_padding_ms: duration, "recorded before each talk, where the halls file says nothing"),
@@ -108,6 +108,7 @@ const KEYS: [Key; 29] = [
     key!(disk.reserve reserve_bytes: size, "kept free: below it joining pauses"),
     key!(disk.warn warn_bytes: size, "a person is told when less than this is free; \"0B\": never"),
     key!(refresh.cron cron: text, "when schedules are fetched again: cron with seconds, UTC; empty: never"),
+    key!(refresh.series_ahead series_ahead_ms: duration, "dates of long series are read so far ahead"),
     key!(web.listen listen: address, "where run shows its page, such as 127.0.0.1:8273; empty: nowhere"),
     key!(web.token token: secret, "what a browser must show; needed where others can reach the page"),
     key!(web.hosts hosts: names, "names of the page besides addresses and localhost, separated by spaces"),

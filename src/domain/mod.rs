@@ -18,6 +18,7 @@ pub mod message;
 pub mod name;
 pub mod offer;
 pub mod presence;
+pub mod programme;
 pub mod pts;
 pub mod redirect_policy;
 pub mod schedule;

@@ -34,6 +34,8 @@ pub struct ScheduledTalk {
     pub opted_out: bool,
     /// schedule.xml has this talk. Where it is false, `opted_out` says nothing: what was known stays.
     pub in_schedule_xml: bool,
+    /// Its start was written with its offset from UTC, so that no zone can have been mistaken.
+    pub offset_known: bool,
     /// Streams named in the VEVENT itself, as written, not yet checked.
     pub stream_urls: Vec<String>,
     /// The talk's page.
@@ -58,6 +60,7 @@ impl ScheduledTalk {
             cancelled: false,
             opted_out: false,
             in_schedule_xml: false,
+            offset_known: false,
             stream_urls: Vec::new(),
             page_url: None,
             line: 0,
@@ -178,6 +181,18 @@ kinds! {
     NoUid = "no-uid",
     /// An entry that could not be read and was left out.
     BadEvent = "bad-event",
+    /// An entry that another one of its UID replaces.
+    Superseded = "superseded",
+    /// A series without dates in the time that is looked at.
+    SeriesOutside = "series-outside",
+    /// Talks whose calendar names no hall.
+    NoLocation = "no-location",
+    /// A slot of a day or longer.
+    LongSlot = "long-slot",
+    /// A talk of the calendar that schedule.xml lacks: whether it may be recorded is not known.
+    NotInScheduleXml = "not-in-schedule-xml",
+    /// The calendar and schedule.xml give different times.
+    OtherTime = "other-time",
     /// "CANCELLED" in a title, and no STATUS that says so.
     CancelledInTitle = "cancelled-in-title",
     /// Two halls with one stream.

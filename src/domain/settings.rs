@@ -8,7 +8,7 @@ use std::str::FromStr;
 use super::file_name::FileNameTemplate;
 use super::hall::Recorder;
 use super::hls::Quality;
-use super::time::{MINUTE, SECOND};
+use super::time::{HOUR, MINUTE, SECOND};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -208,11 +208,13 @@ impl Default for Disk {
 pub struct Refresh {
     /// When: a cron expression with seconds, UTC. Empty: never.
     pub cron: String,
+    /// Dates of long series are read so far ahead. Milliseconds.
+    pub series_ahead_ms: i64,
 }
 
 impl Default for Refresh {
     fn default() -> Self {
-        Self { cron: "0 */5 * * * *".to_owned() }
+        Self { cron: "0 */5 * * * *".to_owned(), series_ahead_ms: 2 * 366 * 24 * HOUR }
     }
 }
 

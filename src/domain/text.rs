@@ -33,6 +33,35 @@ pub fn shortened(text: &str, max: usize) -> String {
     }
 }
 
+/// Longest text of several lines that is kept, in bytes.
+const MAX_PARAGRAPHS: usize = 20_000;
+
+/// Text of several lines: line breaks stay (at most two in a row), other control characters and white space at the
+/// ends go. What is longer than 20,000 bytes is cut, with `…` at its end.
+#[must_use]
+pub fn paragraphs(text: &str) -> String {
+    let mut out = String::with_capacity(text.len().min(MAX_PARAGRAPHS));
+    let mut breaks = 0;
+    for c in text.trim().chars().filter(|c| *c != '\r') {
+        breaks = if c == '\n' { breaks + 1 } else { 0 };
+        if breaks > 2 {
+            continue;
+        }
+        if out.len() + c.len_utf8() > MAX_PARAGRAPHS {
+            out.push('…');
+            break;
+        }
+        match c {
+            '\n' => out.push('\n'),
+            '\t' => out.push(' '),
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,6 +28,12 @@ impl Place {
         if text == "-" {
             return Ok(Self::StandardInput);
         }
+        // What calendars are subscribed by: http under another name, and https where that is said.
+        let http = ["webcal://", "webcals://"].into_iter().zip(["http://", "https://"]).find_map(|(scheme, web)| {
+            let (begin, rest) = text.split_at_checked(scheme.len())?;
+            begin.eq_ignore_ascii_case(scheme).then(|| format!("{web}{rest}"))
+        });
+        let text = http.as_deref().unwrap_or(text);
         match Url::parse(text) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => return Ok(Self::Web(url)),
             // A file may have a colon in its name; `x://` is meant as an address.

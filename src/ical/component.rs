@@ -6,48 +6,127 @@
 use std::collections::HashMap;
 
 use super::CalendarError;
-use super::property::{self, Property};
+use super::property::{self, Property, unescaped};
 use super::time;
 use super::unfold::{LogicalLine, lines};
 use super::vtimezone::Observance;
+use crate::domain::text::{one_line, paragraphs, shortened};
 
-/// A VEVENT as written. Of a property that may stand only once, the first one counts.
+/// What a property of a VEVENT is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// Property UID.
+    Uid,
+    /// SUMMARY, as text of one line.
+    Summary,
+    /// LOCATION, as text of one line.
+    Location,
+    /// DESCRIPTION, as text with its line breaks.
+    Description,
+    /// CATEGORIES: one field for each category.
+    Category,
+    /// X-ALT-DESC without its mark-up.
+    AltDescription,
+    /// STATUS, in capitals.
+    Status,
+    /// Property URL.
+    Url,
+    /// TZID as a property of its own.
+    Zone,
+    /// Property DTSTART.
+    Start,
+    /// Property DTEND.
+    End,
+    /// Property DURATION.
+    Duration,
+    /// RECURRENCE-ID; `flag`: RANGE=THISANDFUTURE.
+    RecurrenceId,
+    /// Property RRULE.
+    Rule,
+    /// Property RDATE.
+    Date,
+    /// Property EXDATE.
+    Except,
+    /// Property EXRULE.
+    ExceptRule,
+    /// Property SEQUENCE.
+    Sequence,
+    /// LAST-MODIFIED.
+    Modified,
+    /// Name of an ATTENDEE who is a person; in calendars of conferences these are the speakers.
+    Attendee,
+    /// X-STREAM-URL.
+    StreamUrl,
+    /// CONFERENCE that one can watch or hear.
+    Conference,
+    /// ATTACH that is a stream.
+    Attach,
+    /// What was odd, for people.
+    Note,
+}
+
+impl Key {
+    /// The property's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "DTSTART",
+            Self::End => "DTEND",
+            Self::RecurrenceId => "RECURRENCE-ID",
+            Self::Date => "RDATE",
+            Self::Except => "EXDATE",
+            _ => "the property",
+        }
+    }
+}
+
+/// One property of a VEVENT. Kept small: a calendar of empty entries must not cost a multiple of its length.
+#[derive(Clone, Debug)]
+pub struct Field {
+    /// Which property it is.
+    pub key: Key,
+    /// See [`Key::RecurrenceId`].
+    pub flag: bool,
+    /// Its line, from 1.
+    pub line: u32,
+    /// TZID, of a time.
+    pub zone: Option<Box<str>>,
+    /// Its value: text is unescaped, all else is as written.
+    pub value: Box<str>,
+}
+
+/// A VEVENT as written.
 #[derive(Clone, Debug, Default)]
 pub struct RawEvent {
     /// Line of its BEGIN, from 1.
     pub line: usize,
-    /// What was odd, for people.
-    pub notes: Vec<String>,
-    /// UID property (RFC 5545, 3.8.4.7).
-    pub uid: Option<String>,
-    /// SUMMARY property: the title.
-    pub summary: Option<String>,
-    /// LOCATION property: the hall.
-    pub location: Option<String>,
-    /// STATUS property.
-    pub status: Option<String>,
-    /// URL property: the talk's web page.
-    pub url: Option<String>,
-    /// TZID as a property of its own.
-    pub zone: Option<String>,
-    /// DTSTART property.
-    pub start: Option<Property>,
-    /// DTEND property.
-    pub end: Option<Property>,
-    /// DURATION property, as written.
-    pub duration: Option<String>,
-    /// RECURRENCE-ID.
-    pub recurrence_id: Option<Property>,
-    /// RRULE properties, as written.
-    pub rules: Vec<String>,
-    /// RDATE properties.
-    pub dates: Vec<Property>,
-    /// EXDATE properties.
-    pub except: Vec<Property>,
-    /// Names of ATTENDEEs who are persons; in calendars of conferences these are the speakers.
-    pub attendees: Vec<String>,
-    /// X-STREAM-URL, CONFERENCE and ATTACH that are streams, as written, with their preference.
-    pub streams: Vec<(u8, String)>,
+    /// In the order of the file.
+    fields: Vec<Field>,
+}
+
+impl RawEvent {
+    /// The first property of a sort: of one that may stand only once, that one counts.
+    #[must_use]
+    pub fn first(&self, key: Key) -> Option<&Field> {
+        self.fields.iter().find(|field| field.key == key)
+    }
+
+    /// The value of the first property of a sort.
+    #[must_use]
+    pub fn text(&self, key: Key) -> Option<&str> {
+        self.first(key).map(|field| &*field.value)
+    }
+
+    /// All properties of a sort.
+    pub fn all(&self, key: Key) -> impl Iterator<Item = &Field> {
+        self.fields.iter().filter(move |field| field.key == key)
+    }
+
+    /// True where it has such a property.
+    #[must_use]
+    pub fn has(&self, key: Key) -> bool {
+        self.first(key).is_some()
+    }
 }
 
 /// One VCALENDAR.
@@ -59,6 +138,8 @@ pub struct RawCalendar {
     pub events: Vec<RawEvent>,
     /// VTIMEZONE by TZID.
     pub zones: HashMap<String, RawZone>,
+    /// First and last year of the times in its VEVENTs.
+    pub years: Option<(i32, i32)>,
 }
 
 /// A VTIMEZONE as written.
@@ -84,15 +165,23 @@ enum Kind {
 const MAX_ATTENDEES: usize = 50;
 /// Notes kept of one VEVENT.
 const MAX_NOTES: usize = 3;
+/// Categories kept of one VEVENT.
+const MAX_CATEGORIES: usize = 20;
+/// Streams kept of one VEVENT.
+const MAX_STREAMS: usize = 50;
+/// Characters kept of an X-ALT-DESC: a hall is looked for in it.
+const MAX_ALT_DESCRIPTION: usize = 2000;
 /// VTIMEZONEs kept of one calendar: there are 600 zones in the world.
 const MAX_ZONES: usize = 600;
 /// Observances kept of one VTIMEZONE.
 const MAX_OBSERVANCES: usize = 200;
+/// Rules kept of one observance.
+const MAX_RULES: usize = 4;
 /// Components open at once.
 const MAX_DEPTH: usize = 32;
 
-/// Properties that anything here looks at; all others (DESCRIPTION above all) are not even split.
-const WANTED: [&str; 24] = [
+/// Properties that anything here looks at; all others are not even split.
+const WANTED: [&str; 30] = [
     "BEGIN",
     "END",
     "DTSTART",
@@ -100,14 +189,20 @@ const WANTED: [&str; 24] = [
     "DURATION",
     "SUMMARY",
     "LOCATION",
+    "DESCRIPTION",
+    "CATEGORIES",
+    "X-ALT-DESC",
     "UID",
     "STATUS",
+    "SEQUENCE",
+    "LAST-MODIFIED",
     "URL",
     "TZID",
     "RECURRENCE-ID",
     "RRULE",
     "RDATE",
     "EXDATE",
+    "EXRULE",
     "ATTENDEE",
     "X-STREAM-URL",
     "CONFERENCE",
@@ -152,14 +247,19 @@ impl Reader {
         let wanted = WANTED.iter().any(|w| name.eq_ignore_ascii_case(w.as_bytes()));
         if !wanted {
             if name.is_empty() && self.in_event() {
-                let text = crate::domain::text::shortened(line.text().trim(), 40);
+                let text = shortened(line.text().trim(), 40);
                 self.note(format!("line {} was skipped: {text:?} is no property", line.number));
             }
             return Ok(());
         }
         let text = line.text();
         let read = match property::parse(&text, line.number) {
-            Ok(read) => read,
+            Ok((read, mended)) => {
+                if let Some(mended) = mended {
+                    self.note(mended);
+                }
+                read
+            }
             Err(why) => {
                 let name = String::from_utf8_lossy(name).to_ascii_uppercase();
                 self.note(format!("line {} was skipped: {name} cannot be read: {why}", line.number));
@@ -188,8 +288,8 @@ impl Reader {
     }
 
     fn note(&mut self, note: String) {
-        if let Some(event) = self.event.as_mut().filter(|e| e.notes.len() < MAX_NOTES) {
-            event.notes.push(note);
+        if let Some(event) = self.event.as_mut().filter(|e| e.all(Key::Note).count() < MAX_NOTES) {
+            event.push(Key::Note, 0, note);
         }
     }
 
@@ -254,7 +354,12 @@ impl Reader {
         self.too_deep = 0;
         while self.stack.len() > at {
             match self.stack.pop().map(|(kind, _)| kind) {
-                Some(Kind::Event) => self.calendar.events.extend(self.event.take()),
+                Some(Kind::Event) => {
+                    if let Some(mut event) = self.event.take() {
+                        event.fields.shrink_to_fit();
+                        self.calendar.events.push(event);
+                    }
+                }
                 Some(Kind::Observance) => {
                     if let (Some(done), Some((_, zone))) = (self.observance.take(), &mut self.zone)
                         && zone.observances.len() < MAX_OBSERVANCES
@@ -289,6 +394,10 @@ impl Reader {
         match self.top() {
             Some(Kind::Event) => {
                 if let Some(event) = &mut self.event {
+                    if let Some((first, last)) = years_of(&read) {
+                        let (a, b) = self.calendar.years.unwrap_or((first, last));
+                        self.calendar.years = Some((a.min(first), b.max(last)));
+                    }
                     event.take(read);
                 }
             }
@@ -329,42 +438,120 @@ fn observe(observance: &mut Observance, read: &Property) {
         "DTSTART" => observance.start = time::parse(&read.value).ok().map(|(at, _)| at.naive()),
         "TZOFFSETFROM" => observance.from = offset(),
         "TZOFFSETTO" => observance.to = offset(),
-        "RRULE" => observance.rule = Some(read.value.clone()),
+        "RRULE" if observance.rules.len() < MAX_RULES => observance.rules.push(read.value.clone()),
         "RDATE" => {
-            let dates = read.value.split(',').filter_map(|d| time::parse(d).ok()).map(|(at, _)| at.naive());
+            let dates = read.value.split(',').map(|d| d.split_once('/').map_or(d, |(from, _)| from));
+            let dates = dates.filter_map(|d| time::parse(d).ok()).map(|(at, _)| at);
             observance.dates.extend(dates.take(MAX_OBSERVANCES));
         }
         _ => {}
     }
 }
 
+/// First and last year of a property's times.
+fn years_of(read: &Property) -> Option<(i32, i32)> {
+    if !matches!(read.name.as_str(), "DTSTART" | "DTEND" | "RECURRENCE-ID" | "RDATE" | "EXDATE") {
+        return None;
+    }
+    let years = read.value.split([',', '/']).filter_map(|time| time.trim().get(..4)?.parse::<i32>().ok());
+    years.fold(None, |known: Option<(i32, i32)>, year| {
+        Some(known.map_or((year, year), |(first, last)| (first.min(year), last.max(year))))
+    })
+}
+
 impl RawEvent {
+    fn push(&mut self, key: Key, line: usize, value: impl Into<Box<str>>) {
+        let line = u32::try_from(line).unwrap_or(u32::MAX);
+        self.fields.push(Field { key, flag: false, line, zone: None, value: value.into() });
+    }
+
     fn take(&mut self, read: Property) {
-        fn first<T>(slot: &mut Option<T>, value: T) {
-            slot.get_or_insert(value);
-        }
-        let text = |read: &Property| Some(read.text()).filter(|t| !t.is_empty());
+        let line = read.line;
         match read.name.as_str() {
-            "UID" => self.uid = self.uid.take().or_else(|| text(&read)),
-            "SUMMARY" => self.summary = self.summary.take().or_else(|| text(&read)),
-            "LOCATION" => self.location = self.location.take().or_else(|| text(&read)),
-            "STATUS" => first(&mut self.status, read.value.trim().to_ascii_uppercase()),
-            "URL" => first(&mut self.url, read.value.trim().to_owned()),
-            "TZID" => first(&mut self.zone, read.text()),
-            "DTSTART" => first(&mut self.start, read),
-            "DTEND" => first(&mut self.end, read),
-            "DURATION" => first(&mut self.duration, read.value.trim().to_owned()),
-            "RECURRENCE-ID" => first(&mut self.recurrence_id, read),
-            "RRULE" => self.rules.push(read.value),
-            "RDATE" => self.dates.push(read),
-            "EXDATE" => self.except.push(read),
-            "ATTENDEE" => self.attendees.extend(speaker(&read).filter(|_| self.attendees.len() < MAX_ATTENDEES)),
-            "X-STREAM-URL" => self.streams.push((0, read.value.trim().to_owned())),
-            "CONFERENCE" if has_feature(&read) => self.streams.push((1, read.value.trim().to_owned())),
-            "ATTACH" if is_media(&read) => self.streams.push((2, read.value.trim().to_owned())),
+            "UID" => self.once(Key::Uid, line, read.text()),
+            "SUMMARY" => self.once(Key::Summary, line, read.text()),
+            "LOCATION" => self.once(Key::Location, line, read.text()),
+            "DESCRIPTION" => self.once(Key::Description, line, paragraphs(&unescaped(&read.value))),
+            "X-ALT-DESC" => self.once(Key::AltDescription, line, without_tags(&unescaped(&read.value))),
+            "CATEGORIES" => {
+                for category in property::list(&read.value) {
+                    let category = one_line(&unescaped(category));
+                    if !category.is_empty() && self.all(Key::Category).count() < MAX_CATEGORIES {
+                        self.push(Key::Category, line, category);
+                    }
+                }
+            }
+            "STATUS" => self.once(Key::Status, line, read.value.trim().to_ascii_uppercase()),
+            "SEQUENCE" => self.once(Key::Sequence, line, read.value.trim().to_owned()),
+            "LAST-MODIFIED" => self.once(Key::Modified, line, read.value.trim().to_owned()),
+            "URL" => self.once(Key::Url, line, read.value.trim().to_owned()),
+            "TZID" => self.once(Key::Zone, line, read.text()),
+            "DURATION" => self.once(Key::Duration, line, read.value.trim().to_owned()),
+            "DTSTART" => self.time(Key::Start, &read),
+            "DTEND" => self.time(Key::End, &read),
+            "RECURRENCE-ID" => self.time(Key::RecurrenceId, &read),
+            "RDATE" => self.time(Key::Date, &read),
+            "EXDATE" => self.time(Key::Except, &read),
+            "RRULE" => self.push(Key::Rule, line, read.value),
+            "EXRULE" => self.push(Key::ExceptRule, line, read.value),
+            "ATTENDEE" if self.all(Key::Attendee).count() < MAX_ATTENDEES => {
+                if let Some(name) = speaker(&read) {
+                    self.push(Key::Attendee, line, name);
+                }
+            }
+            "X-STREAM-URL" => self.stream(Key::StreamUrl, &read),
+            "CONFERENCE" if has_feature(&read) => self.stream(Key::Conference, &read),
+            "ATTACH" if is_media(&read) => self.stream(Key::Attach, &read),
             _ => {}
         }
     }
+
+    /// A property of which the first one with a value counts.
+    fn once(&mut self, key: Key, line: usize, value: String) {
+        if !value.is_empty() && !self.has(key) {
+            self.push(key, line, value);
+        }
+    }
+
+    fn time(&mut self, key: Key, read: &Property) {
+        let one = matches!(key, Key::Start | Key::End | Key::RecurrenceId);
+        if one && self.has(key) {
+            return;
+        }
+        self.push(key, read.line, read.value.as_str());
+        if let Some(field) = self.fields.last_mut() {
+            field.zone = read.param("TZID").filter(|zone| !zone.trim().is_empty()).map(String::into_boxed_str);
+            field.flag = read.param("RANGE").is_some_and(|range| range.eq_ignore_ascii_case("THISANDFUTURE"));
+        }
+    }
+
+    fn stream(&mut self, key: Key, read: &Property) {
+        let streams = [Key::StreamUrl, Key::Conference, Key::Attach];
+        if self.fields.iter().filter(|field| streams.contains(&field.key)).count() < MAX_STREAMS {
+            self.push(key, read.line, read.value.trim());
+        }
+    }
+}
+
+/// The text of an HTML fragment: tags become spaces, entities stay.
+fn without_tags(html: &str) -> String {
+    let mut out = String::new();
+    let mut inside = false;
+    for c in html.chars() {
+        match c {
+            '<' => {
+                inside = true;
+                out.push(' ');
+            }
+            '>' if inside => inside = false,
+            _ if !inside => out.push(c),
+            _ => {}
+        }
+        if out.len() > 4 * MAX_ALT_DESCRIPTION {
+            break;
+        }
+    }
+    shortened(&one_line(&out), MAX_ALT_DESCRIPTION)
 }
 
 /// The name of an ATTENDEE who is a person and was not asked whether he comes: invitations have a
@@ -374,7 +561,7 @@ fn speaker(read: &Property) -> Option<String> {
         return None;
     }
     let person = read.param("CUTYPE").is_none_or(|t| t.eq_ignore_ascii_case("INDIVIDUAL"));
-    let name = crate::domain::text::one_line(&read.param("CN")?);
+    let name = one_line(&read.param("CN")?);
     (person && !name.is_empty()).then_some(name)
 }
 

@@ -5,24 +5,37 @@
 //! and a time zone that nobody can know, since all its talks would be taped at the wrong time.
 //!
 //! The way: [`unfold`] (bytes -> logical lines), [`property`] (one line, by the `ical` crate),
-//! [`component`] (VEVENT, VTIMEZONE), then [`talks`] with [`zone`], [`time`] and [`recurrence`].
+//! [`component`] (VEVENT, VTIMEZONE), then [`talks`]: [`versions`] (which entry of one UID holds), [`calendar_zones`] with
+//! [`zone`] and [`vtimezone`] (times), [`series`] with [`rule`] and [`recurrence`] (dates), [`hall_rule`] (halls without
+//! LOCATION).
 
+pub mod calendar_zones;
 pub mod component;
+pub mod display_zones;
+pub mod hall_rule;
+pub mod meeting;
 pub mod property;
 pub mod recurrence;
+pub mod rule;
+pub mod series;
 pub mod talks;
 pub mod time;
 pub mod unfold;
+pub mod versions;
 pub mod vtimezone;
 pub mod windows_zones;
 pub mod zone;
 
+#[cfg(test)]
+mod export_tests;
 #[cfg(test)]
 mod tests;
 
 use chrono_tz::Tz;
 use thiserror::Error;
 
+use crate::domain::halls_file::HallField;
+use crate::domain::interval::Interval;
 use crate::domain::schedule::Schedule;
 use crate::domain::stream_url::redact_text;
 use crate::domain::text::one_line;
@@ -32,8 +45,8 @@ pub const MAX_BYTES: usize = 50_000_000;
 /// Most talks, dates of recurring ones included.
 pub const MAX_TALKS: usize = 100_000;
 
-/// How to read times that name no zone.
-#[derive(Clone, Copy, Debug)]
+/// How to read times that name no zone, which dates of series are wanted, and where halls stand.
+#[derive(Clone, Debug)]
 pub struct ReadOptions {
     /// `--tz`: before all others, and also in place of a zone that does not exist.
     pub zone: Option<Tz>,
@@ -42,6 +55,21 @@ pub struct ReadOptions {
     /// Where nobody says anything, and more talks start so than in any one zone (else they are read in the zone of
     /// most talks); its use is a warning.
     pub default_zone: Tz,
+    /// Dates of a series are read as far as they lie in it; a series of at most a year is always read as a whole.
+    /// `None`: the first 1,000 dates of each rule.
+    pub window: Option<Interval>,
+    /// `hall_from` of the halls file: where the hall stands of a talk that has no LOCATION.
+    pub hall_from: Option<HallField>,
+    /// Names and aliases of the halls file.
+    pub hall_names: Vec<String>,
+}
+
+impl ReadOptions {
+    /// Nothing is asked for; times without a zone are read in `default_zone`.
+    #[must_use]
+    pub const fn new(default_zone: Tz) -> Self {
+        Self { zone: None, halls_zone: None, default_zone, window: None, hall_from: None, hall_names: Vec::new() }
+    }
 }
 
 /// Why a calendar is refused as a whole.

@@ -1,7 +1,7 @@
 //! A logical line -> name, parameters and value. The `ical` crate splits the line; what it leaves
 //! undone (case, escapes, doubled colons) is done here.
 
-use crate::domain::text::one_line;
+use crate::domain::text::{one_line, shortened};
 
 /// A line with more parameters than this is junk: the `ical` crate needs quadratic time for them.
 const MAX_PARAMS: usize = 64;
@@ -45,12 +45,66 @@ pub fn name_of(line: &[u8]) -> &[u8] {
     line[..end].trim_ascii()
 }
 
-/// Reads one logical line.
+/// Properties whose value is a time, or several.
+const TIMES: [&str; 5] = ["DTSTART", "DTEND", "RECURRENCE-ID", "RDATE", "EXDATE"];
+
+/// Reads one logical line. The second value says what had to be mended in it, for people.
 ///
 /// # Errors
 /// What is wrong with it, for people.
-pub fn parse(line: &str, number: usize) -> Result<Property, String> {
+pub fn parse(line: &str, number: usize) -> Result<(Property, Option<String>), String> {
     let line = line.trim();
+    if let Some(mended) = unquoted(line, number) {
+        let zone = mended.param("TZID").unwrap_or_default();
+        let said = format!("line {number}: the time zone {:?} should stand in quotes", shortened(&zone, 80));
+        return Ok((mended, Some(said)));
+    }
+    split(line, number).map(|read| (read, None))
+}
+
+/// A time whose TZID has a colon or a comma and no quotes: `DTSTART;TZID=(UTC+01:00) Berlin, Rome:20270115T100000`.
+/// What the line must mean is plain, since a time has no colon in it; `None`: the line is as it should be.
+fn unquoted(line: &str, number: usize) -> Option<Property> {
+    let name = line.split([';', ':']).next()?.trim().to_ascii_uppercase();
+    if !TIMES.contains(&name.as_str()) || line.contains('"') {
+        return None;
+    }
+    let (before, value) = line.rsplit_once(':')?;
+    let is_time = |text: &str| {
+        let text = text.trim();
+        text.len() >= 8 && text.bytes().take(8).all(|b| b.is_ascii_digit())
+    };
+    let (_, rest) = before.split_once(';')?;
+    if !(before.contains(':') || before.contains(',')) || !value.split(',').all(is_time) {
+        return None;
+    }
+    let mut params: Vec<(String, Vec<String>)> = Vec::new();
+    for part in rest.split(';').take(MAX_PARAMS) {
+        match part.split_once('=') {
+            Some((key, value)) => params.push((key.trim().to_ascii_uppercase(), vec![value.trim().to_owned()])),
+            // A semicolon inside the name.
+            None => params.last_mut()?.1.first_mut()?.push_str(&format!(";{part}")),
+        }
+    }
+    params.iter().any(|(key, _)| key == "TZID").then(|| Property {
+        name,
+        params,
+        value: value.to_owned(),
+        line: number,
+    })
+}
+
+/// The items of a list, at commas that are not escaped; escapes stay.
+pub fn list(value: &str) -> impl Iterator<Item = &str> {
+    let mut escaped = false;
+    value.split(move |c: char| {
+        let splits = c == ',' && !escaped;
+        escaped = c == '\\' && !escaped;
+        splits
+    })
+}
+
+fn split(line: &str, number: usize) -> Result<Property, String> {
     let params = count_params(line);
     if params > MAX_PARAMS {
         return Err(format!("{params} parameters"));
@@ -138,6 +192,41 @@ fn caret_unescaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(line: &str, number: usize) -> Result<Property, String> {
+        super::parse(line, number).map(|(read, _)| read)
+    }
+
+    #[test]
+    fn a_zone_without_quotes_is_read_as_it_must_be_meant() {
+        for (line, zone, value) in [
+            (
+                "DTSTART;TZID=(UTC+01:00) Amsterdam, Berlin, Bern:20270115T100000",
+                "(UTC+01:00) Amsterdam, Berlin, Bern",
+                "20270115T100000",
+            ),
+            (
+                "EXDATE;VALUE=DATE-TIME;TZID=GMT +01:00:20270115T100000,20270116T100000",
+                "GMT +01:00",
+                "20270115T100000,20270116T100000",
+            ),
+            ("dtend;tzid=Rome, Berlin;VALUE=DATE-TIME:20270115T100000", "Rome, Berlin", "20270115T100000"),
+            ("DTSTART;TZID=Bosnia; Rome, Paris:20270115T100000", "Bosnia; Rome, Paris", "20270115T100000"),
+        ] {
+            let (read, mended) = super::parse(line, 7).expect(line);
+            assert_eq!((read.param("TZID").as_deref(), read.value.as_str()), (Some(zone), value), "{line}");
+            assert!(mended.is_some_and(|m| m.contains("line 7")), "{line}");
+        }
+        for right in [
+            "DTSTART;TZID=Europe/Berlin:20270115T100000",
+            "DTSTART;TZID=\"(UTC+01:00) Amsterdam, Berlin\":20270115T100000",
+            "EXDATE:20270115T100000,20270116T100000",
+            "SUMMARY;X=a:b: c",
+        ] {
+            assert_eq!(super::parse(right, 1).expect(right).1, None, "{right}");
+        }
+        assert_eq!(list("a\\, b,c,,d\\\\,e").collect::<Vec<_>>(), ["a\\, b", "c", "", "d\\\\", "e"]);
+    }
 
     #[test]
     fn lines_are_split() {

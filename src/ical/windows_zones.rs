@@ -8,6 +8,21 @@ pub fn iana_of(windows: &str) -> Option<&'static str> {
     ZONES.binary_search_by_key(&name.as_str(), |(name, _)| *name).ok().map(|at| ZONES[at].1)
 }
 
+/// The IANA name of a name that Windows shows, without its offset; case does not matter. `UTC` has no Windows zone of
+/// its own in the table.
+#[must_use]
+pub fn iana_of_display(display: &str) -> Option<&'static str> {
+    if display.eq_ignore_ascii_case("Coordinated Universal Time") {
+        return Some("UTC");
+    }
+    iana_of(super::display_zones::windows_of(display)?)
+}
+
+/// IANA names of all zones in the table.
+pub fn all() -> impl Iterator<Item = &'static str> {
+    ZONES.iter().map(|(_, iana)| *iana)
+}
+
 const ZONES: &[(&str, &str)] = &[
     ("afghanistan standard time", "Asia/Kabul"),
     ("alaskan standard time", "America/Anchorage"),

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use chrono::{MappedLocalTime, NaiveDateTime, Offset, TimeDelta, TimeZone};
+use chrono::{MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone};
 use chrono_tz::Tz;
 
+use super::recurrence::WallClock;
 use super::time::offset_seconds;
 use super::vtimezone::CustomZone;
-use super::windows_zones::iana_of;
+use super::windows_zones::{iana_of, iana_of_display};
 use crate::domain::time::Ms;
 
 /// A zone that times can be read in.
@@ -26,32 +27,37 @@ impl Zone {
     /// missing hour of a spring night it is read with the offset before it (RFC 5545, 3.3.5).
     #[must_use]
     pub fn instant(&self, local: NaiveDateTime) -> Ms {
+        Ms(self.utc(local).and_utc().timestamp_millis())
+    }
+
+    /// The zone of the IANA database that its times are shown in, where there is one.
+    #[must_use]
+    pub fn shown(&self) -> Option<Tz> {
+        match self {
+            Self::Named(zone) => Some(*zone),
+            Self::Custom(custom) => custom.alike,
+            Self::Fixed(_) => None,
+        }
+    }
+}
+
+impl WallClock for Zone {
+    fn utc(&self, local: NaiveDateTime) -> NaiveDateTime {
         let seconds = match self {
             Self::Named(zone) => i64::from(offset_at(*zone, local)),
             Self::Fixed(seconds) => i64::from(*seconds),
             Self::Custom(custom) => i64::from(custom.offset_at_local(local)),
         };
-        Ms(local.and_utc().timestamp_millis()).minus(seconds * 1000)
+        local.checked_sub_signed(TimeDelta::seconds(seconds)).unwrap_or(local)
     }
 
-    /// The local time at an instant given in UTC.
-    #[must_use]
-    pub fn local(&self, utc: NaiveDateTime) -> NaiveDateTime {
+    fn local(&self, utc: NaiveDateTime) -> NaiveDateTime {
         let seconds = match self {
             Self::Named(zone) => zone.offset_from_utc_datetime(&utc).fix().local_minus_utc(),
             Self::Fixed(seconds) => *seconds,
             Self::Custom(custom) => custom.offset_at_utc(utc),
         };
         utc.checked_add_signed(TimeDelta::seconds(i64::from(seconds))).unwrap_or(utc)
-    }
-
-    /// Its IANA name, where it has one.
-    #[must_use]
-    pub fn name(&self) -> Option<&'static str> {
-        match self {
-            Self::Named(zone) => Some(zone.name()),
-            _ => None,
-        }
     }
 }
 
@@ -84,27 +90,52 @@ pub enum Resolved {
     Unknown(Option<&'static str>),
 }
 
-/// Finds the zone of a name: IANA first (it wins over a VTIMEZONE that contradicts it), then Windows'
-/// names, plain offsets, and the calendar's own VTIMEZONE, if it has one for the name.
+/// Finds the zone of a name. A TZID means the VTIMEZONE of that name in the same calendar (RFC 5545, 3.8.3.1), whatever
+/// the name is elsewhere: pretalx writes `GMT` for London and `-04` for Santiago, each with its summers. Without one
+/// it is a name of the IANA database, of Windows, or a plain offset.
 #[must_use]
 pub fn resolve(name: &str, vtimezone: Option<&Arc<CustomZone>>) -> Resolved {
     let name = name.trim().trim_matches('"').trim();
-    if let Some(zone) = exact(name) {
-        return Resolved::Known(zone);
-    }
     if let Some(custom) = vtimezone {
-        if let Some(zone) = custom.location.as_deref().and_then(exact) {
-            return Resolved::Known(zone);
-        }
         if custom.has_rules() {
             return Resolved::Known(Zone::Custom(Arc::clone(custom)));
         }
+        if let Some(zone) = custom.location.as_deref().and_then(exact) {
+            return Resolved::Known(zone);
+        }
+    }
+    if let Some(zone) = exact(name) {
+        return Resolved::Known(zone);
     }
     match guess(name) {
         Some(zone) => Resolved::Guessed(zone),
         None => Resolved::Unknown(similar(name)),
     }
 }
+
+/// The IANA zone that shows a VTIMEZONE's times best: the one it is named after, or one with the same clock from
+/// `from` to `until` (UTC); `first` is tried before all others.
+#[must_use]
+pub fn alike(name: &str, custom: &CustomZone, first: Tz, from: NaiveDateTime, until: NaiveDateTime) -> Option<Tz> {
+    // Twice a month, for as many years as an event may have.
+    let samples = (0..MAX_SAMPLES).map_while(|n| from.checked_add_signed(TimeDelta::days(15 * n)));
+    let samples: Vec<_> = samples.take_while(|at| *at <= until).collect();
+    let same = |zone: &Tz| {
+        samples.iter().all(|at| zone.offset_from_utc_datetime(at).fix().local_minus_utc() == custom.offset_at_utc(*at))
+    };
+    let named = [custom.location.as_deref(), Some(name)]
+        .into_iter()
+        .flatten()
+        .filter(|name| name.contains('/'))
+        .filter_map(exact);
+    let named = named.filter_map(|zone| zone.shown());
+    let usual = [first, Tz::Europe__Berlin, Tz::Europe__London, Tz::America__New_York, Tz::UTC];
+    let world = super::windows_zones::all().filter_map(iana);
+    named.chain(usual).chain(world).find(same)
+}
+
+/// Instants at which two zones are compared.
+const MAX_SAMPLES: i64 = 24 * 10;
 
 /// The zone of a name that needs no guess.
 fn exact(name: &str) -> Option<Zone> {
@@ -121,16 +152,38 @@ fn exact(name: &str) -> Option<Zone> {
             }
         }
     }
-    fixed(name).map(Zone::Fixed)
+    display_name(name).or_else(|| fixed(name).map(Zone::Fixed))
+}
+
+/// Exchange's display names: `(UTC+01:00) Amsterdam, Berlin, Bern, Rome, Stockholm, Vienna`. The offset in them is
+/// that of the winter and never decides where a summer may differ.
+fn display_name(name: &str) -> Option<Zone> {
+    let (prefix, places) = name.strip_prefix('(')?.split_once(')')?;
+    let places = places.trim();
+    if places.is_empty() {
+        return None;
+    }
+    if let Some(zone) = iana_of_display(places).and_then(iana) {
+        return Some(Zone::Named(zone));
+    }
+    // A name that newer systems have: the first of its cities that is a zone, and has that offset in winter.
+    let offset = fixed(prefix)?;
+    let winter = NaiveDate::from_ymd_opt(2026, 1, 1)?.and_time(NaiveTime::MIN);
+    let summer = NaiveDate::from_ymd_opt(2026, 7, 1)?.and_time(NaiveTime::MIN);
+    let standard = |zone: &Tz| {
+        let at = |when: &NaiveDateTime| zone.offset_from_utc_datetime(when).fix().local_minus_utc();
+        at(&winter).min(at(&summer)) == offset
+    };
+    places.split(',').filter_map(|city| guess(city.trim())).find(standard).map(Zone::Named)
 }
 
 fn iana(name: &str) -> Option<Tz> {
     Tz::from_str_insensitive(name).ok()
 }
 
-/// `UTC+2`, `GMT +01:00`, `(GMT +01:00)`, `(UTC+01:00) Berlin`, `+0100`, `Z`.
+/// `UTC+2`, `GMT +01:00`, `(GMT +01:00)`, `+0100`, `Z`.
 fn fixed(name: &str) -> Option<i32> {
-    let name = name.split_once(')').map_or(name, |(before, _)| before).trim_start_matches('(').trim();
+    let name = name.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')).unwrap_or(name).trim();
     let upper = name.to_ascii_uppercase();
     let rest = upper.strip_prefix("UTC").or_else(|| upper.strip_prefix("GMT")).unwrap_or(&upper).trim();
     if rest == "Z" || (rest.is_empty() && !upper.is_empty()) {
@@ -205,6 +258,13 @@ mod tests {
             ("(GMT +01:00)", fixed(3600)),
             ("UTC-3", fixed(-3 * 3600)),
             ("+0530", fixed(5 * 3600 + 1800)),
+            ("(UTC+01:00) Amsterdam, Berlin, Bern, Rome, Stockholm, Vienna", known(Berlin)),
+            ("(GMT+01:00) Amsterdam, Berlin, Bern, Rom, Stockholm, Wien", known(Berlin)),
+            ("(UTC-05:00) Eastern Time (US & Canada)", known(chrono_tz::America::New_York)),
+            ("(UTC+00:00) Dublin, Edinburgh, Lisbon, London", known(chrono_tz::Europe::London)),
+            ("(UTC) Coordinated Universal Time", known(chrono_tz::UTC)),
+            ("(UTC+12:00) Auckland, Wellington", known(Auckland)),
+            ("(UTC+01:00) Nowhere, Nobody", Resolved::Unknown(None)),
             ("Europe/Berln", Resolved::Unknown(Some("Europe/Berlin"))),
             ("Nowhere", Resolved::Unknown(None)),
             ("", Resolved::Unknown(None)),

@@ -22,9 +22,12 @@ pub mod lanes;
 #[cfg(test)]
 pub(crate) mod media_fixtures;
 pub mod merge;
+pub mod moved_talks;
 pub mod nfo;
 pub mod overlap;
 pub mod presented;
+pub mod programme_join;
+pub mod programme_schedule;
 pub mod prune;
 pub mod rate_limit;
 pub mod reconcile;

@@ -6,6 +6,7 @@ use std::fmt;
 use chrono_tz::Tz;
 
 use super::hall_plan::{HallPlan, talk_label};
+use super::moved_talks::{Movable, pairs};
 use crate::domain::hall::fold_name;
 use crate::domain::ids::{HallId, TalkId};
 use crate::domain::interval::Interval;
@@ -218,7 +219,8 @@ pub fn diff(
     let keyed = keyed(talks, halls, &mut out.warnings);
     out.talks = keyed.len();
     let places = halls.by_row();
-    let matched = matched(known, &keyed, &places, now, &mut out.warnings);
+    let mut matched = matched(known, &keyed, &places, now, &mut out.warnings);
+    match_moved(known, &keyed, &places, &mut matched);
     let mut gone = vec![true; known.len()];
     for (new, found) in keyed.iter().zip(&matched) {
         let step = match found.map(|at| &known[at]) {
@@ -400,6 +402,30 @@ fn matched(
         warnings.push(Warning { kind: WarningKind::NoUid, talk: None, message });
     }
     out
+}
+
+/// Matches what is left by what stays when a series or a whole day is moved: the UID of a series, else hall and title.
+fn match_moved(known: &[KnownTalk], new: &[Keyed<'_>], places: &HashMap<HallId, usize>, found: &mut [Option<usize>]) {
+    let series = |key: &str| Some(key.strip_prefix("uid:")?.split_once('\n')?.0.to_owned());
+    for by_series in [true, false] {
+        let taken: HashSet<usize> = found.iter().flatten().copied().collect();
+        let title = |hall: Option<usize>, title: &str| format!("{hall:?} {title}");
+        let olds =
+            known.iter().enumerate().filter(|(at, old)| !taken.contains(at) && old.status != TalkStatus::Removed);
+        let olds = olds.filter_map(|(at, old)| {
+            let hall = places.get(&old.hall).copied();
+            let group = if by_series { series(&old.match_key)? } else { title(hall, &old.title) };
+            Some(Movable { at, group, start: old.slot.start })
+        });
+        let news = new.iter().enumerate().filter(|(at, _)| found[*at].is_none());
+        let news = news.filter_map(|(at, new)| {
+            let group = if by_series { series(&new.key)? } else { title(Some(new.hall), &new.talk.title) };
+            Some(Movable { at, group, start: new.talk.slot.start })
+        });
+        for (old, new) in pairs(olds.collect(), news.collect()) {
+            found[new] = Some(old);
+        }
+    }
 }
 
 fn row(new: &Keyed<'_>, opted_out: bool, speakers: Vec<String>) -> TalkRow {

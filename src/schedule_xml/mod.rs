@@ -1,21 +1,15 @@
-//! schedule.xml of frab, pretalx and Pentabarf: who speaks, and which talks must not be recorded. A
-//! calendar cannot say the latter.
-
-mod join;
+//! schedule.xml of frab, pretalx, Pentabarf and the C3 hub: the bytes of the file -> [`Programme`]. It says who speaks
+//! and which talks must not be recorded, which a calendar cannot.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-
-use chrono::DateTime;
 use roxmltree::{Document, Node, ParsingOptions};
 use thiserror::Error;
 
-pub use join::join;
-
-use crate::domain::text::{one_line, shortened};
-use crate::domain::time::Ms;
+use crate::domain::programme::{Day, Entry, Programme, clock, code_of_page, duration_ms, instant, says_something};
+use crate::domain::schedule::{TalkDetails, TalkLink};
+use crate::domain::text::{one_line, paragraphs, shortened};
 
 /// Largest schedule.xml, in bytes.
 pub const MAX_BYTES: usize = 50_000_000;
@@ -24,36 +18,6 @@ pub const MAX_TALKS: usize = 100_000;
 /// Most elements and texts. The tree takes about 100 bytes of memory for each, and the shortest has four
 /// bytes in the file; 100,000 talks have 3 million.
 pub const MAX_NODES: u32 = 4_000_000;
-
-/// A schedule.xml, as far as it is of use here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ScheduleXml {
-    /// In the order of the file.
-    pub talks: Vec<XmlTalk>,
-}
-
-/// One `<event>` of a schedule.xml, which is a talk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct XmlTalk {
-    /// Attribute `guid` of the event element.
-    pub guid: Option<String>,
-    /// Attribute `id` of the event element.
-    pub id: Option<String>,
-    /// `code` (newer pretalx).
-    pub code: Option<String>,
-    /// `<url>`: the talk's page.
-    pub url: Option<String>,
-    /// Content of `<title>`.
-    pub title: String,
-    /// `<room>`, or the room it stands in.
-    pub room: Option<String>,
-    /// `<date>`, where it is a full instant.
-    pub start: Option<Ms>,
-    /// `<persons>`.
-    pub speakers: Vec<String>,
-    /// `<recording><optout>true`.
-    pub opted_out: bool,
-}
 
 /// Why a schedule.xml is refused.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -89,7 +53,7 @@ pub enum ScheduleXmlError {
 ///
 /// # Errors
 /// When it is not well-formed, no schedule, or too large.
-pub fn read(bytes: &[u8]) -> Result<ScheduleXml, ScheduleXmlError> {
+pub fn read(bytes: &[u8]) -> Result<Programme, ScheduleXmlError> {
     if bytes.len() > MAX_BYTES {
         return Err(ScheduleXmlError::TooLarge);
     }
@@ -115,11 +79,56 @@ pub fn read(bytes: &[u8]) -> Result<ScheduleXml, ScheduleXmlError> {
     if root.tag_name().name() != "schedule" {
         return Err(ScheduleXmlError::NotASchedule(shortened(root.tag_name().name(), 40)));
     }
-    let talks: Vec<_> = root.descendants().filter(|n| n.has_tag_name("event")).take(MAX_TALKS + 1).map(talk).collect();
-    if talks.len() > MAX_TALKS {
-        return Err(ScheduleXmlError::TooManyTalks);
+    let conference = child(root, "conference");
+    let of_conference = |name| conference.and_then(|c| child(c, name)).and_then(line_of);
+    let mut programme = Programme {
+        title: of_conference("title"),
+        acronym: of_conference("acronym"),
+        time_zone: of_conference("time_zone_name"),
+        entries: Vec::new(),
+    };
+    let change = of_conference("day_change").and_then(|text| clock(&text));
+    let mut lines = Lines { text, at: 0, line: 1 };
+    let mut day = Day { change, ..Day::default() };
+    for node in root.descendants() {
+        if node.has_tag_name("day") {
+            let attribute = |name| node.attribute(name).map(str::trim);
+            day.date = attribute("date").and_then(|d| chrono::NaiveDate::parse_from_str(d.get(..10)?, "%Y-%m-%d").ok());
+            day.start = attribute("start").and_then(instant);
+        } else if node.has_tag_name("event") {
+            let entry = Entry { line: lines.of(node.range().start), ..entry(node, &day) };
+            if !is_empty(&entry) {
+                programme.entries.push(entry);
+            }
+            if programme.entries.len() > MAX_TALKS {
+                return Err(ScheduleXmlError::TooManyTalks);
+            }
+        }
     }
-    Ok(ScheduleXml { talks })
+    Ok(programme)
+}
+
+/// Counts lines, for places that rise.
+struct Lines<'a> {
+    text: &'a str,
+    at: usize,
+    line: usize,
+}
+
+impl Lines<'_> {
+    fn of(&mut self, place: usize) -> usize {
+        if let Some(between) = self.text.as_bytes().get(self.at..place) {
+            self.line += between.iter().filter(|b| **b == b'\n').count();
+            self.at = place;
+        }
+        self.line
+    }
+}
+
+/// An entry that names nothing is none: a file of empty elements must not cost a talk for each.
+fn is_empty(entry: &Entry) -> bool {
+    let details = &entry.details;
+    entry.title.is_empty() && details.guid.is_none() && details.id.is_none() && details.code.is_none()
 }
 
 /// The line of a tag with too many attributes, or of one name space too many: the parser compares each
@@ -140,39 +149,88 @@ fn overloaded(text: &str) -> Option<u32> {
     None
 }
 
-fn talk(event: Node<'_, '_>) -> XmlTalk {
-    let mut text: HashMap<&str, String> = HashMap::new();
-    for child in event.children().filter(Node::is_element) {
-        if matches!(child.tag_name().name(), "title" | "room" | "date" | "url") {
-            text.entry(child.tag_name().name()).or_insert_with(|| one_line(&whole_text(child)));
-        }
-    }
-    let mut take = |name| text.remove(name).filter(|t| !t.is_empty());
+fn child<'a, 'input>(node: Node<'a, 'input>, name: &str) -> Option<Node<'a, 'input>> {
+    node.children().find(|n| n.has_tag_name(name))
+}
+
+/// A text of one line; `None` where it says nothing.
+fn line_of(node: Node<'_, '_>) -> Option<String> {
+    Some(one_line(&whole_text(node))).filter(|text| says_something(text))
+}
+
+/// Speakers and links kept of one entry.
+const MAX_LIST: usize = 100;
+
+fn entry(event: Node<'_, '_>, day: &Day) -> Entry {
+    let text = |name| child(event, name).and_then(line_of);
+    let long = |name| child(event, name).map(|n| paragraphs(&whole_text(n))).filter(|text| says_something(text));
     let attribute = |name| event.attribute(name).map(one_line).filter(|t| !t.is_empty());
-    let room = event.parent().filter(|p| p.has_tag_name("room")).and_then(|p| p.attribute("name")).map(one_line);
-    let speakers = event
-        .children()
-        .filter(|n| n.has_tag_name("persons"))
-        .flat_map(|persons| persons.children().filter(|n| n.has_tag_name("person")))
-        .map(|person| one_line(&whole_text(person)))
-        .filter(|name| !name.is_empty())
-        .collect();
-    let opted_out = event
-        .children()
-        .filter(|n| n.has_tag_name("recording"))
-        .flat_map(|recording| recording.children().filter(|n| n.has_tag_name("optout")))
-        .any(|optout| matches!(whole_text(optout).trim().to_ascii_lowercase().as_str(), "true" | "1" | "yes"));
-    XmlTalk {
-        guid: attribute("guid"),
-        id: attribute("id"),
-        code: attribute("code"),
-        url: take("url"),
-        title: take("title").unwrap_or_default(),
-        room: take("room").or(room).filter(|r| !r.is_empty()),
-        start: take("date").and_then(|d| DateTime::parse_from_rfc3339(&d).ok()).map(|d| d.to_utc().into()),
-        speakers,
-        opted_out,
+    let around = event.parent().filter(|p| p.has_tag_name("room"));
+    let around_name = around.and_then(|p| p.attribute("name")).map(one_line).filter(|r| !r.is_empty());
+    let room_guid = around.and_then(|p| p.attribute("guid")).map(one_line).filter(|g| !g.is_empty());
+    let own = text("room");
+    // The guid is that of the room around it.
+    let room_guid = room_guid.filter(|_| own.is_none() || own == around_name);
+    let mut rooms: Vec<String> = own.into_iter().chain(around_name).collect();
+    rooms.dedup();
+    let all = |list: &'static str, item: &'static str| {
+        event
+            .children()
+            .filter(move |n| n.has_tag_name(list))
+            .flat_map(move |node| node.children().filter(move |n| n.has_tag_name(item)))
+            .take(MAX_LIST)
+    };
+    let person = |person: Node<'_, '_>| {
+        let name = line_of(person).or_else(|| person.attribute("name").map(one_line));
+        name.filter(|name| !name.is_empty())
+    };
+    let link = |link: Node<'_, '_>| {
+        let url = link.attribute("href").map(str::trim).filter(|url| is_page(url))?.to_owned();
+        Some(TalkLink { url, title: line_of(link) })
+    };
+    let address = |name| text(name).filter(|url| is_page(url));
+    let (url, origin_url) = (address("url"), address("origin_url"));
+    let of_page = |url: &Option<String>| url.as_deref().and_then(code_of_page).map(str::to_owned);
+    let code = attribute("code").or_else(|| text("code")).or_else(|| of_page(&url)).or_else(|| of_page(&origin_url));
+    Entry {
+        title: text("title").unwrap_or_default(),
+        rooms,
+        start: day.start_of(text("date").as_deref(), text("start").as_deref()),
+        duration_ms: text("duration").as_deref().and_then(duration_ms),
+        speakers: all("persons", "person").filter_map(person).collect(),
+        opted_out: opted_out(event),
+        url,
+        origin_url,
+        details: TalkDetails {
+            guid: attribute("guid"),
+            code,
+            id: attribute("id"),
+            room_guid,
+            subtitle: text("subtitle"),
+            summary: long("abstract"),
+            description: long("description"),
+            language: text("language"),
+            track: text("track"),
+            session_type: text("type"),
+            licence: child(event, "recording").and_then(|r| child(r, "license")).and_then(line_of),
+            links: all("links", "link").filter_map(link).collect(),
+        },
+        line: 0,
     }
+}
+
+fn opted_out(event: Node<'_, '_>) -> bool {
+    let yes = |text: &str| matches!(text.trim().to_ascii_lowercase().as_str(), "true" | "1" | "yes");
+    let recordings = || event.children().filter(|n| n.has_tag_name("recording"));
+    recordings().any(|r| r.attribute("optout").is_some_and(yes))
+        || recordings().flat_map(|r| r.children()).filter(|n| n.has_tag_name("optout")).any(|n| yes(&whole_text(n)))
+        || event.children().filter(|n| n.has_tag_name("do_not_record")).any(|n| yes(&whole_text(n)))
+}
+
+/// An address that may become a link.
+fn is_page(url: &str) -> bool {
+    url.len() <= 2000
+        && url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 /// Its own texts (there may be several, around comments). Not those of elements inside it: a file of titles

@@ -1,60 +1,92 @@
 //! Tests of schedule.xml.
 
 use super::*;
-use crate::domain::interval::Interval;
-use crate::domain::schedule::{Schedule, ScheduledTalk};
-use crate::domain::time::HOUR;
+use crate::domain::programme::EntryStart;
+use crate::domain::time::Ms;
 
 fn xml(events: &str) -> String {
     format!(
-        "<?xml version='1.0' encoding='utf-8' ?>\n<schedule><day index='1'><room name='Saal 1'>{events}</room></day></schedule>"
+        "<?xml version='1.0' encoding='utf-8' ?>\n<schedule><day index='1' date='2021-04-02'><room name='Saal 1' guid='r1'>{events}</room></day></schedule>"
     )
 }
 
-fn talk(uid: &str) -> ScheduledTalk {
-    let start = Ms(1_617_350_400_000); // 2021-04-02T10:00:00+02:00
-    ScheduledTalk {
-        uid: (!uid.is_empty()).then(|| uid.to_owned()),
-        speakers: vec!["from the calendar".to_owned()],
-        hall: Some("saal 1".to_owned()),
-        ..ScheduledTalk::new("Opening - hexchen, NicKira", Interval::new(start, start.plus(HOUR)))
-    }
+fn one(event: &str) -> Entry {
+    let read = read(xml(event).as_bytes()).expect("read");
+    assert_eq!(read.entries.len(), 1, "{event}");
+    read.entries.into_iter().next().expect("one")
 }
 
-const OUT: &str = "<recording><license></license><optout>true</optout></recording>";
+#[test]
+fn all_that_an_entry_tells_is_read() {
+    let entry = one(
+        "\n<event guid='g1' id='33' code='ABC'><room>Saal 1</room><title>Compost &amp; you</title><subtitle>An introduction</subtitle>\
+         <type>Workshop</type><date>2021-04-02T10:00:00+02:00</date><start>10:00</start><duration>01:30</duration>\
+         <abstract>Short.</abstract><description>First line.\nSecond line.</description><track>Soil</track><language>de</language>\
+         <persons><person id='1'>Ann</person><person>Bob &amp; Co</person></persons>\
+         <recording><license>CC BY 4.0</license><optout>true</optout></recording>\
+         <links><link href='https://h/slides'>Slides</link><link href='javascript:x'>no</link></links>\
+         <url>https://h/e/talk/ABC/</url></event>",
+    );
+    assert_eq!((entry.title.as_str(), entry.line), ("Compost & you", 3));
+    assert_eq!(entry.speakers, ["Ann", "Bob & Co"]);
+    assert_eq!(entry.start, EntryStart::Instant(Ms(1_617_350_400_000)));
+    assert_eq!(
+        (entry.duration_ms, entry.opted_out, entry.rooms.as_slice()),
+        (Some(5_400_000), true, &["Saal 1".to_owned()][..])
+    );
+    let d = &entry.details;
+    let texts = [
+        &d.guid,
+        &d.id,
+        &d.code,
+        &d.room_guid,
+        &d.subtitle,
+        &d.session_type,
+        &d.summary,
+        &d.description,
+        &d.track,
+        &d.language,
+        &d.licence,
+    ];
+    let want = [
+        "g1",
+        "33",
+        "ABC",
+        "r1",
+        "An introduction",
+        "Workshop",
+        "Short.",
+        "First line.\nSecond line.",
+        "Soil",
+        "de",
+        "CC BY 4.0",
+    ];
+    assert_eq!(texts.map(|t| t.as_deref().unwrap_or("")), want);
+    assert_eq!(d.links, [TalkLink { url: "https://h/slides".to_owned(), title: Some("Slides".to_owned()) }]);
+}
+
+/// Older exports write the code only into the page's address, the C3 hub that of where the talk comes from; rooms and
+/// templates differ.
+#[test]
+fn entries_of_other_exporters() {
+    let code = |inside: &str| one(&format!("<event id='1'><title>T</title>{inside}</event>")).details.code;
+    assert_eq!(code("<url>https://h/e/talk/38PPT7/</url>").as_deref(), Some("38PPT7"));
+    assert_eq!(code("<origin_url>https://h/e/talk/38PPT7/</origin_url>").as_deref(), Some("38PPT7"));
+    assert_eq!(code("<code>XY</code>").as_deref(), Some("XY"));
+    assert_eq!(code("<url>https://h/events/7.en.html</url>"), None);
+    let other =
+        one("<event id='1'><title>T</title><room>Saal Eins</room><abstract>None</abstract><track></track></event>");
+    assert_eq!(other.rooms, ["Saal Eins", "Saal 1"]);
+    // The guid is that of the room around it, which may be another one.
+    assert_eq!((other.details.room_guid, other.details.summary, other.details.track), (None, None, None));
+    assert_eq!(one("<event id='1'><title>T</title></event>").rooms, ["Saal 1"]);
+    let person = one("<event id='1'><persons><person name='Ann'/></persons></event>");
+    assert_eq!(person.speakers, ["Ann"]);
+}
 
 #[test]
-fn entries_find_their_talks() {
-    for (entry, uid, found) in [
-        // frab, Pentabarf, older and newer pretalx.
-        (
-            "guid='2aba641b-114d-4dac-866e-533314a3c108' id='8412'>",
-            "2aba641b-114d-4dac-866e-533314a3c108@frab.cccv.de",
-            true,
-        ),
-        ("guid='2aba641b-114d-4dac-866e-533314a3c108'>", "x-2ABA641B-114d-4dac-866e-533314a3c108-y", true),
-        ("id='4253'>", "4253@27C3@pentabarf.org", true),
-        ("id='33'><url>https://p/x/talk/38PPT7/</url>", "pretalx-divoc-2021-38PPT7@p", true),
-        ("id='33' code='38PPT7'>", "pretalx-divoc-2021-38PPT7@p", true),
-        // A number somewhere in the UID is not the id.
-        ("id='2021'>", "pretalx-divoc-2021-38PPT7@p", false),
-        ("id='27'>", "4253@27C3@pentabarf.org", false),
-        // By room, time and title.
-        ("id='9'><date>2021-04-02T10:00:00+02:00</date><title>Opening</title>", "other@x", true),
-        ("id='9'><date>2021-04-02T10:00:00+02:00</date><title>Opening</title>", "", true),
-        ("id='9'><date>2021-04-02T11:00:00+02:00</date><title>Opening</title>", "", false),
-        ("id='9'><date>2021-04-02T10:00:00+02:00</date><title>Closing</title>", "", false),
-    ] {
-        let entry = format!(
-            "<event {entry}{OUT}<persons><person id='1'>Ann</person><person>Bob &amp; Co</person></persons></event>"
-        );
-        let read = read(xml(&entry).as_bytes()).expect("read");
-        let mut schedule = Schedule { talks: vec![talk(uid)], ..Schedule::default() };
-        join(&mut schedule, &read);
-        let got = &schedule.talks[0];
-        assert_eq!((got.in_schedule_xml, got.opted_out), (found, found), "{entry} {uid}");
-        assert_eq!(got.speakers == ["Ann", "Bob & Co"], found, "{entry}");
-    }
+fn what_names_nothing_is_no_entry() {
+    assert!(read(xml("<event/><event><room>x</room></event>").as_bytes()).expect("read").entries.is_empty());
 }
 
 #[test]
@@ -62,9 +94,9 @@ fn only_a_clear_word_opts_out() {
     for (word, out) in [("true", true), (" True\n", true), ("1", true), ("false", false), ("", false), ("maybe", false)]
     {
         let entry = format!("<event id='1'><recording><optout>{word}</optout></recording></event>");
-        assert_eq!(read(xml(&entry).as_bytes()).expect("read").talks[0].opted_out, out, "{word:?}");
+        assert_eq!(read(xml(&entry).as_bytes()).expect("read").entries[0].opted_out, out, "{word:?}");
     }
-    assert!(!read(xml("<event id='1'/>").as_bytes()).expect("read").talks[0].opted_out);
+    assert!(!read(xml("<event id='1'/>").as_bytes()).expect("read").entries[0].opted_out);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use streamrip::schedule_xml;
 use crate::harness::{fuzz, measured};
 use crate::mutation::Samples;
 
-pub const OPTIONS: ReadOptions = ReadOptions { zone: None, halls_zone: None, default_zone: Tz::Europe__Berlin };
+pub const OPTIONS: ReadOptions = ReadOptions::new(Tz::Europe__Berlin);
 
 const WORDS: &[&[u8]] = &[
     b"BEGIN:VEVENT\r\n",

@@ -151,7 +151,7 @@ fn an_xml_of_too_many_elements_or_talks_is_refused() {
     let _alone = alone();
     let (refused, cost) = measured(|| schedule_xml::read(&xml(&"<a/>".repeat(5_000_000))));
     assert!(matches!(refused, Err(ScheduleXmlError::NotXml { .. })));
-    let events = |n| schedule_xml::read(&xml(&"<event/>".repeat(n))).map(|x| x.talks.len());
+    let events = |n| schedule_xml::read(&xml(&"<event id='1'/>".repeat(n))).map(|x| x.entries.len());
     assert_eq!(events(schedule_xml::MAX_TALKS), Ok(schedule_xml::MAX_TALKS));
     assert_eq!(events(schedule_xml::MAX_TALKS + 1), Err(ScheduleXmlError::TooManyTalks));
     assert!(cost.memory < 150 * schedule_xml::MAX_NODES as usize, "{cost:?}");
@@ -162,8 +162,8 @@ fn nothing_in_an_xml_costs_more_than_its_length() {
     let _alone = alone();
     for (what, make) in EXPENSIVE_XML {
         let (small, large) = (make(500_000), make(1_000_000));
-        let (_, a) = measured(|| schedule_xml::read(&small).map(|s| s.talks.len()));
-        let (found, mut b) = measured(|| schedule_xml::read(&large).map(|s| s.talks.len()));
+        let (_, a) = measured(|| schedule_xml::read(&small).map(|s| s.entries.len()));
+        let (found, mut b) = measured(|| schedule_xml::read(&large).map(|s| s.entries.len()));
         println!("{what}: {} bytes {a:?}, {} bytes {b:?}, {found:?}", small.len(), large.len());
         // The tree of a document of nothing but tags is large; the number of both has a limit.
         let tree = 150 * large.iter().filter(|b| **b == b'<').count() + A_TALK * found.unwrap_or(0);

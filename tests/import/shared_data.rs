@@ -12,7 +12,7 @@ fn data() -> Option<PathBuf> {
     std::env::var_os("STREAMRIP_TEST_DATA").map(PathBuf::from)
 }
 
-const OPTIONS: ReadOptions = ReadOptions { zone: None, halls_zone: None, default_zone: Tz::Europe__Berlin };
+const OPTIONS: ReadOptions = ReadOptions::new(Tz::Europe__Berlin);
 
 fn calendars(folder: &Path, out: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder") {

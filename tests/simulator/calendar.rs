@@ -70,11 +70,7 @@ impl Calendar {
     /// The whole of 27C3, from the calendar that comes with the program.
     pub fn congress() -> Self {
         let text = include_bytes!("../../schedules/27c3.ics");
-        let read = streamrip::ical::read(
-            text,
-            &streamrip::ical::ReadOptions { zone: None, halls_zone: None, default_zone: ZONE },
-        )
-        .expect("a calendar");
+        let read = streamrip::ical::read(text, &streamrip::ical::ReadOptions::new(ZONE)).expect("a calendar");
         let mut out = Self { mirrors: vec![1; 3], ..Self::empty((5, 15)) };
         for talk in read.talks {
             let hall = talk.hall.as_deref().and_then(|h| h.strip_prefix("Saal ")).and_then(|n| n.parse().ok());

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use super::{Finding, Level};
 use crate::app::daemon::sender;
 use crate::app::library::report;
+use crate::app::schedule::import::series_window;
 use crate::app::schedule::refresh;
 use crate::app::support::env::Env;
 use crate::app::support::failure::Result;
@@ -30,12 +31,17 @@ pub async fn check_services(env: &Env, event: Option<&str>, tell: &mpsc::Unbound
         (refresh::remembered(&db, now)?, asked)
     };
     let cache = Arc::default();
-    for one in remembered {
+    for mut one in remembered {
         if asked.is_some_and(|id| id != one.id) {
             continue;
         }
         let name = one.name.clone();
-        match refresh::fetch(one, &cache).await.problem() {
+        one.window = series_window(&env.settings, now);
+        let fetched = refresh::fetch(one, &cache).await;
+        for message in fetched.not_in_schedule_xml() {
+            say(Level::Warning, "schedule-xml", &name, message.to_owned());
+        }
+        match fetched.problem() {
             None => say(Level::Good, "refresh", &name, "its schedule can be read again".to_owned()),
             Some(why) => say(Level::Warning, "refresh", &name, format!("its schedule cannot be read again: {why}")),
         }

@@ -10,27 +10,34 @@ use chrono_tz::Tz;
 use rusqlite::{Connection, TransactionBehavior};
 use sha2::{Digest, Sha256};
 
+use super::formats;
+use super::opt_outs::apply_opt_outs;
 use crate::app::support::env::Env;
 use crate::app::support::failure::{Failure, Kind, Result};
 use crate::catalog::import::{self as catalog_import, EventRow, Known};
 use crate::catalog::{self, CatalogError};
 use crate::config::halls_file;
+use crate::domain::hall::fold_name;
 use crate::domain::halls_file::HallsFile;
 use crate::domain::ids::TalkId;
-use crate::domain::schedule::{Schedule, Warning, WarningKind};
+use crate::domain::interval::Interval;
+use crate::domain::programme::Programme;
+use crate::domain::schedule::{Schedule, ScheduledTalk, Warning, WarningKind};
+use crate::domain::settings::Settings;
 use crate::domain::stream_url::redact_text;
-use crate::domain::text::one_line;
-use crate::domain::time::Ms;
+use crate::domain::text::{one_line, shortened};
+use crate::domain::time::{HOUR, Ms};
 use crate::fetch::{self, Cache, FetchError, Place};
-use crate::ical::{self, CalendarError, ReadOptions};
+use crate::ical::{self, ReadOptions};
 use crate::plan::hall_plan::plan_halls;
 use crate::plan::hall_rename::renames;
 use crate::plan::kept_recording::{candidates, keep_recordings};
-use crate::plan::refresh_guard::{looks_like, objections};
-use crate::plan::schedule_diff::{ChangeKind, diff};
+use crate::plan::programme_join::{JoinOptions, Joined, join};
+use crate::plan::refresh_guard::{Objections, hold_halls, looks_like, objections};
+use crate::plan::schedule_diff::{ChangeKind, KnownTalk, diff};
 use crate::plan::schedule_warnings;
 use crate::plan::title::without_speakers;
-use crate::schedule_xml::{self, ScheduleXml};
+use crate::schedule_xml;
 
 /// Largest halls file, in bytes.
 const MAX_HALLS_FILE: usize = 1_000_000;
@@ -63,9 +70,14 @@ pub struct Prepared {
     name: String,
     row: EventRow,
     halls_file: Option<HallsFile>,
-    schedule: Schedule,
+    pub(super) schedule: Schedule,
     xml_missing: bool,
     digest: [u8; 32],
+    /// What says who must not be recorded, and what came of joining it with the calendar.
+    programme: Option<Programme>,
+    joined: Option<Joined>,
+    /// Dates of series were read as far as they lie in it.
+    window: Interval,
 }
 
 /// What an import did, or would do.
@@ -91,6 +103,8 @@ pub struct ImportReport {
     pub unchanged: usize,
     /// What was odd.
     pub warnings: Vec<Warning>,
+    /// By what the talks of schedule.xml were recognised, for people; `None`: there is none.
+    pub joined: Option<String>,
     /// In the order of the schedule.
     pub changes: Vec<ReportedChange>,
 }
@@ -119,6 +133,8 @@ pub struct ReportedChange {
 pub enum Outcome {
     /// Written, or what a dry run would write.
     Applied(ImportReport),
+    /// Written but for the talks of some halls, which stay where they are for these reasons.
+    InPart(ImportReport, Vec<String>),
     /// Not written, for these reasons.
     Refused(Vec<String>),
     /// Not written: the new event seems to be this known one.
@@ -136,24 +152,28 @@ pub async fn import_into(env: &Env, request: &ImportRequest) -> Result<ImportRep
         Err(CatalogError::Missing(_)) => catalog::open_in_memory()?,
         Err(e) => return Err(e.into()),
     };
-    let prepared = prepare(&reader, request).await?;
+    let gathered = prepare(env, &reader, request).await?;
     if request.dry_run {
-        return finish(&mut { reader }, &prepared, request, env.clock.now());
+        return finish(&mut { reader }, gathered, request, env.clock.now());
+    }
+    // Where nothing could be read, nothing is made.
+    if gathered.prepared.is_err() && gathered.programme.is_none() {
+        return Err(gathered.prepared.err().unwrap_or_else(|| Failure::new(Kind::Failed, "nothing was read")));
     }
     drop(reader);
-    finish(&mut catalog::open_writer(&env.data_dir)?, &prepared, request, env.clock.now())
+    finish(&mut catalog::open_writer(&env.data_dir)?, gathered, request, env.clock.now())
 }
 
 /// Imports a schedule.
 ///
 /// # Errors
-/// When something cannot be read or is refused; then nothing was changed.
+/// When something cannot be read or is refused; then nothing was changed but opt-outs.
 pub async fn import(env: &Env, db: &mut Connection, request: &ImportRequest) -> Result<ImportReport> {
-    let prepared = prepare(db, request).await?;
-    finish(db, &prepared, request, env.clock.now())
+    let gathered = prepare(env, db, request).await?;
+    finish(db, gathered, request, env.clock.now())
 }
 
-async fn prepare(db: &Connection, request: &ImportRequest) -> Result<Prepared> {
+async fn prepare(env: &Env, db: &Connection, request: &ImportRequest) -> Result<Gathered> {
     let inputs = {
         let source = Place::parse(&request.source).map_err(|e| fetch_failure(&e))?;
         let name = match &request.event {
@@ -167,11 +187,37 @@ async fn prepare(db: &Connection, request: &ImportRequest) -> Result<Prepared> {
         let row = catalog_import::known(db, &name)?.map(|known| known.row);
         inputs(request, name, source, row.as_ref())?
     };
-    gather(&inputs).await
+    Ok(gather(&inputs, series_window(&env.settings, env.clock.now())).await)
 }
 
-fn finish(db: &mut Connection, prepared: &Prepared, request: &ImportRequest, now: Ms) -> Result<ImportReport> {
-    let options = ApplyOptions { force: request.force, dry_run: request.dry_run };
+/// What was read for one event.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    /// The event's name.
+    pub name: String,
+    /// Kept apart: an opt-out does not wait for a calendar that can be read.
+    pub programme: Option<Programme>,
+    /// All that an import needs, or why there is none.
+    pub prepared: Result<Prepared>,
+}
+
+/// Dates of a series that are over are looked for this far back: those of today, whatever the zone.
+const SERIES_BACK: i64 = 24 * HOUR;
+
+/// Which dates of long series are read.
+pub fn series_window(settings: &Settings, now: Ms) -> Interval {
+    Interval::new(now.minus(SERIES_BACK), now.plus(settings.refresh.series_ahead_ms))
+}
+
+fn finish(db: &mut Connection, gathered: Gathered, request: &ImportRequest, now: Ms) -> Result<ImportReport> {
+    let options = ApplyOptions { force: request.force, dry_run: request.dry_run, in_part: false };
+    let Gathered { name, programme, prepared } = gathered;
+    let programme = programme.filter(|_| !request.dry_run);
+    let prepared = match prepared {
+        Ok(prepared) => prepared,
+        Err(failure) => return Err(with_opt_outs(failure, opt_outs(db, &name, programme.as_ref())?)),
+    };
+    let prepared = &prepared;
     let outcome = if request.dry_run {
         apply(db, prepared, options, now)?
     } else {
@@ -181,10 +227,11 @@ fn finish(db: &mut Connection, prepared: &Prepared, request: &ImportRequest, now
         outcome
     };
     match outcome {
-        Outcome::Applied(report) => Ok(report),
+        Outcome::Applied(report) | Outcome::InPart(report, _) => Ok(report),
         Outcome::Refused(reasons) => {
             let message = format!("this schedule was not applied to {:?}: {}", prepared.name, reasons.join("; "));
-            Err(Failure::new(Kind::BadInput, message).hint("if it is right, import it again with --force"))
+            let failure = Failure::new(Kind::BadInput, message).hint("if it is right, import it again with --force");
+            Err(with_opt_outs(failure, opt_outs(db, &name, programme.as_ref())?))
         }
         Outcome::LooksLike(event) => {
             let message = format!("this seems to be a schedule of {event:?}, which is known already");
@@ -194,6 +241,30 @@ fn finish(db: &mut Connection, prepared: &Prepared, request: &ImportRequest, now
             );
             Err(Failure::new(Kind::BadInput, message).hint(hint))
         }
+    }
+}
+
+/// Applies the opt-outs of a schedule that is not applied; gives how many are new.
+fn opt_outs(db: &mut Connection, event: &str, programme: Option<&Programme>) -> Result<usize> {
+    let Some(programme) = programme else { return Ok(0) };
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let Some(known) = catalog_import::known(&tx, event)? else { return Ok(0) };
+    let talks = apply_opt_outs(&tx, &known, programme)?;
+    tx.commit()?;
+    Ok(talks.len())
+}
+
+fn with_opt_outs(failure: Failure, count: usize) -> Failure {
+    match count {
+        0 => failure,
+        1 => Failure {
+            message: format!("{}; 1 talk is opted out of recording all the same", failure.message),
+            ..failure
+        },
+        n => Failure {
+            message: format!("{}; {n} talks are opted out of recording all the same", failure.message),
+            ..failure
+        },
     }
 }
 
@@ -257,10 +328,6 @@ impl ScheduleInputs {
         inputs.cache = Arc::clone(cache);
         Ok(inputs)
     }
-
-    pub(super) fn xml(&self) -> Option<&Place> {
-        self.xml.as_ref()
-    }
 }
 
 /// The machine's zone; UTC where it cannot be told.
@@ -268,13 +335,21 @@ fn system_zone() -> Tz {
     iana_time_zone::get_timezone().ok().and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC)
 }
 
-/// Fetches and reads everything.
-pub(super) async fn gather(inputs: &ScheduleInputs) -> Result<Prepared> {
-    gather_with(inputs, read_xml(inputs).await).await
+/// Fetches and reads everything. `window`: which dates of long series are read.
+pub(super) async fn gather(inputs: &ScheduleInputs, window: Interval) -> Gathered {
+    let name = inputs.name.clone();
+    match read_xml(inputs).await {
+        Ok(programme) => {
+            let prepared = gather_with(inputs, Ok(programme.clone()), window).await;
+            // A source that is a schedule.xml itself says who must not be recorded.
+            let own = prepared.as_ref().ok().and_then(|prepared| prepared.programme.clone());
+            Gathered { name, programme: programme.or(own), prepared }
+        }
+        Err(e) => Gathered { name, programme: None, prepared: gather_with(inputs, Err(e), window).await },
+    }
 }
 
-/// As [`gather`], with a schedule.xml that was read before.
-pub(super) async fn gather_with(inputs: &ScheduleInputs, xml: Result<Option<ScheduleXml>>) -> Result<Prepared> {
+async fn gather_with(inputs: &ScheduleInputs, xml: Result<Option<Programme>>, window: Interval) -> Result<Prepared> {
     let halls_file = match &inputs.halls {
         Some(path) => Some(read_halls(path).await?),
         None => None,
@@ -285,18 +360,32 @@ pub(super) async fn gather_with(inputs: &ScheduleInputs, xml: Result<Option<Sche
         zone: inputs.zone_option,
         halls_zone: halls_file.as_ref().and_then(|f| f.time_zone),
         default_zone: inputs.default_zone,
+        window: Some(window),
+        hall_from: halls_file.as_ref().and_then(|f| f.hall_from),
+        hall_names: halls_file.as_ref().map_or_else(Vec::new, HallsFile::names),
     };
-    let shown = inputs.source.to_string();
+    let assumed = options.zone.or(options.halls_zone);
+    let place = inputs.source.clone();
     let (read, digest) = tokio::task::spawn_blocking(move || {
         let digest: [u8; 32] = Sha256::digest(&bytes).into();
-        (ical::read(&bytes, &options), digest)
+        let read = formats::unpacked(bytes, ical::MAX_BYTES, &place);
+        (read.and_then(|bytes| formats::read(&bytes, &options, &place)), digest)
     })
     .await
-    .map_err(|e| Failure::new(Kind::Failed, format!("cannot read {shown}")).because(e))?;
-    let mut schedule = read.map_err(|e| calendar_failure(&inputs.source, &e))?;
-    let mut xml_missing = false;
+    .map_err(|e| Failure::new(Kind::Failed, format!("cannot read {}", inputs.source)).because(e))?;
+    let formats::ReadSource { mut schedule, programme: mut own } = read?;
+    let (mut xml_missing, mut joined) = (false, None);
     match xml {
-        Ok(Some(xml)) => schedule_xml::join(&mut schedule, &xml),
+        Ok(Some(xml)) => {
+            let mut aliases = std::collections::HashMap::new();
+            for hall in halls_file.iter().flat_map(|file| &file.halls) {
+                aliases.extend(hall.aliases.iter().map(|alias| (fold_name(alias), fold_name(&hall.name))));
+            }
+            let zone = schedule.time_zone.as_deref().and_then(|name| name.parse().ok());
+            let zone = zone.or(assumed).unwrap_or(inputs.default_zone);
+            joined = Some(join(&mut schedule, &xml, &JoinOptions { zone, aliases }));
+            own = Some(xml);
+        }
         Ok(None) => {}
         Err(e) if inputs.xml_is_asked_for => return Err(e),
         Err(e) => {
@@ -311,7 +400,7 @@ pub(super) async fn gather_with(inputs: &ScheduleInputs, xml: Result<Option<Sche
         }
     }
     let named = schedule.time_zone.as_deref().and_then(|name| name.parse().ok());
-    let zone = named.or(options.zone).or(options.halls_zone).unwrap_or(inputs.default_zone);
+    let zone = named.or(assumed).unwrap_or(inputs.default_zone);
     let paddings = halls_file.as_ref().map_or(inputs.paddings, |f| (f.pre_padding_ms, f.post_padding_ms));
     let row = EventRow {
         zone,
@@ -323,19 +412,23 @@ pub(super) async fn gather_with(inputs: &ScheduleInputs, xml: Result<Option<Sche
         post_padding_ms: paddings.1,
         private_streams: halls_file.as_ref().is_some_and(|f| f.allow_private_streams),
     };
-    Ok(Prepared { name: inputs.name.clone(), row, halls_file, schedule, xml_missing, digest })
+    let name = inputs.name.clone();
+    Ok(Prepared { name, row, halls_file, schedule, xml_missing, digest, programme: own, joined, window })
 }
 
-/// Fetches and reads the event's schedule.xml, if it has one.
-pub(super) async fn read_xml(inputs: &ScheduleInputs) -> Result<Option<ScheduleXml>> {
+/// Fetches and reads the event's schedule.xml or schedule.json, if it has one.
+async fn read_xml(inputs: &ScheduleInputs) -> Result<Option<Programme>> {
     let Some(place) = &inputs.xml else { return Ok(None) };
     let bytes =
         fetch::fetch_again(place, schedule_xml::MAX_BYTES, &inputs.cache).await.map_err(|e| fetch_failure(&e))?;
-    schedule_xml::read(&bytes).map(Some).map_err(|e| {
-        Failure::new(Kind::BadInput, format!("{place} is not a schedule.xml"))
-            .because(e)
-            .hint("use the schedule.xml of frab, pretalx or Pentabarf; nothing was changed")
+    let place = place.clone();
+    let shown = place.to_string();
+    tokio::task::spawn_blocking(move || {
+        let bytes = formats::unpacked(bytes, schedule_xml::MAX_BYTES, &place)?;
+        formats::read_programme(&bytes, &place).map(Some)
     })
+    .await
+    .map_err(|e| Failure::new(Kind::Failed, format!("cannot read {shown}")).because(e))?
 }
 
 async fn read_halls(path: &Path) -> Result<HallsFile> {
@@ -360,6 +453,8 @@ pub struct ApplyOptions {
     pub force: bool,
     /// Write nothing.
     pub dry_run: bool,
+    /// Where only some halls are objected to, apply the rest: their talks stay where they are.
+    pub in_part: bool,
 }
 
 /// Compares with the catalog and writes the difference, in the caller's transaction.
@@ -370,6 +465,8 @@ pub fn apply(db: &Connection, prepared: &Prepared, options: ApplyOptions, now: M
     let known = catalog_import::known(db, &prepared.name)?;
     let talks = &prepared.schedule.talks;
     let (known_halls, known_talks) = known.as_ref().map_or((&[][..], &[][..]), |k| (&k.halls, &k.talks));
+    let compared = without_past_dates(known_talks, talks, prepared.window);
+    let known_talks = compared.as_slice();
     let zone = prepared.row.zone;
     let renames = renames(known_halls, known_talks, prepared.halls_file.as_ref(), talks);
     let mut halls = plan_halls(known_halls, prepared.halls_file.as_ref(), &renames, talks);
@@ -379,8 +476,22 @@ pub fn apply(db: &Connection, prepared: &Prepared, options: ApplyOptions, now: M
     let of_settings = crate::catalog::assembly_queue::paddings(db)?.post_padding_ms;
     let post_padding_ms = prepared.row.post_padding_ms.unwrap_or(of_settings);
     keep_recordings(&mut diff, known_talks, &halls, &recorded, post_padding_ms, now, zone);
+    let mut held = Vec::new();
     if !options.force {
-        let reasons = objections(known_talks, known_halls, &halls, &diff, now);
+        let Objections { mut reasons, halls: lost } = objections(known_talks, known_halls, &halls, &diff, now);
+        reasons.extend(prepared.joined.iter().flat_map(|joined| programme_objections(joined, now, zone)));
+        if diff.talks == 0 {
+            reasons.extend(prepared.schedule.warnings.iter().take(MAX_REASONS).map(|w| w.message.clone()));
+        }
+        if reasons.is_empty() && options.in_part && !lost.is_empty() {
+            held = hold_halls(&mut diff, known_talks, &halls, &lost);
+            if diff.steps.is_empty() {
+                // Nothing else is new.
+                return Ok(Outcome::Refused(held));
+            }
+        } else {
+            reasons.extend(lost.iter().map(|lost| lost.reason.clone()));
+        }
         if !reasons.is_empty() {
             return Ok(Outcome::Refused(reasons));
         }
@@ -418,7 +529,7 @@ pub fn apply(db: &Connection, prepared: &Prepared, options: ApplyOptions, now: M
             after: change.after.clone(),
         })
     });
-    Ok(Outcome::Applied(ImportReport {
+    let report = ImportReport {
         event: prepared.name.clone(),
         zone,
         is_new: known.is_none(),
@@ -429,8 +540,56 @@ pub fn apply(db: &Connection, prepared: &Prepared, options: ApplyOptions, now: M
         removed,
         unchanged: diff.unchanged,
         warnings,
+        joined: prepared.joined.as_ref().map(Joined::summary).filter(|text| !text.is_empty()),
         changes: changes.collect(),
-    }))
+    };
+    Ok(if held.is_empty() { Outcome::Applied(report) } else { Outcome::InPart(report, held) })
+}
+
+/// Warnings that a refusal of an empty schedule shows.
+const MAX_REASONS: usize = 5;
+/// Opt-outs that an objection names.
+const MAX_NAMED: usize = 5;
+
+/// Known talks without dates of series that are over: the window lacks those, and they stay as they are known.
+fn without_past_dates(known: &[KnownTalk], talks: &[ScheduledTalk], window: Interval) -> Vec<KnownTalk> {
+    let there: std::collections::HashSet<(&str, &str)> =
+        talks.iter().filter_map(|talk| Some((talk.uid.as_deref()?, talk.recurrence_id.as_deref()?))).collect();
+    let series: std::collections::HashSet<&str> = there.iter().map(|(uid, _)| *uid).collect();
+    let stays = |talk: &&KnownTalk| {
+        let date = talk.match_key.strip_prefix("uid:").and_then(|key| key.split_once('\n'));
+        let over = talk.slot.start < window.start;
+        !date.is_some_and(|(uid, date)| over && series.contains(uid) && !there.contains(&(uid, date)))
+    };
+    known.iter().filter(stays).cloned().collect()
+}
+
+/// Why what a schedule.xml says of opt-outs cannot be right for this calendar. An opt-out must not be lost silently.
+fn programme_objections(joined: &Joined, now: Ms, zone: Tz) -> Vec<String> {
+    if joined.is_another_event() {
+        return vec![format!(
+            "its schedule.xml is one of another event: none of its {} talks is in the calendar",
+            joined.entries
+        )];
+    }
+    let lost: Vec<_> = joined.lost_opt_outs.iter().filter(|(_, start)| start.is_none_or(|start| start > now)).collect();
+    if lost.is_empty() {
+        return Vec::new();
+    }
+    let named: Vec<_> = lost
+        .iter()
+        .take(MAX_NAMED)
+        .map(|(title, start)| {
+            let at = start.map(|at| at.in_zone(zone).format(" (%Y-%m-%d %H:%M)").to_string()).unwrap_or_default();
+            format!("{:?}{at}", shortened(title, 60))
+        })
+        .collect();
+    let more = if lost.len() > MAX_NAMED { ", ..." } else { "" };
+    let talks = if lost.len() == 1 { "1 talk".to_owned() } else { format!("{} talks", lost.len()) };
+    vec![format!(
+        "its schedule.xml forbids to record {talks} that the calendar does not have: {}{more}",
+        named.join(", ")
+    )]
 }
 
 /// True where an event's row was imported from the same places.
@@ -446,17 +605,4 @@ fn fetch_failure(e: &FetchError) -> Failure {
         FetchError::StandardInput(_) | FetchError::NoTls { .. } | FetchError::Web { .. } => Kind::Failed,
     };
     Failure::new(kind, redact_text(&e.to_string())).hint(e.hint())
-}
-
-fn calendar_failure(source: &Place, e: &CalendarError) -> Failure {
-    let hint = match e {
-        CalendarError::Empty | CalendarError::Truncated { .. } => "download it again; nothing was changed",
-        CalendarError::WebPage(_) => {
-            "open the address in a browser: the calendar has moved, or needs a login; nothing was changed"
-        }
-        CalendarError::NotACalendar(_) => "an iCalendar file (.ics) is needed; nothing was changed",
-        CalendarError::TooLarge | CalendarError::TooManyTalks { .. } => "is it the right file? nothing was changed",
-        CalendarError::UnknownZone { .. } => "nothing was changed",
-    };
-    Failure::new(Kind::BadInput, format!("cannot import {source}")).because(e).hint(hint)
 }

@@ -5,22 +5,23 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
+use super::opt_outs::apply_opt_outs;
 use crate::app::schedule::import::{
-    ApplyOptions, ImportReport, Outcome, Prepared, ScheduleInputs, apply, gather_with, read_xml, same_places,
+    ApplyOptions, Gathered, ImportReport, Outcome, ScheduleInputs, apply, gather, same_places, series_window,
 };
 use crate::app::support::blocking::Reader;
 use crate::app::support::env::Env;
-use crate::app::support::failure::Result;
 use crate::catalog;
-use crate::catalog::import::{self as catalog_import, EventRow, Known};
+use crate::catalog::import::{self as catalog_import, EventRow};
 use crate::catalog::writer::Writer;
 use crate::domain::ids::{EventId, TalkId};
-use crate::domain::schedule::{Schedule, ScheduledTalk};
+use crate::domain::interval::Interval;
+use crate::domain::schedule::WarningKind;
+use crate::domain::settings::Settings;
 use crate::domain::stream_url::redact_text;
-use crate::domain::talk::{Talk, TalkStatus};
+use crate::domain::talk::Talk;
 use crate::domain::time::{HOUR, Ms};
 use crate::fetch::Cache;
-use crate::schedule_xml::{self, ScheduleXml};
 
 /// An event is refreshed until so long after its last talk. Milliseconds.
 const AFTER_THE_END: i64 = 24 * HOUR;
@@ -32,6 +33,8 @@ pub struct Remembered {
     pub id: EventId,
     /// Name of the event.
     pub name: String,
+    /// Which dates of long series are read.
+    pub window: Interval,
     /// Where its schedule, halls file and schedule.xml are.
     row: EventRow,
 }
@@ -44,7 +47,8 @@ pub fn remembered(db: &Connection, now: Ms) -> catalog::Result<Vec<Remembered>> 
     let mut out = Vec::new();
     for (id, name) in catalog_import::refreshable(db, now.minus(AFTER_THE_END))? {
         if let Some(known) = catalog_import::known(db, &name)? {
-            out.push(Remembered { id, name, row: known.row });
+            let window = series_window(&Settings::default(), now);
+            out.push(Remembered { id, name, window, row: known.row });
         }
     }
     Ok(out)
@@ -61,16 +65,20 @@ pub fn is_current(event: EventId, talks: &[Talk], now: Ms) -> bool {
 #[derive(Debug)]
 pub struct Fetched {
     event: Remembered,
-    prepared: Result<Prepared>,
-    /// Kept apart: an opt-out does not wait for a calendar that can be read.
-    xml: Option<ScheduleXml>,
+    gathered: Gathered,
 }
 
 impl Fetched {
     /// Why there is no schedule, without passwords; `None`: there is one.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        self.prepared.as_ref().err().map(|failure| redact_text(&failure.to_string()))
+        self.gathered.prepared.as_ref().err().map(|failure| redact_text(&failure.to_string()))
+    }
+
+    /// Talks of the calendar of which its schedule.xml does not say whether they may be recorded, for people.
+    pub fn not_in_schedule_xml(&self) -> impl Iterator<Item = &str> {
+        let warnings = self.gathered.prepared.iter().flat_map(|prepared| &prepared.schedule.warnings);
+        warnings.filter(|w| w.kind == WarningKind::NotInScheduleXml).map(|w| w.message.as_str())
     }
 }
 
@@ -78,17 +86,11 @@ impl Fetched {
 ///
 /// `cache`: what the same caller fetched before; a server is asked whether that has changed.
 pub async fn fetch(event: Remembered, cache: &Arc<Cache>) -> Fetched {
-    let inputs = match ScheduleInputs::remembered(&event.name, &event.row, cache) {
-        Ok(inputs) => inputs,
-        Err(e) => return Fetched { event, prepared: Err(e), xml: None },
+    let gathered = match ScheduleInputs::remembered(&event.name, &event.row, cache) {
+        Ok(inputs) => gather(&inputs, event.window).await,
+        Err(e) => Gathered { name: event.name.clone(), programme: None, prepared: Err(e) },
     };
-    let xml = match inputs.xml() {
-        Some(_) => read_xml(&inputs).await,
-        None => Ok(None),
-    };
-    let kept = xml.as_ref().ok().cloned().flatten();
-    let prepared = gather_with(&inputs, xml).await;
-    Fetched { event, prepared, xml: kept }
+    Fetched { event, gathered }
 }
 
 /// What a refresh did.
@@ -119,8 +121,9 @@ pub async fn refresh_all(env: &Env, reader: &Reader, writer: &Writer, cache: &Ar
         Ok(Err(e)) => return tracing::warn!("refresh: {e}"),
         Err(e) => return tracing::warn!("refresh: {e}"),
     };
-    for event in events {
+    for mut event in events {
         let name = event.name.clone();
+        event.window = series_window(&env.settings, env.clock.now());
         let fetched = Arc::new(fetch(event, cache).await);
         let clock = Arc::clone(&env.clock);
         match writer.call(move |db| apply_fetched(db, &fetched, clock.now())).await {
@@ -134,7 +137,8 @@ fn log(done: &Refreshed) {
     let event = &done.event;
     if let Some(problem) = &done.problem {
         if done.is_news {
-            tracing::warn!("{event}: its new schedule is not applied: {problem} (streamrip import --force applies it)");
+            let what = if done.report.is_some() { "its new schedule is" } else { "its new schedule is not applied:" };
+            tracing::warn!("{event}: {what} {problem} (streamrip import --force applies it)");
         }
         for talk in &done.opted_out {
             tracing::warn!("{event}: talk {talk} is opted out of recording");
@@ -161,14 +165,20 @@ pub fn apply_fetched(db: &Connection, fetched: &Fetched, now: Ms) -> catalog::Re
         // It was imported from somewhere else in the meantime.
         return Ok(done);
     }
-    let outcome = match &fetched.prepared {
-        Ok(prepared) => apply(db, prepared, ApplyOptions::default(), now)?,
+    let options = ApplyOptions { in_part: true, ..ApplyOptions::default() };
+    let outcome = match &fetched.gathered.prepared {
+        Ok(prepared) => apply(db, prepared, options, now)?,
         Err(failure) => Outcome::Refused(vec![redact_text(&failure.to_string())]),
     };
     match outcome {
         Outcome::Applied(report) => {
             catalog_import::note_refresh(db, known.id, None, now)?;
             done.report = Some(report);
+        }
+        Outcome::InPart(report, reasons) => {
+            catalog_import::note_refresh(db, known.id, None, now)?;
+            done.report = Some(report);
+            done.problem = Some(format!("applied but for this: {}", reasons.join("; ")));
         }
         Outcome::Refused(reasons) => done.problem = Some(reasons.join("; ")),
         // Only new events are compared with others.
@@ -177,26 +187,9 @@ pub fn apply_fetched(db: &Connection, fetched: &Fetched, now: Ms) -> catalog::Re
     if let Some(problem) = &done.problem {
         done.is_news = known.refresh_problem.as_ref() != Some(problem);
         catalog_import::note_refresh(db, known.id, Some(problem), now)?;
-        if let Some(xml) = &fetched.xml {
-            done.opted_out = new_opt_outs(&known, xml);
-            catalog_import::opt_out(db, &done.opted_out)?;
+        if let (Some(programme), None) = (&fetched.gathered.programme, &done.report) {
+            done.opted_out = apply_opt_outs(db, &known, programme)?;
         }
     }
     Ok(done)
-}
-
-/// Known talks that the schedule.xml opts out now.
-fn new_opt_outs(known: &Known, xml: &ScheduleXml) -> Vec<TalkId> {
-    let hall = |id| known.halls.iter().find(|h| h.id == id).map(|h| h.name.clone());
-    let talks = known.talks.iter().map(|talk| ScheduledTalk {
-        uid: talk.uid.clone(),
-        hall: hall(talk.hall),
-        cancelled: talk.status == TalkStatus::Cancelled,
-        page_url: talk.page_url.clone(),
-        ..ScheduledTalk::new(talk.title.clone(), talk.slot)
-    });
-    let mut schedule = Schedule { talks: talks.collect(), ..Schedule::default() };
-    schedule_xml::join(&mut schedule, xml);
-    let joined = known.talks.iter().zip(&schedule.talks);
-    joined.filter(|(old, new)| new.opted_out && !old.opted_out).map(|(old, _)| old.id).collect()
 }
