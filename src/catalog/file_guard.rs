@@ -148,7 +148,8 @@ mod tests {
                 let _ = fs::remove_file(path.with_file_name(name));
             }
         };
-        let ways: [(&str, &dyn Fn(&Path)); 4] =
+        type Way<'a> = (&'a str, &'a dyn Fn(&Path));
+        let ways: [Way<'_>; 4] =
             [("deleted", &delete), ("moved", &rename), ("replaced", &replace), ("deleted with its log", &with_log)];
         for (how, harm) in ways {
             let dir = tempfile::tempdir().expect("dir");

@@ -19,7 +19,7 @@ pub fn schedule(from: &Path, into: &Connection) -> usize {
 
 fn copy(from: &Connection, into: &Connection, table: &str) -> usize {
     let Ok(mut query) = from.prepare(&format!("SELECT * FROM {table}")) else { return 0 };
-    let names: Vec<String> = query.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = query.column_names().map(str::to_owned).collect();
     let known: Vec<(usize, &String)> = names
         .iter()
         .enumerate()

@@ -112,7 +112,8 @@ fn row(arg: &Arg) -> String {
     let name = if names.is_empty() { value } else { format!("{} {value}", names.join(", ")) };
     let mut help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
     let possible = arg.get_possible_values();
-    let possible: Vec<_> = possible.iter().filter(|v| !v.is_hide_set()).map(|v| v.get_name()).collect();
+    let possible: Vec<_> =
+        possible.iter().filter(|v| !v.is_hide_set()).map(clap::builder::PossibleValue::get_name).collect();
     if takes && !possible.is_empty() && !arg.is_hide_possible_values_set() {
         help += &format!(" (one of: {})", possible.join(", "));
     }

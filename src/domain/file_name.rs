@@ -62,13 +62,13 @@ pub struct TalkName<'a> {
     pub time: &'a str,
     /// Folder name of the hall.
     pub hall: &'a str,
-    /// Title.
+    /// Title of the talk, as the schedule has it.
     pub title: &'a str,
     /// The talk's number.
     pub id: i64,
     /// Language that it is held in.
     pub language: Option<&'a str>,
-    /// Track.
+    /// Track of the conference that the talk belongs to.
     pub track: Option<&'a str>,
     /// Its code in the planning program.
     pub code: Option<&'a str>,
@@ -247,7 +247,7 @@ mod tests {
         fn no_title_leads_out_or_is_too_long(title in any::<String>(), spare in 0_usize..60) {
             let path = FileNameTemplate::default().path(&talk(&title, None), spare);
             prop_assert_eq!(path.components().count(), 2);
-            let name = path.file_name().map(|n| n.len()).unwrap_or_default();
+            let name = path.file_name().map(std::ffi::OsStr::len).unwrap_or_default();
             prop_assert!(name + spare <= MAX_FILE_NAME, "{path:?}");
         }
     }

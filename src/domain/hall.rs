@@ -123,11 +123,11 @@ pub fn fold_name(name: &str) -> String {
 /// Another name of a hall, and how it was recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HallRename {
-    /// The hall.
+    /// The hall that has another name now.
     pub hall: HallId,
     /// Its new name, as the schedule has it.
     pub name: String,
-    /// By what.
+    /// What showed that both names mean one hall.
     pub by: RenamedBy,
 }
 

@@ -46,7 +46,7 @@ impl Talk {
 /// A hall and a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Where.
+    /// Hall in which it takes place.
     pub hall: HallId,
     /// When, without padding.
     pub slot: Interval,

@@ -36,14 +36,14 @@ pub struct Wanted {
     pub max: usize,
 }
 
-/// What the rules of one calendar may still cost, in days or times that are looked at. Ten thousand daily series of
+/// What the rules of one calendar may still cost, in days or times that are looked at. Six thousand daily series of
 /// two years fit.
 #[derive(Clone, Debug)]
 pub struct Budget(u64);
 
 impl Default for Budget {
     fn default() -> Self {
-        Self(8_000_000)
+        Self(5_000_000)
     }
 }
 

@@ -1,5 +1,6 @@
 //! VEVENTs as written -> talks.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{NaiveDateTime, TimeDelta};
@@ -292,9 +293,8 @@ impl<'a> Reader<'a> {
                 Change::None => self.push(event, &timed.of(date), date.id, id),
                 Change::Range(by, moved) => {
                     let range = &calendar.events[by];
-                    if !ranges.contains_key(&by) {
-                        let read = self.timed(range, zones)?;
-                        ranges.insert(by, read);
+                    if let Entry::Vacant(first) = ranges.entry(by) {
+                        first.insert(self.timed(range, zones)?);
                     }
                     let other = ranges.get(&by).and_then(Option::as_ref).unwrap_or(timed);
                     let at = timed.zone.utc(timed.zone.local(date.id) + TimeDelta::seconds(moved));

@@ -70,7 +70,7 @@ pub struct Dispatcher {
     hook: Option<mpsc::UnboundedSender<Sent>>,
     /// Messages that are not delivered (or given up) yet.
     messages: Count,
-    /// The same messages: for the next start.
+    /// Copies of these messages on disk, sent after the next start.
     kept: Kept,
     /// Joined files that the hook has not taken (or given up) yet.
     files: Count,

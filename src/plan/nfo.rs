@@ -24,7 +24,7 @@ pub struct Film<'a> {
     pub duration_ms: i64,
     /// What the schedule tells of it.
     pub details: &'a TalkDetails,
-    /// Its page.
+    /// Address of its page at the conference.
     pub url: Option<&'a str>,
 }
 

@@ -45,7 +45,7 @@ impl TrackStretches {
         times.sort_unstable();
         let mut steps: Vec<i64> = times.windows(2).map(|w| w[1] - w[0]).filter(|step| *step > 0).collect();
         steps.sort_unstable();
-        steps.get(steps.len() * percent / 100).copied().unwrap_or_default()
+        steps.get(steps.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default()
     }
 
     /// The stretches, by time.

@@ -58,7 +58,7 @@ pub trait DiskFile: Send {
 /// What somebody else did to a file that is being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileLoss {
-    /// Nothing.
+    /// Nothing was done to it.
     None,
     /// It was deleted or moved away: it was written out again under its name, with all of its content.
     WrittenOutAgain,

@@ -269,7 +269,7 @@ impl Work {
                 }
                 // The next look may succeed; what is open is written meanwhile.
                 Err(e) => {
-                    tracing::error!("{}: it was deleted or replaced while it is recorded: {e}", self.path.display())
+                    tracing::error!("{}: it was deleted or replaced while it is recorded: {e}", self.path.display());
                 }
             }
         }

@@ -78,7 +78,7 @@ pub fn start_on(env: Env, listener: std::net::TcpListener, status: watch::Receiv
         match TcpListener::from_std(listener) {
             // The players that it is for get nothing made anew: what is not MPEG-TS is piped to them.
             Ok(listener) => {
-                serve(WebState::new(env, KeyframeCache::default(), status.clone()), access, listener, status).await
+                serve(WebState::new(env, KeyframeCache::default(), status.clone()), access, listener, status).await;
             }
             Err(e) => tracing::error!("the page cannot be served: {e}"),
         }

@@ -1,5 +1,6 @@
 //! Compares the dates of calendars with what Python's icalendar and recurring-ical-events read (`make diff-calendars`).
 //! Does nothing where STREAMRIP_DIFF_DATES does not name the file that differential/dates.py has written.
+#![allow(clippy::print_stdout, reason = "the comparison is what it prints")]
 
 use std::collections::BTreeMap;
 

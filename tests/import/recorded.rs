@@ -59,8 +59,8 @@ fn state(world: &World, id: i64) -> (String, String, f64) {
     (view.hall.name.clone(), view.report.state.to_string(), (view.report.coverage * 100.0).round())
 }
 
-fn is(state: (String, String, f64), hall: &str, word: &str, percent: f64) {
-    assert_eq!(state, (hall.to_owned(), word.to_owned(), percent));
+fn is(state: &(String, String, f64), hall: &str, word: &str, percent: f64) {
+    assert_eq!(*state, (hall.to_owned(), word.to_owned(), percent));
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn a_talk_that_leaves_the_schedule_while_it_is_held_keeps_its_recording() 
             told.iter().any(|c| c.contains("kept A:  -> its recording stays under Saal 1, 2026-12-27 11:00-12:00")),
             "{told:?}"
         );
-        is(state(&world, 1), "Saal 1", "recording", 100.0);
+        is(&state(&world, 1), "Saal 1", "recording", 100.0);
         let note = view(&world, 1).schedule_note().expect("the schedule's word is beside it");
         assert!(note.contains(if cancelled { "cancelled" } else { "no longer" }), "{note}");
         // The same schedule again is no news.
@@ -95,7 +95,7 @@ async fn a_talk_that_leaves_the_schedule_while_it_is_held_keeps_its_recording() 
         world.clock.step(60 * MINUTE);
         world.db.execute("UPDATE segment SET verdict = 'unchecked', end_ms = end_ms + 45 * 60000", []).expect("closed");
         assert!(changes(&world.import(&text).await).is_empty());
-        is(state(&world, 1), "Saal 1", "complete", 100.0);
+        is(&state(&world, 1), "Saal 1", "complete", 100.0);
         // It is back.
         let back = world.import(calendar(TALKS)).await;
         assert_eq!(counts(&back), [0, 1, 0, 3]);
@@ -112,7 +112,7 @@ async fn a_talk_of_which_nothing_was_recorded_follows_the_schedule() {
     let removed = world.import(calendar(&TALKS.replace("c|Saal 2|27 11:00|60|C", ""))).await;
     assert_eq!(counts(&removed), [0, 0, 1, 3]);
     // It was in Saal 1, where something was recorded: that stays.
-    is(state(&world, 3), "Saal 1", "recording", 100.0);
+    is(&state(&world, 3), "Saal 1", "recording", 100.0);
     let removed = world.import(calendar(&TALKS.replace("d|Saal 2|27 16:00|60|D", ""))).await;
     assert_eq!(counts(&removed), [0, 1, 1, 2]);
     assert_eq!(view(&world, 4).report.state.as_str(), "removed");
@@ -125,16 +125,16 @@ async fn a_room_that_is_corrected_after_the_end_is_shown_beside_the_recording() 
     let report = world.import(&corrected).await;
     assert_eq!(counts(&report), [0, 1, 0, 3]);
     assert_eq!(views(&world).len(), 4);
-    is(state(&world, 1), "Saal 1", "complete", 100.0);
+    is(&state(&world, 1), "Saal 1", "complete", 100.0);
     assert!(view(&world, 1).schedule_note().is_some_and(|note| note.contains("Saal 2, 2026-12-27 11:00-12:00")));
     assert!(changes(&world.import(&corrected).await).is_empty());
     // Another title is a better one for the same recording.
     world.import(calendar(&TALKS.replace("a|Saal 1|27 11:00|60|A", "a|Saal 2|27 11:00|60|A and more"))).await;
     assert_eq!(view(&world, 1).talk.title, "A and more");
-    is(state(&world, 1), "Saal 1", "complete", 100.0);
+    is(&state(&world, 1), "Saal 1", "complete", 100.0);
     // Another time of the past is not followed either.
     world.import(calendar(&TALKS.replace("a|Saal 1|27 11:00", "a|Saal 1|27 11:10"))).await;
-    is(state(&world, 1), "Saal 1", "complete", 100.0);
+    is(&state(&world, 1), "Saal 1", "complete", 100.0);
     assert_eq!(view(&world, 1).talk.slot.start, MORNING.plus(120 * MINUTE));
 }
 
@@ -144,8 +144,8 @@ async fn a_talk_that_is_held_again_is_recorded_again_and_keeps_what_it_had() {
     let moved = calendar(&TALKS.replace("a|Saal 1|27 11:00", "a|Saal 1|28 11:00"));
     let report = world.import(&moved).await;
     assert_eq!(counts(&report), [0, 1, 0, 3]);
-    is(state(&world, 1), "Saal 1", "complete", 100.0);
-    is(state(&world, 5), "Saal 1", "scheduled", 0.0);
+    is(&state(&world, 1), "Saal 1", "complete", 100.0);
+    is(&state(&world, 5), "Saal 1", "scheduled", 0.0);
     assert_eq!(view(&world, 5).talk.follows, Some(TalkId(1)));
     assert_eq!(view(&world, 5).talk.uid.as_deref(), Some("a"));
     let note = view(&world, 1).schedule_note().expect("a note");
@@ -162,7 +162,7 @@ async fn a_talk_that_is_held_again_is_recorded_again_and_keeps_what_it_had() {
     // It is not held again after all: one talk, as it was.
     let back = world.import(calendar(TALKS)).await;
     assert_eq!(counts(&back), [0, 1, 1, 3]);
-    is(state(&world, 1), "Saal 1", "complete", 100.0);
+    is(&state(&world, 1), "Saal 1", "complete", 100.0);
     assert_eq!((view(&world, 1).schedule_note(), view(&world, 5).report.state.as_str()), (None, "removed"));
     assert_eq!(view(&world, 5).talk.follows, None);
     assert!(changes(&world.import(calendar(TALKS)).await).is_empty());
@@ -177,7 +177,7 @@ async fn a_room_that_changes_in_the_middle_of_a_slot_makes_two_recordings() {
     let (first, second) = (view(&world, 1), view(&world, 5));
     assert_eq!((first.hall.name.as_str(), second.hall.name.as_str()), ("Saal 1", "Saal 2"));
     assert!(first.talk.is_on() && second.talk.is_on());
-    is(state(&world, 1), "Saal 1", "recording", 100.0);
+    is(&state(&world, 1), "Saal 1", "recording", 100.0);
     let causes: Vec<_> = second.report.gaps.iter().map(|gap| gap.cause.to_string()).collect();
     assert_eq!(causes, ["rescheduled"]);
     assert!(changes(&world.import(&changed).await).is_empty());

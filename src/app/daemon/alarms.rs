@@ -300,7 +300,7 @@ impl AlarmTask {
         if view.talk.opted_out || !(done.made || missed) {
             return;
         }
-        self.post.send(&self.news(view, done.made));
+        self.post.send(&self.news(&view, done.made));
     }
 
     async fn hand_over(&self, talk: TalkId, assembly: AssemblyId) {
@@ -308,13 +308,13 @@ impl AlarmTask {
         match read(&self.reader, move |db| report::by_id(db, &env, talk.0)).await {
             // Since replaced by one that is handed over in its place, or not to be shown.
             Ok(view) if view.talk.opted_out || view.assembly.as_ref().is_none_or(|a| a.id != assembly) => {}
-            Ok(view) => self.post.hand_over(&self.news(view, true)),
+            Ok(view) => self.post.hand_over(&self.news(&view, true)),
             Err(e) => tracing::warn!("talk {talk}: its file goes to the hook at the next start: {e}"),
         }
     }
 
     /// What became of a talk, with its file if that is `made`.
-    fn news(&self, view: TalkView, made: bool) -> Message {
+    fn news(&self, view: &TalkView, made: bool) -> Message {
         let (title, hall) = (one_line(&view.talk.title), one_line(&view.hall.name));
         let state = view.report.state.to_string();
         let file = view.assembly.as_ref().filter(|_| made);

@@ -124,7 +124,7 @@ pub enum Day {
     Today,
     /// The one after that.
     Tomorrow,
-    /// This one.
+    /// The day with this date.
     Date(chrono::NaiveDate),
 }
 

@@ -300,9 +300,9 @@ fn read(seed: u64, mut log: Option<&mut String>) -> Result<(), String> {
             let first = playlist.segments.first().map(|segment| (segment.url.as_str(), segment.sequence));
             log.push_str(&format!("{now} node {node} {ids:?} from {first:?}: {start:?}\n"));
         }
-        for n in start.at..ids.len() {
-            history.pass(&playlist.segments[n]);
-            taken.push(ids[n]);
+        for (segment, id) in playlist.segments.iter().zip(&ids).skip(start.at) {
+            history.pass(segment);
+            taken.push(*id);
         }
         now += reload_after(&playlist, news) + rng.i64(0..300);
         if world.names != Names::Again && rng.u32(0..40) == 0 {

@@ -26,7 +26,7 @@ const OPEN_AT_ONCE: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct HallHistory {
     segments: Timeline<Segment>,
-    /// By opening.
+    /// In the order in which they were opened.
     connections: Vec<ConnectionRecord>,
     followers: HashMap<SegmentId, Vec<SegmentId>>,
     disk_full: IntervalSet,
