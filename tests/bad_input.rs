@@ -2,6 +2,7 @@
 //! changes nothing.
 
 use std::fs;
+use std::path::Path;
 
 use rusqlite::Connection;
 use streamrip_lab::schedule::{Talk, calendar, halls_file, in_seconds};
@@ -154,10 +155,18 @@ fn a_catalog_that_cannot_be_used() {
     fs::write(&catalog, "this is no database, and it is long enough to be looked at as if it were one")
         .expect("garbage");
     let _ = fs::remove_file(streamrip.data_dir().join("catalog.db-wal"));
-    for command in [&["list"][..], &["run"], &["import", "good.ics"]] {
+    for command in [&["list"][..], &["import", "good.ics"]] {
         refused(&streamrip.run(command), CATALOG, &["catalog.db"]);
     }
-    assert!(fs::read(&catalog).expect("it is still there").starts_with(b"this is no database"));
+    let garbage = |path: &Path| fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"this is no database"));
+    assert!(garbage(&catalog));
+    // A recorder begins all the same, with a sound catalog, and keeps the damaged one.
+    let mut daemon = streamrip.spawn(&["run", "--no-check"]);
+    daemon.expect("is kept as", streamrip_lab::PATIENCE);
+    daemon.term();
+    daemon.wait(streamrip_lab::PATIENCE);
+    let kept = fs::read_dir(streamrip.data_dir()).expect("the folder").flatten().any(|file| garbage(&file.path()));
+    assert!(kept && !garbage(&catalog));
 }
 
 #[test]

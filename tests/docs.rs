@@ -34,7 +34,8 @@ fn links(text: &str) -> Vec<String> {
         if code || line.starts_with("    ") {
             continue;
         }
-        let targets = line.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target.to_owned());
+        let targets =
+            line.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target.to_owned());
         found.extend(targets);
     }
     found
@@ -60,7 +61,8 @@ fn every_source_file_that_a_page_names_exists() {
     for (page, text) in pages() {
         for name in text.split('`').skip(1).step_by(2).filter(|name| !name.contains(char::is_whitespace)) {
             let name = name.split("::").next().unwrap_or(name);
-            let is_file = ["src/", "tests/", "migrations/", "docs/", "benches/"].iter().any(|dir| name.starts_with(dir));
+            let is_file =
+                ["src/", "tests/", "migrations/", "docs/", "benches/"].iter().any(|dir| name.starts_with(dir));
             // "src/plan/hls*.rs" and "tests/NAME.rs" are patterns.
             if is_file && !name.contains(['*', '<', 'N', '{']) && !root().join(name).exists() {
                 missing.push(format!("{}: {name}", page.display()));

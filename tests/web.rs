@@ -58,7 +58,7 @@ fn three_hundred_slow_clients_cost_no_second() {
     let (streamrip, _encoder, _server) = congress(8);
     let address = free_address();
     let mut daemon = streamrip.spawn(&["run", "--no-check", "--until-done", "--listen", &address.to_string()]);
-    daemon.expect("the page: http://", PATIENCE);
+    daemon.expect("web page: http://", PATIENCE);
     let answers = || get(address, "/api/v1/status", "").starts_with("HTTP/1.1 200");
     wait_until("the page to answer", PATIENCE, answers);
     let page = get(address, "/", "");
@@ -75,7 +75,7 @@ fn three_hundred_slow_clients_cost_no_second() {
 
     // What the page's API says of it is what the command says.
     let mut daemon = streamrip.spawn(&["run", "--no-check", "--listen", &address.to_string()]);
-    daemon.expect("the page: http://", PATIENCE);
+    daemon.expect("web page: http://", PATIENCE);
     wait_until("the page to answer", PATIENCE, answers);
     let shown = streamrip.json(&["show", "1", "--json"]);
     assert_eq!(shown["parts"].as_array().map(Vec::len), Some(1), "{shown}");
@@ -100,7 +100,7 @@ fn others_need_a_token_and_a_taken_address_stops_no_tape() {
     daemon.expect("the page cannot listen", PATIENCE);
     daemon.expect("recording http", PATIENCE);
     drop(taken);
-    daemon.expect("the page: http://", PATIENCE);
+    daemon.expect("web page: http://", PATIENCE);
     assert!(get(address, "/", "").starts_with("HTTP/1.1 401"));
     assert!(get(address, "/", &format!("Authorization: Bearer {token}\r\n")).starts_with("HTTP/1.1 200"));
     assert!(!daemon.said().contains(token), "{}", daemon.said());

@@ -176,12 +176,13 @@ async fn sound_that_is_gone_for_long_costs_no_picture_and_comes_back() {
     // Its playlist tells of chunks that are not there, and then is gone too.
     server.trouble("ears_", usize::MAX, Trouble::Status(404));
     let mut tape = bench.start(Bench::order(&server.url("/master.m3u8")));
-    eventually("the picture alone", PATIENCE, || bench.lines().iter().any(|l| l.contains("goes on without"))).await;
+    eventually("the picture alone", PATIENCE, || bench.lines().iter().any(|l| l.contains("recording video only")))
+        .await;
     server.trouble("ears.", usize::MAX, Trouble::Status(404));
     let asked = server.requests("ears.").len();
     eventually("a question", PATIENCE, || server.requests("ears.").len() > asked).await;
     server.mend();
-    eventually("both", PATIENCE, || bench.lines().iter().any(|l| l.contains("can be had again"))).await;
+    eventually("both", PATIENCE, || bench.lines().iter().any(|l| l.contains("is available again"))).await;
     for (path, list) in &ended {
         std::fs::write(path, list).expect("written");
     }
@@ -206,12 +207,13 @@ async fn sound_whose_playlist_stays_as_it_is_is_given_up_once_and_comes_back() {
     let list = std::fs::read_to_string(&ears).expect("a playlist");
     std::fs::write(&ears, list.split_inclusive(".ts\n").take(3).collect::<String>()).expect("written");
     let mut tape = bench.start(Bench::order(&server.url("/master.m3u8")));
-    eventually("the picture alone", PATIENCE, || bench.lines().iter().any(|l| l.contains("goes on without"))).await;
+    eventually("the picture alone", PATIENCE, || bench.lines().iter().any(|l| l.contains("recording video only")))
+        .await;
     let asked = server.requests("ears.").len();
     eventually("more questions", PATIENCE, || server.requests("ears.").len() > asked + 1).await;
     let files = bench.ends().len();
     std::fs::write(&ears, list.replace("#EXT-X-ENDLIST", "")).expect("written");
-    eventually("both", PATIENCE, || bench.lines().iter().any(|l| l.contains("can be had again"))).await;
+    eventually("both", PATIENCE, || bench.lines().iter().any(|l| l.contains("is available again"))).await;
     for (path, list) in &ended {
         std::fs::write(path, list).expect("written");
     }
