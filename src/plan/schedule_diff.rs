@@ -330,6 +330,32 @@ fn keyed<'a>(talks: &'a [ScheduledTalk], halls: &HallPlan, warnings: &mut Vec<Wa
     out
 }
 
+/// For each new talk the known one that the schedule said the same of last time: hall, start, title and UID. Of several
+/// alike, the one with its key: they would change places at each import otherwise, and each import would write.
+fn match_exactly(known: &[KnownTalk], new: &[Keyed<'_>], places: &HashMap<HallId, usize>) -> Vec<Option<usize>> {
+    type Said<'a> = (usize, Ms, &'a str, Option<&'a str>);
+    let mut by_word: HashMap<Said<'_>, Vec<usize>> = HashMap::new();
+    for (at, old) in known.iter().enumerate().filter(|(_, old)| old.status != TalkStatus::Removed) {
+        if let Some(hall) = places.get(&old.hall) {
+            by_word.entry((*hall, old.slot.start, &old.title, old.uid.as_deref())).or_default().push(at);
+        }
+    }
+    let mut out = vec![None; new.len()];
+    for with_key in [true, false] {
+        for (talk, found) in new.iter().zip(&mut out).filter(|(_, found)| found.is_none()) {
+            let Keyed { talk, hall, key } = talk;
+            let Some(alike) = by_word.get_mut(&(*hall, talk.slot.start, &talk.title, talk.uid.as_deref())) else {
+                continue;
+            };
+            // A date of a series is that date, wherever the others are moved.
+            let any = !with_key && !key.starts_with("uid:");
+            let one = alike.iter().position(|at| any || known[*at].match_key == *key);
+            *found = one.map(|one| alike.remove(one));
+        }
+    }
+    out
+}
+
 /// For each new talk the known one that it is.
 fn matched(
     known: &[KnownTalk],
@@ -348,13 +374,16 @@ fn matched(
     let by_key: HashMap<&str, usize> = known.iter().enumerate().map(|(at, k)| (k.match_key.as_str(), at)).collect();
     // A slot key may name a hall that was renamed: those are compared by the hall itself, below.
     let by_uid = |talk: &Keyed<'_>| by_key.get(talk.key.as_str()).copied().filter(|_| talk.key.starts_with("uid:"));
+    let mut out = match_exactly(known, new, places);
     let mut free = vec![true; known.len()];
-    let mut out: Vec<Option<usize>> = vec![None; new.len()];
+    for at in out.iter().flatten() {
+        free[*at] = false;
+    }
     // Slots of one talk change their UIDs among them (pretalx counts them anew). What is over was recorded where and when
     // it was, so there hall, start and title say more than the UID.
     let is_past = |at: Option<usize>| at.is_some_and(|at| known[at].is_past(now));
-    for (talk, found) in new.iter().zip(&mut out) {
-        let same_uid = by_uid(talk);
+    for (talk, found) in new.iter().zip(&mut out).filter(|(_, found)| found.is_none()) {
+        let same_uid = by_uid(talk).filter(|at| free[*at]);
         let at_its_place = by_place.get(&(talk.hall, talk.talk.slot.start, talk.talk.title.as_str()));
         let mut same_place = at_its_place.into_iter().flatten().copied().filter(|at| free[*at]);
         let same_place = same_place.clone().find(|at| Some(*at) == same_uid).or_else(|| same_place.next());
@@ -384,7 +413,7 @@ fn matched(
     let (mut new_uids, mut same_uids) = (0_usize, 0_usize);
     for (talk, found) in new.iter().zip(&mut out) {
         if found.is_some() {
-            same_uids += 1;
+            same_uids += usize::from(talk.talk.uid.is_some());
             continue;
         }
         let slot = (Some(talk.hall), talk.talk.slot.start, talk.talk.title.as_str());

@@ -185,3 +185,39 @@ async fn instances_of_a_recurring_talk_are_talks_of_their_own() {
     let kinds: Vec<_> = report.changes.iter().map(|c| c.kind.as_str()).collect();
     assert_eq!(kinds, ["moved", "hall", "retitled"]);
 }
+
+/// Imports schedules one after the other, each of them twice: the second time nothing is written.
+async fn each_twice(schedules: &[&[&str]]) {
+    let mut world = World::new();
+    for lines in schedules {
+        let mut request = world.request(calendar(&lines.join("\n")));
+        request.force = true;
+        world.try_import(request.clone()).await.expect("imported");
+        let writes = world.db.total_changes();
+        let again = world.try_import(request).await.expect("again");
+        assert_eq!((again.unchanged, changes(&again)), (again.talks, vec![]), "{lines:?}");
+        assert_eq!(world.db.total_changes(), writes, "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_talk_that_moved_beside_its_twin_stays_which_it_is() {
+    each_twice(&[
+        &["|Saal 1|28 10:00|45|Title 2", "|Saal 1|28 11:00|45|Title 2"],
+        &["u1|Saal 0|28 10:00|45|Title 0", "|Saal 1|28 11:00|45|Title 2", "|Saal 1|28 11:00|45|Title 2"],
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn twins_of_which_one_has_a_uid_keep_it() {
+    // The UID is shared, so it identifies neither.
+    let twins = ["u1|Saal 0|28 10:00|45|Title 0", "|Saal 1|28 11:00|45|Title 2", "u1|Saal 1|28 11:00|45|Title 2"];
+    let swapped = [twins[0], twins[2], twins[1]];
+    let before = ["u1|Saal 1|28 10:00|45|Title 2", "|Saal 1|28 11:00|45|Title 2"];
+    each_twice(&[&before, &twins, &swapped, &twins]).await;
+    each_twice(&[&before, &swapped]).await;
+    let mut world = World::new();
+    world.import(calendar(&twins.join("\n"))).await;
+    assert_eq!(changes(&world.import(calendar(&swapped.join("\n"))).await), Vec::<String>::new());
+}
