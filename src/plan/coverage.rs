@@ -162,6 +162,16 @@ fn presence(facts: &TalkFacts<'_>, now: Ms) -> Found {
     if !settled {
         unknown = unknown.union(facts.bridges);
     }
+    // What lies in the slot of a talk that must not be recorded is nobody's, also before the files that held it are made
+    // anew without it.
+    for kind in [TrackKind::Video, TrackKind::Audio] {
+        let allowed = by_kind.of(kind).map(|walls| walls.subtract(facts.forbidden));
+        if let Some(allowed) = allowed {
+            by_kind.remove(kind);
+            by_kind.add(kind, &allowed);
+        }
+    }
+    let unknown = unknown.subtract(facts.forbidden);
     Found { by_kind, unknown }
 }
 
