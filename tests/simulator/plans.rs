@@ -80,6 +80,11 @@ fn old_things_go(
         let views = report::select(&sim.db, &sim.env, &Selection::default()).expect("read");
         views.into_iter().map(|v| (v.talk.id, v.report.covered, v.report.gaps, v.assembly.map(|a| a.sha256))).collect()
     };
+    // What waits to be joined is joined first: only what retention does is judged here.
+    for (id, ..) in reports() {
+        let done = runtime.block_on(assemble_talk(&sim.env, reader, writer, id, false, no_progress()));
+        done.unwrap_or_else(|e| panic!("talk {id} cannot be joined: {e}"));
+    }
     for round in 0..3 {
         let before = reports();
         let gone = runtime.block_on(retain(&env, reader, writer, false)).expect("pruned");
