@@ -68,10 +68,11 @@ impl Incident {
     /// True where it explains a gap of this cause.
     pub fn explains(&self, (from, to): (i64, i64), cause: &str) -> bool {
         let near = self.begin() - CAUSE_MS <= to && from <= self.recovered + CAUSE_MS;
-        // Whatever interrupted the video, the file shows it again from its next keyframe on; a piece between two faults
-        // may be too short to be joined, and stays on disk.
-        near && (["waits-for-keyframe", "not-joined"].contains(&cause)
-            || self.events.iter().any(|e| e.kind.explains(cause)))
+        // Whatever interrupted the video, the file shows it again from its next keyframe on. A piece of at most two
+        // seconds between two faults may stay on disk without being joined; a longer one is a fault of ours.
+        let is_scrap = cause == "not-joined" && to - from <= 2000;
+        let is_aftermath = cause == "waits-for-keyframe" || is_scrap;
+        near && (is_aftermath || self.events.iter().any(|e| e.kind.explains(cause)))
     }
 
     /// Seconds lost of what was offered: pictures or sound, whichever lost more.
